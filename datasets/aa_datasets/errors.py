@@ -1,0 +1,23 @@
+"""What can go wrong in this room.
+
+DatasetError                a sentence for the user: what was found, what was expected, what to do
+├── VideoError              a video that cannot be read as what it claims to be
+├── PoseError               keypoints of another joint table, length or shape
+└── ShardError              a shard that is missing, truncated, altered or not ours
+"""
+
+
+class DatasetError(ValueError):
+    """Base of this package's errors; commands print its message as one line."""
+
+
+class VideoError(DatasetError):
+    """A video is empty, truncated, corrupt, or not as long as its record says."""
+
+
+class PoseError(DatasetError):
+    """A pose has another joint table, length or shape than the project's."""
+
+
+class ShardError(DatasetError):
+    """A shard is missing, truncated, altered, or holds members that we do not know."""

@@ -1,0 +1,1 @@
+"""The standalone harness: predictions and references in, a Result with its protocol out."""

@@ -1,0 +1,1 @@
+"""Published and measured rows, and the tables and pages made of them."""

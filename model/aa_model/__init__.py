@@ -1,0 +1,1 @@
+"""Animate Anyone: ReferenceNet, Pose Guider, spatial attention and temporal layers on diffusers."""
