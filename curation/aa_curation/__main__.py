@@ -1,0 +1,8 @@
+"""`python -m aa_curation` is `aa-curate`."""
+
+import sys
+
+from aa_curation.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())

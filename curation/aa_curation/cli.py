@@ -1,0 +1,167 @@
+"""aa-curate: from source lists to shards, and why each clip is in or out."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from aa_curation.errors import CurationError, LedgerError
+from aa_curation.ledger import LEDGER_NAME, Ledger, read_ledger
+from aa_curation.recipe import Recipe, load_recipe
+from aa_curation.report import format_funnel, format_why
+from aa_curation.sources import Source, read_sources
+from aa_datasets.errors import DatasetError
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; an error that the user can mend is one line and exit code 2."""
+    arguments = _parser().parse_args(argv)
+    try:
+        return int(arguments.command(arguments))
+    except (CurationError, DatasetError, OSError) as error:
+        print(f"aa-curate: error: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("aa-curate: stopped; the same command goes on from here", file=sys.stderr)
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="aa-curate",
+        description="Build a corpus of single-person clips with poses, and say why each clip is "
+        "in or out.",
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    run = commands.add_parser("run", help="curate all sources; an interrupted run goes on")
+    run.add_argument(
+        "--workers", type=_positive, metavar="N", help="processes (default: every CPU)"
+    )
+    run.add_argument(
+        "--address", help="of a Ray cluster (default: RAY_ADDRESS if set, else Ray on this machine)"
+    )
+    run.set_defaults(command=_run)
+    plan = commands.add_parser("plan", help="what a run would do, without doing it")
+    plan.set_defaults(command=_plan)
+    for command in (run, plan):
+        command.add_argument(
+            "recipe", type=Path, metavar="RECIPE", help="Python file that defines RECIPE"
+        )
+        command.add_argument(
+            "--sources",
+            type=Path,
+            action="append",
+            required=True,
+            metavar="CSV_OR_DIR",
+            help="source list, or a folder that holds sources.csv; may be given several times",
+        )
+
+    status = commands.add_parser("status", help="the funnel: planned, accepted, rejected by reason")
+    status.set_defaults(command=_status)
+    report = commands.add_parser("report", help="the funnel, and every clip with its decision")
+    report.set_defaults(command=_report)
+    why = commands.add_parser("why", help="why one clip (or all of a source) is in or out")
+    why.add_argument("clip_id", metavar="CLIP_ID", help="a clip id or a source id")
+    why.set_defaults(command=_why)
+    for command in (run, plan, status, report, why):
+        command.add_argument(
+            "--out",
+            type=Path,
+            default=Path("corpus"),
+            metavar="DIR",
+            help="folder of the corpus (default: corpus)",
+        )
+    return parser
+
+
+def _positive(text: str) -> int:
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of processes: give 1 or more")
+    return int(text)
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    recipe, sources = _inputs(arguments)
+    # Ray takes a second to import; the other commands do not need it.
+    from aa_curation.ray_run import run
+
+    ledger = run(
+        recipe, sources, arguments.out, workers=arguments.workers, address=arguments.address
+    )
+    print(format_funnel(ledger))
+    print(f"shards: {arguments.out / 'shards'}")
+    failed = sum(decision.status == "failed" for decision in ledger.decisions.values())
+    if failed:
+        print(
+            f"{failed} clips failed, which is a bug or an outage: see `aa-curate why CLIP_ID "
+            f"--out {arguments.out}`; the same command tries them again",
+            file=sys.stderr,
+        )
+    return 1 if failed else 0
+
+
+def _plan(arguments: argparse.Namespace) -> int:
+    recipe, sources = _inputs(arguments)
+    known: Ledger | None = None
+    if (arguments.out / LEDGER_NAME).is_file():
+        known = read_ledger(arguments.out)
+        if known.recipe_sha256 != recipe.sha256:
+            raise LedgerError(
+                f"{arguments.out} was begun with another recipe: choose another --out"
+            )
+    form = recipe.canonical
+    print(
+        f"recipe {recipe.name} ({recipe.sha256[:12]}): clips of {recipe.min_s:g} to "
+        f"{recipe.max_s:g} s, short side {form.short_side_px} px, at most {form.max_fps:g} fps"
+    )
+    rows = Counter(
+        (s.split, "synthetic" if s.synthetic else "footage", s.licence or "NO LICENCE: rejected")
+        for s in sources
+    )
+    for (split, kind, licence), count in sorted(rows.items()):
+        print(f"{count:6d} sources  {split:8s} {kind:10s} {licence}")
+    todo = [s for s in sources if known is None or s.source_id not in known.surveys]
+    print(f"{len(sources)} sources, {len(sources) - len(todo)} of them surveyed in {arguments.out}")
+    if known is not None:
+        print(f"{len(known.decisions)} of {len(known.planned_ids)} known clips are decided")
+    return 0
+
+
+def _inputs(arguments: argparse.Namespace) -> tuple[Recipe, list[Source]]:
+    return load_recipe(arguments.recipe), read_sources(arguments.sources)
+
+
+def _status(arguments: argparse.Namespace) -> int:
+    print(format_funnel(read_ledger(arguments.out)))
+    return 0
+
+
+def _report(arguments: argparse.Namespace) -> int:
+    ledger = read_ledger(arguments.out)
+    print(format_funnel(ledger))
+    print()
+    for clip_id in sorted(ledger.decisions):
+        print(format_why(ledger.decisions[clip_id], short=True))
+    return 0
+
+
+def _why(arguments: argparse.Namespace) -> int:
+    ledger = read_ledger(arguments.out)
+    wanted = arguments.clip_id
+    found = [
+        decision
+        for clip_id, decision in sorted(ledger.decisions.items())
+        if wanted in (clip_id, decision.source_id)
+    ]
+    if not found:
+        raise LedgerError(
+            f"no clip or source {wanted!r} is decided in {arguments.out}: "
+            f"`aa-curate report --out {arguments.out}` lists them"
+        )
+    for decision in found:
+        print(format_why(decision))
+    return 0

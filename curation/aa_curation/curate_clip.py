@@ -1,0 +1,185 @@
+"""Curate a clip: look for people, find the pose, encode the video; accept it or say why not.
+
+A plain function of the planned clip, its source and the recipe; it knows nothing of Ray.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aa_curation.decision import Decision, PlannedClip, first_drop, rejected
+from aa_curation.drop import Drop
+from aa_curation.frames import canonical_size, iter_frames_at, resized, thinned_fps, ticks_s
+from aa_curation.people import People, look_for_people, people_of_pose
+from aa_curation.poses.estimator import PoseEstimator
+from aa_curation.recipe import Recipe
+from aa_curation.shots import Span
+from aa_curation.sources import Source
+from aa_datasets.canonical_video import encode_canonical, read_canonical
+from aa_datasets.clip import Clip
+from aa_datasets.errors import PoseError, VideoError
+from aa_datasets.pose import Pose, read_pose, write_pose
+
+EXACT_POSE = "renderer"
+
+
+def curate_clip(
+    planned: PlannedClip,
+    source: Source,
+    recipe: Recipe,
+    estimator: Callable[[], PoseEstimator],
+    folder: Path,
+) -> Decision:
+    """Decide on one clip; an accepted one lies in `folder` as `<clip_id>.mp4` and `.pose.npz`.
+
+    Args:
+        planned: the span that passed the survey.
+        source: where it lies, and its exact pose if there is one.
+        recipe: thresholds and form.
+        estimator: gives the worker's pose estimator (not asked for where the pose is exact).
+        folder: for the files; shared by all workers.
+    """
+    measurements = dict(planned.measurements)
+
+    def reject(drop: Drop) -> Decision:
+        return rejected(planned.clip_id, planned.source_id, "clip", drop, measurements)
+
+    fps = thinned_fps(planned.fps, recipe.canonical.max_fps)
+    size_hw = canonical_size(planned.size_hw, recipe.canonical.short_side_px)
+    try:
+        exact = _exact_pose(source, planned, fps)
+        people = _people(planned, source, recipe, exact, estimator)
+        drop = first_drop([check(people) for check in recipe.people_filters], measurements)
+        if drop:
+            return reject(drop)
+        mp4, pose, pose_from = _render(planned, source, recipe, exact, estimator, fps, size_hw)
+    except (VideoError, PoseError) as error:
+        return reject(Drop("unreadable_video", detail=str(error)))
+    drop = first_drop([check(pose) for check in recipe.pose_filters], measurements)
+    if drop:
+        return reject(drop)
+    num_frames = pose.num_frames
+    # What is stored must decode: its length, and its last frame.
+    read_canonical(mp4, np.array([num_frames - 1]), num_frames=num_frames)
+    clip = Clip(
+        clip_id=planned.clip_id,
+        source_id=source.source_id,
+        source=source.location,
+        licence=source.licence,
+        start_s=planned.start_s,
+        end_s=planned.end_s,
+        fps=fps,
+        size_hw=size_hw,
+        num_frames=num_frames,
+        synthetic=source.synthetic,
+        pose_from=pose_from,
+        split=source.split,
+    )
+    pose_npz = io.BytesIO()
+    write_pose(pose_npz, pose)
+    return Decision(
+        clip_id=planned.clip_id,
+        source_id=source.source_id,
+        status="accepted",
+        stage="clip",
+        measurements=measurements,
+        clip=clip,
+        owner=source.owner,
+        mp4_sha256=_store(folder / f"{planned.clip_id}.mp4", mp4),
+        pose_sha256=_store(folder / f"{planned.clip_id}.pose.npz", pose_npz.getvalue()),
+    )
+
+
+def _exact_pose(source: Source, planned: PlannedClip, fps: float) -> Pose | None:
+    """The renderer's pose at the frames that the canonical clip keeps."""
+    if source.pose_path is None:
+        return None
+    pose = read_pose(source.pose_path)
+    if pose.size_hw != planned.size_hw:
+        raise PoseError(
+            f"{source.pose_path.name} is for frames of {pose.size_hw}, the video has "
+            f"{planned.size_hw} (height, width)"
+        )
+    frames = np.round(_ticks_s(planned, fps) * planned.fps).astype(np.int64)
+    if frames[-1] >= pose.num_frames:
+        raise PoseError(
+            f"{source.pose_path.name} ends after {pose.num_frames} frames, the clip needs frame "
+            f"{frames[-1]}"
+        )
+    return pose.at_frames(frames)
+
+
+def _ticks_s(planned: PlannedClip, fps: float) -> NDArray[np.float64]:
+    return ticks_s(Span(planned.start_s, planned.end_s), fps)
+
+
+def _people(
+    planned: PlannedClip,
+    source: Source,
+    recipe: Recipe,
+    exact: Pose | None,
+    estimator: Callable[[], PoseEstimator],
+) -> People:
+    if exact is not None:
+        return people_of_pose(exact, recipe.people_frames)
+    # The middles of equal parts of the clip.
+    times_s = np.linspace(planned.start_s, planned.end_s, 2 * recipe.people_frames + 1)[1::2]
+    frames = iter_frames_at(
+        source.path,
+        times_s,
+        planned.fps,
+        crop_px=source.crop_px,
+        max_side_px=recipe.canonical.read_side_px,
+    )
+    return look_for_people(frames, estimator())
+
+
+def _render(
+    planned: PlannedClip,
+    source: Source,
+    recipe: Recipe,
+    exact: Pose | None,
+    estimator: Callable[[], PoseEstimator],
+    fps: float,
+    size_hw: tuple[int, int],
+) -> tuple[bytes, Pose, str]:
+    """One decode feeds the pose and the encoder; no clip is ever held as pixels."""
+    found = None if exact is not None else estimator()
+    tracker = found.track() if found else None
+
+    def frames() -> Iterator[NDArray[np.uint8]]:
+        for frame in iter_frames_at(
+            source.path,
+            _ticks_s(planned, fps),
+            planned.fps,
+            crop_px=source.crop_px,
+            max_side_px=recipe.canonical.read_side_px,
+        ):
+            if tracker:
+                tracker.see(frame)
+            yield resized(frame, size_hw)
+
+    mp4 = encode_canonical(frames(), fps)
+    pose = tracker.pose() if tracker else exact
+    assert pose is not None
+    if pose.size_hw != size_hw:  # rounding must not touch an exact pose that fits
+        pose = pose.resized(size_hw)
+    return mp4, pose, found.name if found else EXACT_POSE
+
+
+def _store(path: Path, content: bytes) -> str:
+    """Write so that the file is whole or absent, whatever happens; return its sha256."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    with temporary.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+    return hashlib.sha256(content).hexdigest()

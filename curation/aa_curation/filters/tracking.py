@@ -1,0 +1,49 @@
+"""Whether the pose of the whole clip can be learned from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from aa_curation.drop import Check, at_least, at_most
+from aa_datasets.pose import BODY, JOINT_NAMES, Pose
+
+_NECK = JOINT_NAMES.index("neck")
+
+
+@dataclass(frozen=True, slots=True)
+class PoseFound:
+    """Measured: the share of frames that have a pose (a neck and five more body joints)."""
+
+    share_at_least: float = 0.95
+
+    def __call__(self, pose: Pose) -> Check:
+        seen = pose.scores[:, BODY] > 0
+        found = seen[:, _NECK] & (seen.sum(1) >= 6)
+        return at_least("pose_lost", float(found.mean()), self.share_at_least)
+
+
+@dataclass(frozen=True, slots=True)
+class Jitter:
+    """Measured: how far body joints jump: the median over joints and frames of the second
+    difference, as a share of the body's extent in the frame.
+
+    Attributes:
+        jitter_at_most: a fast dance at 30 fps has about 0.01; joints that jump between two people
+            or at random far more.
+    """
+
+    jitter_at_most: float = 0.04
+
+    def __call__(self, pose: Pose) -> Check:
+        body = np.where(pose.scores[:, BODY, None] >= 0.3, pose.keypoints_px[:, BODY], np.nan)
+        if len(body) < 3:
+            return at_most("jittery_pose", 0.0, self.jitter_at_most)
+        jumps = np.hypot(*np.moveaxis(body[2:] - 2 * body[1:-1] + body[:-2], -1, 0))
+        some = np.any(np.isfinite(body[..., 0]), axis=1)
+        if not np.isfinite(jumps).any() or not some.any():
+            return at_most("jittery_pose", 1.0, self.jitter_at_most)
+        extents = [np.hypot(*np.nanmax(p, 0) - np.nanmin(p, 0)) for p in body[some]]
+        measured = float(np.nanmedian(jumps)) / max(float(np.median(extents)), 1.0)
+        return at_most("jittery_pose", measured, self.jitter_at_most)

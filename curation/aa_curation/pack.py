@@ -1,0 +1,137 @@
+"""Pack: the accepted clips as shards, the same bytes whoever made them, in whatever order."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from tqdm import tqdm
+
+from aa_curation.decision import Decision
+from aa_curation.errors import LedgerError
+from aa_curation.ledger import Ledger
+from aa_datasets.errors import ShardError
+from aa_datasets.pose import read_pose
+from aa_datasets.shards import ShardRecord, ShardSample, read_record, write_shard
+
+CLIPS = "clips"  # the accepted clips as files; what shards are made from
+SHARDS = "shards"
+MANIFEST = "clips.csv"
+_COLUMNS = (
+    *("clip_id", "shard", "split", "source_id", "source", "licence", "owner", "synthetic"),
+    *("start_s", "end_s", "fps", "height", "width", "num_frames", "pose_from", "mp4_sha256"),
+)
+
+
+def shard_plan(ledger: Ledger, clips_per_shard: int) -> dict[str, list[Decision]]:
+    """Which clips go into which shard: `{"train-000000.tar": [...]}`.
+
+    A function of the accepted clips alone. Within a split they are ordered by a hash of their id,
+    so that a shard is a random sample and no run of one source.
+    """
+    splits: dict[str, list[Decision]] = {}
+    for decision in ledger.decisions.values():
+        if decision.status == "accepted" and decision.clip is not None:
+            splits.setdefault(decision.clip.split, []).append(decision)
+    plan = {}
+    for split, decisions in sorted(splits.items()):
+        decisions.sort(key=lambda d: (hashlib.sha256(d.clip_id.encode()).digest(), d.clip_id))
+        for number, first in enumerate(range(0, len(decisions), clips_per_shard)):
+            plan[f"{split}-{number:06d}.tar"] = decisions[first : first + clips_per_shard]
+    return plan
+
+
+def pack(ledger: Ledger, folder: Path, clips_per_shard: int) -> list[ShardRecord]:
+    """Write the shards and `clips.csv`; shards that are already right stay untouched.
+
+    Raises:
+        LedgerError: a clip's file is not the one that was accepted.
+    """
+    shards = folder / SHARDS
+    shards.mkdir(exist_ok=True)
+    plan = shard_plan(ledger, clips_per_shard)
+    records = []
+    for name, decisions in tqdm(plan.items(), desc="pack", unit="shard"):
+        record = _up_to_date(shards / name, decisions)
+        records.append(record or _write(shards / name, decisions, folder))
+    for stale in set(shards.glob("*.tar")) - {shards / name for name in plan}:
+        for part in (stale.with_suffix(".json"), _sums_path(stale), stale):
+            part.unlink(missing_ok=True)
+    _write_manifest(folder / MANIFEST, plan)
+    return records
+
+
+def _write(path: Path, decisions: Sequence[Decision], folder: Path) -> ShardRecord:
+    record = write_shard(path, _samples(decisions, folder))
+    _sums_path(path).write_text(_sums(decisions))
+    return record
+
+
+def _up_to_date(path: Path, decisions: Sequence[Decision]) -> ShardRecord | None:
+    """The record of a shard that was packed from just these clips."""
+    try:
+        record = read_record(path)
+        return record if _sums_path(path).read_text() == _sums(decisions) else None
+    except (ShardError, OSError):
+        return None
+
+
+def _sums_path(path: Path) -> Path:
+    return path.with_suffix(".sha256")
+
+
+def _sums(decisions: Sequence[Decision]) -> str:
+    """In the format of sha256sum."""
+    return "".join(
+        f"{sha256}  {d.clip_id}.{kind}\n"
+        for d in sorted(decisions, key=lambda d: d.clip_id)
+        for kind, sha256 in (("mp4", d.mp4_sha256), ("pose.npz", d.pose_sha256))
+    )
+
+
+def _samples(decisions: Sequence[Decision], folder: Path) -> Iterator[ShardSample]:
+    for decision in decisions:
+        clip = decision.clip
+        assert clip is not None
+        mp4 = _checked(folder / CLIPS / f"{clip.clip_id}.mp4", decision.mp4_sha256)
+        pose = _checked(folder / CLIPS / f"{clip.clip_id}.pose.npz", decision.pose_sha256)
+        yield ShardSample(clip, mp4, read_pose(pose))
+
+
+def _checked(path: Path, sha256: str) -> bytes:
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise LedgerError(f"the accepted clip {path.name} is gone: {error}") from error
+    if hashlib.sha256(content).hexdigest() != sha256:
+        raise LedgerError(
+            f"{path} is not the clip that was accepted (its sha256 differs): "
+            "move the corpus away and run again"
+        )
+    return content
+
+
+def _write_manifest(path: Path, plan: dict[str, list[Decision]]) -> None:
+    """One row per accepted clip: where it lies, whose it is, and what it may be used for."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    with temporary.open("w", newline="") as file:
+        writer = csv.DictWriter(file, _COLUMNS, extrasaction="ignore", lineterminator="\n")
+        writer.writeheader()
+        for shard, decisions in plan.items():
+            for decision in sorted(decisions, key=lambda d: d.clip_id):
+                clip = decision.clip
+                assert clip is not None
+                writer.writerow(
+                    {
+                        **clip.to_json(),
+                        "height": clip.size_hw[0],
+                        "width": clip.size_hw[1],
+                        "shard": shard,
+                        "owner": decision.owner,
+                        "mp4_sha256": decision.mp4_sha256,
+                    }
+                )
+    temporary.replace(path)

@@ -1,0 +1,100 @@
+"""Recipe: what a corpus is made of and every threshold of it, as one Python value."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from aa_curation.drop import Check
+from aa_curation.errors import RecipeError
+from aa_curation.people import People
+from aa_curation.picture import Picture
+from aa_curation.poses.estimator import PoseEstimator
+from aa_curation.shots import ShotCuts
+from aa_datasets.foreign_video import VideoInfo
+from aa_datasets.pose import Pose
+
+STEPS_VERSION = 1  # raised when a step changes what it makes of the same clip
+
+
+@dataclass(frozen=True, slots=True)
+class Canonical:
+    """The form of the stored clips.
+
+    Attributes:
+        short_side_px: frames are scaled down to it, never up; sides are even.
+        max_fps: faster sources are thinned by a whole number (60 -> 30, 50 -> 25), never blended.
+        read_side_px: the long side at which source frames are read (poses are found in these).
+    """
+
+    short_side_px: int
+    max_fps: float
+    read_side_px: int = 1920
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """The steps of a curation, in the order in which they run.
+
+    Attributes:
+        name: of the corpus.
+        min_s, max_s: length of a clip. Longer shots are cut into equal parts.
+        video_filters: on the file's header, before decoding.
+        cuts: how shots are told apart.
+        picture_filters: on a clip's pixels.
+        estimator: makes the pose estimator, once a worker.
+        people_frames: how many frames of a clip are searched for people.
+        people_filters: on who is seen in them.
+        pose_filters: on the pose of the whole clip.
+        canonical: the form of the stored clip.
+        clips_per_shard: at most so many.
+    """
+
+    name: str
+    min_s: float
+    max_s: float
+    video_filters: tuple[Callable[[VideoInfo], Check], ...]
+    cuts: ShotCuts
+    picture_filters: tuple[Callable[[Picture], Check], ...]
+    estimator: Callable[[], PoseEstimator]
+    people_frames: int
+    people_filters: tuple[Callable[[People], Check], ...]
+    pose_filters: tuple[Callable[[Pose], Check], ...]
+    canonical: Canonical
+    clips_per_shard: int = 256
+
+    def __post_init__(self) -> None:
+        if not 0 < self.min_s <= self.max_s:
+            raise RecipeError(f"clips of {self.min_s:g} to {self.max_s:g} s: no length fits")
+        if self.people_frames < 1 or self.clips_per_shard < 1:
+            raise RecipeError("people_frames and clips_per_shard must be at least 1")
+
+    @property
+    def sha256(self) -> str:
+        """Changes with every threshold and with STEPS_VERSION."""
+        return hashlib.sha256(f"{STEPS_VERSION} {self!r}".encode()).hexdigest()
+
+
+def load_recipe(path: Path) -> Recipe:
+    """The `RECIPE` that a Python file defines.
+
+    Raises:
+        RecipeError: no such file, it fails to run, or it defines no Recipe.
+    """
+    if not path.is_file():
+        raise RecipeError(f"no recipe {path}: give a Python file that defines RECIPE = Recipe(...)")
+    spec = importlib.util.spec_from_file_location(f"recipe_{path.stem}", path)
+    if spec is None or spec.loader is None:
+        raise RecipeError(f"{path} is no Python file: a recipe ends in .py")
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except (SyntaxError, ImportError, NameError, TypeError) as error:
+        raise RecipeError(f"recipe {path} does not run: {error!r}") from error
+    recipe = getattr(module, "RECIPE", None)
+    if not isinstance(recipe, Recipe):
+        raise RecipeError(f"{path} defines no RECIPE = Recipe(...)")
+    return recipe

@@ -1,0 +1,77 @@
+"""Shots and spans: where a video is cut, and which parts of it become clips."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from aa_curation.picture import Picture
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A part of a video, in seconds from its first frame; `end_s` is not in it."""
+
+    start_s: float
+    end_s: float
+
+    @property
+    def duration_s(self) -> float:
+        return self.end_s - self.start_s
+
+
+@dataclass(frozen=True, slots=True)
+class ShotCuts:
+    """A hard cut is a frame that differs much from the one before, while its neighbours do not.
+
+    Attributes:
+        change_at_least: grey levels of `Picture.change`.
+        times_neighbours: how many times the largest change of the frames around it: fast motion
+            and a shaking camera change every frame, a cut only one.
+        reach: how many frames on each side count as around.
+    """
+
+    change_at_least: float = 25.0
+    times_neighbours: float = 2.0
+    reach: int = 3
+
+    def cut_frames(self, picture: Picture) -> list[int]:
+        """Indices of the frames that begin a new shot (never 0)."""
+        change = picture.change
+        cuts = []
+        for t in np.flatnonzero(change >= self.change_at_least):
+            around = np.r_[change[max(1, t - self.reach) : t], change[t + 1 : t + 1 + self.reach]]
+            if change[t] >= self.times_neighbours * around.max(initial=0.0):
+                cuts.append(int(t))
+        return cuts
+
+
+def cut_spans(
+    picture: Picture, cuts: ShotCuts, max_s: float, within_s: tuple[float, float] | None = None
+) -> list[Span]:
+    """One span a shot; a shot longer than `max_s` gives equal parts.
+
+    Args:
+        picture: of the whole video.
+        cuts: how shots are told apart.
+        max_s: longest clip.
+        within_s: use this part of the video only.
+    """
+    times_s = picture.times_s
+    frame_s = float(np.median(np.diff(times_s))) if len(times_s) > 1 else 1 / 30
+    first_s, last_s = float(times_s[0]), float(times_s[-1]) + frame_s
+    if within_s is not None:
+        first_s, last_s = max(first_s, within_s[0]), min(last_s, within_s[1])
+    inner = [s for t in cuts.cut_frames(picture) if first_s < (s := float(times_s[t])) < last_s]
+    edges = [first_s, *inner, last_s]
+    spans = []
+    for start_s, end_s in itertools.pairwise(edges):
+        if end_s <= start_s:
+            continue
+        parts = max(1, math.ceil((end_s - start_s) / max_s - 1e-9))
+        bounds = np.linspace(start_s, end_s, parts + 1)
+        spans += [Span(float(a), float(b)) for a, b in itertools.pairwise(bounds)]
+    return spans

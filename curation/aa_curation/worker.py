@@ -1,0 +1,75 @@
+"""Worker: the steps of one process, and the one place where an unexpected error becomes a row."""
+
+from __future__ import annotations
+
+import time
+import traceback
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+
+from aa_curation.curate_clip import curate_clip
+from aa_curation.decision import Decision, PlannedClip, Survey
+from aa_curation.errors import PackageError, WeightsError
+from aa_curation.poses.estimator import PoseEstimator
+from aa_curation.recipe import Recipe
+from aa_curation.sources import Source
+from aa_curation.survey import file_stamp, survey
+
+
+class Worker:
+    """Surveys sources and curates clips, one at a time; holds the pose estimator.
+
+    Args:
+        recipe: what to do.
+        clips_folder: where accepted clips go; shared by all workers.
+    """
+
+    def __init__(self, recipe: Recipe, clips_folder: Path) -> None:
+        cv2.setNumThreads(1)  # a worker is one core; more threads cost and win nothing
+        self._recipe = recipe
+        self._folder = clips_folder
+        self._estimator: PoseEstimator | None = None
+
+    def survey(self, source: Source) -> Survey:
+        """Never raises for a bad source; a missing model or package stops the run."""
+        start_s = time.perf_counter()
+        try:
+            return survey(source, self._recipe)
+        except (WeightsError, PackageError):
+            raise
+        except Exception as error:  # noqa: BLE001  # the executor's edge: a row, not a dead run
+            row = failed(f"{source.source_id}-0000", source.source_id, "survey", error, start_s)
+            return Survey(source.source_id, "", *file_stamp(source), (), (row,))
+
+    def curate(self, planned: PlannedClip, source: Source) -> Decision:
+        """Never raises for a bad clip; a missing model or package stops the run."""
+        start_s = time.perf_counter()
+        try:
+            row = curate_clip(planned, source, self._recipe, self._make_estimator, self._folder)
+            return replace(row, seconds=round(time.perf_counter() - start_s, 3))
+        except (WeightsError, PackageError):
+            raise
+        except Exception as error:  # noqa: BLE001  # the executor's edge: a row, not a dead run
+            return failed(planned.clip_id, planned.source_id, "clip", error, start_s)
+
+    def _make_estimator(self) -> PoseEstimator:
+        if self._estimator is None:
+            self._estimator = self._recipe.estimator()
+        return self._estimator
+
+
+def failed(
+    clip_id: str, source_id: str, stage: str, error: BaseException, start_s: float
+) -> Decision:
+    """The row of a clip that met a bug or an outage; a later run tries it again."""
+    return Decision(
+        clip_id=clip_id,
+        source_id=source_id,
+        status="failed",
+        stage=stage,
+        reason=type(error).__name__,
+        detail="".join(traceback.format_exception(error)),
+        seconds=round(time.perf_counter() - start_s, 3),
+    )

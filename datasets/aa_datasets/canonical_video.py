@@ -1,0 +1,122 @@
+"""Canonical video: how clips are stored in shards, written by PyAV and read back by decord.
+
+decord's random access lies on open GOPs, edit lists and variable rates, so it never sees a foreign
+file (those go through `foreign_video`); on the closed-GOP, constant-rate H.264 written here it is
+exact, and a contract test holds it to PyAV's pixels.
+"""
+
+from __future__ import annotations
+
+import io
+import itertools
+import tempfile
+from collections.abc import Iterable
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import decord
+import numpy as np
+from numpy.typing import NDArray
+
+from aa_datasets.errors import VideoError
+
+GOP_FRAMES = 12  # a random 24-frame window decodes at most 11 frames that it does not need
+_CRF = 16  # visually lossless for training targets
+
+
+def encode_canonical(frames: Iterable[NDArray[np.uint8]], fps: float, crf: int = _CRF) -> bytes:
+    """Encode uint8 RGB [H, W, 3] frames as canonical H.264 in mp4.
+
+    Closed GOPs of 12, no B-frames, constant rate, index in front, one thread and bit-exact flags:
+    the same frames give the same bytes. H and W must be even (yuv420p).
+
+    Raises:
+        VideoError: no frames, odd size, or frames of several sizes.
+    """
+    frames = iter(frames)
+    first = next(frames, None)
+    if first is None:
+        raise VideoError("no frames to encode: a video needs at least one")
+    height, width = first.shape[:2]
+    if height % 2 or width % 2:
+        raise VideoError(
+            f"cannot encode {width}x{height} frames as yuv420p: "
+            "crop or resize to even width and height"
+        )
+    # A file and not memory: moving the index to the front reopens what was written.
+    with tempfile.TemporaryDirectory(prefix="aa-encode-") as folder:
+        path = Path(folder, "clip.mp4")
+        with av.open(str(path), "w", options={"movflags": "+faststart"}) as container:
+            container.flags |= av.container.Flags.bitexact.value
+            stream = container.add_stream("libx264", rate=Fraction(fps).limit_denominator(1001))
+            _configure(stream, (height, width), crf)
+            for frame in itertools.chain([first], frames):
+                if frame.shape != first.shape:
+                    raise VideoError(f"frame of shape {frame.shape} in a video of {first.shape}")
+                picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")
+                container.mux(
+                    stream.encode(picture.reformat(format="yuv420p", dst_colorspace="ITU709"))
+                )
+            container.mux(stream.encode(None))
+        return path.read_bytes()
+
+
+def _configure(stream: av.VideoStream, size_hw: tuple[int, int], crf: int) -> None:
+    stream.height, stream.width = size_hw
+    stream.pix_fmt = "yuv420p"
+    context = stream.codec_context
+    context.thread_count = 1
+    flags = av.codec.context.Flags
+    context.flags |= flags.bitexact.value | flags.closed_gop.value
+    # Tagged BT.709, limited range, so that every decoder makes the same RGB of it.
+    context.color_primaries = context.color_trc = context.colorspace = 1
+    context.color_range = 1
+    stream.options = {
+        "crf": str(crf),
+        "preset": "veryfast",
+        "x264-params": f"keyint={GOP_FRAMES}:min-keyint={GOP_FRAMES}:scenecut=0:bframes=0:"
+        "threads=1:deterministic=1",
+    }
+
+
+def read_canonical(
+    mp4: bytes | Path,
+    indices: NDArray[np.int64] | None = None,
+    *,
+    num_frames: int | None = None,
+) -> NDArray[np.uint8]:
+    """Decode frames of a canonical video with decord.
+
+    Args:
+        mp4: the file or its bytes, as written by `encode_canonical`.
+        indices: which frames, in which order; None reads all.
+        num_frames: how many frames the record of this clip promises; checked when given.
+
+    Returns:
+        uint8 RGB [T, H, W, 3].
+
+    Raises:
+        VideoError: not decodable, or of another length than promised.
+    """
+    name = mp4.name if isinstance(mp4, Path) else f"video of {len(mp4)} bytes"
+    try:
+        # One thread a reader, and errors instead of silently repeated frames (fault_tol=1).
+        reader = decord.VideoReader(
+            str(mp4) if isinstance(mp4, Path) else io.BytesIO(mp4), num_threads=1, fault_tol=1
+        )
+        if num_frames is not None and len(reader) != num_frames:
+            raise VideoError(
+                f"{name} has {len(reader)} frames, its record says {num_frames}: "
+                "the shard is damaged, rebuild it"
+            )
+        wanted = np.arange(len(reader)) if indices is None else np.asarray(indices)
+        if wanted.size == 0 or wanted.min() < 0 or wanted.max() >= len(reader):
+            raise VideoError(f"{name} has frames 0 to {len(reader) - 1}, asked for {wanted}")
+        ordered, inverse = np.unique(wanted, return_inverse=True)
+        frames: NDArray[np.uint8] = reader.get_batch(ordered).asnumpy()
+    except (decord.DECORDError, RuntimeError, OSError) as error:
+        raise VideoError(
+            f"{name} cannot be decoded as a canonical video: {str(error).splitlines()[0][:200]}"
+        ) from error
+    return frames[inverse]

@@ -1,0 +1,221 @@
+"""Shards: WebDataset tars of clips, and the only code that knows the names of their members.
+
+A clip is three members: `<clip_id>.meta.json` (the Clip), `<clip_id>.mp4` (canonical video) and
+`<clip_id>.pose.npz` (the Pose). Beside `x.tar` stands its commit record `x.json` with the tar's
+sha256 and the place of every member: a shard without a record was never finished, one that does not
+match it was altered. The same clips give the same bytes wherever and whenever they are written.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import tarfile
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import webdataset
+
+from aa_datasets.clip import Clip
+from aa_datasets.errors import ShardError
+from aa_datasets.pose import Pose, read_pose, write_pose
+
+_MEMBERS = ("meta.json", "mp4", "pose.npz")
+
+
+@dataclass(frozen=True, slots=True)
+class ShardSample:
+    """One clip as it lies in a shard: its record, its canonical mp4 and its pose."""
+
+    clip: Clip
+    mp4: bytes
+    pose: Pose
+
+
+@dataclass(frozen=True, slots=True)
+class ClipEntry:
+    """Where one clip lies in its shard: `{member: (offset, length)}` in bytes."""
+
+    clip: Clip
+    members: dict[str, tuple[int, int]]
+
+
+@dataclass(frozen=True, slots=True)
+class ShardRecord:
+    """The commit record of a shard."""
+
+    name: str
+    sha256: str
+    num_bytes: int
+    clips: tuple[ClipEntry, ...]
+
+
+def write_shard(path: Path, samples: Iterable[ShardSample]) -> ShardRecord:
+    """Write samples, sorted by clip id, as `path` (.tar) and its record; atomically, record last.
+
+    Raises:
+        ShardError: a clip id twice, or with characters that WebDataset keys do not carry.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    entries: list[Clip] = []
+    with temporary.open("wb") as file:
+        # Everything that varies between runs is pinned: time, owner, mode, order.
+        with webdataset.TarWriter(
+            file, encoder=False, mtime=0, user="", group="", mode=0o644
+        ) as writer:
+            for sample in sorted(samples, key=lambda s: s.clip.clip_id):
+                clip = sample.clip
+                if entries and entries[-1].clip_id == clip.clip_id:
+                    raise ShardError(f"{path.name}: clip {clip.clip_id} is given twice")
+                if not clip.clip_id or set(clip.clip_id) - set(
+                    "abcdefghijklmnopqrstuvwxyz0123456789_-"
+                ):
+                    raise ShardError(f"clip id {clip.clip_id!r}: use a-z, 0-9, _ and - only")
+                pose_npz = io.BytesIO()
+                write_pose(pose_npz, sample.pose)
+                writer.write(
+                    {
+                        "__key__": clip.clip_id,
+                        "meta.json": json.dumps(clip.to_json(), sort_keys=True).encode(),
+                        "mp4": sample.mp4,
+                        "pose.npz": pose_npz.getvalue(),
+                    }
+                )
+                entries.append(clip)
+        file.flush()
+        os.fsync(file.fileno())
+    record = ShardRecord(
+        name=path.name,
+        sha256=_sha256(temporary),
+        num_bytes=temporary.stat().st_size,
+        clips=_index(temporary, entries),
+    )
+    record_path = path.with_suffix(".json")
+    record_path.unlink(missing_ok=True)  # never an old record beside a new tar
+    temporary.replace(path)
+    temporary_record = record_path.with_name(f".{record_path.name}.{os.getpid()}.tmp")
+    temporary_record.write_text(json.dumps(_record_to_json(record), indent=1, sort_keys=True))
+    temporary_record.replace(record_path)
+    return record
+
+
+def _index(path: Path, clips: Sequence[Clip]) -> tuple[ClipEntry, ...]:
+    places: dict[str, dict[str, tuple[int, int]]] = {}
+    with tarfile.open(path, "r:") as tar:
+        for member in tar:
+            key, _, kind = member.name.partition(".")
+            places.setdefault(key, {})[kind] = (member.offset_data, member.size)
+    return tuple(ClipEntry(clip, places[clip.clip_id]) for clip in clips)
+
+
+def read_record(path: Path) -> ShardRecord:
+    """The commit record of the shard at `path` (.tar), checked against the tar's size.
+
+    Raises:
+        ShardError: no tar, no record, a record of another form, or a tar of another length.
+    """
+    record_path = path.with_suffix(".json")
+    if not path.is_file():
+        raise ShardError(f"no shard {path}: give .tar files written by `aa-curate run`")
+    if not record_path.is_file():
+        raise ShardError(
+            f"{path.name} has no record {record_path.name}: it was not finished; "
+            "run the same `aa-curate run` again, it goes on from there"
+        )
+    try:
+        row = json.loads(record_path.read_text())
+        record = ShardRecord(
+            name=row["name"],
+            sha256=row["sha256"],
+            num_bytes=row["num_bytes"],
+            clips=tuple(
+                ClipEntry(
+                    Clip.from_json(entry["clip"]),
+                    {kind: (place[0], place[1]) for kind, place in entry["members"].items()},
+                )
+                for entry in row["clips"]
+            ),
+        )
+    except (ValueError, KeyError, TypeError) as error:
+        raise ShardError(f"{record_path.name} is not a shard record: {error!r}") from error
+    found = path.stat().st_size
+    if found != record.num_bytes:
+        raise ShardError(
+            f"{path.name} is damaged: its record says {record.num_bytes} bytes, found {found} "
+            f"(differs from byte {min(found, record.num_bytes)} on): copy or build it again"
+        )
+    return record
+
+
+def verify_shard(path: Path) -> ShardRecord:
+    """Read the whole shard and compare its sha256 with its record.
+
+    Raises:
+        ShardError: as `read_record`, or the content was altered.
+    """
+    record = read_record(path)
+    found = _sha256(path)
+    if found != record.sha256:
+        raise ShardError(
+            f"{path.name} is altered: its record says sha256 {record.sha256[:12]}…, "
+            f"found {found[:12]}…: copy or build it again"
+        )
+    return record
+
+
+def read_entry(path: Path, entry: ClipEntry) -> ShardSample:
+    """Read one clip of a shard by byte range.
+
+    Raises:
+        ShardError: a member is missing, cut short, or its bytes are not what it should hold.
+    """
+    clip_id = entry.clip.clip_id
+    missing = set(_MEMBERS) - set(entry.members)
+    if missing:
+        raise ShardError(f"{path.name}: clip {clip_id} lacks {', '.join(sorted(missing))}")
+    with path.open("rb") as file:
+        content = {}
+        for kind in _MEMBERS:
+            offset, length = entry.members[kind]
+            file.seek(offset)
+            content[kind] = file.read(length)
+            if len(content[kind]) != length:
+                raise ShardError(
+                    f"{path.name} ends at byte {offset + len(content[kind])} inside "
+                    f"{clip_id}.{kind}: copy or build it again"
+                )
+    try:
+        pose = read_pose(content["pose.npz"])
+        clip = Clip.from_json(json.loads(content["meta.json"]))
+    except (ValueError, KeyError, TypeError) as error:
+        raise ShardError(
+            f"{path.name}: clip {clip_id} at byte {entry.members['meta.json'][0]} is altered: "
+            f"{error}"
+        ) from error
+    if clip != entry.clip or pose.num_frames != clip.num_frames:
+        raise ShardError(f"{path.name}: clip {clip_id} is not the one that its record describes")
+    return ShardSample(clip, content["mp4"], pose)
+
+
+def read_shards(paths: Iterable[Path]) -> Iterator[ShardSample]:
+    """All clips of some shards, shard by shard in clip id order, each shard verified first."""
+    for path in paths:
+        for entry in verify_shard(path).clips:
+            yield read_entry(path, entry)
+
+
+def _record_to_json(record: ShardRecord) -> dict[str, object]:
+    return {
+        **asdict(record),
+        "clips": [
+            {"clip": entry.clip.to_json(), "members": entry.members} for entry in record.clips
+        ],
+    }
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

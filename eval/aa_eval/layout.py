@@ -1,0 +1,132 @@
+"""Which videos a folder holds: video files, a tree of frames, or DisCo's flat frames."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+
+from aa_eval.errors import VideoError
+from aa_eval.source import IMAGE_SUFFIXES, VIDEO_SUFFIXES, VideoSource
+
+LAYOUTS = ("video-files", "frame-tree", "flat-frames")
+# DisCo strips "." and "/" from its keys: TiktokDance_00337_0010.png -> TiktokDance_00337_0010png
+_FLAT = re.compile(r"(?:TiktokDance_)?(?P<video>.+)_(?P<frame>\d+)(?:png|jpe?g)?")
+_NUMBERED = re.compile(r"(?P<prefix>.*?)(?P<number>\d+)(?P<suffix>\D*)")
+
+
+@dataclass(frozen=True, slots=True)
+class VideoFolder:
+    """The videos of one folder, by id, and the layout that they were found in."""
+
+    path: Path
+    layout: str
+    videos: dict[str, VideoSource]
+
+    def describe(self) -> str:
+        """One line for people: what was found and how it was understood."""
+        return f"{self.path}: {len(self.videos)} videos ({self.layout})"
+
+
+def find_videos(folder: Path, layout: str | None = None) -> VideoFolder:
+    """The videos of `folder`; the layout is detected unless given (one of `LAYOUTS`).
+
+    Hidden files and files that are neither video nor image are ignored.
+
+    Raises:
+        VideoError: no such folder, nothing in it, more than one layout, or duplicate names.
+    """
+    if not folder.is_dir():
+        raise VideoError(f"{folder}: no such folder: expected a folder of videos or frames")
+    entries = sorted(e for e in folder.iterdir() if not e.name.startswith("."))
+    files = [e for e in entries if e.is_file()]
+    of_layout = {
+        "video-files": [f for f in files if f.suffix.lower() in VIDEO_SUFFIXES],
+        "frame-tree": [e for e in entries if e.is_dir() and _images(e)],
+        "flat-frames": [f for f in files if f.suffix.lower() in IMAGE_SUFFIXES],
+    }
+    found = [name for name in LAYOUTS if of_layout[name]]
+    if not found:
+        raise VideoError(
+            f"{folder}: no video in it: expected <video>.mp4 (or gif, webm, mkv), "
+            "<video>/<frame>.png, or <video>_<frame>.png"
+        )
+    if layout is None and len(found) > 1:
+        counts = ", ".join(f"{len(of_layout[name])} as {name}" for name in found)
+        raise VideoError(f"{folder}: more than one layout ({counts}): say which one is meant")
+    layout = layout or found[0]
+    if layout not in found:
+        raise VideoError(f"{folder}: nothing in it is laid out as {layout}: found {found}")
+    paths = of_layout[layout]
+    if layout == "video-files":
+        sources = [VideoSource(path.stem, (path,)) for path in paths]
+    elif layout == "frame-tree":
+        sources = [image_source(path) for path in paths]
+    else:
+        sources = _flat_sources(paths)
+    videos: dict[str, VideoSource] = {}
+    for source in sources:
+        if source.video_id in videos:
+            raise VideoError(
+                f"{folder}: two videos are called '{source.video_id}' "
+                f"({videos[source.video_id].files[0].name} and {source.files[0].name}): keep one"
+            )
+        videos[source.video_id] = source
+    return VideoFolder(folder, layout, videos)
+
+
+def image_source(folder: Path) -> VideoSource:
+    """The images of one folder as one video, in the order of their numbers.
+
+    Raises:
+        VideoError: no image, a name without a number, mixed names, or one number twice.
+    """
+    return _numbered_source(folder.name, _images(folder), folder)
+
+
+def _images(folder: Path) -> list[Path]:
+    return sorted(
+        f
+        for f in folder.iterdir()
+        if f.suffix.lower() in IMAGE_SUFFIXES and not f.name.startswith(".")
+    )
+
+
+def _flat_sources(paths: list[Path]) -> list[VideoSource]:
+    by_video: dict[str, list[Path]] = defaultdict(list)
+    for path in paths:
+        match = _FLAT.fullmatch(path.stem)
+        if match is None:
+            raise VideoError(
+                f"{path}: a flat folder of frames names them <video>_<number>.png "
+                "(DisCo: TiktokDance_00337_0010png.png)"
+            )
+        by_video[match["video"]].append(path)
+    return [_numbered_source(video, files, paths[0].parent) for video, files in by_video.items()]
+
+
+def _numbered_source(video_id: str, files: list[Path], folder: Path) -> VideoSource:
+    if not files:
+        raise VideoError(f"{folder}: no image in it")
+    numbered: dict[int, Path] = {}
+    affixes: tuple[str, str] | None = None
+    for path in files:
+        match = re.fullmatch(_NUMBERED, path.stem)
+        if match is None:
+            raise VideoError(f"{path}: its name holds no frame number: expected e.g. 0001.png")
+        here = (match["prefix"], match["suffix"])
+        affixes = affixes or here
+        if here != affixes:
+            raise VideoError(
+                f"{path}: named otherwise than '{files[0].name}' beside it: frames of one video "
+                "differ in their number only"
+            )
+        number = int(match["number"])
+        if number in numbered:
+            raise VideoError(
+                f"{path}: frame {number} is there twice (also {numbered[number].name}): keep one"
+            )
+        numbered[number] = path
+    numbers = tuple(sorted(numbered))
+    return VideoSource(video_id, tuple(numbered[n] for n in numbers), numbers)

@@ -1,0 +1,1 @@
+"""Pure functions: frames or features in, one value a frame or a distance out."""

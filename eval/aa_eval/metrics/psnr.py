@@ -1,0 +1,44 @@
+"""Peak signal-to-noise ratio, as it should be and as the tables' columns have it."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def psnr(prediction: NDArray[np.generic], reference: NDArray[np.generic]) -> NDArray[np.float64]:
+    """20 log10(255 / sqrt(MSE)) per frame, in dB; infinite for identical frames.
+
+    Args:
+        prediction, reference: [T, H, W, 3] in [0, 255], uint8 or float.
+    """
+    if prediction.dtype == np.uint8 and reference.dtype == np.uint8:
+        difference = prediction.astype(np.int32)
+        difference -= reference
+        flat = difference.reshape(len(difference), -1)
+        # whole numbers: the sum is exact in 64 bits
+        squares = np.einsum("tp,tp->t", flat, flat, dtype=np.int64).astype(np.float64)
+    else:
+        error = prediction.astype(np.float64) - reference.astype(np.float64)
+        squares = np.square(error).reshape(len(error), -1).sum(axis=1)
+    return _decibels(squares / prediction[0].size)
+
+
+def psnr_uint8_overflow(
+    prediction: NDArray[np.uint8], reference: NDArray[np.uint8]
+) -> NDArray[np.float64]:
+    """PSNR whose difference and square wrap at 256, in dB; infinite where all squares wrap to 0.
+
+    The arithmetic of DisCo's first release (tool/metrics/ssim_l1_lpips_psnr.py, commit 4772790):
+    the PSNR column of the seed paper's Tables 1-3. Never below 24.169 dB, and not monotone in the
+    error: report it beside `psnr` or not at all.
+    """
+    difference = prediction - reference  # uint8: wraps
+    squares = difference * difference  # uint8: wraps again
+    totals = squares.reshape(len(squares), -1).sum(axis=1, dtype=np.uint64).astype(np.float64)
+    return _decibels(totals / prediction[0].size)
+
+
+def _decibels(mse: NDArray[np.float64]) -> NDArray[np.float64]:
+    with np.errstate(divide="ignore"):
+        return 20 * np.log10(255.0 / np.sqrt(mse))

@@ -1,0 +1,250 @@
+"""VideoSource: frames from a video file or from one image per frame, streamed and checked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+from aa_eval.errors import VideoError
+
+VIDEO_SUFFIXES = (".mp4", ".gif", ".webm", ".mkv")
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg")
+_EIGHT_BIT_RGB = "8-bit colour"
+# Pillow's modes; LA and PA are grey or palette with alpha.
+_PILLOW_KINDS = {
+    "RGB": _EIGHT_BIT_RGB,
+    "L": "8-bit grey",
+    "1": "1-bit grey",
+    "P": "8-bit palette",
+    "RGBA": "8-bit colour with alpha",
+    "LA": "8-bit grey with alpha",
+    "PA": "8-bit palette with alpha",
+    "I;16": "16-bit grey",
+    "I;16B": "16-bit grey",
+    "I": "32-bit grey",
+    "F": "float grey",
+    "CMYK": "8-bit CMYK",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class VideoSource:
+    """Where the frames of one video lie, before anything is decoded.
+
+    Attributes:
+        video_id: what pairs a prediction with its reference.
+        files: one video file, or one image per frame in order.
+        numbers: the frames' numbers as their file names say; None for a video file.
+        limit: read only the first so many frames; None for all.
+    """
+
+    video_id: str
+    files: tuple[Path, ...]
+    numbers: tuple[int, ...] | None = None
+    limit: int | None = None
+
+    @property
+    def is_video_file(self) -> bool:
+        return self.numbers is None
+
+    @property
+    def place(self) -> Path:
+        """The video file, or the folder of the images."""
+        return self.files[0] if self.is_video_file else self.files[0].parent
+
+    def at_numbers(self, keep: set[int]) -> VideoSource:
+        """The frames with these numbers only (a source of images)."""
+        assert self.numbers is not None
+        pairs = [(f, n) for f, n in zip(self.files, self.numbers, strict=True) if n in keep]
+        return replace(self, files=tuple(f for f, _ in pairs), numbers=tuple(n for _, n in pairs))
+
+    def first(self, num_frames: int) -> VideoSource:
+        """The first `num_frames` frames."""
+        if self.numbers is not None:
+            return self.at_numbers(set(self.numbers[:num_frames]))
+        return replace(self, limit=num_frames)
+
+
+@dataclass(frozen=True, slots=True)
+class VideoInfo:
+    """What a video's headers and packets say: nothing is decoded for it.
+
+    Attributes:
+        size_hw: height and width in pixels.
+        num_frames: frames to be had (packets of a video file, images of a folder).
+        fps: frames per second; None for images.
+        kind: "8-bit colour", "16-bit grey", ...: bit depth and channels.
+    """
+
+    size_hw: tuple[int, int]
+    num_frames: int
+    fps: float | None
+    kind: str
+
+    @property
+    def is_eight_bit_rgb(self) -> bool:
+        return self.kind == _EIGHT_BIT_RGB
+
+
+def probe(source: VideoSource) -> VideoInfo:
+    """Size, frame count, rate and kind of a video, from headers and packets.
+
+    Raises:
+        VideoError: the file is missing, empty or truncated; or its images differ in size or kind.
+    """
+    return _probe_file(source) if source.is_video_file else _probe_images(source)
+
+
+def iter_frames(source: VideoSource) -> Iterator[NDArray[np.uint8]]:
+    """The frames in order, uint8 [H, W, 3] RGB, one in memory at a time.
+
+    Alpha is dropped, grey and palette become RGB, 16 bits become 8 by dropping the low byte:
+    whether that is wanted, `aa_eval.pairing` has asked before.
+
+    Raises:
+        VideoError: a frame cannot be decoded, or fewer come out than the file holds.
+    """
+    return _iter_file(source) if source.is_video_file else _iter_images(source)
+
+
+def _open(path: Path) -> Any:
+    if not path.is_file():
+        raise VideoError(f"{path}: no such file")
+    if path.stat().st_size == 0:
+        raise VideoError(f"{path}: empty file (0 bytes): write it again")
+    try:
+        container = av.open(str(path))
+    except (av.error.FFmpegError, OSError) as error:
+        raise VideoError(
+            f"{path}: cannot be opened as a video ({_short(error)}): it is corrupt or cut off; "
+            "write it again"
+        ) from error
+    if not container.streams.video:
+        container.close()
+        raise VideoError(f"{path}: holds no video stream")
+    return container
+
+
+def _probe_file(source: VideoSource) -> VideoInfo:
+    path = source.files[0]
+    with _open(path) as container:
+        stream = container.streams.video[0]
+        try:
+            packets = sum(
+                1 for p in container.demux(stream) if p.size and not p.is_discard
+            )
+        except av.error.FFmpegError as error:
+            raise VideoError(f"{path}: truncated or corrupt ({_short(error)})") from error
+        if packets == 0:
+            raise VideoError(f"{path}: holds no frame")
+        if packets < stream.frames:
+            raise VideoError(
+                f"{path}: truncated: its header promises {stream.frames} frames, {packets} are "
+                "there; write it again"
+            )
+        rate = stream.average_rate or stream.guessed_rate
+        pixels = stream.codec_context.format
+        size_hw = (stream.codec_context.height, stream.codec_context.width)
+        count = packets if source.limit is None else min(packets, source.limit)
+        return VideoInfo(size_hw, count, float(rate) if rate else None, _kind(pixels, path))
+
+
+def _kind(pixels: Any, path: Path) -> str:
+    if pixels is None:
+        raise VideoError(f"{path}: no frame can be decoded: corrupt")
+    bits = max(component.bits for component in pixels.components)
+    if path.suffix.lower() == ".gif" or (pixels.has_palette and bits == 8):
+        return _EIGHT_BIT_RGB  # a GIF is a palette of 8-bit colours by its nature
+    colour = "grey" if len(pixels.components) == 1 else "colour"
+    return f"{bits}-bit {colour}" + (" with alpha" if len(pixels.components) in (2, 4) else "")
+
+
+def _iter_file(source: VideoSource) -> Iterator[NDArray[np.uint8]]:
+    path = source.files[0]
+    expected = _probe_file(source).num_frames
+    decoded = 0
+    with _open(path) as container:
+        stream = container.streams.video[0]
+        stream.codec_context.options = {"err_detect": "explode"}
+        try:
+            for frame in container.decode(stream):
+                if frame.is_corrupt:
+                    raise VideoError(f"{path}: frame {decoded} is corrupt: write the file again")
+                if frame.rotation:
+                    raise VideoError(
+                        f"{path}: its header asks players to rotate it by {frame.rotation} "
+                        "degrees: re-encode it upright"
+                    )
+                decoded += 1
+                yield frame.to_ndarray(format="rgb24")
+                if decoded == source.limit:
+                    return
+        except av.error.FFmpegError as error:
+            raise VideoError(
+                f"{path}: corrupt after frame {decoded} ({_short(error)}): write it again"
+            ) from error
+    if decoded < expected:
+        raise VideoError(
+            f"{path}: {decoded} of {expected} frames can be decoded: corrupt; write it again"
+        )
+
+
+def _open_image(path: Path) -> Image.Image:
+    if path.stat().st_size == 0:
+        raise VideoError(f"{path}: empty file (0 bytes): write it again")
+    try:
+        return Image.open(path)
+    except (UnidentifiedImageError, OSError, Image.DecompressionBombError) as error:
+        raise VideoError(f"{path}: not an image that can be read: write it again") from error
+
+
+def _probe_images(source: VideoSource) -> VideoInfo:
+    first: VideoInfo | None = None
+    for path in source.files:
+        with _open_image(path) as image:
+            kind = _PILLOW_KINDS.get(image.mode, image.mode)
+            if image.format == "PNG" and image.mode == "RGB" and _png_bits(path) == 16:
+                kind = "16-bit colour"  # Pillow drops the low byte without a word
+            info = VideoInfo((image.height, image.width), len(source.files), None, kind)
+        first = first or info
+        if info != first:
+            raise VideoError(
+                f"{path}: {_words(info)}, but the frames before it are {_words(first)}: "
+                "one video has one size and one kind of pixel"
+            )
+    if first is None:
+        raise VideoError(f"{source.video_id}: no frame")
+    return first
+
+
+def _png_bits(path: Path) -> int:
+    with path.open("rb") as file:
+        return file.read(25)[24]  # the IHDR chunk's bit depth
+
+
+def _iter_images(source: VideoSource) -> Iterator[NDArray[np.uint8]]:
+    for path in source.files:
+        try:
+            with _open_image(path) as image:
+                if image.mode.startswith("I;16"):
+                    grey = (np.asarray(image) >> 8).astype(np.uint8)
+                    yield np.repeat(grey[..., None], 3, axis=-1)
+                else:
+                    yield np.asarray(image.convert("RGB"))
+        except (OSError, SyntaxError) as error:
+            raise VideoError(f"{path}: truncated or corrupt ({error}): write it again") from error
+
+
+def _words(info: VideoInfo) -> str:
+    return f"{info.size_hw[1]}x{info.size_hw[0]} {info.kind}"
+
+
+def _short(error: BaseException) -> str:
+    return str(getattr(error, "strerror", None) or error)

@@ -1,0 +1,74 @@
+"""Column: how one metric is headed, printed and ordered, and which values are plausible."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One metric as the board shows it.
+
+    Attributes:
+        key: the key of `Result.metrics` (or of a published row).
+        heading: as the field's papers print it.
+        better: which direction wins; None when the board does not know, and so does not rank.
+        decimals: digits after the point; None prints 3.78E-04, the papers' form of L1.
+        low, high: values outside are refused at `add` as implausible.
+        meaning: one sentence for a reader.
+    """
+
+    key: str
+    heading: str
+    better: Literal["higher", "lower"] | None
+    decimals: int | None
+    low: float
+    high: float
+    meaning: str
+
+    @property
+    def arrow(self) -> str:
+        return {"higher": "↑", "lower": "↓", None: ""}[self.better]
+
+    def text_of(self, value: float) -> str:
+        """`value` with the number of digits that the papers print."""
+        return f"{value:.2E}" if self.decimals is None else f"{value:.{self.decimals}f}"
+
+
+# The order is the papers': SSIM, PSNR, LPIPS, FVD first; what only some print follows.
+COLUMNS = (
+    Column("ssim", "SSIM", "higher", 3, -1, 1, "structural similarity"),
+    Column(
+        "psnr_overflow", "PSNR", "higher", 2, 24, 200,
+        "PSNR of DisCo's first script: errors squared in 8 bits, so never below 24.17 dB",
+    ),
+    Column("psnr", "PSNR*", "higher", 2, -50, 200, "true peak signal-to-noise ratio, dB"),
+    Column("lpips", "LPIPS", "lower", 3, 0, 20, "as printed; the network is the protocol's"),
+    Column("lpips_alex", "LPIPS alex", "lower", 3, 0, 20, "perceptual distance, AlexNet"),
+    Column("lpips_vgg", "LPIPS vgg", "lower", 3, 0, 20, "perceptual distance, VGG-16"),
+    # Below 0 only by the noise of a script's matrix root; KVD is unbiased and may be negative.
+    Column("fvd", "FVD", "lower", 1, -10, 1e7, "Fréchet video distance"),
+    Column("kvd", "KVD", "lower", 2, -1e7, 1e7, "kernel video distance, unbiased"),
+    Column("fid_vid", "FID-VID", "lower", 2, -10, 1e7, "Fréchet distance of 3D-ResNet features"),
+    Column("l1", "L1", "lower", None, 0, 255, "mean absolute error, in the protocol's unit"),
+    Column("pck", "PCK", "higher", 3, 0, 1, "share of keypoints found within the tolerance"),
+)  # fmt: skip
+BY_KEY = {column.key: column for column in COLUMNS}
+
+# The four columns that the paper's Tables 1 to 3 print, in their order.
+PAPER_KEYS = ("ssim", "psnr", "lpips", "fvd")
+
+
+def column_of(key: str) -> Column:
+    """The column of a metric; one that the board does not know is shown but never ranked."""
+    unknown = Column(key, key, None, 4, -1e9, 1e9, "not known to this board: shown, never ranked")
+    return BY_KEY.get(key, unknown)
+
+
+def columns_of(keys: Iterable[str]) -> tuple[Column, ...]:
+    """The columns of `keys` in the papers' order; unknown ones last, by name."""
+    present = set(keys)
+    known = tuple(column for column in COLUMNS if column.key in present)
+    return known + tuple(column_of(key) for key in sorted(present - BY_KEY.keys()))

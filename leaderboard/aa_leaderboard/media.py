@@ -1,0 +1,83 @@
+"""Clips that a result folder may carry, to be played side by side on the page.
+
+`media/` is flat. A file is named VIDEO.ROLE.EXT: VIDEO is a video id of the result with "/"
+written as "__", ROLE is reference, ground_truth or prediction, EXT is mp4 (h264, so that
+browsers play it) or, for a reference that is one picture, png or jpg.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, cast
+
+from aa_eval.result import Result
+from aa_leaderboard.errors import SubmissionError
+
+MEDIA_DIR = "media"
+MAX_FILES = 600
+MAX_FILE_BYTES = 64 * 2**20
+
+_NAME = re.compile(
+    r"(?P<video>[A-Za-z0-9][A-Za-z0-9_.+-]{0,120})"
+    r"\.(?P<role>reference|ground_truth|prediction)\.(?P<extension>mp4|png|jpg)"
+)
+_SIGNATURES = {"mp4": (4, b"ftyp"), "png": (0, b"\x89PNG\r\n\x1a\n"), "jpg": (0, b"\xff\xd8\xff")}
+
+
+@dataclass(frozen=True, slots=True)
+class Media:
+    """One file of a media folder; `video` is the id in the result, `name` the file's name."""
+
+    name: str
+    video: str
+    role: Literal["reference", "ground_truth", "prediction"]
+
+    @property
+    def moves(self) -> bool:
+        return self.name.endswith(".mp4")
+
+
+def check_media(directory: Path, result: Result) -> tuple[Media, ...]:
+    """The clips of `directory`, sorted by name; empty when there is no such folder.
+
+    Raises:
+        SubmissionError: a symlink, a sub-folder, a foreign name, a video that the result did
+            not score, a file that is too large or not what its name says.
+    """
+    if directory.is_symlink():
+        raise SubmissionError(f"{directory}: a symlink: replace it by the folder itself")
+    if not directory.exists():
+        return ()
+    if not directory.is_dir():
+        raise SubmissionError(f"{directory}: not a folder of clips")
+    paths = sorted(directory.iterdir())
+    if len(paths) > MAX_FILES:
+        raise SubmissionError(f"{directory}: {len(paths)} files, expected at most {MAX_FILES}")
+    videos = {video.replace("/", "__"): video for video in result.per_video}
+    return tuple(_check_file(path, videos) for path in paths)
+
+
+def _check_file(path: Path, videos: dict[str, str]) -> Media:
+    match = _NAME.fullmatch(path.name)
+    if match is None:
+        raise SubmissionError(
+            f"{path}: expected VIDEO.reference|ground_truth|prediction.mp4 (or a png or jpg "
+            "reference), with letters, digits, and _ . + - in VIDEO"
+        )
+    if path.is_symlink() or not path.is_file():
+        raise SubmissionError(f"{path}: not a regular file: replace it by the clip itself")
+    role, extension = match["role"], match["extension"]
+    if extension != "mp4" and role != "reference":
+        raise SubmissionError(f"{path}: only a reference may be a still picture")
+    if match["video"] not in videos:
+        raise SubmissionError(f"{path}: the result scores no video {match['video']!r}")
+    if path.stat().st_size > MAX_FILE_BYTES:
+        raise SubmissionError(f"{path}: larger than {MAX_FILE_BYTES >> 20} MiB: encode it smaller")
+    start, signature = _SIGNATURES[extension]
+    with path.open("rb") as file:
+        if file.read(start + len(signature))[start:] != signature:
+            raise SubmissionError(f"{path}: its content is not {extension}")
+    known_role = cast("Literal['reference', 'ground_truth', 'prediction']", role)
+    return Media(path.name, videos[match["video"]], known_role)

@@ -1,0 +1,91 @@
+"""Tables 1, 2 and 3 of "Animate Anyone" (Hu et al. 2023), in the paper's rows and columns."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from aa_leaderboard.columns import PAPER_KEYS
+from aa_leaderboard.errors import LeaderboardError
+from aa_leaderboard.published import read_published
+from aa_leaderboard.row import Published, Row
+from aa_leaderboard.table import rank
+
+CAPTIONS = {
+    1: "Quantitative comparison for fashion video synthesis (UBC fashion)",
+    2: "Quantitative comparison for human dance generation (TikTok)",
+    3: "Quantitative ablation of the image condition (UBC fashion)",
+}
+HEADINGS = ("SSIM", "PSNR", "LPIPS", "FVD")
+ABSENT = "-"
+
+
+@dataclass(frozen=True, slots=True)
+class PrintedCell:
+    """One cell: the text as printed, its place among the comparable ones (1 is best), and
+    whether it is a true PSNR in a column of overflow values."""
+
+    text: str
+    place: int | None = None
+    true_psnr: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class PaperTable:
+    """One table of the paper; each line is a method and its four cells."""
+
+    number: int
+    caption: str
+    protocol: str
+    lines: tuple[tuple[str, tuple[PrintedCell, ...]], ...]
+    source: str
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a reader must know before comparing two cells."""
+        names = [method for method, cells in self.lines if any(c.true_psnr for c in cells)]
+        notes = [f"Source: {self.source}. Values as printed; best bold, second underlined."]
+        if names:
+            notes.append(
+                f"The PSNR of {' and '.join(names)} is true PSNR; the other values in that column "
+                "are in the range of DisCo's 8-bit overflow arithmetic. The two are not comparable."
+            )
+        else:
+            notes.append("PSNR is DisCo's 8-bit overflow value: not comparable with true PSNR.")
+        return tuple(notes)
+
+
+def paper_table(number: int) -> PaperTable:
+    """Table 1 (UBC fashion), 2 (TikTok) or 3 (ablation).
+
+    Raises:
+        LeaderboardError: the paper has no such table of results.
+    """
+    if number not in CAPTIONS:
+        raise LeaderboardError(f"no table {number}: the paper's result tables are 1, 2 and 3")
+    rows = [
+        row
+        for row in read_published()
+        if isinstance(row.origin, Published) and row.origin.table == number
+    ]
+    columns = [_column(rows, key) for key in PAPER_KEYS]
+    lines = tuple(
+        (row.method, cells) for row, cells in zip(rows, zip(*columns, strict=True), strict=True)
+    )
+    source = f"Animate Anyone (Hu et al. 2023), Table {number}"
+    return PaperTable(number, CAPTIONS[number], rows[0].protocol, lines, source)
+
+
+def _column(rows: Sequence[Row], key: str) -> list[PrintedCell]:
+    # The paper has one PSNR column for two quantities: places are given among overflow values.
+    ranked_key = "psnr_overflow" if key == "psnr" else key
+    places = rank(rows, ranked_key)
+    cells = []
+    for row, place in zip(rows, places, strict=True):
+        if ranked_key in row.cells:
+            cells.append(PrintedCell(row.cells[ranked_key].text, place))
+        elif key in row.cells:
+            cells.append(PrintedCell(row.cells[key].text, true_psnr=True))
+        else:
+            cells.append(PrintedCell(ABSENT))
+    return cells

@@ -1,0 +1,115 @@
+"""Rescale a driving skeleton to the proportions of the person to be animated (Sec. 4.1).
+
+Every limb keeps its direction and gets the length that it has in the reference picture; the neck
+starts where the reference's neck is, and moves as the driving neck does, in the same scale.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aa_datasets.pose import BODY_JOINTS, FACE, LEFT_HAND, NUM_JOINTS, RIGHT_HAND, Pose, make_pose
+from aa_model.errors import ModelError
+
+_INDEX = {name: i for i, name in enumerate(BODY_JOINTS)}
+_NECK = _INDEX["neck"]
+# child -> parent, parents first; each chain starts at the neck.
+_PARENTS = {
+    "nose": "neck",
+    "right_shoulder": "neck", "right_elbow": "right_shoulder", "right_wrist": "right_elbow",
+    "left_shoulder": "neck", "left_elbow": "left_shoulder", "left_wrist": "left_elbow",
+    "right_hip": "neck", "right_knee": "right_hip", "right_ankle": "right_knee",
+    "left_hip": "neck", "left_knee": "left_hip", "left_ankle": "left_knee",
+    "right_eye": "nose", "left_eye": "nose", "right_ear": "right_eye", "left_ear": "left_eye",
+}  # fmt: skip
+_LIMBS = tuple((_INDEX[child], _INDEX[parent]) for child, parent in _PARENTS.items())
+_LARGEST_DEVIATION = 1.5  # of one limb's scale from the whole body's: beyond, it is foreshortening
+
+
+def align_pose(driving: Pose, reference: Pose, *, min_score: float = 0.3) -> Pose:
+    """The driving pose with the limb lengths and the place of the reference.
+
+    A limb's length in the driving video is its 90th percentile over the frames, since a limb that
+    points at the camera looks short; left and right share one scale, from the longer of the two.
+    Limbs not seen in either take the scale of the whole body.
+
+    Args:
+        driving: T frames.
+        reference: its first frame is used; in frames of the same size as `driving`.
+
+    Raises:
+        ModelError: the reference pose is empty, or shares no limb with the driving pose.
+    """
+    if reference.num_frames == 0:
+        raise ModelError("the reference pose has no frames: give one, or animate without alignment")
+    body, person = _seen(driving, min_score), _seen(reference, min_score)[:1]
+    ratios = _limb_ratios(body, person)
+    known = ratios[np.isfinite(ratios)]
+    if not len(known) or not np.isfinite(person[0, _NECK]).all():
+        raise ModelError(
+            "the reference pose shows no neck, or no limb that the driving pose shows too: give "
+            "another --reference-pose, or animate without alignment"
+        )
+    whole = float(np.median(known))
+    ratios = np.where(np.isfinite(ratios), ratios, whole)
+    ratios = np.clip(ratios, whole / _LARGEST_DEVIATION, whole * _LARGEST_DEVIATION)
+    old = driving.keypoints_px.astype(np.float64)
+    neck = old[:, _NECK]
+    first = neck[np.isfinite(neck).all(-1)][:1]
+    if not len(first):
+        raise ModelError("the driving pose never shows a neck: animate without alignment")
+    new = np.full_like(old, np.nan)
+    new[:, _NECK] = person[0, _NECK] + whole * (neck - first)
+    for (child, parent), ratio in zip(_LIMBS, ratios, strict=True):
+        new[:, child] = new[:, parent] + ratio * (old[:, child] - old[:, parent])
+    forearms = {_INDEX["left_wrist"]: LEFT_HAND, _INDEX["right_wrist"]: RIGHT_HAND}
+    for (child, _), ratio in zip(_LIMBS, ratios, strict=True):
+        if child in forearms:
+            _carry(old, new, child, forearms[child], float(ratio))
+    _carry(old, new, _INDEX["nose"], FACE, whole)
+    return make_pose(new, driving.scores, driving.size_hw)
+
+
+def _seen(pose: Pose, min_score: float) -> NDArray[np.float64]:
+    body = pose.keypoints_px[:, : len(BODY_JOINTS)].astype(np.float64)
+    body[pose.scores[:, : len(BODY_JOINTS)] < min_score] = np.nan
+    return body
+
+
+def _limb_ratios(
+    driving: NDArray[np.float64], reference: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Reference length / driving length of each limb, NaN where one of them is not seen."""
+    lengths = {
+        limb: (_length(reference, limb), _length(driving, limb)) for limb in range(len(_LIMBS))
+    }
+    names = list(_PARENTS)
+    ratios = np.full(len(_LIMBS), np.nan)
+    for limb, name in enumerate(names):
+        twin = names.index(_mirrored(name))
+        pair = np.array([lengths[limb], lengths[twin]])
+        longest = np.where(np.isfinite(pair), pair, 0).max(0)
+        if (longest > 0).all():
+            ratios[limb] = longest[0] / longest[1]
+    return ratios
+
+
+def _length(joints: NDArray[np.float64], limb: int) -> float:
+    child, parent = _LIMBS[limb]
+    lengths = np.linalg.norm(joints[:, child] - joints[:, parent], axis=-1)
+    lengths = lengths[np.isfinite(lengths)]
+    return float(np.percentile(lengths, 90)) if len(lengths) else float("nan")
+
+
+def _mirrored(name: str) -> str:
+    side, _, rest = name.partition("_")
+    return {"left": f"right_{rest}", "right": f"left_{rest}"}.get(side, name)
+
+
+def _carry(
+    old: NDArray[np.float64], new: NDArray[np.float64], joint: int, points: slice, scale: float
+) -> None:
+    """Move the points that hang on a joint along with it."""
+    assert old.shape[1] == NUM_JOINTS
+    new[:, points] = new[:, joint, None] + scale * (old[:, points] - old[:, joint, None])

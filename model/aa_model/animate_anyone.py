@@ -1,0 +1,158 @@
+"""AnimateAnyone: the parts wired together (Fig. 2 of the paper).
+
+    reference ──VAE──> latents ──ReferenceNet──> features ─┐ (spatial attention, every layer)
+        └──image encoder──> tokens ────────────────────────┤ (cross-attention)
+    pose ──Pose Guider──> pose features ───────────────────┤ (added at or after conv_in)
+    noisy latents + timestep ──────────────> denoising UNet ┴──> prediction
+
+Pixels are float [.., 3, H, W] in [-1, 1]; latents are scaled by the VAE's scaling factor.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+
+import torch
+from diffusers import UNet2DConditionModel, UNetMotionModel
+from torch import Tensor, nn
+
+from aa_model.config import ModelConfig
+from aa_model.errors import ModelError
+from aa_model.image_encoder import ImageEncoder
+from aa_model.pose_guider import install_conv_in_with_pose, make_pose_guider
+from aa_model.reference_attention import (
+    KeysValues,
+    ReferenceReader,
+    install_reference_attention,
+)
+from aa_model.reference_net import ReferenceNet, make_unet2d
+from aa_model.temporal import add_temporal_layers, checkpoint_temporal_layers
+from aa_model.vae import decode_latents, encode_moments, make_vae
+
+
+class AnimateAnyone(nn.Module):
+    """All networks of the method; stage 2 begins with `add_temporal_layers`.
+
+    Attributes:
+        config: sizes and noise schedule; stored with the weights.
+        denoising_unet: UNet2DConditionModel, or UNetMotionModel once it has temporal layers.
+    """
+
+    denoising_unet: UNet2DConditionModel | UNetMotionModel
+
+    def __init__(self, config: ModelConfig, *, temporal: bool = False) -> None:
+        super().__init__()
+        self.config = config
+        self.vae = make_vae(config)
+        self.image_encoder = ImageEncoder(config)
+        self.reference_net = ReferenceNet(make_unet2d(config))
+        self.pose_guider = make_pose_guider(config)
+        self._set_denoising_unet(make_unet2d(config))
+        if temporal:
+            self.add_temporal_layers()
+
+    @property
+    def has_temporal_layers(self) -> bool:
+        return isinstance(self.denoising_unet, UNetMotionModel)
+
+    def add_temporal_layers(self) -> None:
+        """Turn the denoising UNet of stage 1 into that of stage 2; its output does not change."""
+        if not self.has_temporal_layers:
+            self._set_denoising_unet(add_temporal_layers(self.denoising_unet, self.config))
+
+    def _set_denoising_unet(self, unet: UNet2DConditionModel | UNetMotionModel) -> None:
+        install_conv_in_with_pose(unet)
+        layers = install_reference_attention(unet)
+        assert set(layers) == set(self.reference_net.layers)
+        self.denoising_unet = unet
+
+    def set_scaling_factor(self, scaling_factor: float) -> None:
+        """Set what latents are multiplied with; the autoencoder's stage measures it."""
+        vae = dataclasses.replace(self.config.vae, scaling_factor=scaling_factor)
+        self.config = dataclasses.replace(self.config, vae=vae)
+
+    def enable_gradient_checkpointing(self) -> None:
+        """Trade time for memory in both UNets, temporal layers included (traps T5, T6)."""
+        for unet in (self.reference_net.unet, self.denoising_unet):
+            unet.enable_gradient_checkpointing()
+            # diffusers checkpoints only modules in training mode; ours have no dropout (trap T13).
+            unet.train()
+        if self.has_temporal_layers:
+            checkpoint_temporal_layers(self.denoising_unet)
+
+    def encode(self, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """Images [N, 3, H, W] to latents [N, C, h, w]: the mean, or a sample with a generator."""
+        latents, std = encode_moments(self.vae, images)
+        if generator is not None:
+            noise = torch.randn(latents.shape, generator=generator, device=generator.device)
+            latents = latents + std * noise.to(latents)
+        return latents * self.config.vae.scaling_factor
+
+    def decode(self, latents: Tensor) -> Tensor:
+        """Latents [N, C, h, w] to images [N, 3, H, W], clipped to [-1, 1]."""
+        return decode_latents(self.vae, latents / self.config.vae.scaling_factor).clamp(-1, 1)
+
+    def pose_features(self, pose: Tensor) -> Tensor:
+        """Pose images [B, T, 3, H, W] to what is added in the UNet, [B, T, C', h, w]."""
+        features: Tensor = self.pose_guider(pose.flatten(0, 1))
+        return torch.unflatten(features, 0, pose.shape[:2])
+
+    def forward(
+        self,
+        noisy_latents: Tensor,
+        timesteps: Tensor,
+        image_tokens: Tensor,
+        pose_features: Tensor | None,
+        reference_features: Mapping[str, Tensor | KeysValues],
+        reference_of_video: tuple[int | None, ...],
+    ) -> Tensor:
+        """One denoising pass.
+
+        Args:
+            noisy_latents: [B, T, C, h, w].
+            timesteps: int64 [B].
+            image_tokens: [B, S, D], null tokens for videos without a reference.
+            pose_features: [B, T, C', h, w], from `pose_features`; None turns the guider off.
+            reference_features: of R images, from `reference_net` (or their keys and values).
+            reference_of_video: for each of the B videos the index of its reference, or None.
+
+        Returns:
+            The prediction (noise or velocity), [B, T, C, h, w].
+
+        Raises:
+            ReferenceLost: a spatial attention layer did not read the reference.
+        """
+        B, T = noisy_latents.shape[:2]
+        if len(reference_of_video) != B:
+            raise ModelError(f"{len(reference_of_video)} references were named for {B} videos")
+        if T > 1 and not self.has_temporal_layers:
+            raise ModelError(
+                f"{T} frames were given to a network without temporal layers (stage 1): "
+                "give single frames as [B*T, 1, C, h, w], or train stage 2"
+            )
+        unet_input = noisy_latents
+        if pose_features is not None:
+            unet_input = (
+                noisy_latents + pose_features
+                if self.config.pose_guider.layout == "paper"
+                else torch.cat([noisy_latents, pose_features], dim=2)
+            )
+        reader = None
+        if any(r is not None for r in reference_of_video):
+            reader = ReferenceReader(reference_features, reference_of_video, num_frames=T)
+        kwargs = {"reference": reader}
+        if self.has_temporal_layers:
+            # UNetMotionModel repeats the timestep for each frame, but not the tokens (trap T8).
+            tokens = image_tokens.repeat_interleave(T, dim=0)
+            prediction = self.denoising_unet(
+                unet_input.transpose(1, 2), timesteps, tokens, cross_attention_kwargs=kwargs
+            ).sample.transpose(1, 2)
+        else:
+            prediction = self.denoising_unet(
+                unet_input[:, 0], timesteps, image_tokens, cross_attention_kwargs=kwargs
+            ).sample[:, None]
+        if reader is not None:
+            reader.check_all_read()
+        out: Tensor = prediction
+        return out

@@ -1,0 +1,205 @@
+"""Checkpoints: one safetensors file per part, and config.json with their hashes, sizes, history.
+
+A part that is absent is an error where it is needed; nothing ever runs on weights left random.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+
+from aa_model.animate_anyone import AnimateAnyone
+from aa_model.config import ModelConfig, from_json, to_json
+from aa_model.errors import CheckpointError, ConfigError
+from aa_model.parts import PARTS, part_parameters
+
+_FORMAT = "aa-model 1"
+
+
+@dataclass(frozen=True, slots=True)
+class PartRecord:
+    """A part's file, and what made it.
+
+    Attributes:
+        sha256: of the file.
+        dtype: of every tensor in it, e.g. "float16".
+        num_parameters: numbers stored.
+        made_by: one line: stage, steps, seed, or where it was imported from.
+    """
+
+    sha256: str
+    dtype: str
+    num_parameters: int
+    made_by: str
+
+
+@dataclass(frozen=True, slots=True)
+class CheckpointInfo:
+    """What config.json holds."""
+
+    model: ModelConfig
+    parts: dict[str, PartRecord]
+
+
+def write_checkpoint(
+    folder: Path,
+    model: AnimateAnyone,
+    made_by: dict[str, str],
+    dtype: torch.dtype | None = None,
+) -> CheckpointInfo:
+    """Write the parts named in `made_by`, and config.json last; files are replaced whole.
+
+    Args:
+        made_by: part -> one line that says what made it.
+        dtype: to store the weights in; None keeps theirs.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    records = {}
+    for part, line in made_by.items():
+        parameters = part_parameters(model, part)
+        tensors = {
+            name: p.detach().to("cpu", dtype or p.dtype).contiguous()
+            for name, p in parameters.items()
+        }
+        content = save(tensors)
+        replace_file(folder / f"{part}.safetensors", content)
+        records[part] = PartRecord(
+            sha256=hashlib.sha256(content).hexdigest(),
+            dtype=str(next(iter(tensors.values())).dtype).removeprefix("torch."),
+            num_parameters=sum(t.numel() for t in tensors.values()),
+            made_by=line,
+        )
+    info = CheckpointInfo(model.config, records)
+    row = {
+        "format": _FORMAT,
+        "model": to_json(model.config),
+        "parts": {part: asdict(record) for part, record in records.items()},
+    }
+    replace_file(folder / "config.json", (json.dumps(row, indent=2) + "\n").encode())
+    return info
+
+
+def read_info(folder: Path) -> CheckpointInfo:
+    """Read config.json.
+
+    Raises:
+        CheckpointError: it is missing, or not of this format.
+    """
+    path = folder / "config.json"
+    try:
+        row: dict[str, Any] = json.loads(path.read_text())
+        if row.get("format") != _FORMAT:
+            raise CheckpointError(f"{path} is of format {row.get('format')!r}, not {_FORMAT!r}")
+        parts = {part: from_json(PartRecord, record) for part, record in row["parts"].items()}
+        unknown = sorted(set(parts) - set(PARTS))
+        if unknown:
+            raise CheckpointError(f"{path} names parts that this version does not know: {unknown}")
+        return CheckpointInfo(from_json(ModelConfig, row["model"]), parts)
+    except FileNotFoundError as error:
+        raise CheckpointError(
+            f"{folder} is not a checkpoint: it has no config.json; give one that aa-train wrote"
+        ) from error
+    except (json.JSONDecodeError, KeyError, AttributeError, ConfigError) as error:
+        raise CheckpointError(f"{path} cannot be read as a checkpoint: {error}") from error
+
+
+def load_part(model: AnimateAnyone, folder: Path, part: str) -> PartRecord:
+    """Load one part's weights into `model`, casting them to its dtype.
+
+    Raises:
+        CheckpointError: the part is absent, its content is not what config.json says, or its
+            tensors are not exactly the model's; missing, surplus and misshapen ones are named.
+    """
+    record = read_info(folder).parts.get(part)
+    path = folder / f"{part}.safetensors"
+    if record is None or not path.is_file():
+        raise CheckpointError(
+            f"{folder} holds no {part}: train the stage that makes it, or name a folder that has it"
+        )
+    content = path.read_bytes()
+    found = hashlib.sha256(content).hexdigest()
+    if found != record.sha256:
+        raise CheckpointError(
+            f"{path} was altered: sha256 {found[:12]}..., config.json says "
+            f"{record.sha256[:12]}...; fetch or train it again"
+        )
+    try:
+        tensors = load(content)
+    except SafetensorError as error:
+        raise CheckpointError(f"{path} is not a safetensors file: {error}") from error
+    copy_tensors(part_parameters(model, part), tensors, str(path))
+    return record
+
+
+def copy_tensors(
+    parameters: dict[str, torch.nn.Parameter], tensors: dict[str, torch.Tensor], name: str
+) -> None:
+    """Copy `tensors` into `parameters`; `name` says where they came from in errors.
+
+    Raises:
+        CheckpointError: a tensor is missing, surplus or misshapen; all are listed.
+    """
+    faults = [f"missing {key}" for key in sorted(set(parameters) - set(tensors))]
+    faults += [f"surplus {key}" for key in sorted(set(tensors) - set(parameters))]
+    faults += [
+        f"{key} is {list(tensors[key].shape)} instead of {list(parameters[key].shape)}"
+        for key in sorted(set(parameters) & set(tensors))
+        if tensors[key].shape != parameters[key].shape
+    ]
+    if faults:
+        shown = "; ".join(faults[:20]) + (f"; and {len(faults) - 20} more" if faults[20:] else "")
+        raise CheckpointError(f"{name} is of another network: {shown}")
+    with torch.no_grad():
+        for key, parameter in parameters.items():
+            parameter.copy_(tensors[key])
+
+
+def find_parts(folders: Iterable[Path]) -> dict[str, Path]:
+    """Which folder each part comes from; a later folder wins."""
+    return {part: folder for folder in folders for part in read_info(folder).parts}
+
+
+def resolve_config(config: ModelConfig, sources: dict[str, Path]) -> ModelConfig:
+    """`config`, but as the parts that will be loaded were built: a checkpoint knows its shape.
+
+    The noise schedule and size follow the denoising UNet, which was trained with them.
+    """
+    for part, folder in sources.items():
+        stored = read_info(folder).model
+        config = replace(config, **{PARTS[part]: getattr(stored, PARTS[part])})
+        if part == "denoising_unet":
+            config = replace(config, noise=stored.noise, size_hw=stored.size_hw)
+    return config
+
+
+def read_model(folder: Path) -> AnimateAnyone:
+    """The whole network of a checkpoint, for inference: with temporal layers if it has them.
+
+    Raises:
+        CheckpointError: as `load_part`; every part but the temporal layers must be there.
+    """
+    info = read_info(folder)
+    model = AnimateAnyone(info.model, temporal="temporal_layers" in info.parts)
+    for part in PARTS:
+        if part != "temporal_layers" or model.has_temporal_layers:
+            load_part(model, folder, part)
+    return model.eval().requires_grad_(False)
+
+
+def replace_file(path: Path, content: bytes) -> None:
+    """Write beside `path`, then rename: a kill leaves the old file or the new one, never a part."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    with temporary.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)

@@ -1,0 +1,119 @@
+"""aa-model: look at checkpoints, make them small, and a small keypoint network for puppets."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+import torch
+from diffusers.utils import logging as diffusers_logging
+
+from aa_datasets.errors import DatasetError
+from aa_model.animate_anyone import AnimateAnyone
+from aa_model.checkpoint import load_part, read_info, read_model, write_checkpoint
+from aa_model.config import to_json
+from aa_model.errors import ModelError
+from aa_model.parts import PARTS
+from aa_model.presets import PRESETS
+from aa_model.puppet_keypoints_commands import detect_command, train_command
+from aa_model.stable_diffusion import import_stable_diffusion
+
+_DTYPES = {"fp16": torch.float16, "bf16": torch.bfloat16, "fp32": torch.float32}
+
+
+def make_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="aa-model", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+
+    info = commands.add_parser("info", help="what a checkpoint holds, and whether it is whole")
+    info.add_argument("checkpoint", type=Path, metavar="DIR")
+    info.set_defaults(run=_info)
+
+    export = commands.add_parser("export", help="copy a checkpoint's weights, e.g. as fp16")
+    export.add_argument("checkpoint", type=Path, metavar="DIR")
+    export.add_argument("--out", type=Path, required=True)
+    export.add_argument("--dtype", choices=list(_DTYPES), default="fp16")
+    export.set_defaults(run=_export)
+
+    sd = commands.add_parser(
+        "import-sd", help="make a checkpoint to start stage 1 from, of Stable Diffusion's weights"
+    )
+    sd.add_argument("--sd", type=Path, required=True, metavar="DIR", help="with unet/ and vae/")
+    sd.add_argument("--image-encoder", type=Path, required=True, metavar="DIR")
+    sd.add_argument("--preset", choices=list(PRESETS), default="paper")
+    sd.add_argument("--out", type=Path, required=True)
+    sd.set_defaults(run=_import_sd)
+
+    keypoints = commands.add_parser(
+        "puppet-keypoints", help="a small keypoint network, trained where the pose is exact"
+    ).add_subparsers(dest="verb", required=True)
+    train = keypoints.add_parser("train", help="train it on shards")
+    train.add_argument("shards", nargs="+", type=Path, metavar="SHARD")
+    train.add_argument("--out", type=Path, required=True, metavar="FILE", help=".safetensors")
+    train.add_argument("--steps", type=int, default=1500)
+    train.add_argument("--batch-size", type=int, default=16)
+    train.add_argument("--lr", type=float, default=2e-3)
+    train.add_argument("--seed", type=int, default=0)
+    train.set_defaults(run=train_command)
+    detect = keypoints.add_parser("detect", help="keypoints of videos, one npz each")
+    detect.add_argument(
+        "videos",
+        nargs="+",
+        type=Path,
+        metavar="FRAMES_OR_SHARD",
+        help="a folder of <video>/<frame>.png, or tar shards",
+    )
+    detect.add_argument("--weights", type=Path, required=True, metavar="FILE")
+    detect.add_argument("--out", type=Path, required=True, metavar="DIR")
+    detect.set_defaults(run=detect_command)
+    return parser
+
+
+def _info(args: argparse.Namespace) -> None:
+    info = read_info(args.checkpoint)
+    model = AnimateAnyone(info.model, temporal="temporal_layers" in info.parts)
+    for part in info.parts:
+        load_part(model, args.checkpoint, part)
+    absent = [part for part in PARTS if part not in info.parts]
+    height, width = info.model.size_hw
+    print(f"{args.checkpoint}: preset {info.model.preset}, {height}x{width}, every hash is right")
+    if absent:
+        print(f"  absent: {', '.join(absent)}")
+    for part, record in info.parts.items():
+        size_mb = (args.checkpoint / f"{part}.safetensors").stat().st_size / 1e6
+        print(
+            f"  {part:16} {record.num_parameters / 1e6:8.3f} M {record.dtype:9} {size_mb:7.2f} MB  "
+            f"sha256 {record.sha256[:16]}  {record.made_by}"
+        )
+    for name, value in to_json(info.model).items():
+        print(f"  {name}: {value}")
+
+
+def _export(args: argparse.Namespace) -> None:
+    info = read_info(args.checkpoint)
+    model = read_model(args.checkpoint)
+    made_by = {part: record.made_by for part, record in info.parts.items()}
+    write_checkpoint(args.out, model, made_by, _DTYPES[args.dtype])
+    size = sum(path.stat().st_size for path in args.out.glob("*.safetensors"))
+    print(f"{args.out}: {size / 1e6:.2f} MB of weights as {args.dtype}")
+
+
+def _import_sd(args: argparse.Namespace) -> None:
+    import_stable_diffusion(PRESETS[args.preset].model, args.sd, args.image_encoder, args.out)
+    print(f"{args.out}: start stage 1 with --init {args.out}")
+
+
+def main(argv: list[str] | None = None) -> int:
+    args = make_parser().parse_args(argv)
+    diffusers_logging.set_verbosity_error()  # it warns of an empty list of float32 modules
+    try:
+        args.run(args)
+    except (ModelError, DatasetError, OSError) as error:
+        print(f"aa-model: error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

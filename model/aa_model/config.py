@@ -1,0 +1,234 @@
+"""The sizes of every network as frozen dataclasses, and the presets that give them values.
+
+A checkpoint stores the ModelConfig it was trained with, noise schedule included, and inference
+reads it back: training and inference cannot disagree.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from types import UnionType
+from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+
+from aa_model.errors import ConfigError
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class VaeConfig:
+    """The autoencoder, see `vae`; latents are its mean * scaling_factor.
+
+    `norm_num_groups` is of `kl` only.
+    """
+
+    kind: Literal["kl", "dc"]
+    block_out_channels: tuple[int, ...]
+    layers_per_block: int
+    latent_channels: int
+    norm_num_groups: int
+    scaling_factor: float
+
+    @property
+    def downscale(self) -> int:
+        """Pixels per latent along one axis; 8 in Stable Diffusion."""
+        return int(2 ** (len(self.block_out_channels) - 1))
+
+
+@dataclass(frozen=True, slots=True)
+class UNetConfig:
+    """ReferenceNet and denoising UNet: diffusers' UNet2DConditionModel, the same for both.
+
+    `num_heads` is what diffusers' SD-1.5 configuration calls attention_head_dim (trap T10).
+    `attention` says for each level, from fine to coarse, whether it has spatial attention.
+    """
+
+    block_out_channels: tuple[int, ...]
+    attention: tuple[bool, ...]
+    layers_per_block: int
+    norm_num_groups: int
+    num_heads: int
+    cross_attention_dim: int
+
+
+@dataclass(frozen=True, slots=True)
+class TemporalConfig:
+    """AnimateDiff's motion modules. `max_frames`: length of the positional encoding (Sec. 3.2)."""
+
+    max_frames: int
+    num_heads: int
+    mid_block: bool
+
+
+@dataclass(frozen=True, slots=True)
+class PoseGuiderConfig:
+    """`paper`: 4x4 convolutions, added to the noise latent. `controlnet`: added after conv_in.
+
+    The product of `strides` must be the VAE's downscale: four strides of 2, as the paper's
+    sentence has them, would give /16. `controlnet` takes 3x3 convolutions, a pair per stride.
+    """
+
+    layout: Literal["paper", "controlnet"]
+    channels: tuple[int, ...]
+    strides: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ImageEncoderConfig:
+    """transformers' CLIPVisionModelWithProjection; projects to the UNets' cross_attention_dim.
+
+    `tokens`: "pooled" gives one token, "patch" the class token and every patch.
+    `mean`, `std`: of RGB in [0, 1], as CLIP's image processor normalises.
+    """
+
+    image_size: int
+    patch_size: int
+    hidden_size: int
+    num_layers: int
+    num_heads: int
+    hidden_act: str
+    tokens: Literal["pooled", "patch"]
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class NoiseConfig:
+    """The diffusion schedule, for training and inference alike."""
+
+    prediction_type: Literal["epsilon", "v_prediction"]
+    zero_terminal_snr: bool
+    timestep_spacing: Literal["leading", "linspace", "trailing"]
+    beta_schedule: Literal["linear", "scaled_linear"] = "scaled_linear"
+    beta_start: float = 0.00085
+    beta_end: float = 0.012
+    num_train_timesteps: int = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class ModelConfig:
+    """Everything that decides the shape of the network and the meaning of its output."""
+
+    preset: str
+    size_hw: tuple[int, int]
+    vae: VaeConfig
+    unet: UNetConfig
+    temporal: TemporalConfig
+    pose_guider: PoseGuiderConfig
+    image_encoder: ImageEncoderConfig
+    noise: NoiseConfig
+
+    def __post_init__(self) -> None:
+        downscale = 1
+        for stride in self.pose_guider.strides:
+            downscale *= stride
+        if downscale != self.vae.downscale:
+            raise ConfigError(
+                f"pose guider strides {self.pose_guider.strides} reduce by {downscale}, the VAE by "
+                f"{self.vae.downscale}: choose strides whose product is {self.vae.downscale}"
+            )
+        if any(side % self.vae.downscale for side in self.size_hw):
+            raise ConfigError(f"size {self.size_hw} is not divisible by {self.vae.downscale}")
+        if len(self.unet.attention) != len(self.unet.block_out_channels):
+            raise ConfigError("unet.attention needs one value per level of block_out_channels")
+        if not self.unet.attention[0]:
+            raise ConfigError("the finest level of the UNets must have spatial attention")
+        if self.noise.zero_terminal_snr and self.noise.prediction_type == "epsilon":
+            raise ConfigError("at zero SNR epsilon says nothing of the image: use v_prediction")
+
+    @property
+    def latent_hw(self) -> tuple[int, int]:
+        height, width = self.size_hw
+        return height // self.vae.downscale, width // self.vae.downscale
+
+
+@dataclass(frozen=True, slots=True)
+class TrainConfig:
+    """One stage's training. Options left out of the paper are off unless a preset sets them.
+
+    Attributes:
+        num_frames: frames per sample; 1 in stage 1.
+        lr: peak learning rate; warms up linearly over `warmup_steps`, then stays ("constant") or
+            falls to 0 along a half cosine ("cosine") over `steps` or the time limit.
+        reference_drop: probability, per sample, of training without reference and image tokens.
+        noise_offset: strength of per-channel constant noise; 0 is off.
+        min_snr_gamma: gamma of min-SNR loss weights; None is off.
+        ema_decay: decay of the weights' moving average, which then is what is saved; 0 is off.
+        kl_weight, gradient_weight, latent_noise: autoencoder only, see `autoencoder_loss`.
+        crop_px: autoencoder only: side of random windows, a multiple of its downscale; 0 is off.
+        temperature: of the image encoder's contrastive loss.
+        autocast: bfloat16 matrix products where the device has them.
+        cache_latents: keep the VAE's output for every picture in memory, see `latent_cache`.
+    """
+
+    steps: int
+    batch_size: int
+    lr: float
+    num_frames: int = 1
+    warmup_steps: int = 0
+    lr_schedule: Literal["constant", "cosine"] = "constant"
+    weight_decay: float = 0.01
+    max_grad_norm: float = 1.0
+    reference_drop: float = 0.1
+    noise_offset: float = 0.0
+    min_snr_gamma: float | None = None
+    ema_decay: float = 0.0
+    kl_weight: float = 1e-6
+    gradient_weight: float = 0.0
+    latent_noise: float = 0.0
+    crop_px: int = 0
+    temperature: float = 0.1
+    autocast: bool = False
+    cache_latents: bool = False
+    gradient_checkpointing: bool = False
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Preset:
+    """A network and how each of its stages is trained."""
+
+    model: ModelConfig
+    training: dict[str, TrainConfig] = field(default_factory=dict)
+
+
+def to_json(config: Any) -> dict[str, Any]:
+    """A dict of JSON types of any of the dataclasses here; `from_json` is its inverse."""
+    return dataclasses.asdict(config)
+
+
+def from_json(kind: type[T], row: Any) -> T:
+    """Build the dataclass `kind` from what `to_json` gave, after a trip through JSON or not.
+
+    Raises:
+        ConfigError: a field is missing, unknown, or not a dict where a dataclass is expected.
+    """
+    fields = {f.name: f for f in dataclasses.fields(kind)}  # type: ignore[arg-type]  # T is one of the dataclasses here
+    if not isinstance(row, dict):
+        raise ConfigError(f"{kind.__name__} was read as {row!r}: expected its fields")
+    unknown = sorted(set(row) - set(fields))
+    required = {n for n, f in fields.items() if f.default is dataclasses.MISSING}
+    missing = sorted(required - set(row))
+    if unknown or missing:
+        raise ConfigError(f"{kind.__name__}: unknown fields {unknown}, missing fields {missing}")
+    hints = get_type_hints(kind)
+    return kind(**{name: _value(hints[name], value) for name, value in row.items()})
+
+
+def _value(hint: Any, value: Any) -> Any:
+    if dataclasses.is_dataclass(hint) and isinstance(hint, type):
+        return from_json(hint, value)
+    if get_origin(hint) is tuple and isinstance(value, (list, tuple)):
+        return tuple(value)
+    kinds = (
+        get_args(hint) if get_origin(hint) is Literal or isinstance(hint, UnionType) else (hint,)
+    )
+    if get_origin(hint) is Literal:
+        if value not in kinds:
+            raise ConfigError(f"{value!r} is not one of {list(kinds)}")
+    elif float in kinds and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    elif not isinstance(value, kinds):
+        raise ConfigError(f"{value!r} is not of type {hint}")
+    return value

@@ -1,0 +1,200 @@
+"""Inference: guided DDIM over windows of a video. What need not be done twice is done once.
+
+ReferenceNet runs once per video, its keys and values are projected once, pose features are made
+once; rows without a reference (for guidance) are computed apart and never see it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from diffusers import DDIMScheduler
+from torch import Tensor
+
+from aa_model.animate_anyone import AnimateAnyone
+from aa_model.errors import ModelError
+from aa_model.image_encoder import null_tokens
+from aa_model.noise import make_scheduler
+from aa_model.reference_attention import KeysValues, project_features
+from aa_model.windows import average, copy_overlaps, cut, make_windows, stitch
+
+StepCallback = Callable[[int, Tensor], object]
+
+
+@dataclass(frozen=True, slots=True)
+class GenerateConfig:
+    """How a video is made.
+
+    Attributes:
+        steps: of DDIM; the paper takes 20.
+        guidance: weight of classifier-free guidance; 1 is off and costs half.
+        window: frames seen at once; None takes what the temporal layers were made for.
+        merge: how windows become one video, see `windows`.
+        window_batch: windows computed together; more is faster on large devices, same result.
+        decode_batch: frames decoded together.
+        autocast: bfloat16 matrix products.
+        seed: of the initial noise.
+    """
+
+    steps: int = 20
+    guidance: float = 2.0
+    window: int | None = None
+    merge: Literal["edge", "mean"] = "edge"
+    window_batch: int = 1
+    decode_batch: int = 8
+    autocast: bool = False
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Conditions:
+    """What is computed once per video.
+
+    Attributes:
+        image_tokens: [1, S, D].
+        reference: layer name -> keys and values of the one reference, [1, M, C] each.
+        pose_features: [T, C', h, w].
+    """
+
+    image_tokens: Tensor
+    reference: dict[str, KeysValues]
+    pose_features: Tensor
+
+
+def encode_conditions(model: AnimateAnyone, reference: Tensor, pose: Tensor) -> Conditions:
+    """Run image encoder, VAE, ReferenceNet and pose guider.
+
+    Args:
+        reference: [3, H, W] in [-1, 1].
+        pose: drawn skeletons [T, 3, H, W] in [-1, 1].
+    """
+    if pose.shape[-2:] != reference.shape[-2:]:
+        raise ModelError(
+            f"the reference is {tuple(reference.shape[-2:])}, the pose pictures are "
+            f"{tuple(pose.shape[-2:])}: bring both to one size"
+        )
+    tokens = model.image_encoder(reference[None])
+    features = model.reference_net(model.encode(reference[None]), tokens)
+    projected = project_features(model.denoising_unet, features)
+    pose_features = torch.cat([model.pose_features(p[None])[0] for p in torch.split(pose, 16)])
+    return Conditions(tokens, projected, pose_features)
+
+
+def predict(
+    model: AnimateAnyone,
+    latents: Tensor,
+    timestep: int,
+    conditions: Conditions,
+    windows: Sequence[range],
+    guidance: float,
+) -> Tensor:
+    """The guided prediction for windows of latents [W, t, C, h, w], all of one video."""
+    W = len(windows)
+    tokens = conditions.image_tokens.expand(W, -1, -1)
+    pose_features = cut(conditions.pose_features, windows)
+    which: tuple[int | None, ...] = (0,) * W
+    if guidance != 1:
+        tokens = torch.cat([tokens, null_tokens(tokens)])
+        pose_features = torch.cat([pose_features, pose_features])
+        latents = torch.cat([latents, latents])
+        which = (*which, *[None] * W)
+    timesteps = torch.full((len(latents),), timestep, device=latents.device)
+    if latents.shape[1] > 1 and not model.has_temporal_layers:
+        prediction = _frame_by_frame(
+            model, latents, timesteps, tokens, pose_features, conditions, which
+        )
+    else:
+        prediction = model(latents, timesteps, tokens, pose_features, conditions.reference, which)
+    prediction = prediction.float()
+    if guidance == 1:
+        return prediction
+    conditional, unconditional = prediction.chunk(2)
+    return unconditional + guidance * (conditional - unconditional)
+
+
+@torch.no_grad()
+def denoise(
+    model: AnimateAnyone,
+    conditions: Conditions,
+    config: GenerateConfig,
+    *,
+    scheduler: DDIMScheduler | None = None,
+    on_step: StepCallback | None = None,
+) -> Tensor:
+    """Latents [T, C, h, w] of the video, from noise.
+
+    Args:
+        scheduler: the checkpoint's own unless given.
+        on_step: called with the number of steps done and the current latents.
+    """
+    scheduler = scheduler or make_scheduler(model.config.noise)
+    device = conditions.pose_features.device
+    scheduler.set_timesteps(config.steps, device=device)
+    T = len(conditions.pose_features)
+    windows = make_windows(T, _window(model, config))
+    generator = torch.Generator("cpu").manual_seed(config.seed)
+    shape = (T, model.config.vae.latent_channels, *conditions.pose_features.shape[-2:])
+    noise = torch.randn(shape, generator=generator).to(device) * scheduler.init_noise_sigma
+    own = config.merge == "edge"
+    latents = cut(noise, windows) if own else noise
+    for done, timestep in enumerate(scheduler.timesteps.tolist(), start=1):
+        seen = scheduler.scale_model_input(latents if own else cut(latents, windows), timestep)
+        with torch.autocast(device.type, torch.bfloat16, enabled=config.autocast):
+            parts = [
+                predict(model, seen[rows], timestep, conditions, windows[rows], config.guidance)
+                for rows in _slices(len(windows), config.window_batch)
+            ]
+        prediction = torch.cat(parts)
+        if not own:
+            prediction = average(prediction, windows)
+        latents = scheduler.step(prediction, timestep, latents).prev_sample
+        if own:
+            latents = copy_overlaps(latents, windows)
+        if on_step is not None:
+            on_step(done, latents)
+    return stitch(latents, windows) if own else latents
+
+
+@torch.no_grad()
+def decode_frames(model: AnimateAnyone, latents: Tensor, batch: int) -> Iterator[Tensor]:
+    """Decode latents [T, C, h, w] to frames uint8 [n, H, W, 3], n at a time."""
+    for part in torch.split(latents, batch):
+        images = model.decode(part).float()
+        yield ((images + 1) * 127.5).round().to(torch.uint8).permute(0, 2, 3, 1).cpu()
+
+
+def _window(model: AnimateAnyone, config: GenerateConfig) -> int:
+    longest = model.config.temporal.max_frames
+    window = longest if config.window is None else config.window
+    if window > longest and model.has_temporal_layers:
+        raise ModelError(f"a window of {window} frames: the temporal layers see at most {longest}")
+    return window
+
+
+def _slices(count: int, size: int) -> list[slice]:
+    return [slice(start, start + size) for start in range(0, count, size)]
+
+
+def _frame_by_frame(
+    model: AnimateAnyone,
+    latents: Tensor,
+    timesteps: Tensor,
+    tokens: Tensor,
+    pose_features: Tensor,
+    conditions: Conditions,
+    which: tuple[int | None, ...],
+) -> Tensor:
+    """A stage-1 network knows no time: every frame is a video of its own."""
+    T = latents.shape[1]
+    prediction = model(
+        latents.flatten(0, 1)[:, None],
+        timesteps.repeat_interleave(T),
+        tokens.repeat_interleave(T, dim=0),
+        pose_features.flatten(0, 1)[:, None],
+        conditions.reference,
+        tuple(r for r in which for _ in range(T)),
+    )
+    return torch.unflatten(prediction[:, 0], 0, (-1, T))

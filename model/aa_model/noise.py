@@ -1,0 +1,64 @@
+"""The diffusion schedule: noise, targets and loss weights for training, DDIM for inference."""
+
+from __future__ import annotations
+
+import torch
+from diffusers import DDIMScheduler
+from torch import Tensor
+
+from aa_model.config import NoiseConfig
+
+
+def make_scheduler(config: NoiseConfig) -> DDIMScheduler:
+    """diffusers' DDIM scheduler; training and inference both make it here, from the checkpoint."""
+    return DDIMScheduler(
+        num_train_timesteps=config.num_train_timesteps,
+        beta_start=config.beta_start,
+        beta_end=config.beta_end,
+        beta_schedule=config.beta_schedule,
+        clip_sample=False,
+        set_alpha_to_one=False,
+        steps_offset=1,
+        prediction_type=config.prediction_type,
+        rescale_betas_zero_snr=config.zero_terminal_snr,
+        timestep_spacing=config.timestep_spacing,
+    )
+
+
+def make_noise(latents: Tensor, offset: float, generator: torch.Generator) -> Tensor:
+    """Gaussian noise like `latents` [B, T, C, h, w], plus `offset` times one number per channel.
+
+    The offset (Guttenberg 2023) lets a network learn to move the mean of a picture; it is the
+    same for all frames of a video.
+    """
+    noise = torch.randn(latents.shape, generator=generator, device=generator.device)
+    if offset:
+        B, _, C, _, _ = latents.shape
+        noise += offset * torch.randn((B, 1, C, 1, 1), generator=generator, device=generator.device)
+    return noise.to(latents)
+
+
+def prediction_target(
+    scheduler: DDIMScheduler, latents: Tensor, noise: Tensor, timesteps: Tensor
+) -> Tensor:
+    """What the network is to predict: the noise (Eq. 1), or v = sqrt(a) noise - sqrt(1 - a) x."""
+    if scheduler.config.prediction_type == "epsilon":
+        return noise
+    velocity: Tensor = scheduler.get_velocity(latents, noise, timesteps)
+    return velocity
+
+
+def loss_weights(scheduler: DDIMScheduler, timesteps: Tensor, gamma: float | None) -> Tensor:
+    """min-SNR weights (Hang et al. 2023) of the loss of each video; ones when gamma is None.
+
+    min(SNR, gamma) / SNR for epsilon; for v the same weight of x0 is min(SNR, gamma) / (SNR + 1),
+    which is 0 at zero terminal SNR: the last timestep then teaches nothing.
+    """
+    if gamma is None:
+        return torch.ones_like(timesteps, dtype=torch.float32)
+    alphas = scheduler.alphas_cumprod.to(timesteps.device)[timesteps]
+    snr = alphas / (1 - alphas)
+    clipped = snr.clamp(max=gamma)
+    epsilon = scheduler.config.prediction_type == "epsilon"
+    weights: Tensor = clipped / snr if epsilon else clipped / (snr + 1)
+    return weights

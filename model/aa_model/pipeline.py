@@ -1,0 +1,131 @@
+"""AnimatePipeline: a photo and a Pose in, frames out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
+from aa_datasets.draw_pose import draw_pose
+from aa_datasets.pose import Pose
+from aa_model.align_pose import align_pose
+from aa_model.animate_anyone import AnimateAnyone
+from aa_model.checkpoint import read_model
+from aa_model.errors import ModelError
+from aa_model.generate import (
+    GenerateConfig,
+    StepCallback,
+    decode_frames,
+    denoise,
+    encode_conditions,
+)
+
+Picture = Image.Image | NDArray[np.uint8]
+
+
+class AnimatePipeline:
+    """A checkpoint, ready to animate.
+
+    Args:
+        model: in eval mode, on the device to be used.
+    """
+
+    def __init__(self, model: AnimateAnyone) -> None:
+        self.model = model
+
+    @classmethod
+    def from_pretrained(cls, folder: Path, device: str | torch.device = "cpu") -> AnimatePipeline:
+        """Load a checkpoint folder that aa-train wrote.
+
+        Raises:
+            CheckpointError: a part is absent, altered, or of another network.
+        """
+        model = read_model(folder)
+        return cls(model.to(device).to(memory_format=torch.channels_last))
+
+    @property
+    def size_hw(self) -> tuple[int, int]:
+        return self.model.config.size_hw
+
+    def __call__(
+        self,
+        reference: Picture,
+        pose: Pose,
+        config: GenerateConfig | None = None,
+        *,
+        reference_pose: Pose | None = None,
+        on_step: StepCallback | None = None,
+    ) -> NDArray[np.uint8]:
+        """Animate `reference` by `pose`.
+
+        Args:
+            reference: a PIL image of any mode, or uint8 [H, W], [H, W, 3] or [H, W, 4].
+            pose: the driving pose of T frames, in any frame size.
+            reference_pose: the pose in the reference picture (its first frame is used). When
+                given, the driving skeleton is rescaled to its proportions (Sec. 4.1).
+
+        Returns:
+            Frames uint8 [T, H, W, 3] of the checkpoint's size.
+        """
+        config = config or GenerateConfig()
+        if pose.num_frames == 0:
+            raise ModelError("the pose has no frames: there is nothing to animate")
+        picture = fit_picture(reference, self.size_hw)
+        driving = pose.resized(self.size_hw)
+        if reference_pose is not None:
+            driving = align_pose(driving, reference_pose.resized(self.size_hw))
+        device = next(self.model.parameters()).device
+        with (
+            torch.no_grad(),
+            torch.autocast(device.type, torch.bfloat16, enabled=config.autocast),
+        ):
+            conditions = encode_conditions(
+                self.model,
+                to_pixels(picture[None])[0].to(device),
+                to_pixels(draw_pose(driving, self.size_hw)).to(device),
+            )
+        latents = denoise(self.model, conditions, config, on_step=on_step)
+        with torch.autocast(device.type, torch.bfloat16, enabled=config.autocast):
+            frames = list(decode_frames(self.model, latents, config.decode_batch))
+        return torch.cat(frames).numpy()
+
+
+def to_pixels(frames: NDArray[np.uint8]) -> torch.Tensor:
+    """uint8 [T, H, W, 3] to float32 [T, 3, H, W] in [-1, 1]."""
+    return torch.from_numpy(np.array(frames)).permute(0, 3, 1, 2).float() / 127.5 - 1
+
+
+def fit_picture(picture: Picture, size_hw: tuple[int, int]) -> NDArray[np.uint8]:
+    """Any picture as uint8 RGB [H, W, 3]: turned as EXIF says, alpha on white, resized.
+
+    The whole picture is squeezed to `size_hw`, as the driving pose's frame is.
+
+    Raises:
+        ModelError: an array that is no picture.
+    """
+    if isinstance(picture, np.ndarray):
+        if picture.dtype != np.uint8 or not (
+            picture.ndim == 2 or (picture.ndim == 3 and picture.shape[2] in (3, 4))
+        ):
+            raise ModelError(
+                f"the reference is {picture.dtype} {picture.shape}: expected uint8 [H, W], "
+                "[H, W, 3] or [H, W, 4]"
+            )
+        picture = Image.fromarray(picture)
+    image = ImageOps.exif_transpose(picture)
+    if image.mode.startswith("I"):
+        values = np.asarray(image, dtype=np.float64)
+        image = Image.fromarray(
+            (values / (65535 if values.max() > 255 else 255) * 255).astype("u1")
+        )
+    if "A" in image.getbands() or "transparency" in image.info:
+        image = image.convert("RGBA")
+        white = Image.new("RGBA", image.size, "white")
+        image = Image.alpha_composite(white, image)
+    image = image.convert("RGB")
+    if image.size != size_hw[::-1]:
+        image = image.resize(size_hw[::-1], Image.Resampling.LANCZOS)
+    return np.asarray(image)

@@ -1,0 +1,97 @@
+"""PRESETS: the values. `tiny` is for tests, `small` for one CPU, `paper` for SD-1.5 sizes."""
+
+from __future__ import annotations
+
+from aa_model.config import (
+    ImageEncoderConfig,
+    ModelConfig,
+    NoiseConfig,
+    PoseGuiderConfig,
+    Preset,
+    TemporalConfig,
+    TrainConfig,
+    UNetConfig,
+    VaeConfig,
+)
+
+_HALF = (0.5, 0.5, 0.5)
+# Zero terminal SNR, v-prediction and trailing steps belong together (Lin et al. 2023).
+_V_ZERO_SNR = NoiseConfig("v_prediction", zero_terminal_snr=True, timestep_spacing="trailing")
+
+TINY = Preset(
+    model=ModelConfig(
+        preset="tiny",
+        size_hw=(32, 32),
+        vae=VaeConfig("kl", (8, 8, 16), 1, latent_channels=4, norm_num_groups=4,
+                      scaling_factor=1.0),
+        unet=UNetConfig((16, 32), (True, True), 1, norm_num_groups=8, num_heads=2,
+                        cross_attention_dim=16),
+        temporal=TemporalConfig(max_frames=8, num_heads=2, mid_block=True),
+        pose_guider=PoseGuiderConfig("controlnet", (8, 8, 16), (2, 2)),
+        image_encoder=ImageEncoderConfig(16, 8, hidden_size=16, num_layers=1, num_heads=2,
+                                         hidden_act="gelu", tokens="pooled", mean=_HALF, std=_HALF),
+        noise=_V_ZERO_SNR,
+    ),
+    training={
+        "autoencoder": TrainConfig(steps=4, batch_size=2, lr=1e-3),
+        "image-encoder": TrainConfig(steps=4, batch_size=4, lr=1e-3),
+        "1": TrainConfig(steps=4, batch_size=2, lr=1e-3),
+        "2": TrainConfig(steps=4, batch_size=1, lr=1e-3, num_frames=4),
+    },
+)  # fmt: skip
+
+SMALL = Preset(
+    model=ModelConfig(
+        preset="small",
+        size_hw=(128, 128),
+        vae=VaeConfig("dc", (48, 48, 64, 64), 2, latent_channels=8, norm_num_groups=8,
+                      scaling_factor=1.0),
+        unet=UNetConfig((48, 64, 80), (True, True, True), 1, norm_num_groups=16, num_heads=4,
+                        cross_attention_dim=64),
+        temporal=TemporalConfig(max_frames=24, num_heads=4, mid_block=True),
+        pose_guider=PoseGuiderConfig("controlnet", (16, 32, 48, 64), (2, 2, 2)),
+        image_encoder=ImageEncoderConfig(64, 8, hidden_size=64, num_layers=2, num_heads=4,
+                                         hidden_act="gelu", tokens="pooled", mean=_HALF, std=_HALF),
+        noise=_V_ZERO_SNR,
+    ),
+    training={
+        "autoencoder": TrainConfig(steps=6000, batch_size=4, lr=1e-3, warmup_steps=100,
+                                   lr_schedule="cosine", gradient_weight=0.3, latent_noise=0.05,
+                                   crop_px=64, weight_decay=0.0, autocast=True),
+        "image-encoder": TrainConfig(steps=1000, batch_size=32, lr=5e-4, warmup_steps=50,
+                                     lr_schedule="cosine"),
+        "1": TrainConfig(steps=6000, batch_size=16, lr=5e-4, warmup_steps=100,
+                         lr_schedule="cosine", ema_decay=0.999, autocast=True,
+                         cache_latents=True),
+        "2": TrainConfig(steps=1000, batch_size=2, lr=5e-4, num_frames=12, warmup_steps=50,
+                         lr_schedule="cosine", ema_decay=0.99, autocast=True,
+                         cache_latents=True),
+    },
+)  # fmt: skip
+
+# Sizes of Stable Diffusion 1.5 and CLIP ViT-L/14 as in sd-image-variations; Sec. 3.3 and 4.1.
+PAPER = Preset(
+    model=ModelConfig(
+        preset="paper",
+        size_hw=(768, 768),
+        vae=VaeConfig("kl", (128, 256, 512, 512), 2, latent_channels=4, norm_num_groups=32,
+                      scaling_factor=0.18215),
+        unet=UNetConfig((320, 640, 1280, 1280), (True, True, True, False), 2, norm_num_groups=32,
+                        num_heads=8, cross_attention_dim=768),
+        temporal=TemporalConfig(max_frames=24, num_heads=8, mid_block=False),
+        pose_guider=PoseGuiderConfig("paper", (16, 32, 64, 128), (2, 2, 2, 1)),
+        image_encoder=ImageEncoderConfig(224, 14, hidden_size=1024, num_layers=24, num_heads=16,
+                                         hidden_act="quick_gelu", tokens="pooled",
+                                         mean=(0.48145466, 0.4578275, 0.40821073),
+                                         std=(0.26862954, 0.26130258, 0.27577711)),
+        noise=NoiseConfig("epsilon", zero_terminal_snr=False, timestep_spacing="leading"),
+    ),
+    training={
+        "1": TrainConfig(steps=30_000, batch_size=64, lr=1e-5, autocast=True,
+                         gradient_checkpointing=True),
+        "2": TrainConfig(steps=10_000, batch_size=4, lr=1e-5, num_frames=24, autocast=True,
+                         gradient_checkpointing=True),
+    },
+)  # fmt: skip
+
+PRESETS = {"tiny": TINY, "small": SMALL, "paper": PAPER}

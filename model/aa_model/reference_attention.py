@@ -1,0 +1,176 @@
+"""Spatial attention: keys and values from the target and the reference (Sec. 3.2, Fig. 2).
+
+The paper concatenates the reference's feature map x2 to the target's x1 along w, applies
+self-attention, and keeps the first half. Only the queries of x1 survive that cut, so taking
+queries from x1 and keys and values from [x1; x2] gives the same numbers at less cost.
+
+Nothing is stored on a module: what a forward pass records or reads travels with it, as the
+argument `reference` in diffusers' `cross_attention_kwargs`. So there is nothing to clear.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import torch
+import torch.nn.functional as F
+from diffusers.models.attention_processor import Attention, AttnProcessor2_0
+from torch import Tensor, nn
+
+from aa_model.errors import ReferenceLost
+
+KeysValues = tuple[Tensor, Tensor]
+
+
+@dataclass
+class FeatureRecorder:
+    """Collects what each spatial self-attention layer of ReferenceNet gets as its input.
+
+    Attributes:
+        features: layer name -> [R, M, C]: R reference images, M positions of that layer's map.
+    """
+
+    features: dict[str, Tensor] = field(default_factory=dict)
+
+
+@dataclass
+class ReferenceReader:
+    """What the denoising UNet's spatial attention reads, in one forward pass.
+
+    Attributes:
+        features: layer name -> features [R, M, C], or their keys and values, projected before.
+        reference_of_video: for each video of the batch which of the R references it reads, or
+            None for a video without one (trap T11: such rows are computed apart, never masked).
+        num_frames: T; the UNet's batch axis holds the frames of video 0, then of video 1, ...
+        layers_read: names of the layers that have read, for `check_all_read`.
+    """
+
+    features: Mapping[str, Tensor | KeysValues]
+    reference_of_video: tuple[int | None, ...]
+    num_frames: int
+    layers_read: set[str] = field(default_factory=set)
+
+    def check_all_read(self) -> None:
+        """Raise ReferenceLost unless every layer read its features (trap T3)."""
+        lost = sorted(set(self.features) - self.layers_read)
+        if lost:
+            raise ReferenceLost(
+                f"{len(lost)} of {len(self.features)} spatial attention layers did not read the "
+                f"reference, e.g. {lost[0]}: something replaced their processors "
+                "(set_attn_processor, attention slicing, fused projections, xformers); call "
+                "install_reference_attention() after it, or do not use it"
+            )
+
+
+class SpatialAttention:
+    """Attention processor of one spatial self-attention layer (`attn1`)."""
+
+    def __init__(self, layer: str) -> None:
+        self.layer = layer
+
+    def __call__(
+        self,
+        attn: Attention,
+        hidden_states: Tensor,
+        encoder_hidden_states: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        temb: Tensor | None = None,
+        reference: FeatureRecorder | ReferenceReader | None = None,
+    ) -> Tensor:
+        """hidden_states: x1, [B*T, N, C]. Returns the same shape."""
+        query, key, value = (
+            project(hidden_states) for project in (attn.to_q, attn.to_k, attn.to_v)
+        )
+        if isinstance(reference, FeatureRecorder):
+            reference.features[self.layer] = hidden_states
+        if isinstance(reference, ReferenceReader):
+            reference.layers_read.add(self.layer)
+            mixed = self._attend_with_reference(attn, query, key, value, reference)
+        else:
+            mixed = _attend(query, key, value, attn.heads)
+        output: Tensor = attn.to_out[1](attn.to_out[0](mixed))
+        return output
+
+    def _attend_with_reference(
+        self, attn: Attention, query: Tensor, key: Tensor, value: Tensor, reader: ReferenceReader
+    ) -> Tensor:
+        features = reader.features[self.layer]
+        if isinstance(features, Tensor):
+            reference_key, reference_value = attn.to_k(features), attn.to_v(features)
+        else:
+            reference_key, reference_value = features
+        outputs = []
+        start = 0
+        for stop, with_reference in _runs(reader.reference_of_video):
+            rows = slice(start * reader.num_frames, stop * reader.num_frames)
+            k, v = key[rows], value[rows]
+            if with_reference:
+                which = [
+                    r
+                    for r in reader.reference_of_video[start:stop]
+                    for _ in range(reader.num_frames)
+                ]
+                k = torch.cat([k, reference_key[which]], dim=1)
+                v = torch.cat([v, reference_value[which]], dim=1)
+            outputs.append(_attend(query[rows], k, v, attn.heads))
+            start = stop
+        return outputs[0] if len(outputs) == 1 else torch.cat(outputs)
+
+
+class CrossAttention(AttnProcessor2_0):  # type: ignore[misc]  # diffusers is untyped
+    """diffusers' cross-attention (`attn2`), unchanged but for taking no notice of `reference`."""
+
+    def __call__(
+        self,
+        attn: Attention,
+        hidden_states: Tensor,
+        encoder_hidden_states: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        temb: Tensor | None = None,
+        reference: FeatureRecorder | ReferenceReader | None = None,
+    ) -> Tensor:
+        output: Tensor = super().__call__(
+            attn, hidden_states, encoder_hidden_states, attention_mask, temb
+        )
+        return output
+
+
+def install_reference_attention(unet: nn.Module) -> tuple[str, ...]:
+    """Give every spatial attention layer of a diffusers UNet our processors.
+
+    Returns:
+        Names of the self-attention layers. They are the same in UNet2DConditionModel and in
+        UNetMotionModel, so ReferenceNet's features find their place by name; motion modules,
+        which have layers called attn1 too, are left alone (trap T2).
+    """
+    layers = []
+    for name, module in unet.named_modules():
+        if isinstance(module, Attention) and ".attentions." in name:
+            if name.endswith(".attn1"):
+                module.set_processor(SpatialAttention(name))
+                layers.append(name)
+            else:
+                module.set_processor(CrossAttention())
+    return tuple(layers)
+
+
+def project_features(unet: nn.Module, features: Mapping[str, Tensor]) -> dict[str, KeysValues]:
+    """Keys and values of the reference for each layer, to be computed once per video."""
+    layers = {name: unet.get_submodule(name) for name in features}
+    return {
+        name: (layer.to_k(features[name]), layer.to_v(features[name]))
+        for name, layer in layers.items()
+        if isinstance(layer, Attention)
+    }
+
+
+def _attend(query: Tensor, key: Tensor, value: Tensor, heads: int) -> Tensor:
+    q, k, v = (torch.unflatten(x, -1, (heads, -1)).transpose(1, 2) for x in (query, key, value))
+    return F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
+
+
+def _runs(reference_of_video: tuple[int | None, ...]) -> list[tuple[int, bool]]:
+    """Ends of the runs of neighbours that all have a reference, or all have none."""
+    has = [r is not None for r in reference_of_video]
+    return [(i + 1, now) for i, now in enumerate(has) if i + 1 == len(has) or has[i + 1] != now]

@@ -1,0 +1,153 @@
+"""The stages of training: what each freezes, feeds and minimises. They differ in nothing else.
+
+The paper has two stages (Sec. 3.3) and starts from Stable Diffusion's VAE and CLIP. Where neither
+can be had, `autoencoder` and `image-encoder` train small ones of the same classes first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from diffusers import DDIMScheduler
+from torch import Tensor, nn
+
+from aa_datasets.sample import Batch
+from aa_model.animate_anyone import AnimateAnyone
+from aa_model.autoencoder import autoencoder_loss, measure_scaling_factor
+from aa_model.config import TrainConfig
+from aa_model.contrastive import contrastive_loss
+from aa_model.image_encoder import null_tokens
+from aa_model.latent_cache import LatentCache
+from aa_model.noise import loss_weights, make_noise, make_scheduler, prediction_target
+from aa_model.parts import PARTS, part_parameters
+
+Loss = Callable[[Batch, torch.Generator], Tensor]
+Encode = Callable[..., Tensor]
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """One stage of training.
+
+    Attributes:
+        name: as on the command line.
+        needs: parts that must come from an earlier checkpoint; frozen.
+        trains: parts whose weights move; every other weight stays.
+        loader_stage: 1 feeds single frames (T = 1), 2 feeds windows of `num_frames`.
+    """
+
+    name: str
+    needs: tuple[str, ...]
+    trains: tuple[str, ...]
+    loader_stage: Literal[1, 2]
+
+
+STAGES = {
+    stage.name: stage
+    for stage in (
+        Stage("autoencoder", (), ("vae",), 1),
+        Stage("image-encoder", (), ("image_encoder",), 1),
+        Stage("1", ("vae", "image_encoder"), ("reference_net", "denoising_unet", "pose_guider"), 1),
+        Stage(
+            "2",
+            ("vae", "image_encoder", "reference_net", "denoising_unet", "pose_guider"),
+            ("temporal_layers",),
+            2,
+        ),
+    )
+}
+
+
+def trained_parameters(model: AnimateAnyone, stage: Stage) -> dict[str, nn.Parameter]:
+    """Freeze everything but what the stage trains, and return that, as `part.name`."""
+    if "temporal_layers" in stage.trains:
+        model.add_temporal_layers()
+    model.requires_grad_(False)
+    model.eval()
+    trained = {
+        f"{part}.{name}": parameter
+        for part in PARTS
+        if part in stage.trains
+        for name, parameter in part_parameters(model, part).items()
+    }
+    for parameter in trained.values():
+        parameter.requires_grad_(True)
+    return trained
+
+
+def make_loss(model: AnimateAnyone, stage: Stage, config: TrainConfig) -> Loss:
+    """The function of batch and generator that the stage minimises."""
+    if stage.name == "autoencoder":
+        return lambda batch, generator: autoencoder_loss(model, config, batch, generator)
+    if stage.name == "image-encoder":
+        return lambda batch, generator: contrastive_loss(model, config, batch, generator)
+    scheduler = make_scheduler(model.config.noise)
+    encode = LatentCache(model).encode if config.cache_latents else model.encode
+    return lambda batch, generator: diffusion_loss(
+        model, scheduler, encode, config, batch, generator
+    )
+
+
+def finish_stage(model: AnimateAnyone, stage: Stage, batch: Batch) -> None:
+    """What must be measured before the weights are saved."""
+    if stage.name == "autoencoder":
+        model.set_scaling_factor(measure_scaling_factor(model, batch))
+
+
+def diffusion_loss(
+    model: AnimateAnyone,
+    scheduler: DDIMScheduler,
+    encode: Encode,
+    config: TrainConfig,
+    batch: Batch,
+    generator: torch.Generator,
+) -> Tensor:
+    """Mean squared error of the predicted noise or velocity (Eq. 1), for both stages.
+
+    A sample is trained without its reference with probability `reference_drop`: no features, null
+    tokens, the pose kept; exactly what `generate` feeds for the unconditional rows.
+    """
+    B, T = batch.target.shape[:2]
+    device = batch.target.device
+    kept, which = _kept_references(B, config.reference_drop, generator)
+    with torch.no_grad():
+        latents = encode(batch.target.flatten(0, 1), generator)
+        latents = torch.unflatten(latents, 0, (B, T))
+        reference_latents = encode(batch.reference[kept]) if kept else None
+        tokens = model.image_encoder(batch.reference)
+    tokens = torch.where(
+        torch.tensor([r is None for r in which], device=device)[:, None, None],
+        null_tokens(tokens),
+        tokens,
+    )
+    timesteps = torch.randint(
+        scheduler.config.num_train_timesteps, (B,), generator=generator, device=generator.device
+    ).to(device)
+    noise = make_noise(latents, config.noise_offset, generator)
+    prediction = model(
+        scheduler.add_noise(latents, noise, timesteps),
+        timesteps,
+        tokens,
+        model.pose_features(batch.pose),
+        model.reference_net(reference_latents, tokens[kept]) if kept else {},
+        which,
+    )
+    target = prediction_target(scheduler, latents, noise, timesteps)
+    error = F.mse_loss(prediction.float(), target.float(), reduction="none").flatten(1).mean(1)
+    return (loss_weights(scheduler, timesteps, config.min_snr_gamma) * error).mean()
+
+
+def _kept_references(
+    B: int, drop: float, generator: torch.Generator
+) -> tuple[list[int], tuple[int | None, ...]]:
+    """Which samples keep their reference, and for every sample its place among those.
+
+    The dropped ones stand last, so that attention runs over two groups; samples come shuffled.
+    """
+    dropped = torch.rand(B, generator=generator, device=generator.device) < drop
+    kept = list(range(B - int(dropped.sum())))
+    return kept, (*kept, *[None] * (B - len(kept)))

@@ -1,0 +1,71 @@
+"""Temporal layers: AnimateDiff's motion modules behind the denoising UNet's blocks (Sec. 3.2)."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from diffusers import MotionAdapter, UNet2DConditionModel, UNetMotionModel
+from diffusers.models.unets.unet_motion_model import AnimateDiffTransformer3D
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from aa_model.config import ModelConfig
+
+_MARK = ".motion_modules."
+
+
+class PerFrameGroupNorm(nn.GroupNorm):
+    """GroupNorm over the channels and positions of each frame alone (trap T1).
+
+    diffusers normalises over all frames of a window; AnimateDiff and its descendants fold the
+    frames into the batch first. With their weights the difference is 13 %, and a frame's output
+    would depend on which other frames share its window.
+    """
+
+    def forward(self, input: Tensor) -> Tensor:  # noqa: A002  (torch's own name)
+        """input: [B, C, T, h, w]."""
+        B, C, T, h, w = input.shape
+        folded = input.transpose(1, 2).reshape(B * T, C, h, w)
+        return super().forward(folded).reshape(B, T, C, h, w).transpose(1, 2)
+
+
+def add_temporal_layers(unet: UNet2DConditionModel, config: ModelConfig) -> UNetMotionModel:
+    """The denoising UNet of stage 2: `unet`'s weights and new temporal layers.
+
+    The layers' last projection starts at zero, so the result equals `unet` frame by frame.
+    """
+    adapter = MotionAdapter(
+        block_out_channels=config.unet.block_out_channels,
+        motion_layers_per_block=config.unet.layers_per_block,
+        motion_num_attention_heads=config.temporal.num_heads,
+        motion_norm_num_groups=config.unet.norm_num_groups,
+        motion_max_seq_length=config.temporal.max_frames,
+        use_motion_mid_block=config.temporal.mid_block,
+    )
+    for module in adapter.modules():
+        if isinstance(module, AnimateDiffTransformer3D):
+            nn.init.zeros_(module.proj_out.weight)
+            nn.init.zeros_(module.proj_out.bias)
+    motion_unet: UNetMotionModel = UNetMotionModel.from_unet2d(unet, adapter)
+    for module in motion_unet.modules():
+        if isinstance(module, AnimateDiffTransformer3D):
+            module.norm = _per_frame(module.norm)
+    return motion_unet
+
+
+def checkpoint_temporal_layers(unet: UNetMotionModel) -> None:
+    """Recompute temporal layers in the backward pass; diffusers' own switch omits them (T6)."""
+    for module in unet.modules():
+        if isinstance(module, AnimateDiffTransformer3D):
+            module.forward = partial(checkpoint, module.forward, use_reentrant=False)
+
+
+def is_temporal(parameter_name: str) -> bool:
+    """Whether a parameter of the denoising UNet belongs to its temporal layers."""
+    return _MARK in parameter_name
+
+
+def _per_frame(norm: nn.GroupNorm) -> PerFrameGroupNorm:
+    new = PerFrameGroupNorm(norm.num_groups, norm.num_channels, norm.eps)
+    new.weight, new.bias = norm.weight, norm.bias
+    return new

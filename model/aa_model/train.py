@@ -1,0 +1,152 @@
+"""train(): one loop for every stage, a generator of steps."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import torch
+from diffusers.training_utils import EMAModel
+from torch import Tensor, nn
+
+from aa_model.config import TrainConfig
+from aa_model.errors import ModelError, TrainingDiverged
+
+BatchT = TypeVar("BatchT")
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What one optimiser step did.
+
+    Attributes:
+        step: 1 for the first.
+        loss: of this step's batch, before the update.
+        grad_norm: of all trained weights together, before clipping.
+    """
+
+    step: int
+    loss: float
+    lr: float
+    grad_norm: float
+
+
+class TrainingState:
+    """Everything that changes while training: weights, optimiser, average, randomness, step.
+
+    Saving it, and the loader's own state, is all that an exact resume needs.
+    """
+
+    def __init__(self, trained: dict[str, nn.Parameter], config: TrainConfig) -> None:
+        if not trained:
+            raise ModelError("nothing is to be trained: the stage and the network do not fit")
+        self.trained = trained
+        device = next(iter(trained.values())).device
+        self.optimizer = torch.optim.AdamW(
+            trained.values(), lr=config.lr, weight_decay=config.weight_decay
+        )
+        self.ema = (
+            EMAModel(trained.values(), decay=config.ema_decay, use_ema_warmup=True, power=3 / 4)
+            if config.ema_decay
+            else None
+        )
+        self.generator = torch.Generator(device).manual_seed(config.seed)
+        self.step = 0
+        self.seconds = 0.0
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "weights": {name: p.detach() for name, p in self.trained.items()},
+            "optimizer": self.optimizer.state_dict(),
+            "ema": self.ema.state_dict() if self.ema else None,
+            "generator": self.generator.get_state(),
+            "step": self.step,
+            "seconds": self.seconds,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go back to where `state_dict` was taken.
+
+        Raises:
+            ModelError: the state is of other weights.
+        """
+        if set(state["weights"]) != set(self.trained):
+            odd = sorted(set(state["weights"]) ^ set(self.trained))
+            raise ModelError(f"the saved run trains other weights than this one, e.g. {odd[:3]}")
+        with torch.no_grad():
+            for name, parameter in self.trained.items():
+                parameter.copy_(state["weights"][name])
+        self.optimizer.load_state_dict(state["optimizer"])
+        if (self.ema is None) != (state["ema"] is None):
+            raise ModelError("the saved run and this one differ in ema_decay")
+        if self.ema:
+            self.ema.load_state_dict(state["ema"])
+        self.generator.set_state(state["generator"])
+        self.step, self.seconds = state["step"], state["seconds"]
+
+    @contextmanager
+    def averaged(self) -> Iterator[None]:
+        """Inside, the weights are their moving average, if one is kept."""
+        if self.ema is None:
+            yield
+            return
+        self.ema.store(self.trained.values())
+        self.ema.copy_to(self.trained.values())
+        try:
+            yield
+        finally:
+            self.ema.restore(self.trained.values())
+
+
+def train(
+    state: TrainingState,
+    loss: Callable[[BatchT, torch.Generator], Tensor],
+    batches: Iterator[BatchT],
+    config: TrainConfig,
+    *,
+    time_limit_s: float = math.inf,
+) -> Iterator[Step]:
+    """Train until `config.steps` or the time limit, whichever comes first.
+
+    The time limit counts the seconds of the run before a resume too, and the learning rate falls
+    with whichever limit is nearer; a run with a time limit is therefore not reproducible.
+
+    Raises:
+        TrainingDiverged: loss or gradient is no number; the weights are those before this step.
+    """
+    parameters = list(state.trained.values())
+    device = parameters[0].device
+    while state.step < config.steps and state.seconds < time_limit_s:
+        started = time.monotonic()
+        progress = max(state.step / config.steps, state.seconds / time_limit_s)
+        lr = learning_rate(config, state.step, progress)
+        for group in state.optimizer.param_groups:
+            group["lr"] = lr
+        with torch.autocast(device.type, torch.bfloat16, enabled=config.autocast):
+            value = loss(next(batches), state.generator)
+        state.optimizer.zero_grad(set_to_none=True)
+        torch.autograd.backward(value)
+        grad_norm = nn.utils.clip_grad_norm_(parameters, config.max_grad_norm)
+        if not (torch.isfinite(value) and torch.isfinite(grad_norm)):
+            raise TrainingDiverged(
+                f"step {state.step + 1}: loss {value.item():.4g}, gradient norm "
+                f"{grad_norm.item():.4g}; lower --lr, or raise --warmup-steps"
+            )
+        state.optimizer.step()
+        if state.ema:
+            state.ema.step(parameters)
+        state.step += 1
+        state.seconds += time.monotonic() - started
+        yield Step(state.step, value.item(), lr, grad_norm.item())
+
+
+def learning_rate(config: TrainConfig, step: int, progress: float) -> float:
+    """Rate of the step after `step` steps; `progress` in [0, 1] is the share of the run done."""
+    warmup = min(1.0, (step + 1) / (config.warmup_steps + 1))
+    if config.lr_schedule == "constant":
+        return config.lr * warmup
+    return config.lr * warmup * 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))

@@ -1,0 +1,148 @@
+"""A run's folder: checkpoint, exact training state, loss curve, and what was asked for.
+
+OUT/config.json  OUT/<part>.safetensors   the checkpoint, averaged weights if EMA is on
+OUT/training_state.pt                     everything an exact resume needs
+OUT/run.json                              stage, resolved configuration, shards
+OUT/loss.csv                              step, loss, lr, grad_norm
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterator
+from dataclasses import astuple, dataclass, fields
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+import torch
+
+from aa_model.animate_anyone import AnimateAnyone
+from aa_model.checkpoint import (
+    find_parts,
+    load_part,
+    read_info,
+    replace_file,
+    resolve_config,
+    write_checkpoint,
+)
+from aa_model.config import ModelConfig
+from aa_model.errors import CheckpointError, ModelError
+from aa_model.parts import PARTS
+from aa_model.stages import Stage
+from aa_model.train import Step, TrainingState
+
+T_co = TypeVar("T_co", covariant=True)
+
+
+class Loader(Protocol[T_co]):
+    """Batches without end, that can say where they are and go back there."""
+
+    def __iter__(self) -> Iterator[T_co]: ...
+    def __next__(self) -> T_co: ...
+    def state_dict(self) -> dict[str, Any]: ...
+    def load_state_dict(self, state: dict[str, Any]) -> None: ...
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Which folder each part is loaded from at the start."""
+
+    sources: dict[str, Path]
+
+    @classmethod
+    def of(cls, stage: Stage, init: list[Path]) -> Origin:
+        """Find the parts in `init`; a stage's needs must be there.
+
+        Raises:
+            CheckpointError: a part that the stage needs is in none of the folders.
+        """
+        sources = find_parts(init)
+        absent = [part for part in stage.needs if part not in sources]
+        if absent:
+            raise CheckpointError(
+                f"stage {stage.name} needs {', '.join(absent)}, which "
+                f"{'no --init was given for' if not init else 'no --init folder holds'}: "
+                "train them first, or give --init DIR (several may be given)"
+            )
+        return cls(sources)
+
+
+def make_model(config: ModelConfig, stage: Stage, origin: Origin, seed: int) -> AnimateAnyone:
+    """The network before the first step: loaded parts, and new ones from `seed`."""
+    temporal = "temporal_layers" in (*stage.trains, *origin.sources)
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        model = AnimateAnyone(resolve_config(config, origin.sources), temporal=temporal)
+    for part, folder in origin.sources.items():
+        load_part(model, folder, part)
+    return model
+
+
+class RunFolder:
+    """Writes and reads a run's folder."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.state_path = path / "training_state.pt"
+        self.loss_path = path / "loss.csv"
+
+    def begin(self, description: dict[str, Any], *, resume: bool) -> None:
+        """Make the folder and note what was asked for.
+
+        Raises:
+            ModelError: a run is there and `resume` is off, or none is there and it is on.
+        """
+        exists = self.state_path.is_file() or self.loss_path.is_file()
+        if exists and not resume:
+            raise ModelError(
+                f"{self.path} already holds a run: add --resume, or choose another --out"
+            )
+        self.path.mkdir(parents=True, exist_ok=True)
+        replace_file(self.path / "run.json", (json.dumps(description, indent=2) + "\n").encode())
+
+    def save(
+        self,
+        model: AnimateAnyone,
+        stage: Stage,
+        origin: Origin,
+        state: TrainingState,
+        loader: Loader[Any],
+        losses: list[Step],
+    ) -> None:
+        """Write state, loss curve and checkpoint. A kill at any moment loses nothing before it."""
+        buffer = io.BytesIO()
+        content = {
+            **state.state_dict(),
+            "loader": loader.state_dict(),
+            "scaling_factor": model.config.vae.scaling_factor,
+            "losses": [astuple(step) for step in losses],
+        }
+        torch.save(content, buffer)
+        replace_file(self.state_path, buffer.getvalue())
+        self._write_losses(losses)
+        line = f"stage {stage.name}, {state.step} steps, {state.seconds:.0f} s"
+        made_by = {p: read_info(f).parts[p].made_by for p, f in origin.sources.items()}
+        made_by |= dict.fromkeys(stage.trains, line)
+        with state.averaged():
+            write_checkpoint(self.path, model, {p: made_by[p] for p in PARTS if p in made_by})
+
+    def resume(self, model: AnimateAnyone, state: TrainingState, loader: Loader[Any]) -> list[Step]:
+        """Go back to the last save, if there is one; returns the loss curve until then."""
+        if not self.state_path.is_file():
+            return []
+        content = torch.load(self.state_path, map_location="cpu", weights_only=True)
+        state.load_state_dict(content)
+        loader.load_state_dict(content["loader"])
+        model.set_scaling_factor(content["scaling_factor"])
+        return [Step(*row) for row in content["losses"]]
+
+    def _write_losses(self, losses: list[Step]) -> None:
+        text = io.StringIO()
+        writer = csv.writer(text)
+        writer.writerow([f.name for f in fields(Step)])
+        writer.writerows(
+            (s.step, f"{s.loss:.6g}", f"{s.lr:.4g}", f"{s.grad_norm:.4g}") for s in losses
+        )
+        replace_file(self.loss_path, text.getvalue().encode())

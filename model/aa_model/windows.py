@@ -1,0 +1,80 @@
+"""Windows over a long video: which frames the denoising UNet sees together, and how they merge.
+
+`edge` is the paper's choice (Sec. 3.3 cites EDGE, Tseng et al. 2023): windows overlap by half, each
+has latents of its own, after every denoising step the overlap is copied from the window before,
+and in the end the overlap fades linearly from one to the next. `mean` keeps one latent per frame
+and averages the predictions of all windows that see it (MultiDiffusion, as Moore-AnimateAnyone).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+
+def make_windows(num_frames: int, window: int, overlap: int | None = None) -> tuple[range, ...]:
+    """Windows of equal length that cover every frame, each overlapping only its neighbours' ends.
+
+    The last one is anchored at the end, so it may overlap more; nothing wraps round.
+
+    Args:
+        window: frames that the network sees at once; fewer if the video is shorter.
+        overlap: frames shared with the window before; half a window unless given.
+
+    Raises:
+        ValueError: no frames, or an overlap that leaves no progress.
+    """
+    overlap = window // 2 if overlap is None else overlap
+    if num_frames < 1 or not 0 <= overlap < window:
+        raise ValueError(
+            f"{num_frames} frames in windows of {window} overlapping by {overlap}: expected at "
+            "least one frame, and an overlap shorter than the window"
+        )
+    if num_frames <= window:
+        return (range(num_frames),)
+    hop = window - overlap
+    starts = [*range(0, num_frames - window, hop), num_frames - window]
+    return tuple(range(start, start + window) for start in starts)
+
+
+def cut(video: Tensor, windows: Sequence[range]) -> Tensor:
+    """[T, ...] -> [W, window, ...], one row per window."""
+    return torch.stack([video[w.start : w.stop] for w in windows])
+
+
+def copy_overlaps(latents: Tensor, windows: Sequence[range]) -> Tensor:
+    """EDGE's constraint, in place: the head of each window becomes the tail of the one before."""
+    before = latents.clone()
+    for i in range(1, len(windows)):
+        shared = windows[i - 1].stop - windows[i].start
+        if shared > 0:
+            latents[i, :shared] = before[i - 1, -shared:]
+    return latents
+
+
+def stitch(latents: Tensor, windows: Sequence[range]) -> Tensor:
+    """One video from windows [W, window, ...]: over an overlap, a linear fade to the later one."""
+    video = latents.new_zeros((windows[-1].stop, *latents.shape[2:]))
+    done = 0
+    for rows, window in zip(latents, windows, strict=True):
+        shared = done - window.start
+        if shared > 0:
+            fade = torch.linspace(0, 1, shared, dtype=latents.dtype, device=latents.device)
+            fade = fade.view(-1, *[1] * (rows.dim() - 1))
+            head = video[window.start : done] * (1 - fade) + rows[:shared] * fade
+            video[window.start : done] = head
+        video[done : window.stop] = rows[max(shared, 0) :]
+        done = window.stop
+    return video
+
+
+def average(predictions: Tensor, windows: Sequence[range]) -> Tensor:
+    """The mean, for each frame, of the predictions [W, window, ...] of the windows that see it."""
+    total = predictions.new_zeros((windows[-1].stop, *predictions.shape[2:]))
+    count = predictions.new_zeros(windows[-1].stop)
+    for rows, window in zip(predictions, windows, strict=True):
+        total[window.start : window.stop] += rows
+        count[window.start : window.stop] += 1
+    return total / count.view(-1, *[1] * (total.dim() - 1))

@@ -1,0 +1,105 @@
+"""Sources for the curation tests: puppets with exact poses, bad files, and real package clips."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+from collections.abc import Callable
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+
+from aa_curation.recipe import Recipe, load_recipe
+from aa_datasets.canonical_video import encode_canonical
+from aa_datasets.pose import write_pose
+from aa_datasets.puppets import render_puppet
+
+REPOSITORY = Path(__file__).parents[2]
+COLUMNS = ("source_id", "location", "licence", "owner", "synthetic", "split", "pose_file")
+
+
+def _write_sources(folder: Path, rows: list[dict[str, str]]) -> Path:
+    path = folder / "sources.csv"
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, COLUMNS, restval="")
+        writer.writeheader()
+        writer.writerows(rows)
+    return path
+
+
+def _write_puppet(folder: Path, seed: int, num_frames: int = 30) -> dict[str, str]:
+    """A puppet's video and pose in `folder`; gives its row."""
+    name = f"puppet_{seed}"
+    puppet = render_puppet(seed, 100 + seed, num_frames=num_frames, size_hw=(256, 256))
+    (folder / f"{name}.mp4").write_bytes(encode_canonical(puppet.frames, 24))
+    write_pose(folder / f"{name}.pose.npz", puppet.pose)
+    return {
+        "source_id": name,
+        "location": f"{name}.mp4",
+        "licence": "Apache-2.0",
+        "owner": "the tests",
+        "synthetic": "true",
+        "split": "test" if seed % 3 == 0 else "train",
+        "pose_file": f"{name}.pose.npz",
+    }
+
+
+@pytest.fixture(scope="session")
+def sources_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Five puppets, a copy of one under another id, one too short, four bad files, no licence."""
+    folder = tmp_path_factory.mktemp("sources")
+    rows = [_write_puppet(folder, seed) for seed in range(5)]
+    rows.append({**rows[1], "source_id": "zz_copy"})
+    rows.append({**_write_puppet(folder, 7, num_frames=9), "source_id": "short"})
+    good = (folder / "puppet_0.mp4").read_bytes()
+    bad = {
+        "bad_empty": b"",
+        "bad_html": b"<!doctype html><html><body>404 Not Found</body></html>",
+        "bad_truncated": good[: len(good) * 6 // 10],
+    }
+    for name, content in bad.items():
+        (folder / f"{name}.mp4").write_bytes(content)
+    rows += [
+        {"source_id": name, "location": f"{name}.mp4", "licence": "CC0-1.0"}
+        for name in (*bad, "bad_missing")
+    ]
+    rows.append({**rows[2], "source_id": "no_licence", "licence": ""})
+    _write_sources(folder, rows)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def demo_recipe() -> Recipe:
+    return load_recipe(REPOSITORY / "curation/recipes/demo.py")
+
+
+@pytest.fixture(scope="session")
+def small_shards(demo_recipe: Recipe) -> Recipe:
+    """The demo's recipe with two clips a shard, so that there are several."""
+    return dataclasses.replace(demo_recipe, clips_per_shard=2)
+
+
+@pytest.fixture(scope="session")
+def write_sources() -> Callable[[Path, list[dict[str, str]]], Path]:
+    return _write_sources
+
+
+@pytest.fixture(scope="session")
+def write_puppet() -> Callable[..., dict[str, str]]:
+    return _write_puppet
+
+
+@pytest.fixture(scope="session")
+def package_clip() -> Callable[[str, int], Path]:
+    """Finds a real clip of the pose2sim package; skips where that is not installed."""
+
+    def find(scene: str, camera: int) -> Path:
+        try:
+            package = metadata.distribution("pose2sim")
+        except metadata.PackageNotFoundError:
+            pytest.skip("pose2sim is not installed: pip install --no-deps pose2sim==0.10.49")
+        inside = f"Pose2Sim/Demo_{scene}/videos/cam{camera:02d}.mp4"
+        return Path(str(package.locate_file(inside)))
+
+    return find

@@ -1,0 +1,96 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from aa_curation.cli import main
+from aa_curation.decision import Decision, PlannedClip, Survey
+from aa_curation.ledger import LedgerWriter
+from aa_curation.recipe import load_recipe
+
+RECIPES = Path(__file__).parents[2] / "curation/recipes"
+
+
+@pytest.fixture
+def corpus(tmp_path: Path) -> Path:
+    clip = PlannedClip("a-0000", "a", 0, 2, 24, (256, 256), {})
+    with LedgerWriter(tmp_path, "demo", "abc") as writer:
+        writer.add_survey(Survey("a", "f" * 64, 1, 2, (clip,), ()))
+        writer.add_decision(
+            Decision("a-0000", "a", "rejected", "clip", "several_persons", 0.9, 0.2, "", {"x": 1.5})
+        )
+    return tmp_path
+
+
+def test_status_report_and_why_tell_the_decision(
+    corpus: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["status", "--out", str(corpus)]) == 0
+    out = capsys.readouterr().out
+    assert "1 planned" in out
+    assert "1 several_persons" in out
+    for wanted in ("a-0000", "a"):
+        assert main(["why", wanted, "--out", str(corpus)]) == 0
+        out = capsys.readouterr().out
+        assert "a-0000: rejected, several_persons (measured 0.9, bound 0.2)" in out
+        assert "x 1.5" in out
+    assert main(["report", "--out", str(corpus)]) == 0
+    assert "a-0000: rejected" in capsys.readouterr().out
+
+
+def test_plan_counts_sources_and_writes_nothing(
+    sources_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "corpus"
+    arguments = ["plan", str(RECIPES / "demo.py"), "--sources", str(sources_folder)]
+    assert main([*arguments, "--out", str(out)]) == 0
+    text = capsys.readouterr().out
+    assert "12 sources, 0 of them surveyed" in text
+    assert "NO LICENCE: rejected" in text
+    assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["status", "--out", "nowhere"], "no ledger in nowhere"),
+        (["why", "b", "--out", "{corpus}"], "no clip or source 'b'"),
+        (["run", "no.py", "--sources", "x.csv"], "no recipe no.py"),
+        (["run", "{demo}", "--sources", "x.csv"], "cannot read the source list"),
+        (["plan", "{sources}", "--sources", "x.csv"], "recipe"),
+    ],
+)
+def test_errors_are_one_line_and_exit_code_2(
+    corpus: Path,
+    sources_folder: Path,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    message: str,
+) -> None:
+    places = {
+        "corpus": str(corpus),
+        "demo": str(RECIPES / "demo.py"),
+        "sources": str(sources_folder / "sources.csv"),
+    }
+    assert main([argument.format(**places) for argument in arguments]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("aa-curate: error: ")
+    assert message in error
+    assert error.count("\n") == 1
+
+
+def test_wrong_options_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["run", "demo.py", "--sources", "x", "--workers", "0"])
+    assert caught.value.code == 2
+    assert "is no number of processes" in capsys.readouterr().err
+
+
+def test_the_recipes_load_and_differ() -> None:
+    demo, paper = (load_recipe(RECIPES / f"{name}.py") for name in ("demo", "paper"))
+    assert (paper.min_s, paper.max_s) == (2, 10)  # Animate Anyone, Sec. 4.1
+    assert paper.canonical.short_side_px == 768
+    assert demo.min_s < 100 / 60 < paper.min_s
+    assert demo.sha256 != paper.sha256
+    assert demo.sha256 == load_recipe(RECIPES / "demo.py").sha256

@@ -1,0 +1,162 @@
+"""Each filter: the reason and the number of what it drops, and that it lets the rest pass."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aa_curation.drop import Check, Drop, at_least, at_most
+from aa_curation.filters.blur import Blur
+from aa_curation.filters.completeness import Completeness
+from aa_curation.filters.exposure import Bright, Dark
+from aa_curation.filters.frame_rate import FrameRate
+from aa_curation.filters.resolution import Resolution
+from aa_curation.filters.single_person import PersonSize, RealPerson, SinglePerson, SomePerson
+from aa_curation.filters.static import Static
+from aa_curation.filters.tracking import Jitter, PoseFound
+from aa_curation.people import People, people_of_pose
+from aa_curation.picture import Picture, PictureMeter
+from aa_datasets.foreign_video import VideoInfo
+from aa_datasets.pose import JOINT_NAMES, NUM_JOINTS, Pose, make_pose
+from aa_datasets.puppets import render_puppet
+
+VIDEO = VideoInfo("h264", (480, 640), 24000 / 1001, 48, 2.0, 0)
+PUPPET = render_puppet(3, 5, num_frames=24)
+
+
+def _picture(frames: np.ndarray) -> Picture:
+    meter = PictureMeter()
+    for t, frame in enumerate(frames):
+        meter.see(frame, t / 24)
+    return meter.picture()
+
+
+def _people(**changes: object) -> People:
+    n = 10
+    people = People(
+        count=np.ones(n, np.int64),
+        area=np.full(n, 0.1, np.float32),
+        second_area=np.zeros(n, np.float32),
+        wobble=np.full(n, 0.008, np.float32),
+        scores=np.ones((n, NUM_JOINTS), np.float32),
+    )
+    return dataclasses.replace(people, **changes)  # type: ignore[arg-type]
+
+
+def _drop(check: Check) -> tuple[str, float]:
+    assert check.drop is not None, f"{check} should drop"
+    return check.drop.reason, check.drop.measured or 0.0
+
+
+def _share(of_ten: int, value: float) -> np.ndarray:
+    return np.where(np.arange(10) < of_ten, value, 0).astype(np.float32)
+
+
+@given(st.floats(-1e9, 1e9), st.floats(-1e9, 1e9))
+def test_a_check_drops_exactly_on_the_wrong_side_of_its_bound(value: float, bound: float) -> None:
+    low, high = at_least("low", value, bound), at_most("high", value, bound)
+    assert (low.drop is None) == (value >= bound)
+    assert (high.drop is None) == (value <= bound)
+    if low.drop:
+        assert low.drop == Drop("low", value, bound)
+
+
+def test_a_measurement_that_is_no_number_passes_no_check() -> None:
+    assert at_least("x", float("nan"), 0).drop is not None
+    assert at_most("x", float("nan"), 0).drop is not None
+
+
+def test_resolution_measures_the_short_side() -> None:
+    assert Resolution(480)(VIDEO).drop is None
+    assert _drop(Resolution(481)(VIDEO)) == ("low_resolution", 480)
+
+
+def test_ntsc_rates_count_as_the_whole_number_that_they_stand_for() -> None:
+    assert FrameRate(24)(VIDEO).drop is None
+    assert _drop(FrameRate(25)(VIDEO))[0] == "low_frame_rate"
+
+
+def test_a_frozen_video_is_static_and_a_puppet_is_not() -> None:
+    assert Static()(_picture(PUPPET.frames)).drop is None
+    frozen = np.repeat(PUPPET.frames[:1], 24, 0)
+    assert _drop(Static()(_picture(frozen))) == ("static", 1.0)
+    slideshow = np.repeat(PUPPET.frames[:6], 4, 0)  # three of four frames repeat
+    assert _drop(Static()(_picture(slideshow)))[0] == "static"
+
+
+def test_blur_drops_what_a_wide_gaussian_has_smoothed() -> None:
+    import cv2
+
+    blurred = np.stack([cv2.GaussianBlur(frame, (0, 0), 6) for frame in PUPPET.frames])
+    assert Blur(20)(_picture(PUPPET.frames)).drop is None
+    assert _drop(Blur(20)(_picture(blurred)))[0] == "blurred"
+
+
+def test_exposure_drops_night_and_glare() -> None:
+    dark, bright = PUPPET.frames // 40, 253 + PUPPET.frames // 100
+    assert _drop(Dark()(_picture(dark)))[0] == "too_dark"
+    assert _drop(Bright()(_picture(bright)))[0] == "too_bright"
+    assert Dark()(_picture(PUPPET.frames)).drop is None
+    assert Bright()(_picture(PUPPET.frames)).drop is None
+
+
+def test_nobody_in_three_of_ten_frames_is_no_person() -> None:
+    count = np.array([0] * 3 + [1] * 7)
+    assert _drop(SomePerson(0.8)(_people(count=count))) == ("no_person", 0.7)
+    assert SomePerson(0.7)(_people(count=count)).drop is None
+
+
+def test_a_second_person_counts_by_size_and_by_share_of_frames() -> None:
+    single = SinglePerson(second_area=1 / 3, share_at_most=0.2)
+    assert single(_people(second_area=_share(10, 0.3))).drop is None  # a bystander, far away
+    assert single(_people(second_area=_share(2, 0.9))).drop is None  # a dog, now and then
+    assert _drop(single(_people(second_area=_share(5, 0.4)))) == ("several_persons", 0.5)
+
+
+def test_small_and_unsteady_people_are_dropped() -> None:
+    small = np.full(10, 0.01, np.float32)
+    assert _drop(PersonSize(0.02)(_people(area=small)))[0] == "small_person"
+    assert PersonSize(0.02)(_people()).drop is None
+    assert RealPerson()(_people()).drop is None
+    wobbling = np.full(10, 0.07, np.float32)
+    assert _drop(RealPerson()(_people(wobble=wobbling)))[0] == "not_a_person"
+    nothing = np.full(10, np.nan, np.float32)
+    assert _drop(RealPerson()(_people(wobble=nothing)))[0] == "not_a_person"
+
+
+def test_completeness_asks_for_legs_only_when_full() -> None:
+    scores = np.ones((10, NUM_JOINTS), np.float32)
+    for name in ("left_knee", "right_knee", "left_ankle", "right_ankle", "left_hip", "right_hip"):
+        scores[:, JOINT_NAMES.index(name)] = 0
+    people = _people(scores=scores)
+    assert Completeness("upper")(people).drop is None
+    reason, share = _drop(Completeness("full")(people))
+    assert reason == "incomplete_body"
+    assert share == pytest.approx(5 / 11)
+
+
+def test_the_exact_pose_of_a_puppet_passes_every_person_filter() -> None:
+    people = people_of_pose(PUPPET.pose, 10)
+    for check in (SomePerson(), SinglePerson(), PersonSize(0.02), RealPerson()):
+        assert check(people).drop is None, check
+    assert Completeness("full")(people).drop is None
+
+
+def _shaken(pose: Pose, sigma_px: float) -> Pose:
+    noise = np.random.default_rng(0).normal(0, sigma_px, pose.keypoints_px.shape)
+    return make_pose(pose.keypoints_px + noise, pose.scores, pose.size_hw)
+
+
+def test_lost_and_jumping_poses_are_dropped() -> None:
+    scores = PUPPET.pose.scores.copy()
+    scores[:4] = 0
+    lost = make_pose(PUPPET.pose.keypoints_px, scores, PUPPET.pose.size_hw)
+    assert _drop(PoseFound(0.95)(lost)) == ("pose_lost", pytest.approx(20 / 24))
+    assert PoseFound(0.95)(PUPPET.pose).drop is None
+    assert Jitter()(PUPPET.pose).drop is None
+    assert _drop(Jitter()(_shaken(PUPPET.pose, 10)))[0] == "jittery_pose"
+    assert Jitter()(lost).drop is None  # absent frames are no jumps

@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aa_curation.picture import Picture, PictureMeter
+from aa_curation.shots import ShotCuts, cut_spans
+from aa_datasets.puppets import render_puppet
+
+
+def _calm(num_frames: int, fps: float = 25.0) -> Picture:
+    values = np.ones(num_frames, np.float32)
+    return Picture(np.arange(num_frames) / fps, values, values, values)
+
+
+def test_two_puppets_one_after_the_other_are_two_shots() -> None:
+    meter = PictureMeter()
+    frames = np.concatenate([render_puppet(seed, seed, num_frames=20).frames for seed in (1, 6)])
+    for t, frame in enumerate(frames):
+        meter.see(frame, t / 24)
+    assert ShotCuts().cut_frames(meter.picture()) == [20]
+    spans = cut_spans(meter.picture(), ShotCuts(), max_s=10)
+    assert [round(span.start_s * 24) for span in spans] == [0, 20]
+    assert spans[-1].end_s == pytest.approx(40 / 24)
+
+
+def test_a_shaking_camera_is_no_cut() -> None:
+    picture = _calm(60)
+    picture.change[:] = np.random.default_rng(0).uniform(25, 45, 60)
+    assert ShotCuts().cut_frames(picture) == []
+
+
+@given(
+    num_frames=st.integers(1, 400),
+    max_s=st.floats(0.5, 12),
+    cut=st.integers(1, 399),
+)
+def test_spans_tile_the_video_and_none_is_longer_than_asked(
+    num_frames: int, max_s: float, cut: int
+) -> None:
+    picture = _calm(num_frames)
+    if cut < num_frames:
+        picture.change[cut] = 80
+    spans = cut_spans(picture, ShotCuts(), max_s)
+    frame_s = 1 / 25 if num_frames > 1 else 1 / 30
+    assert spans[0].start_s == 0
+    assert spans[-1].end_s == pytest.approx((num_frames - 1) / 25 + frame_s)
+    assert all(a.end_s == b.start_s for a, b in itertools.pairwise(spans))
+    assert all(0 < span.duration_s <= max_s + 1e-6 for span in spans)
+
+
+def test_a_span_of_the_source_bounds_the_clips() -> None:
+    (span,) = cut_spans(_calm(250), ShotCuts(), 10, within_s=(2, 6))
+    assert (span.start_s, span.end_s) == (2, 6)
+    assert cut_spans(_calm(25), ShotCuts(), 10, within_s=(2, 6)) == []

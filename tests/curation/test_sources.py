@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+
+from aa_curation.errors import PackageError, SourceError
+from aa_curation.installed_package import installed_file
+from aa_curation.sources import read_sources
+
+HEADER = "source_id,location,licence,split,start_s,end_s,crop_x0,crop_y0,crop_x1,crop_y1\n"
+
+
+def _list(tmp_path: Path, *rows: str, header: str = HEADER) -> Path:
+    path = tmp_path / "list.csv"
+    path.write_text(header + "".join(row + "\n" for row in rows))
+    return path
+
+
+def test_sources_are_sorted_and_their_paths_are_relative_to_the_list(tmp_path: Path) -> None:
+    b, a = read_sources([_list(tmp_path, "z,sub/z.mp4,MIT", "a,a.mp4,MIT,test,0.5,2")])[::-1]
+    assert (a.source_id, b.source_id) == ("a", "z")
+    assert b.path == (tmp_path / "sub/z.mp4").resolve()
+    assert (a.split, a.span_s) == ("test", (0.5, 2.0))
+    assert (b.split, b.span_s, b.crop_px) == ("train", None, None)
+
+
+def test_a_row_without_licence_is_read_and_left_to_the_survey_to_reject(tmp_path: Path) -> None:
+    (source,) = read_sources([_list(tmp_path, "a,a.mp4,")])
+    assert source.licence == ""
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ("A.b,a.mp4,MIT", "must be of a-z"),
+        ("a,,MIT", "location is empty"),
+        ("a,https://example.org/a.mp4,MIT", "cannot fetch"),
+        ("a,a.mp4,MIT,train,1,", "must all be numbers"),
+        ("a,a.mp4,MIT,train,3,2", "is empty"),
+        ("a,a.mp4,MIT,train,,,10,0,10,5", "crop"),
+    ],
+)
+def test_a_bad_row_is_refused_with_its_line(tmp_path: Path, row: str, message: str) -> None:
+    with pytest.raises(SourceError, match=message) as caught:
+        read_sources([_list(tmp_path, row)])
+    assert "line 2" in str(caught.value)
+
+
+def test_an_id_may_be_used_once_over_all_lists(tmp_path: Path) -> None:
+    path = _list(tmp_path, "a,a.mp4,MIT")
+    with pytest.raises(SourceError, match="used twice"):
+        read_sources([path, path])
+
+
+def test_a_list_without_licence_column_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match="lacks the column licence"):
+        read_sources([_list(tmp_path, "a,b", header="source_id,location\n")])
+
+
+def test_a_folder_without_list_says_what_to_write(tmp_path: Path) -> None:
+    (tmp_path / "x.mp4").touch()
+    with pytest.raises(SourceError, match=r"1 videos but no sources\.csv"):
+        read_sources([tmp_path])
+
+
+def test_a_missing_package_names_the_command_that_installs_it(tmp_path: Path) -> None:
+    row = "a,package:no-such-package==1.0/x.mp4,MIT"
+    with pytest.raises(PackageError, match=r"pip install --no-deps no-such-package==1\.0"):
+        read_sources([_list(tmp_path, row)])
+
+
+def test_another_version_or_a_missing_file_of_a_package_is_refused() -> None:
+    with pytest.raises(PackageError, match=r"expected 0\.0\.1"):
+        installed_file("numpy", "0.0.1", "numpy/__init__.py")
+    with pytest.raises(PackageError, match="holds no file numpy/no_such"):
+        installed_file("numpy", version("numpy"), "numpy/no_such")
+    assert installed_file("numpy", version("numpy"), "numpy/__init__.py").is_file()

@@ -1,0 +1,187 @@
+"""The page in a real headless Chromium: sort, filter, play, and a hostile name that stays text."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from aa_eval.result import Result
+from aa_leaderboard.board import add_results
+from aa_leaderboard.cli import main
+
+av = pytest.importorskip("av")
+np = pytest.importorskip("numpy")
+webdriver = pytest.importorskip("selenium.webdriver", reason="skipped: selenium is not installed")
+from selenium.webdriver.chrome.service import Service  # noqa: E402 (after the skip above)
+from selenium.webdriver.common.by import By  # noqa: E402
+from selenium.webdriver.support.ui import Select, WebDriverWait  # noqa: E402
+
+CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
+DRIVER = shutil.which("chromedriver")
+FLAGS = (
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--disable-dev-shm-usage",
+    "--window-size=1280,900",
+)
+HOSTILE = "<script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\">"
+
+pytestmark = pytest.mark.skipif(
+    CHROMIUM is None or DRIVER is None,
+    reason="skipped: no chromium and chromedriver (apt-get install chromium chromium-driver)",
+)
+
+
+@pytest.fixture
+def browser(tmp_path: Path) -> Iterator[Any]:
+    options = webdriver.ChromeOptions()
+    options.binary_location = str(CHROMIUM)
+    for flag in (*FLAGS, f"--user-data-dir={tmp_path / 'profile'}"):
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    driver = webdriver.Chrome(options=options, service=Service(str(DRIVER)))
+    yield driver
+    driver.quit()
+
+
+def write_clip(path: Path, colour: int) -> None:
+    """Two seconds of h264, 24 frames a second."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=24)
+        stream.width = stream.height = 64
+        stream.pix_fmt = "yuv420p"
+        for t in range(48):
+            image = np.full((64, 64, 3), colour, np.uint8)
+            image[:, t : t + 8] = 255
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+        container.mux(stream.encode())
+
+
+@pytest.fixture
+def page(
+    make_result: Callable[..., Result], write: Callable[[Result], Path], tmp_path: Path
+) -> str:
+    board = tmp_path / "board"
+    for n, method in enumerate(("ours", HOSTILE, "third")):
+        folder = write(make_result(method))
+        (folder / "media").mkdir()
+        for role in ("prediction",) if n else ("reference", "ground_truth", "prediction"):
+            write_clip(folder / "media" / f"video_1.{role}.mp4", 60 * n)
+        add_results(folder, board)
+    assert main(["render", "--board", str(board), "--out", str(tmp_path / "site")]) == 0
+    return (tmp_path / "site" / "index.html").as_uri()
+
+
+def test_the_page_sorts_filters_and_plays_from_disk(browser: Any, page: str) -> None:
+    browser.get(page)
+    run = browser.execute_script
+    assert browser.title != "owned"
+    assert run("return document.querySelectorAll('td img, th img').length") == 0
+
+    def visible(section: str = "section.board") -> list[str]:
+        return run(
+            "return [...document.querySelectorAll(arguments[0] + ' tbody tr')]"
+            ".filter(row => row.offsetParent).map(row => row.dataset.method)",
+            section,
+        )
+
+    # Sort: by a metric the better direction first, then the other; by name.
+    def column(index: int) -> list[float]:
+        texts = run(
+            "return [...document.querySelectorAll('#table-1 tbody tr')]"
+            ".map(row => row.children[arguments[0]].dataset.value)",
+            index,
+        )
+        return [float(text) for text in texts]
+
+    def head(index: int) -> Any:
+        return browser.find_elements(By.CSS_SELECTOR, "#table-1 thead th")[index]
+
+    assert HOSTILE in visible("#table-1")
+    head(1).find_element(By.TAG_NAME, "button").click()
+    assert column(1) == sorted(column(1), reverse=True)
+    assert head(1).get_attribute("aria-sort") == "descending"
+    head(1).find_element(By.TAG_NAME, "button").send_keys("\n")  # by keyboard
+    assert column(1) == sorted(column(1))
+    head(0).find_element(By.TAG_NAME, "button").click()
+    assert visible("#table-1") == sorted(visible("#table-1"), key=str.lower)
+    assert head(1).get_attribute("aria-sort") is None
+
+    # A row without a value stays last in both directions (published PSNR*).
+    published = "section.board[data-protocol='tiktok-disco']:not([id^=paper])"
+    for _ in range(2):
+        button = browser.find_element(By.CSS_SELECTOR, f"{published} thead th:nth-child(4) button")
+        run("arguments[0].scrollIntoView({block: 'center', behavior: 'instant'})", button)
+        button.click()
+        cells = run(
+            "return [...document.querySelectorAll(arguments[0] + ' tbody tr')]"
+            ".map(row => row.children[3].dataset.value)",
+            published,
+        )
+        filled = [cell != "" for cell in cells]
+        assert filled == sorted(filled, reverse=True)
+        assert 0 < sum(filled) < len(filled)
+
+    # Filter: by protocol, by kind, by part of a name; the count says how many.
+    everything = len(visible())
+    Select(browser.find_element(By.ID, "protocol")).select_by_value("ubc-fashion")
+    assert 0 < len(visible()) < everything
+    assert "third" not in visible()
+    assert browser.find_element(By.ID, "count").text == f"{len(visible())} of {everything} lines"
+    browser.find_element(By.ID, "method").send_keys("bdmm")
+    assert set(visible()) == {"BDMM"}
+    browser.find_element(By.ID, "method").clear()
+    Select(browser.find_element(By.ID, "protocol")).select_by_value("")
+    browser.find_element(By.CSS_SELECTOR, "[name=kind][value=published]").click()
+    assert sorted(visible()) == sorted(["ours", HOSTILE, "third"])
+
+    # Video by video: one dot for each video, and a sentence.
+    assert run("return document.querySelectorAll('#scatter .point').length") == 3
+    assert "of 3 videos" in browser.find_element(By.ID, "scatter-words").text
+
+    # Play: five clips run in step; scrubbing stops them all at one frame.
+    assert run("return document.querySelectorAll('#panes video').length") == 5
+    wait = WebDriverWait(browser, 10)
+    ready = "return [...document.querySelectorAll('#panes video')].every(c => c.readyState >= 2)"
+    wait.until(lambda _: run(ready))
+    play = browser.find_element(By.ID, "play")
+    run("arguments[0].scrollIntoView({block: 'center', behavior: 'instant'})", play)
+    play.click()
+    times = "return [...document.querySelectorAll('#panes video')].map(clip => clip.currentTime)"
+    wait.until(lambda _: min(run(times)) > 0.2)
+    assert play.text == "Pause"
+    at_s = run(times)
+    assert max(at_s) - min(at_s) < 0.2
+    # A clip that has run away is fetched back, well before the loop would restart all of them.
+    run("document.querySelectorAll('#panes video')[2].currentTime = 1.8")
+    at_once = WebDriverWait(browser, 0.8, poll_frequency=0.02)
+    at_once.until(lambda _: (at_s := run(times)) and max(at_s) - min(at_s) < 0.15)
+    scrub = browser.find_element(By.ID, "scrub")
+    run("arguments[0].value = 500; arguments[0].dispatchEvent(new Event('input'))", scrub)
+    wait.until(lambda _: all(abs(time - 1.0) < 0.05 for time in run(times)))
+    assert play.text == "Play"
+
+    # Dark and light; nothing was blocked, missing or thrown.
+    before = run("return getComputedStyle(document.body).backgroundColor")
+    run("window.scrollTo({top: 0, behavior: 'instant'})")
+    browser.find_element(By.ID, "theme").click()
+    assert run("return getComputedStyle(document.body).backgroundColor") != before
+    assert browser.title != "owned"
+    assert browser.get_log("browser") == []
+
+    # On a phone the page itself never scrolls sideways.
+    browser.execute_cdp_cmd(
+        "Emulation.setDeviceMetricsOverride",
+        {"width": 390, "height": 844, "deviceScaleFactor": 2, "mobile": True},
+    )
+    assert run("return document.documentElement.scrollWidth") <= 390

@@ -1,0 +1,165 @@
+"""Ranking within one protocol, and the refusal to rank across protocols."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aa_eval.result import MetricValue, Result
+from aa_leaderboard.errors import NotComparableError
+from aa_leaderboard.published import read_published
+from aa_leaderboard.row import Cell, Measured, Row, row_of_result
+from aa_leaderboard.table import rank, tables_of, why_not_comparable
+from aa_leaderboard.trivial import uninformative
+
+values = st.lists(
+    st.one_of(st.none(), st.floats(-50, 200, allow_nan=False), st.sampled_from([0.0, 1.0])),
+    min_size=1,
+    max_size=12,
+)
+
+
+def rows_with(key: str, numbers: list[float | None]) -> list[Row]:
+    """Published rows of one protocol, one for each number."""
+    template = next(row for row in read_published() if row.method == "FOMM")
+    return [
+        replace(
+            template,
+            method=f"m{index}",
+            cells={} if number is None else {key: Cell(str(number), number)},
+        )
+        for index, number in enumerate(numbers)
+    ]
+
+
+@given(values, st.sampled_from(["psnr", "fvd"]), st.randoms())
+def test_ranks_follow_the_values_whatever_the_order_of_the_rows(
+    numbers: list[float | None], key: str, chance: random.Random
+) -> None:
+    sign = {"psnr": -1, "fvd": 1}[key]
+    ranks = rank(rows_with(key, numbers), key)
+    for a, rank_a in zip(numbers, ranks, strict=True):
+        assert (a is None) == (rank_a is None)
+        for b, rank_b in zip(numbers, ranks, strict=True):
+            if a is not None and b is not None and rank_a is not None and rank_b is not None:
+                assert (rank_a < rank_b) == (sign * a < sign * b)
+    present = {number for number in numbers if number is not None}
+    assert {r for r in ranks if r is not None} == set(range(1, len(present) + 1))
+    order = list(range(len(numbers)))
+    chance.shuffle(order)
+    assert rank(rows_with(key, [numbers[i] for i in order]), key) == [ranks[i] for i in order]
+
+
+@given(values)
+def test_a_metric_that_the_board_does_not_know_is_never_ranked(
+    numbers: list[float | None],
+) -> None:
+    assert rank(rows_with("vibes", numbers), "vibes") == [None] * len(numbers)
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"protocol_hash": "00" * 32}, "other protocol"),
+        ({"benchmark": "tiktok"}, "other videos: benchmark"),
+        ({"num_frames": 36}, "other frames"),
+        ({"weights": {"lpips_alex": "00" * 32}}, "other weights of lpips_alex"),
+        ({"overrides": ("--allow-missing",)}, "overridden in one only: --allow-missing"),
+    ],
+)
+def test_rows_measured_differently_are_not_ranked_and_the_error_says_why(
+    make_result: Callable[..., Result], change: dict[str, object], reason: str
+) -> None:
+    a = row_of_result("a", make_result("ours"))
+    b = row_of_result("b", make_result("theirs", **change))
+    with pytest.raises(NotComparableError, match=reason) as caught:
+        rank([a, b], "ssim")
+    assert "'ours'" in str(caught.value)
+    assert "'theirs'" in str(caught.value)
+    assert [len(table.rows) for table in tables_of([a, b])] == [1, 1]
+
+
+def test_rows_scored_on_other_videos_are_not_ranked(make_result: Callable[..., Result]) -> None:
+    a = make_result("ours")
+    other = {f"clip_{n}": scores for n, scores in enumerate(a.per_video.values())}
+    b = replace(make_result("theirs"), per_video=other)
+    reason = why_not_comparable(row_of_result("a", a), row_of_result("b", b))
+    assert reason is not None
+    assert "'clip_0' is in one only" in reason
+
+
+def test_a_published_row_is_never_ranked_with_a_measured_one_even_of_the_same_name(
+    make_result: Callable[..., Result],
+) -> None:
+    published = next(row for row in read_published() if row.benchmark == "tiktok")
+    result = make_result("x", benchmark="tiktok", protocol=published.protocol)
+    with pytest.raises(NotComparableError, match="printed in a paper"):
+        rank([published, row_of_result("x", result)], "ssim")
+
+
+def test_absent_weights_do_not_part_two_rows_but_their_metric_has_no_rank(
+    make_result: Callable[..., Result],
+) -> None:
+    full = make_result("full")
+    absent = MetricValue(None, None, None, "no weights", 0, None)
+    lower = MetricValue(0.1, None, None, None, 72, None)
+    poor = make_result("poor", metrics={"ssim": lower, "lpips_alex": absent}, weights={})
+    rows = [row_of_result("a", full), row_of_result("b", poor)]
+    assert rank(rows, "lpips_alex") == [1, None]
+    assert rank(rows, "ssim") == [1, 2]
+
+
+def test_tables_hold_every_row_once_and_only_comparable_ones(
+    make_result: Callable[..., Result],
+) -> None:
+    measured = [
+        row_of_result(f"{m}{h}", make_result(m, protocol_hash=h * 32))
+        for m in ("a", "b")
+        for h in ("01", "02")
+    ]
+    rows = [*measured, *read_published()]
+    tables = tables_of(rows)
+    assert sorted(id(row) for table in tables for row in table.rows) == sorted(map(id, rows))
+    for table in tables:
+        for row in table.rows:
+            assert all(why_not_comparable(row, other) is None for other in table.rows)
+    for one in tables:
+        for other in tables:
+            if one is not other:
+                assert why_not_comparable(one.rows[0], other.rows[0]) is not None
+
+
+@pytest.mark.parametrize(
+    ("protocol", "ranked"), [("aa-clean-v1", False), ("tiktok-disco-2023", True)]
+)
+def test_a_rank_deficient_fvd_is_never_ranked_under_the_clean_protocol(
+    make_result: Callable[..., Result], protocol: str, ranked: bool
+) -> None:
+    fvd = MetricValue(600.0, None, None, None, 9, "rank-deficient: N = 9 <= d = 400")
+    row = row_of_result("a", make_result(metrics={"fvd": fvd}, protocol=protocol))
+    assert rank([row], "fvd") == [1 if ranked else None]
+
+
+def test_a_column_in_which_a_baseline_keeps_up_is_flagged(
+    make_result: Callable[..., Result],
+) -> None:
+    def result(method: str, label: str, ssim: float, psnr: float) -> Row:
+        metrics = {
+            "ssim": MetricValue(ssim, ssim - 0.05, ssim + 0.05, None, 9, None),
+            "psnr": MetricValue(psnr, psnr - 0.5, psnr + 0.5, None, 9, None),
+        }
+        return row_of_result(method, make_result(method, label=label, metrics=metrics))
+
+    rows = [result("ours", "measured", 0.80, 25.0), result("white", "baseline", 0.77, 15.0)]
+    (table,) = tables_of(rows)
+    flags = {column.key: uninformative(table, column) for column in table.columns}
+    assert flags["psnr"] is None
+    assert flags["ssim"] is not None
+    assert "'white' (0.770)" in flags["ssim"]
+    assert isinstance(rows[1].origin, Measured)
+    assert ("baseline", "trivial baseline") in rows[1].badges

@@ -1,0 +1,207 @@
+"""aa-train, aa-animate and aa-model from shards to pictures, and their errors in one line."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from safetensors.torch import load_file
+
+from aa_datasets.canonical_video import read_canonical
+from aa_datasets.pose import write_pose
+from aa_datasets.puppets import render_puppet
+from aa_model import animate_cli, cli, train_cli
+from aa_model.checkpoint import read_info
+
+
+def train(*arguments: object) -> int:
+    return train_cli.main([str(a) for a in arguments])
+
+
+def read_frames(folder: Path) -> NDArray[np.uint8]:
+    return np.stack([np.asarray(Image.open(path)) for path in sorted(folder.iterdir())])
+
+
+@pytest.fixture(scope="module")
+def trained(puppet_shards: list[Path], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """All four stages of the tiny preset, a few steps each."""
+    folder = tmp_path_factory.mktemp("runs")
+    runs = {name: folder / name for name in ("autoencoder", "image-encoder", "1", "2")}
+    init = {"1": ["autoencoder", "image-encoder"], "2": ["1"]}
+    for name, out in runs.items():
+        options: list[object] = ["--init", *(runs[i] for i in init[name])] if name in init else []
+        options += ["--lr", "0.01"]  # so that a few steps move the output visibly
+        code = train(*puppet_shards, "--stage", name, "--preset", "tiny", "--out", out, *options)
+        assert code == 0
+    return runs
+
+
+def test_four_stages_make_a_whole_checkpoint_with_its_history(trained: dict[str, Path]) -> None:
+    parts = read_info(trained["2"]).parts
+    made_by = {part: record.made_by for part, record in parts.items()}
+    assert re.fullmatch(r"stage autoencoder, 4 steps, \d+ s", made_by["vae"])
+    assert made_by["reference_net"].startswith("stage 1, 4 steps")
+    assert made_by["temporal_layers"].startswith("stage 2, 4 steps")
+    with (trained["2"] / "loss.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["step"] for row in rows] == ["1", "2", "3", "4"]
+    assert all(np.isfinite(float(row["loss"])) for row in rows)
+    assert json.loads((trained["1"] / "run.json").read_text())["training"]["batch_size"] == 2
+
+
+def test_stage_2_leaves_every_other_part_as_it_was(trained: dict[str, Path]) -> None:
+    before, after = (read_info(trained[name]).parts for name in ("1", "2"))
+    assert {p: r.sha256 for p, r in before.items()}.items() <= {
+        p: r.sha256 for p, r in after.items()
+    }.items()
+    assert read_info(trained["2"]).model == read_info(trained["1"]).model
+    assert read_info(trained["1"]).model.vae.scaling_factor != 1
+
+
+def test_an_interrupted_run_resumed_equals_the_whole(
+    trained: dict[str, Path], puppet_shards: list[Path], tmp_path: Path
+) -> None:
+    out = tmp_path / "run"
+    arguments = [*puppet_shards, "--stage", "1", "--preset", "tiny", "--out", out, "--lr", "0.01",
+                 "--init", trained["autoencoder"], trained["image-encoder"]]  # fmt: skip
+    assert train(*arguments, "--steps", 2) == 0
+    assert train(*arguments, "--steps", 4) == 2  # a run is there
+    assert train(*arguments, "--steps", 4, "--resume") == 0
+    for part in ("reference_net", "denoising_unet", "pose_guider"):
+        whole = load_file(trained["1"] / f"{part}.safetensors")
+        found = load_file(out / f"{part}.safetensors")
+        for name, tensor in whole.items():
+            assert torch.equal(tensor, found[name]), name
+
+
+def test_dry_run_prints_what_is_trained_and_writes_nothing(
+    trained: dict[str, Path],
+    puppet_shards: list[Path],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    out = tmp_path / "none"
+    arguments = ["--stage", "2", "--preset", "tiny", "--out", out, "--init", trained["1"]]
+    assert train(*puppet_shards, *arguments, "--dry-run") == 0
+    assert not out.exists()
+    lines = {line.split()[0]: line for line in capsys.readouterr().out.splitlines()}
+    assert "trained" in lines["temporal_layers"]
+    assert all("frozen" in lines[p] for p in ("vae", "reference_net", "denoising_unet"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--stage", "1"], "stage 1 needs vae, image_encoder"),
+        (["--stage", "1", "--init", "nowhere"], "nowhere is not a checkpoint"),
+    ],
+)
+def test_training_without_its_parts_is_one_line_and_exit_2(
+    puppet_shards: list[Path],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    message: str,
+) -> None:
+    code = train(*puppet_shards, "--preset", "tiny", "--out", tmp_path / "x", *arguments)
+    error = capsys.readouterr().err
+    assert code == 2
+    assert error.startswith("aa-train: error: ")
+    assert message in error
+    assert error.count("\n") == 1
+
+
+def test_a_missing_shard_is_one_line_and_exit_2(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["--stage", "autoencoder", "--preset", "tiny", "--out", tmp_path / "x"]
+    assert train(tmp_path / "no.tar", *arguments) == 2
+    assert capsys.readouterr().err.splitlines()[-1].startswith("aa-train: error: ")
+
+
+def test_shards_become_frames_videos_and_strips(
+    trained: dict[str, Path],
+    puppet_shards: list[Path],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    out, truth = tmp_path / "predictions", tmp_path / "truth"
+    arguments = ["--checkpoint", trained["2"], "--shards", puppet_shards[0], "--out", out,
+                 "--truth", truth, "--steps", 2]  # fmt: skip
+    arguments = [str(a) for a in arguments]
+    assert animate_cli.main(arguments) == 0
+    for folder in (out, truth):
+        assert {p.name for p in folder.iterdir()} == {"puppet_0", "puppet_1", "puppet_2"}
+        assert len(list((folder / "puppet_0").glob("*.png"))) == 10
+    with Image.open(out / "puppet_0" / "0000.png") as picture:
+        assert picture.size == (32, 32)
+    video = read_canonical(tmp_path / "predictions-videos" / "puppet_1.mp4")
+    assert video.shape == (10, 32, 32, 3)
+    with Image.open(tmp_path / "predictions-strips" / "puppet_2.png") as strip:
+        assert strip.size == (4 * 32 + 3 * 4, 5 * 32 + 4 * 4)
+    capsys.readouterr()
+    assert animate_cli.main(arguments) == 0
+    assert capsys.readouterr().out.count("already there") == 3
+
+    first = read_frames(out / "puppet_0")
+    for swap in ("reference", "pose"):
+        other = tmp_path / swap
+        command = [*arguments[:4], "--out", str(other), "--steps", "2", "--swap", swap]
+        assert animate_cli.main([str(a) for a in command]) == 0
+        assert not np.array_equal(first, read_frames(other / "puppet_0"))
+
+
+def test_one_photo_becomes_a_video(trained: dict[str, Path], tmp_path: Path) -> None:
+    puppet = render_puppet(7, 7, num_frames=9, size_hw=(48, 64))
+    Image.fromarray(puppet.frames[0]).save(tmp_path / "photo.png")
+    write_pose(tmp_path / "pose.npz", puppet.pose)
+    arguments = ["--checkpoint", trained["2"], "--reference", tmp_path / "photo.png",
+                 "--pose", tmp_path / "pose.npz", "--out", tmp_path / "out.mp4", "--steps", "2",
+                 "--reference-pose", tmp_path / "pose.npz", "--max-frames", "5"]  # fmt: skip
+    assert animate_cli.main([str(a) for a in arguments]) == 0
+    assert read_canonical(tmp_path / "out.mp4").shape == (5, 32, 32, 3)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "give --reference PICTURE and --pose NPZ, or --shards"),
+        (["--shards", "a.tar", "--pose", "b.npz"], "not both"),
+        (["--reference", "a.png", "--pose", "missing.npz"], "missing.npz"),
+    ],
+)
+def test_animate_errors_are_one_line_and_exit_2(
+    trained: dict[str, Path],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    message: str,
+) -> None:
+    fixed = ["--checkpoint", str(trained["2"]), "--out", str(tmp_path / "o")]
+    assert animate_cli.main([*fixed, *arguments]) == 2
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert error.startswith("aa-animate: error: ")
+    assert message in error
+
+
+def test_info_and_export(
+    trained: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["export", str(trained["2"]), "--out", str(tmp_path / "half")]) == 0
+    assert cli.main(["info", str(tmp_path / "half")]) == 0
+    text = capsys.readouterr().out
+    assert "every hash is right" in text
+    assert text.count("float16") == 6
+    assert cli.main(["info", str(trained["autoencoder"])]) == 0
+    assert "absent: image_encoder, reference_net" in capsys.readouterr().out
+    path = tmp_path / "half" / "vae.safetensors"
+    path.write_bytes(path.read_bytes()[:-1])
+    assert cli.main(["info", str(tmp_path / "half")]) == 2
+    assert capsys.readouterr().err.startswith("aa-model: error: ")

@@ -1,0 +1,90 @@
+"""AnimatePipeline: pictures of any kind in, frames out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from aa_datasets.pose import NUM_JOINTS, make_pose
+from aa_datasets.puppets import render_puppet
+from aa_model.animate_anyone import AnimateAnyone
+from aa_model.errors import ModelError
+from aa_model.generate import GenerateConfig
+from aa_model.pipeline import AnimatePipeline, fit_picture
+from aa_model.show_video import draw_strip
+
+GREY = np.full((6, 8, 3), 128, np.uint8)
+
+
+@pytest.mark.parametrize(
+    "picture",
+    [
+        GREY,
+        GREY[..., 0],
+        np.dstack([GREY, np.full((6, 8), 255, np.uint8)]),
+        Image.fromarray(GREY),
+        Image.fromarray(GREY[..., 0], "L"),
+        Image.fromarray(GREY).convert("RGBA"),
+        Image.fromarray(GREY).quantize(4),
+        Image.fromarray(GREY).convert("CMYK"),
+        Image.fromarray(np.full((6, 8), 128 * 257, np.uint16)),
+    ],
+    ids=["rgb", "grey", "rgba", "pil", "L", "RGBA", "P", "CMYK", "16-bit"],
+)
+def test_a_grey_picture_of_any_mode_stays_grey(picture: object) -> None:
+    found = fit_picture(picture, (12, 16))
+    assert found.shape == (12, 16, 3)
+    assert found.dtype == np.uint8
+    assert np.abs(found.astype(int) - 128).max() <= 1
+
+
+def test_transparent_becomes_white_and_exif_is_obeyed() -> None:
+    clear = Image.new("RGBA", (4, 4), (10, 20, 30, 0))
+    assert (fit_picture(clear, (4, 4)) == 255).all()
+    half_red = Image.fromarray(np.array([[[255, 0, 0], [0, 0, 0]]], np.uint8))
+    exif = Image.Exif()
+    exif[0x0112] = 6  # stored lying on its side: turn clockwise to view
+    half_red.info["exif"] = exif.tobytes()
+    half_red.getexif()[0x0112] = 6
+    assert np.array_equal(fit_picture(half_red, (2, 1))[:, 0, 0], [255, 0])
+
+
+@pytest.mark.parametrize("wrong", [np.zeros((4, 4, 3)), np.zeros((4, 4, 2), np.uint8)])
+def test_an_array_that_is_no_picture_is_refused(wrong: np.ndarray) -> None:
+    with pytest.raises(ModelError, match="expected uint8"):
+        fit_picture(wrong, (4, 4))
+
+
+def test_animate_gives_frames_that_depend_on_reference_and_pose(
+    make_tiny: Callable[..., AnimateAnyone],
+) -> None:
+    pipeline = AnimatePipeline(make_tiny(temporal=True))
+    a, b = (render_puppet(i, i, num_frames=4, size_hw=(64, 48)) for i in (1, 2))
+    config = GenerateConfig(steps=2)
+    plain = pipeline(a.frames[0], a.pose, config)
+    assert plain.shape == (4, 32, 32, 3)
+    assert plain.dtype == np.uint8
+    assert np.array_equal(plain, pipeline(a.frames[0], a.pose, config))
+    assert not np.array_equal(plain, pipeline(b.frames[0], a.pose, config))
+    assert not np.array_equal(plain, pipeline(a.frames[0], b.pose, config))
+    aligned = pipeline(a.frames[0], a.pose, config, reference_pose=b.pose)
+    assert not np.array_equal(plain, aligned)
+
+
+def test_a_pose_without_frames_is_refused(make_tiny: Callable[..., AnimateAnyone]) -> None:
+    empty = make_pose(np.zeros((0, NUM_JOINTS, 2)), np.zeros((0, NUM_JOINTS)), (8, 8))
+    with pytest.raises(ModelError, match="no frames"):
+        AnimatePipeline(make_tiny())(GREY, empty)
+
+
+def test_strip_shows_first_and_last_moment_of_every_column() -> None:
+    reference = np.full((4, 6, 3), 9, np.uint8)
+    video = np.stack([np.full((4, 6, 3), 10 * t, np.uint8) for t in range(11)])
+    sheet = draw_strip(reference, [video, video[::-1]], rows=3)
+    assert sheet.shape == (3 * 4 + 2 * 4, 3 * 6 + 2 * 4, 3)
+    assert [sheet[row, 0, 0] for row in (0, 8, 16)] == [9, 9, 9]
+    assert [sheet[row, 10, 0] for row in (0, 8, 16)] == [0, 50, 100]
+    assert [sheet[row, 20, 0] for row in (0, 8, 16)] == [100, 50, 0]

@@ -1,0 +1,163 @@
+"""Spatial attention against the paper's literal form, and the ways in which it can be lost."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from diffusers.models.attention_processor import Attention, AttnProcessor, AttnProcessor2_0
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from aa_model.animate_anyone import AnimateAnyone
+from aa_model.errors import ModelError, ReferenceLost
+from aa_model.image_encoder import null_tokens
+from aa_model.reference_attention import (
+    ReferenceReader,
+    SpatialAttention,
+    install_reference_attention,
+    project_features,
+)
+
+MakeModel = Callable[..., AnimateAnyone]
+
+
+@settings(max_examples=20, deadline=None)
+@given(
+    T=st.integers(1, 3),
+    h=st.integers(1, 5),
+    w=st.integers(1, 5),
+    heads=st.sampled_from([1, 2, 4]),
+    seed=st.integers(0, 99),
+)
+def test_keys_and_values_of_both_equal_concatenation_along_w_cut_to_the_first_half(
+    T: int, h: int, w: int, heads: int, seed: int
+) -> None:
+    torch.manual_seed(seed)
+    C = 16
+    attention = Attention(query_dim=C, heads=heads, dim_head=C // heads)
+    target, reference = torch.randn(T, h, w, C), torch.randn(1, h, w, C)
+
+    # Sec. 3.2, literally: concatenate along w, self-attention over all of it, take the first half.
+    both = torch.cat([target, reference.expand(T, -1, -1, -1)], dim=2)
+    attention.set_processor(AttnProcessor())
+    expected = attention(both.flatten(1, 2)).view(T, h, 2 * w, C)[:, :, :w]
+
+    attention.set_processor(SpatialAttention("layer"))
+    reader = ReferenceReader({"layer": reference.flatten(1, 2)}, (0,), num_frames=T)
+    found = attention(target.flatten(1, 2), reference=reader).view(T, h, w, C)
+    assert torch.allclose(found, expected, atol=1e-6)
+
+
+def conditions(model: AnimateAnyone, B: int, T: int) -> tuple[torch.Tensor, ...]:
+    torch.manual_seed(1)
+    h, w = model.config.latent_hw
+    latents = torch.randn(B, T, model.config.vae.latent_channels, h, w)
+    tokens = torch.randn(B, 1, model.config.unet.cross_attention_dim)
+    pose = model.pose_features(torch.rand(B, T, 3, *model.config.size_hw))
+    return latents, tokens, pose, torch.randn(B, latents.shape[2], h, w)
+
+
+@torch.no_grad()
+def test_rows_with_and_without_reference_in_one_batch_equal_separate_passes(
+    make_tiny: MakeModel,
+) -> None:
+    model = make_tiny(temporal=True)
+    latents, tokens, pose, reference = conditions(model, B=3, T=2)
+    tokens[1] = null_tokens(tokens[1])
+    features = model.reference_net(reference[:2], tokens[:2])
+    timesteps = torch.tensor([10, 500, 990])
+    together = model(latents, timesteps, tokens, pose, features, (1, None, 0))
+    for row, which in enumerate((1, None, 0)):
+        one = slice(row, row + 1)
+        alone = model(latents[one], timesteps[one], tokens[one], pose[one], features, (which,))
+        assert torch.allclose(together[one], alone, atol=2e-5)
+
+
+@torch.no_grad()
+def test_projected_keys_and_values_give_the_same_prediction(make_tiny: MakeModel) -> None:
+    model = make_tiny(temporal=True)
+    latents, tokens, pose, reference = conditions(model, B=1, T=3)
+    features = model.reference_net(reference, tokens)
+    projected = project_features(model.denoising_unet, features)
+    arguments = (latents, torch.tensor([300]), tokens, pose)
+    assert torch.allclose(
+        model(*arguments, features, (0,)), model(*arguments, projected, (0,)), atol=1e-6
+    )
+
+
+@torch.no_grad()
+def test_each_video_reads_the_reference_that_is_named_for_it(make_tiny: MakeModel) -> None:
+    model = make_tiny()
+    latents, tokens, pose, reference = conditions(model, B=2, T=1)
+    features = model.reference_net(reference, tokens)
+    arguments = (latents, torch.tensor([300, 300]), tokens, pose, features)
+    straight, crossed = model(*arguments, (0, 1)), model(*arguments, (1, 0))
+    assert (straight - crossed).abs().max() > 1e-3
+    none = model(*arguments, (None, None))
+    assert (straight - none).abs().max() > 1e-3
+
+
+def replace_all(model: AnimateAnyone) -> None:
+    model.denoising_unet.set_attn_processor(AttnProcessor2_0())
+
+
+def replace_one(model: AnimateAnyone) -> None:
+    layer = model.denoising_unet.get_submodule(model.reference_net.layers[-1])
+    layer.set_processor(AttnProcessor2_0())
+
+
+def slice_attention(model: AnimateAnyone) -> None:
+    for name in model.reference_net.layers:
+        model.denoising_unet.get_submodule(name).set_attention_slice(1)
+
+
+@pytest.mark.parametrize("spoil", [replace_all, replace_one, slice_attention])
+@pytest.mark.parametrize("temporal", [False, True])
+@torch.no_grad()
+def test_replaced_processors_raise_and_reinstalling_heals(
+    make_tiny: MakeModel, spoil: Callable[[AnimateAnyone], None], temporal: bool
+) -> None:
+    model = make_tiny(temporal=temporal)
+    latents, tokens, pose, reference = conditions(model, B=1, T=1)
+    features = model.reference_net(reference, tokens)
+    arguments = (latents, torch.tensor([5]), tokens, pose, features, (0,))
+    expected = model(*arguments)
+    spoil(model)
+    with pytest.raises(ReferenceLost, match="did not read the reference"):
+        model(*arguments)
+    install_reference_attention(model.denoising_unet)
+    assert torch.equal(model(*arguments), expected)
+
+
+def test_replaced_processors_of_reference_net_raise(make_tiny: MakeModel) -> None:
+    model = make_tiny()
+    _, tokens, _, reference = conditions(model, B=1, T=1)
+    model.reference_net.unet.set_attn_processor(AttnProcessor2_0())
+    with pytest.raises(ReferenceLost, match="ReferenceNet gave no features"):
+        model.reference_net(reference, tokens)
+
+
+def test_nothing_of_a_pass_stays_on_a_module(make_tiny: MakeModel) -> None:
+    model = make_tiny(temporal=True)
+    latents, tokens, pose, reference = conditions(model, B=1, T=2)
+    features = model.reference_net(reference, tokens)
+    model(latents, torch.tensor([5]), tokens, pose, features, (0,))
+    for unet in (model.reference_net.unet, model.denoising_unet):
+        for name in model.reference_net.layers:
+            assert vars(unet.get_submodule(name).processor) == {"layer": name}
+
+
+def test_motion_modules_keep_their_own_processors(make_tiny: MakeModel) -> None:
+    unet = make_tiny(temporal=True).denoising_unet
+    temporal = [m for n, m in unet.named_modules() if n.endswith(".attn1") and "motion" in n]
+    assert temporal
+    assert not any(isinstance(m.processor, SpatialAttention) for m in temporal)
+
+
+def test_a_reference_must_be_named_for_every_video(make_tiny: MakeModel) -> None:
+    model = make_tiny()
+    latents, tokens, pose, _ = conditions(model, B=2, T=1)
+    with pytest.raises(ModelError, match="1 references were named for 2 videos"):
+        model(latents, torch.tensor([5, 5]), tokens, pose, {}, (None,))
