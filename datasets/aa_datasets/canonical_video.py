@@ -13,6 +13,7 @@ import tempfile
 from collections.abc import Iterable
 from fractions import Fraction
 from pathlib import Path
+from typing import cast
 
 import av
 import decord
@@ -48,7 +49,7 @@ def encode_canonical(frames: Iterable[NDArray[np.uint8]], fps: float, crf: int =
     with tempfile.TemporaryDirectory(prefix="aa-encode-") as folder:
         path = Path(folder, "clip.mp4")
         with av.open(str(path), "w", options={"movflags": "+faststart"}) as container:
-            container.flags |= av.container.Flags.bitexact.value
+            container.flags |= cast(int, av.container.Flags.bitexact.value)
             stream = container.add_stream("libx264", rate=Fraction(fps).limit_denominator(1001))
             _configure(stream, (height, width), crf)
             for frame in itertools.chain([first], frames):

@@ -17,7 +17,7 @@ from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, cast
 
 import av
 import numpy as np
@@ -54,7 +54,7 @@ class VideoInfo:
 
 @dataclass(frozen=True, slots=True)
 class ForeignFrame:
-    """One decoded frame: uint8 RGB [H, W, 3] and its presentation time in seconds from the first."""
+    """One decoded frame: uint8 RGB [H, W, 3], and its time in seconds from the first."""
 
     pixels: NDArray[np.uint8]
     time_s: float
@@ -245,7 +245,7 @@ def _pixels(frame: av.VideoFrame, max_side_px: int | None) -> NDArray[np.uint8]:
             format="rgb24",
             interpolation="AREA",
         )
-    pixels: NDArray[np.uint8] = frame.to_ndarray(format="rgb24")
-    # PyAV reports the clockwise display rotation that the file asks for as a negative angle.
+    pixels = cast(NDArray[np.uint8], frame.to_ndarray(format="rgb24"))
+    # The display matrix, in degrees counter-clockwise: as np.rot90 counts.
     turns = round(frame.rotation / 90) % 4
     return np.ascontiguousarray(np.rot90(pixels, turns)) if turns else pixels

@@ -1,4 +1,4 @@
-"""Pose: one person's keypoints over the frames of a clip, and the joint table (written only here)."""
+"""Pose: the keypoints of one person over a clip, and the joint table (written only here)."""
 
 from __future__ import annotations
 

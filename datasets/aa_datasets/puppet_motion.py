@@ -217,7 +217,8 @@ class _Placement:
 
     def __call__(self, points: Array) -> Array:
         extra = (slice(None),) + (None,) * (points.ndim - 2)
-        return self.turn(points) + self.shift[extra]
+        placed: Array = self.turn(points) + self.shift[extra]
+        return placed
 
 
 def _limb(
@@ -262,4 +263,5 @@ def _hand(length: float, wrist: Array, along: Array, across: Array, curl: Array)
 
 
 def _unit(vectors: Array) -> Array:
-    return vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)
+    unit: Array = vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)
+    return unit

@@ -1,4 +1,4 @@
-"""A puppet's flat shapes over time: polygons with depths, from its identity and projected joints."""
+"""The flat shapes of a puppet over time: polygons with depths, from its projected joints."""
 
 from __future__ import annotations
 
@@ -6,25 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
-from numpy.typing import NDArray
 
-from aa_datasets.puppet_identity import Cloth, Colour, PuppetIdentity
+from aa_datasets.puppet_geometry import Array, Layer, capsule, disc, ellipse, outlined, segment
+from aa_datasets.puppet_identity import Cloth, PuppetIdentity
 
-Array = NDArray[np.float64]
 # (u in [-1, 1] across, v in [0, 1] down) -> pixels [T, 2]
 Spot = Callable[[float | Array, float], Array]
-
-
-@dataclass(frozen=True, slots=True)
-class Layer:
-    """A polygon over T frames, `points_px` [T, N, 2], y-monotone, in one colour.
-
-    `shown` [T] hides it in some frames.
-    """
-
-    points_px: Array
-    colour: Colour
-    shown: NDArray[np.bool_] | None = None
 
 
 @dataclass(slots=True)
@@ -37,7 +24,7 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Projected:
-    """The skeleton in the picture: pixels [T, ..., 2], depths in body heights, `px` [T] per height."""
+    """The skeleton in the picture: pixels [T, ..., 2], depths and `px` [T] in body heights."""
 
     body: Array
     body_z: Array
@@ -48,9 +35,6 @@ class Projected:
     facing: Array
     yaw: Array
     px: Array
-
-
-_EDGE_PX = 1.2  # a dark outline, as in a drawn cartoon
 
 
 def make_parts(who: PuppetIdentity, at: Projected) -> list[Part]:
@@ -69,10 +53,10 @@ def _arm(who: PuppetIdentity, at: Projected, side: int) -> Part:
     r = who.arm_radius * at.px
     part.layers += _hand(who, at, side)
     cloth_fore = who.sleeve >= 2
-    part.layers += _segment(elbow, wrist, 0.9 * r, 0.7 * r, None if cloth_fore else who.skin)
+    part.layers += segment(elbow, wrist, 0.9 * r, 0.7 * r, None if cloth_fore else who.skin)
     if cloth_fore:
         part.layers += _clothed(elbow, wrist, 0.98 * r, 0.8 * r, who.top)
-    part.layers += _segment(shoulder, elbow, r, 0.9 * r, who.skin)
+    part.layers += segment(shoulder, elbow, r, 0.9 * r, who.skin)
     if who.sleeve > 0:
         end = shoulder + min(who.sleeve, 1.0) * (elbow - shoulder)
         part.layers += _clothed(shoulder, end, 1.12 * r, 1.02 * r, who.top)
@@ -85,13 +69,13 @@ def _leg(who: PuppetIdentity, at: Projected, side: int) -> Part:
     r = who.leg_radius * at.px
     part = Part(at.body_z[:, first + 1 : first + 3].mean(1) - 0.05)
     shoe = 0.026 * at.px
-    part.layers += _segment(ankle, at.toes[:, side], shoe, shoe, who.shoes)
+    part.layers += segment(ankle, at.toes[:, side], shoe, shoe, who.shoes)
     trousers = who.leg_wear == "trousers"
-    part.layers += _segment(knee, ankle, 0.85 * r, 0.62 * r, None if trousers else who.skin)
+    part.layers += segment(knee, ankle, 0.85 * r, 0.62 * r, None if trousers else who.skin)
     if trousers:
         part.layers += _clothed(knee, ankle, 0.88 * r, 0.68 * r, who.legs)
     if who.leg_wear == "skirt":
-        part.layers += _segment(hip, knee, r, 0.85 * r, who.skin)
+        part.layers += segment(hip, knee, r, 0.85 * r, who.skin)
     else:
         part.layers += _clothed(hip, knee, 1.08 * r, 0.92 * r, who.legs)
     return part
@@ -116,15 +100,16 @@ def _torso(who: PuppetIdentity, at: Projected) -> list[Part]:
             if half < 1
             else (2 - half) * waist + (half - 1) * hip
         )
-        return neck + (v * 1.06) * down + (u * width)[:, None] * across
+        point: Array = neck + (v * 1.06) * down + (u * width)[:, None] * across
+        return point
 
     part = Part(at.body_z[:, [1, 8, 11]].mean(1))
     neck_top = at.head
-    part.layers += _segment(neck, neck_top, 0.035 * at.px, 0.035 * at.px, who.skin)
+    part.layers += segment(neck, neck_top, 0.035 * at.px, 0.035 * at.px, who.skin)
     corners = [(0.3, -0.05), (0.9, -0.02), (1.0, 0.06), (1.0, 0.55), (1.0, 1.0)]
     outline = [spot(u, v) for u, v in corners]
     mirrored = [spot(-u, v) for u, v in reversed(corners)]
-    part.layers += _outlined(np.stack(outline + mirrored, 1), who.top.colour)
+    part.layers += outlined(np.stack(outline + mirrored, 1), who.top.colour)
     part.layers += _torso_pattern(who.top, spot, at)
     parts = [part]
     if who.leg_wear == "skirt":
@@ -145,7 +130,7 @@ def _skirt(who: PuppetIdentity, at: Projected, spot: Spot) -> Part:
     hem_right = np.stack([knees[..., 0].max(1) + flare, hem_y], 1)
     left, right = spot(-0.98, 0.92), spot(0.98, 0.92)
     part = Part(np.maximum(at.body_z[:, [1, 8, 11]].mean(1), at.body_z[:, [9, 10, 12, 13]].max(1)))
-    part.layers += _outlined(np.stack([left, right, hem_right, hem_left], 1), who.legs.colour)
+    part.layers += outlined(np.stack([left, right, hem_right, hem_left], 1), who.legs.colour)
     if who.legs.pattern != "plain":
         for low, high in ((0.35, 0.5), (0.75, 0.9)):
             band = [
@@ -177,7 +162,7 @@ def _torso_pattern(cloth: Cloth, spot: Spot, at: Projected) -> list[Layer]:
     if cloth.pattern == "dots":
         radius = 0.021 * at.px
         return [
-            Layer(_disc(spot(u + (0.25 if j % 2 else 0), v), radius), accent)
+            Layer(disc(spot(u + (0.25 if j % 2 else 0), v), radius), accent)
             for j, v in enumerate((0.16, 0.38, 0.6, 0.8))
             for u in (-0.7, -0.15, 0.4)
         ]
@@ -201,27 +186,27 @@ def _head(who: PuppetIdentity, at: Projected) -> list[Part]:
     if who.hair_style == "long":
         back = at.head - (0.35 * r)[:, None] * beside
         behind = Part(np.where(away > 0, depth - 0.2, depth + 0.1))
-        behind.layers += _segment(back, back - (2.0 * r)[:, None] * up, 1.05 * r, 0.8 * r, hair)
+        behind.layers += segment(back, back - (2.0 * r)[:, None] * up, 1.05 * r, 0.8 * r, hair)
         parts.append(behind)
     if who.hair_style == "bun":
         bun = at.head + r[:, None] * (1.05 * up - 0.4 * beside)
-        part.layers += _outlined(_disc(bun, 0.42 * r), hair)
+        part.layers += outlined(disc(bun, 0.42 * r), hair)
     skull = at.head + r[:, None] * (0.1 * up - 0.1 * beside)
-    part.layers += _outlined(_disc(skull, 1.1 * r), hair)
+    part.layers += outlined(disc(skull, 1.1 * r), hair)
     # The face slides over the skull as the head turns, and is gone from behind.
     face = at.head + r[:, None] * (0.42 * beside - 0.14 * up)
     width = r * np.clip(0.55 + 0.35 * away, 0.2, 0.9)
-    part.layers.append(Layer(_ellipse(face, width, 0.9 * r), who.skin, away > -0.35))
+    part.layers.append(Layer(ellipse(face, width, 0.9 * r), who.skin, away > -0.35))
     if who.hair_style == "cap":
         brim = at.head + r[:, None] * (0.45 * up)
         part.layers.append(
-            Layer(_ellipse(brim + (0.45 * r)[:, None] * beside, r, 0.2 * r), who.top.accent)
+            Layer(ellipse(brim + (0.45 * r)[:, None] * beside, r, 0.2 * r), who.top.accent)
         )
     for joint in (14, 15):
         seen = at.body_z[:, joint] > at.body_z[:, 1] + 0.02
-        part.layers.append(Layer(_disc(at.body[:, joint], 0.12 * r), (25, 20, 25), seen))
+        part.layers.append(Layer(disc(at.body[:, joint], 0.12 * r), (25, 20, 25), seen))
     mouth = at.head + r[:, None] * (0.85 * beside - 0.5 * up)
-    part.layers.append(Layer(_ellipse(mouth, 0.22 * r, 0.07 * r), (150, 60, 60), away > 0.25))
+    part.layers.append(Layer(ellipse(mouth, 0.22 * r, 0.07 * r), (150, 60, 60), away > 0.25))
     return parts
 
 
@@ -229,25 +214,26 @@ def _hand(who: PuppetIdentity, at: Projected, side: int) -> list[Layer]:
     joints = at.hands[:, side]
     thin = 0.0095 * at.px
     palm_width = 0.2 * who.hand * at.px
-    layers = _segment(
+    layers = segment(
         joints[:, 0], joints[:, [5, 9, 13, 17]].mean(1), 0.8 * palm_width, palm_width, who.skin
     )
     for finger in range(5):
         base, middle, tip = (joints[:, 4 * finger + k] for k in (1, 3, 4))
-        layers.append(Layer(_capsule(base, middle, thin, thin), who.skin))
-        layers.append(Layer(_capsule(middle, tip, thin, 0.8 * thin), who.skin))
+        layers.append(Layer(capsule(base, middle, thin, thin), who.skin))
+        layers.append(Layer(capsule(middle, tip, thin, 0.8 * thin), who.skin))
     return layers
 
 
 def _clothed(a: Array, b: Array, ra: Array, rb: Array, cloth: Cloth) -> list[Layer]:
     """A limb segment in a garment, with the garment's pattern in the limb's own coordinates."""
-    layers = _segment(a, b, ra, rb, cloth.colour)
+    layers = segment(a, b, ra, rb, cloth.colour)
     along = b - a
     length = np.maximum(np.linalg.norm(along, axis=1, keepdims=True), 1e-6)
     across = np.stack([-along[:, 1], along[:, 0]], 1) / length
 
     def spot(u: float, v: float) -> Array:
-        return a + v * along + (u * ((1 - v) * ra + v * rb))[:, None] * across
+        point: Array = a + v * along + (u * ((1 - v) * ra + v * rb))[:, None] * across
+        return point
 
     def quad(u0: float, u1: float, v0: float, v1: float) -> Layer:
         corners = [spot(u0, v0), spot(u1, v0), spot(u1, v1), spot(u0, v1)]
@@ -262,47 +248,5 @@ def _clothed(a: Array, b: Array, ra: Array, rb: Array, cloth: Cloth) -> list[Lay
             quad(-1 if j % 2 else 0, 0 if j % 2 else 1, 0.25 * j, 0.25 * j + 0.25) for j in range(4)
         ]
     elif cloth.pattern == "dots":
-        layers += [Layer(_disc(spot(0, v), 0.45 * ra), cloth.accent) for v in (0.2, 0.55, 0.9)]
+        layers += [Layer(disc(spot(0, v), 0.45 * ra), cloth.accent) for v in (0.2, 0.55, 0.9)]
     return layers
-
-
-def _segment(a: Array, b: Array, ra: Array, rb: Array, colour: Colour | None) -> list[Layer]:
-    if colour is None:
-        return []
-    return [
-        Layer(_capsule(a, b, ra + _EDGE_PX, rb + _EDGE_PX), _darker(colour)),
-        Layer(_capsule(a, b, ra, rb), colour),
-    ]
-
-
-def _outlined(points_px: Array, colour: Colour) -> list[Layer]:
-    centre = points_px.mean(1, keepdims=True)
-    offset = points_px - centre
-    reach = np.maximum(np.linalg.norm(offset, axis=2, keepdims=True), 1e-6)
-    return [Layer(points_px + _EDGE_PX * offset / reach, _darker(colour)), Layer(points_px, colour)]
-
-
-def _darker(colour: Colour) -> Colour:
-    return int(0.55 * colour[0]), int(0.55 * colour[1]), int(0.55 * colour[2])
-
-
-_HALF_TURN = np.linspace(-np.pi / 2, np.pi / 2, 7)
-_FULL_TURN = np.linspace(0, 2 * np.pi, 20, endpoint=False)
-
-
-def _capsule(a: Array, b: Array, ra: Array, rb: Array) -> Array:
-    """[T, 14, 2]: half a circle around b, then half a circle around a."""
-    angle = np.arctan2(b[:, 1] - a[:, 1], b[:, 0] - a[:, 0])[:, None]
-    turn_b, turn_a = angle + _HALF_TURN, angle + np.pi + _HALF_TURN
-    around_b = b[:, None] + rb[:, None, None] * np.stack([np.cos(turn_b), np.sin(turn_b)], -1)
-    around_a = a[:, None] + ra[:, None, None] * np.stack([np.cos(turn_a), np.sin(turn_a)], -1)
-    return np.concatenate([around_b, around_a], 1)
-
-
-def _ellipse(centre: Array, rx: Array, ry: Array) -> Array:
-    radius = np.stack([rx, ry], 1)[:, None]
-    return centre[:, None] + radius * np.stack([np.cos(_FULL_TURN), np.sin(_FULL_TURN)], -1)
-
-
-def _disc(centre: Array, radius: Array) -> Array:
-    return _ellipse(centre, radius, radius)

@@ -4,7 +4,7 @@ EvalError                   a sentence for the user: what was found, what was ex
 ├── VideoError              a video or frame that cannot be read as what it claims to be
 ├── PairingError            predictions and references that do not belong together, frame for frame
 ├── ProtocolError           a protocol that does not exist, or whose file says what nobody can do
-├── WeightsError            a weight that is missing or altered: its metrics are unavailable
+├── WeightsUnavailable      a weight that is missing or altered: its metrics are unavailable
 ├── MetricUnavailable       a metric that has no value on this input, with the reason
 └── ResultError             a result file that is malformed or holds what no evaluation wrote
 """
@@ -26,7 +26,7 @@ class ProtocolError(EvalError):
     """A protocol is unknown, or its file is malformed."""
 
 
-class WeightsError(EvalError):
+class WeightsUnavailable(EvalError):
     """A weight is missing, or its content is not what its sha256 says."""
 
 

@@ -21,11 +21,12 @@ from tqdm import tqdm
 from aa_datasets.canonical_video import encode_canonical, read_canonical
 from aa_datasets.draw_pose import draw_pose
 from aa_datasets.errors import DatasetError
+from aa_datasets.frames import resize_frames, resize_pose
 from aa_datasets.pose import Pose, read_pose
 from aa_datasets.shards import read_shards
 from aa_model.errors import ModelError
 from aa_model.generate import GenerateConfig
-from aa_model.pipeline import AnimatePipeline, fit_picture
+from aa_model.pipeline import AnimatePipeline
 from aa_model.show_video import draw_strip
 
 
@@ -64,8 +65,6 @@ def make_parser() -> argparse.ArgumentParser:
     one.add_argument("--fps", type=float, default=24.0, help="of the .mp4 (default 24)")
     many = parser.add_argument_group("every clip of some shards")
     many.add_argument("--shards", nargs="+", type=Path, default=[], metavar="SHARD")
-    many.add_argument("--truth", type=Path, metavar="DIR",
-                      help="also write the true frames, in the same sizes")  # fmt: skip
     many.add_argument("--swap", choices=["reference", "pose"],
                       help="probe: take the reference, or the pose, of the next clip")  # fmt: skip
     many.add_argument("--max-videos", type=int, metavar="N")
@@ -128,8 +127,6 @@ def animate_shards(args: argparse.Namespace, config: GenerateConfig) -> None:
         videos, strips = (_beside(args.out, kind) for kind in ("videos", "strips"))
         (videos / f"{job.video_id}.mp4").write_bytes(encode_canonical(frames, job.fps))
         Image.fromarray(strip).save(strips / f"{job.video_id}.png")
-        if args.truth:
-            write_frames(args.truth / job.video_id, job.frames)
         write_frames(folder, frames)
         print(f"{job.video_id}: {len(frames)} frames in {time.monotonic() - started:.1f} s")
 
@@ -149,10 +146,9 @@ def _jobs(args: argparse.Namespace, size_hw: tuple[int, int]) -> list[Job]:
     for sample in read_shards(args.shards):
         count = min(sample.clip.num_frames, args.max_frames or sample.clip.num_frames)
         indices = np.arange(count)
-        frames = read_canonical(sample.mp4, indices)
-        resized = np.stack([fit_picture(frame, size_hw) for frame in frames])
-        pose = sample.pose.at_frames(indices).resized(size_hw)
-        jobs.append(Job(sample.clip.clip_id, resized[0], pose, resized, sample.clip.fps))
+        frames = resize_frames(read_canonical(sample.mp4, indices), size_hw)
+        pose = resize_pose(sample.pose.at_frames(indices), size_hw)
+        jobs.append(Job(sample.clip.clip_id, frames[0], pose, frames, sample.clip.fps))
         if len(jobs) == args.max_videos:
             break
     if not jobs:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from aa_datasets.draw_pose import draw_pose
+from aa_datasets.frames import resize_frames, resize_pose
 from aa_datasets.pose import Pose
 from aa_model.align_pose import align_pose
 from aa_model.animate_anyone import AnimateAnyone
@@ -74,9 +75,9 @@ class AnimatePipeline:
         if pose.num_frames == 0:
             raise ModelError("the pose has no frames: there is nothing to animate")
         picture = fit_picture(reference, self.size_hw)
-        driving = pose.resized(self.size_hw)
+        driving = resize_pose(pose, self.size_hw)
         if reference_pose is not None:
-            driving = align_pose(driving, reference_pose.resized(self.size_hw))
+            driving = align_pose(driving, resize_pose(reference_pose, self.size_hw))
         device = next(self.model.parameters()).device
         with (
             torch.no_grad(),
@@ -99,9 +100,9 @@ def to_pixels(frames: NDArray[np.uint8]) -> torch.Tensor:
 
 
 def fit_picture(picture: Picture, size_hw: tuple[int, int]) -> NDArray[np.uint8]:
-    """Any picture as uint8 RGB [H, W, 3]: turned as EXIF says, alpha on white, resized.
+    """Any picture as uint8 RGB [H, W, 3]: turned as EXIF says, alpha on white, cropped, resized.
 
-    The whole picture is squeezed to `size_hw`, as the driving pose's frame is.
+    Cropped at the centre and resized as training frames are (Sec. 4.1), and the driving pose too.
 
     Raises:
         ModelError: an array that is no picture.
@@ -125,7 +126,6 @@ def fit_picture(picture: Picture, size_hw: tuple[int, int]) -> NDArray[np.uint8]
         image = image.convert("RGBA")
         white = Image.new("RGBA", image.size, "white")
         image = Image.alpha_composite(white, image)
-    image = image.convert("RGB")
-    if image.size != size_hw[::-1]:
-        image = image.resize(size_hw[::-1], Image.Resampling.LANCZOS)
-    return np.asarray(image)
+    pixels: NDArray[np.uint8] = np.asarray(image.convert("RGB"))
+    fitted: NDArray[np.uint8] = resize_frames(pixels[None], size_hw)[0]
+    return fitted

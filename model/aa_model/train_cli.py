@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Literal, get_args, get_origin, get_type_hints
 
 import torch
-from aa_datasets.loader import make_loader
 from diffusers.utils import logging as diffusers_logging
 from tqdm import tqdm
 
 from aa_datasets.errors import DatasetError
+from aa_datasets.loader import make_loader
 from aa_datasets.sample import Batch
 from aa_model.config import TrainConfig, to_json
 from aa_model.errors import ModelError, TrainingDiverged
@@ -63,6 +63,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--resume", action="store_true", help="go on with the run in --out")
     parser.add_argument("--time-limit-s", type=float, default=math.inf, help="stop after this")
     parser.add_argument("--save-every", type=int, default=500, metavar="N", help="in steps")
+    parser.add_argument("--num-workers", type=int, default=0, help="processes that decode ahead")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--dry-run", action="store_true", help="print what would be trained")
     group = parser.add_argument_group("training (defaults: the preset's)")
@@ -122,6 +123,7 @@ def run(args: argparse.Namespace) -> None:
         size_hw=model.config.size_hw,
         num_frames=config.num_frames,
         seed=config.seed,
+        num_workers=args.num_workers,
     )
     model.to(args.device).to(memory_format=torch.channels_last)
     state = TrainingState(trained, config)

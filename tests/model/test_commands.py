@@ -132,14 +132,13 @@ def test_shards_become_frames_videos_and_strips(
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    out, truth = tmp_path / "predictions", tmp_path / "truth"
+    out = tmp_path / "predictions"
     arguments = ["--checkpoint", trained["2"], "--shards", puppet_shards[0], "--out", out,
-                 "--truth", truth, "--steps", 2]  # fmt: skip
+                 "--steps", 2]  # fmt: skip
     arguments = [str(a) for a in arguments]
     assert animate_cli.main(arguments) == 0
-    for folder in (out, truth):
-        assert {p.name for p in folder.iterdir()} == {"puppet_0", "puppet_1", "puppet_2"}
-        assert len(list((folder / "puppet_0").glob("*.png"))) == 10
+    assert {p.name for p in out.iterdir()} == {"puppet_0", "puppet_1", "puppet_2"}
+    assert len(list((out / "puppet_0").glob("*.png"))) == 10
     with Image.open(out / "puppet_0" / "0000.png") as picture:
         assert picture.size == (32, 32)
     video = read_canonical(tmp_path / "predictions-videos" / "puppet_1.mp4")

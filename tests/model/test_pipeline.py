@@ -41,6 +41,12 @@ def test_a_grey_picture_of_any_mode_stays_grey(picture: object) -> None:
     assert np.abs(found.astype(int) - 128).max() <= 1
 
 
+def test_a_wide_picture_is_cropped_at_its_centre_as_training_frames_are() -> None:
+    wide = np.zeros((8, 20, 3), np.uint8)
+    wide[:, 6:14] = 200
+    assert (fit_picture(wide, (8, 8)) == 200).all()
+
+
 def test_transparent_becomes_white_and_exif_is_obeyed() -> None:
     clear = Image.new("RGBA", (4, 4), (10, 20, 30, 0))
     assert (fit_picture(clear, (4, 4)) == 255).all()

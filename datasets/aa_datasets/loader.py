@@ -1,0 +1,212 @@
+"""make_loader: shards -> batches, in an order that the seed alone decides, and exactly resumable.
+
+Every epoch is a permutation of all clips. Each batch of the world takes the next world_size x
+batch_size clips of the endless sequence of epochs and every rank a strided share of them, so that
+all ranks get equally many batches, no clip comes twice or is lost in an epoch, and the state
+(seed, samples consumed) resumes at any world size and worker count.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from aa_datasets.canonical_video import read_canonical
+from aa_datasets.draw_pose import draw_pose
+from aa_datasets.errors import ShardError
+from aa_datasets.frames import choose_window, resize_frames, resize_pose
+from aa_datasets.sample import Batch, Sample, stack_samples
+from aa_datasets.shards import ClipEntry, read_entry, verify_shard
+
+
+@dataclass(frozen=True, slots=True)
+class _Draw:
+    """One sample to be made: which clip, and the number that seeds its window."""
+
+    clip: int
+    number: int
+
+
+def make_loader(
+    shards: Sequence[Path],
+    *,
+    stage: int,
+    batch_size: int,
+    size_hw: tuple[int, int],
+    num_frames: int = 24,
+    stride: int = 1,
+    seed: int = 0,
+    rank: int = 0,
+    world_size: int = 1,
+    num_workers: int = 0,
+) -> ShardLoader:
+    """Batches without end from shards.
+
+    Args:
+        shards: .tar files of `write_shard`; each is verified by its sha256 before the first batch.
+        stage: 1 gives single frames (T = 1), 2 gives windows of `num_frames`.
+        batch_size: samples per rank and batch.
+        size_hw: picture size; clips are centre-cropped to its shape and resized.
+        num_frames, stride: the window of stage 2, in frames of the clip.
+        seed: decides the order and every window.
+        rank, world_size: this process's share.
+        num_workers: processes that decode ahead.
+
+    Raises:
+        ShardError: no shards, a damaged shard, or no clip as long as the window.
+    """
+    frames_per_sample = 1 if stage == 1 else num_frames
+    if not shards:
+        raise ShardError("no shards given: name .tar files written by `aa-curate run`")
+    span = (frames_per_sample - 1) * stride + 1
+    clips = [
+        (path, entry)
+        for path in sorted(shards)
+        for entry in verify_shard(path).clips
+        if entry.clip.num_frames >= span
+    ]
+    if not clips:
+        raise ShardError(
+            f"no clip in {len(shards)} shards has {span} frames: shorten the window "
+            f"({frames_per_sample} frames, stride {stride}) or curate longer clips"
+        )
+    dataset = _Windows(clips, frames_per_sample, stride, size_hw, seed)
+    return ShardLoader(dataset, seed, batch_size, rank, world_size, num_workers)
+
+
+class ShardLoader:
+    """An endless iterator of batches; `state_dict` says how far the consumer has got."""
+
+    def __init__(
+        self,
+        dataset: _Windows,
+        seed: int,
+        batch_size: int,
+        rank: int,
+        world_size: int,
+        num_workers: int,
+    ) -> None:
+        self.num_clips = len(dataset)
+        self._dataset, self._seed = dataset, seed
+        self._batch_size, self._rank, self._world_size = batch_size, rank, world_size
+        self._num_workers = num_workers
+        self._consumed = 0  # samples that all ranks together have received
+        self._batches: Iterator[Batch] | None = None
+
+    def __iter__(self) -> ShardLoader:
+        return self
+
+    def __next__(self) -> Batch:
+        if self._batches is None:
+            sampler = _Draws(
+                self._seed,
+                self.num_clips,
+                self._batch_size,
+                self._rank,
+                self._world_size,
+                self._consumed,
+            )
+            self._batches = iter(
+                DataLoader(
+                    self._dataset,
+                    batch_sampler=sampler,
+                    num_workers=self._num_workers,
+                    collate_fn=stack_samples,
+                    # decord and Ray do not survive a fork with threads.
+                    multiprocessing_context="forkserver" if self._num_workers else None,
+                )
+            )
+        batch = next(self._batches)
+        self._consumed += self._batch_size * self._world_size
+        return batch
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"seed": self._seed, "num_clips": self.num_clips, "consumed": self._consumed}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go to where `state` was taken.
+
+        Raises:
+            ShardError: the state is of other shards or another seed.
+        """
+        if (state["seed"], state["num_clips"]) != (self._seed, self.num_clips):
+            raise ShardError(
+                f"the loader's state is of seed {state['seed']} over {state['num_clips']} clips, "
+                f"this is seed {self._seed} over {self.num_clips}: give the run's own shards"
+            )
+        self._consumed = state["consumed"]
+        self._batches = None
+
+
+class _Draws(Sampler[list[_Draw]]):
+    """The endless sequence of batches of one rank, from a global position on."""
+
+    def __init__(
+        self, seed: int, num_clips: int, batch_size: int, rank: int, world_size: int, start: int
+    ) -> None:
+        self.seed, self.num_clips = seed, num_clips
+        self.batch_size, self.rank, self.world_size = batch_size, rank, world_size
+        self.start = start
+
+    def __iter__(self) -> Iterator[list[_Draw]]:
+        position = self.start
+        orders: dict[int, NDArray[np.int64]] = {}
+        while True:
+            batch = []
+            for i in range(self.batch_size):
+                number = position + i * self.world_size + self.rank
+                epoch, place = divmod(number, self.num_clips)
+                if epoch not in orders:
+                    orders = {e: o for e, o in orders.items() if e >= epoch - 1}
+                    generator = np.random.default_rng([self.seed, epoch])
+                    orders[epoch] = generator.permutation(self.num_clips)
+                batch.append(_Draw(int(orders[epoch][place]), number))
+            yield batch
+            position += self.batch_size * self.world_size
+
+
+class _Windows(Dataset[Sample]):
+    """Makes the sample of a draw: reads the clip by byte range, decodes only its frames."""
+
+    def __init__(
+        self,
+        clips: list[tuple[Path, ClipEntry]],
+        num_frames: int,
+        stride: int,
+        size_hw: tuple[int, int],
+        seed: int,
+    ) -> None:
+        self.clips, self.num_frames, self.stride = clips, num_frames, stride
+        self.size_hw, self.seed = size_hw, seed
+
+    def __len__(self) -> int:
+        return len(self.clips)
+
+    def __getitem__(self, draw: _Draw) -> Sample:
+        path, entry = self.clips[draw.clip]
+        stored = read_entry(path, entry)
+        generator = np.random.default_rng([self.seed, 1, draw.number])
+        total = entry.clip.num_frames
+        window = choose_window(total, self.num_frames, self.stride, generator)
+        wanted = np.concatenate([[window.reference], window.targets])
+        frames = read_canonical(stored.mp4, wanted, num_frames=total)
+        frames = resize_frames(frames, self.size_hw)
+        pose = draw_pose(resize_pose(stored.pose.at_frames(window.targets), self.size_hw))
+        return Sample(
+            reference=_to_float(frames[:1])[0],
+            target=_to_float(frames[1:]),
+            pose=_to_float(pose),
+            clip_id=entry.clip.clip_id,
+        )
+
+
+def _to_float(frames: NDArray[np.uint8]) -> torch.Tensor:
+    """uint8 [T, H, W, 3] -> float32 [T, 3, H, W] in [-1, 1]."""
+    return torch.from_numpy(np.ascontiguousarray(frames)).permute(0, 3, 1, 2).float() / 127.5 - 1

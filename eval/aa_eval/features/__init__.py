@@ -1,0 +1,1 @@
+"""Feature extractors: videos in, one vector a video out."""

@@ -1,0 +1,133 @@
+"""Learned perceptual image patch similarity (Zhang et al. 2018), version 0.1."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import warnings
+from pathlib import Path
+from typing import Any, Literal
+
+import lpips
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from aa_eval.errors import MetricUnavailable, PairingError, WeightsUnavailable
+from aa_eval.weights import WeightTree, read_numpy_pickle, verify_weight
+
+# Below these the last layer of the backbone has no pixel left.
+_MIN_SIDE_PX = {"alex": 31, "vgg": 16}
+_FLAX_NAME = {"alex": "AlexNet_0", "vgg": "VGG16_0"}
+
+
+def make_lpips(
+    net: Literal["alex", "vgg"],
+    device: torch.device | str = "cpu",
+    path: Path | None = None,
+) -> nn.Module:
+    """The LPIPS network in evaluation mode; downloads nothing.
+
+    Linear heads are those of the `lpips` package; the backbone comes from the verified weight.
+
+    Args:
+        net: backbone.
+        device: where the network goes.
+        path: a backbone file to take instead of the installed one; its sha256 must be the same.
+
+    Raises:
+        WeightsUnavailable: the backbone's file is missing, altered or does not fit.
+    """
+    path = verify_weight(f"lpips-{net}", path)
+    tree = read_numpy_pickle(path)
+    # The random start of the backbone must not move the caller's random numbers; `pretrained` is
+    # torchvision's old argument, about which it warns.
+    with (
+        torch.random.fork_rng(devices=[]),
+        warnings.catch_warnings(),
+        contextlib.redirect_stdout(io.StringIO()),
+    ):
+        warnings.simplefilter("ignore")
+        model: nn.Module = lpips.LPIPS(net=net, pretrained=True, pnet_rand=True, verbose=False)
+    convolutions = [m for m in model.get_submodule("net").modules() if isinstance(m, nn.Conv2d)]
+    backbone = tree.get(_FLAX_NAME[net])
+    names = [f"Conv_{i}" for i in range(len(convolutions))]
+    if not isinstance(backbone, dict) or sorted(backbone) != sorted(names):
+        raise WeightsUnavailable(f"{path}: expected {_FLAX_NAME[net]}/{names[0]}..{names[-1]}")
+    for convolution, name in zip(convolutions, names, strict=True):
+        _load_convolution(convolution, backbone[name], f"{path}: {_FLAX_NAME[net]}/{name}")
+    return model.eval().requires_grad_(False).to(device)
+
+
+def lpips_per_frame(
+    model: nn.Module,
+    prediction: NDArray[np.uint8],
+    reference: NDArray[np.uint8],
+    input_range: Literal["-1..1", "0..1"] = "-1..1",
+    batch: int = 8,
+) -> NDArray[np.float64]:
+    """LPIPS distance per frame; 0 for identical frames.
+
+    Args:
+        model: of `make_lpips`.
+        prediction, reference: uint8 [T, H, W, 3] RGB.
+        input_range: "-1..1" is what the network was made for; "0..1" is what scripts feed that
+            forget the rescaling, and gives other (smaller) distances.
+        batch: frames in one pass.
+
+    Raises:
+        MetricUnavailable: frames are too small for the backbone.
+        PairingError: the shapes differ, or are not [T, H, W, 3] uint8.
+    """
+    for name, frames in (("prediction", prediction), ("reference", reference)):
+        if frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[-1] != 3:
+            raise PairingError(
+                f"{name} is {frames.dtype} {list(frames.shape)}, expected uint8 [T, H, W, 3]"
+            )
+    if prediction.shape != reference.shape:
+        raise PairingError(
+            f"prediction is {list(prediction.shape)}, reference {list(reference.shape)}: "
+            "expected equal shapes"
+        )
+    net = str(model.pnet_type)
+    height, width = prediction.shape[1:3]
+    if min(height, width) < _MIN_SIDE_PX[net]:
+        raise MetricUnavailable(
+            f"frames of {width}x{height} are smaller than the {_MIN_SIDE_PX[net]} px "
+            f"that the {net} backbone needs"
+        )
+    device = next(model.parameters()).device
+
+    def load(frames: NDArray[np.uint8]) -> torch.Tensor:
+        unit = torch.from_numpy(np.ascontiguousarray(frames)).to(device).movedim(-1, 1) / 255
+        return unit * 2 - 1 if input_range == "-1..1" else unit
+
+    values = np.empty(len(prediction))
+    with torch.inference_mode():
+        for start in range(0, len(prediction), batch):
+            part = slice(start, start + batch)
+            distance: torch.Tensor = model(load(prediction[part]), load(reference[part]))
+            values[part] = distance.flatten().double().cpu().numpy()
+    return values
+
+
+def _load_convolution(convolution: nn.Conv2d, node: Any, where: str) -> None:
+    tensors: WeightTree = node if isinstance(node, dict) else {}
+    kernel, bias = tensors.get("kernel"), tensors.get("bias")
+    if tensors.keys() != {"kernel", "bias"} or isinstance(kernel, dict) or isinstance(bias, dict):
+        raise WeightsUnavailable(f"{where} must hold the arrays kernel and bias, and nothing else")
+    weight = torch.from_numpy(np.asarray(kernel, dtype=np.float32)).permute(3, 2, 0, 1)
+    offset = torch.from_numpy(np.asarray(bias, dtype=np.float32))
+    if weight.shape != convolution.weight.shape or convolution.bias is None:
+        raise WeightsUnavailable(
+            f"{where}: kernel (as OIHW) is {list(weight.shape)}, "
+            f"expected {list(convolution.weight.shape)}"
+        )
+    if offset.shape != convolution.bias.shape:
+        raise WeightsUnavailable(
+            f"{where}: bias is {list(offset.shape)}, expected {list(convolution.bias.shape)}"
+        )
+    with torch.no_grad():
+        convolution.weight.copy_(weight)
+        convolution.bias.copy_(offset)

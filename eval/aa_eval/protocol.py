@@ -1,0 +1,172 @@
+"""Protocol: everything that decides a number, in one file with a hash."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tomllib
+from dataclasses import asdict, dataclass
+from importlib.resources import files
+from typing import Any, Literal
+
+from aa_eval.errors import ProtocolError
+from aa_eval.resize import RESIZES
+
+# kind -> the parameters that its entry must have
+KINDS: dict[str, frozenset[str]] = {
+    "l1": frozenset(),
+    "l1_per_pixel_count": frozenset(),
+    "ssim_grey_uniform7": frozenset(),
+    "ssim_colour_gaussian": frozenset(),
+    "psnr": frozenset(),
+    "psnr_uint8_overflow": frozenset(),
+    "lpips": frozenset({"net", "input_range"}),
+    "fvd": frozenset(),
+    "kvd": frozenset(),
+}
+SET_KINDS = frozenset({"fvd", "kvd"})  # one value for all videos together
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """One metric of a protocol.
+
+    Attributes:
+        key: its name in results and on the board.
+        kind: a key of `KINDS`: the function that computes it.
+        net: LPIPS only: "alex" or "vgg".
+        input_range: LPIPS only: "-1..1" (as the network was trained) or "0..1" (DisCo's script).
+    """
+
+    key: str
+    kind: str
+    net: Literal["alex", "vgg"] | None = None
+    input_range: Literal["-1..1", "0..1"] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class VideoFeatures:
+    """How FVD and KVD turn a video into vectors: one of 400 I3D logits per window.
+
+    Attributes:
+        net: "i3d-kinetics-400", the only one so far.
+        bn_eps: epsilon of its batch normalisation.
+        window_frames, window_stride: in frames; windows never cross a gap in the numbering, and
+            what is left at a video's end is not scored.
+        resize, size_hw: a key of `aa_eval.resize.RESIZES`, and its target; then x / 127.5 - 1.
+        unbiased_covariance: divide by N - 1 (True) or N.
+    """
+
+    net: str
+    bn_eps: float
+    window_frames: int
+    window_stride: int
+    resize: str
+    size_hw: tuple[int, int]
+    unbiased_covariance: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Protocol:
+    """What is measured, and how.
+
+    Attributes:
+        name, version: a changed protocol gets a new version, and has another hash anyway.
+        description, source: for people; not part of the hash.
+        aggregation: "frames" (every frame counts alike) or "videos" (every video does).
+        identical_psnr_db: what PSNR is given where the error is zero, since infinity has no mean.
+        size_mismatch_resize: filter that brings predictions to the reference's size where
+            `--allow size` was given; must give whole levels.
+        pck_alpha: tolerance of PCK, used when keypoints are given.
+        metrics: in the order in which they are shown.
+        video_features: None when no metric needs them.
+    """
+
+    name: str
+    version: str
+    description: str
+    source: str
+    aggregation: Literal["frames", "videos"]
+    identical_psnr_db: float
+    size_mismatch_resize: str
+    pck_alpha: float
+    metrics: tuple[Metric, ...]
+    video_features: VideoFeatures | None
+
+    @property
+    def hash(self) -> str:
+        """sha256 of the canonical JSON of everything but `description` and `source`."""
+        content = asdict(self)
+        del content["description"], content["source"]
+        text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+def list_protocols() -> list[str]:
+    """Names that `read_protocol` knows, sorted."""
+    folder = files("aa_eval") / "protocols"
+    return sorted(f.name.removesuffix(".toml") for f in folder.iterdir() if f.name.endswith(".toml"))
+
+
+def read_protocol(name: str) -> Protocol:
+    """The protocol called `name`, from protocols/<name>.toml.
+
+    Raises:
+        ProtocolError: no such protocol, or its file is malformed.
+    """
+    names = list_protocols()
+    if name not in names:
+        raise ProtocolError(f"protocol '{name}' is unknown: choose from {', '.join(names)}")
+    text = (files("aa_eval") / "protocols" / f"{name}.toml").read_text(encoding="utf-8")
+    protocol = parse_protocol(text, name)
+    if protocol.name != name:
+        raise ProtocolError(f"{name}.toml calls itself '{protocol.name}': name both alike")
+    return protocol
+
+
+def parse_protocol(text: str, where: str) -> Protocol:
+    """A protocol from TOML text; `where` names it in errors.
+
+    Raises:
+        ProtocolError: not TOML, a field is missing or unknown, or a value nobody can compute.
+    """
+    try:
+        row: dict[str, Any] = tomllib.loads(text)
+        features = row.pop("video_features", None)
+        if features is not None:
+            features = VideoFeatures(**{**features, "size_hw": tuple(features["size_hw"])})
+        metrics = tuple(Metric(**metric) for metric in row.pop("metrics"))
+        protocol = Protocol(**row, metrics=metrics, video_features=features)
+    except (tomllib.TOMLDecodeError, TypeError, KeyError) as error:
+        raise ProtocolError(f"protocol {where}: malformed ({error})") from error
+    if problem := _problem(protocol):
+        raise ProtocolError(f"protocol {where}: {problem}")
+    return protocol
+
+
+def _problem(protocol: Protocol) -> str | None:
+    features = protocol.video_features
+    if protocol.aggregation not in ("frames", "videos"):
+        return f"aggregation is '{protocol.aggregation}', expected 'frames' or 'videos'"
+    resizes = [protocol.size_mismatch_resize, *([features.resize] if features else [])]
+    for name in resizes:
+        if name not in RESIZES:
+            return f"resize '{name}' is unknown: choose from {', '.join(RESIZES)}"
+    if not protocol.size_mismatch_resize.endswith("uint8"):
+        return f"size_mismatch_resize '{protocol.size_mismatch_resize}' does not give whole levels"
+    keys = [metric.key for metric in protocol.metrics]
+    if not keys or len(set(keys)) < len(keys):
+        return f"metric keys {keys} are none, or not unique"
+    for metric in protocol.metrics:
+        if metric.kind not in KINDS:
+            return f"metric kind '{metric.kind}' is unknown: choose from {', '.join(KINDS)}"
+        given = {name for name in ("net", "input_range") if getattr(metric, name) is not None}
+        if given != KINDS[metric.kind]:
+            return f"metric '{metric.key}' has {sorted(given)}, needs {sorted(KINDS[metric.kind])}"
+        if metric.kind in SET_KINDS and features is None:
+            return f"metric '{metric.key}' needs a [video_features] table"
+    if features and (features.net != "i3d-kinetics-400" or min(features.size_hw) != 224):
+        return f"video features {features.net} at {features.size_hw}: only i3d-kinetics-400 at 224"
+    if features and min(features.window_frames, features.window_stride) < 1:
+        return "window_frames and window_stride must be at least 1"
+    return None
