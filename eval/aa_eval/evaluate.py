@@ -1,4 +1,4 @@
-"""Evaluate: pairs and protocols in, one Result per method and protocol out, each frame read once."""
+"""Evaluate: pairs and protocols in, Results out; each frame is decoded once."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -91,8 +92,18 @@ def evaluate(
                 for alpha in {p.pck_alpha for p in protocols}:
                     tallies[method].pck[pair.video_id, alpha] = pck_of_pair(pair, *keypoints, alpha)
     return [
-        _evaluation(pairs, protocol, measures, tallies[name], references, overrides, device,
-                    name, label if name == method else "baseline", benchmark)
+        _evaluation(
+            pairs,
+            protocol,
+            measures,
+            tallies[name],
+            references,
+            overrides,
+            device,
+            name,
+            label if name == method else "baseline",
+            benchmark,
+        )
         for protocol in protocols
         for name in names
     ]
@@ -120,7 +131,7 @@ def _score_pair(
     tallies: dict[str, _Tally],
     references: dict[VideoFeatures, list[Values]],
     device: str,
-    progress: tqdm[None],
+    progress: tqdm[NoReturn],
 ) -> None:
     def stream(spec: VideoFeatures) -> WindowFeatures:
         starts = window_starts(pair.frame_numbers, spec.window_frames, spec.window_stride)
@@ -193,7 +204,7 @@ def _evaluation(
             per_frame[pair.video_id][metric.key] = np.where(
                 np.isposinf(values), protocol.identical_psnr_db, values
             )
-        note = f"{identical} frames without error count as {protocol.identical_psnr_db:g} dB"
+        note = f"{identical} frames of zero error (in its arithmetic) count as {protocol.identical_psnr_db:g} dB"
         metrics[metric.key] = _mean(metric.key, per_frame, per_video, protocol.aggregation,
                                     note if identical else None)  # fmt: skip
     if tally.pck:

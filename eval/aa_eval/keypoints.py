@@ -13,9 +13,7 @@ from aa_eval.metrics.pose import pck
 from aa_eval.pairing import Pair
 
 
-def pck_of_pair(
-    pair: Pair, predicted: Path, reference: Path, alpha: float
-) -> NDArray[np.float64]:
+def pck_of_pair(pair: Pair, predicted: Path, reference: Path, alpha: float) -> NDArray[np.float64]:
     """PCK per frame [T] from `<video>.npz` in both folders, NaN where nothing can be compared.
 
     Raises:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 from aa_eval.errors import PairingError
 from aa_eval.layout import VideoFolder
@@ -173,7 +174,7 @@ def _differences(video_id: str, info: VideoInfo, reference: VideoInfo) -> Iterat
 
 def _gaps(source: VideoSource, side: str) -> Iterator[_Problem]:
     numbers = source.numbers or ()
-    for before, after in zip(numbers, numbers[1:], strict=False):
+    for before, after in pairwise(numbers):
         if after != before + 1:
             yield _Problem(
                 "numbering-gap",

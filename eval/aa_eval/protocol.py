@@ -50,7 +50,8 @@ class VideoFeatures:
 
     Attributes:
         net: "i3d-kinetics-400", the only one so far.
-        bn_eps: epsilon of its batch normalisation.
+        bn_eps, pool_frames: epsilon of its batch normalisation, and frames of its last average pool
+            (2 in the network that was trained, 1 in DisCo's copy).
         window_frames, window_stride: in frames; windows never cross a gap in the numbering, and
             what is left at a video's end is not scored.
         resize, size_hw: a key of `aa_eval.resize.RESIZES`, and its target; then x / 127.5 - 1.
@@ -59,6 +60,7 @@ class VideoFeatures:
 
     net: str
     bn_eps: float
+    pool_frames: int
     window_frames: int
     window_stride: int
     resize: str
@@ -105,7 +107,9 @@ class Protocol:
 def list_protocols() -> list[str]:
     """Names that `read_protocol` knows, sorted."""
     folder = files("aa_eval") / "protocols"
-    return sorted(f.name.removesuffix(".toml") for f in folder.iterdir() if f.name.endswith(".toml"))
+    return sorted(
+        f.name.removesuffix(".toml") for f in folder.iterdir() if f.name.endswith(".toml")
+    )
 
 
 def read_protocol(name: str) -> Protocol:

@@ -177,6 +177,8 @@ def _check_fields(row: Any, fields: dict[str, tuple[type, ...]], path: Path, whe
         value = row[name]
         if not isinstance(value, types) or isinstance(value, bool):
             wanted = " or ".join(t.__name__ for t in types)
-            raise ResultError(f"{path}: {where}.{name} is {type(value).__name__}, expected {wanted}")
+            raise ResultError(
+                f"{path}: {where}.{name} is {type(value).__name__}, expected {wanted}"
+            )
         if isinstance(value, float) and not math.isfinite(value):
             raise ResultError(f"{path}: {where}.{name} is {value}, expected a finite number")

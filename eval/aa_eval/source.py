@@ -137,9 +137,7 @@ def _probe_file(source: VideoSource) -> VideoInfo:
     with _open(path) as container:
         stream = container.streams.video[0]
         try:
-            packets = sum(
-                1 for p in container.demux(stream) if p.size and not p.is_discard
-            )
+            packets = sum(1 for p in container.demux(stream) if p.size and not p.is_discard)
         except av.error.FFmpegError as error:
             raise VideoError(f"{path}: truncated or corrupt ({_short(error)})") from error
         if packets == 0:

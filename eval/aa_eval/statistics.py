@@ -33,9 +33,7 @@ def cluster_bootstrap(
     return float(low), float(high)
 
 
-def paired_bootstrap(
-    differences: NDArray[np.float64], seed: int = 0
-) -> tuple[float, float] | None:
+def paired_bootstrap(differences: NDArray[np.float64], seed: int = 0) -> tuple[float, float] | None:
     """95 % interval of the mean of paired differences [V], one per video; None below two."""
     return cluster_bootstrap(differences, np.ones(len(differences)), seed)
 

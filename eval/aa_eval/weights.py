@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from aa_eval.errors import EvalError, WeightsUnavailable
 
 WeightTree: TypeAlias = "dict[str, NDArray[np.generic] | WeightTree]"
+_MAX_DEPTH = 8  # a dict that holds itself must not be followed for ever
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,17 +162,18 @@ def read_numpy_pickle(path: Path) -> WeightTree:
     Raises:
         WeightsUnavailable: no pickle, or one that holds or calls anything else.
     """
+    # The list is what malformed pickles raise, by Python's documentation and by trial.
     try:
         with path.open("rb") as file:
             tree = _ArrayUnpickler(file).load()
     except (
         pickle.UnpicklingError, EOFError, OSError, ValueError, TypeError, KeyError,
         IndexError, AttributeError, OverflowError, MemoryError,
-    ) as error:  # fmt: skip  # what a malformed pickle raises, by Python's documentation and by trial
+    ) as error:  # fmt: skip
         raise WeightsUnavailable(
             f"{path}: not a pickle of nested dicts of NumPy arrays: {error}"
         ) from error
-    _check_tree(tree, path, "")
+    _check_tree(tree, path, "", _MAX_DEPTH)
     return tree  # type: ignore[no-any-return]  # _check_tree has seen every node
 
 
@@ -190,10 +192,10 @@ class _ArrayUnpickler(pickle.Unpickler):
         return allowed[module, name]
 
 
-def _check_tree(node: Any, path: Path, where: str) -> None:
-    if isinstance(node, dict):
+def _check_tree(node: Any, path: Path, where: str, depth: int) -> None:
+    if isinstance(node, dict) and depth:
         for key, value in node.items():
-            _check_tree(value, path, f"{where}/{key}")
+            _check_tree(value, path, f"{where}/{key}", depth - 1)
     elif not isinstance(node, np.ndarray) or node.dtype.kind not in "fiub":
         kind = f"array of {node.dtype}" if isinstance(node, np.ndarray) else type(node).__name__
         raise WeightsUnavailable(

@@ -8,9 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
 
-from aa_eval.features.i3d import i3d_logits
+from aa_eval.features.i3d import I3D, i3d_logits
 from aa_eval.protocol import VideoFeatures
 from aa_eval.resize import resize
 
@@ -38,9 +37,7 @@ class WindowFeatures:
     (a still picture) is not computed again.
     """
 
-    def __init__(
-        self, spec: VideoFeatures, model: nn.Module, starts: Sequence[int], device: str
-    ) -> None:
+    def __init__(self, spec: VideoFeatures, model: I3D, starts: Sequence[int], device: str) -> None:
         self._spec = spec
         self._model = model
         self._device = device

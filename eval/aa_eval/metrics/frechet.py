@@ -60,4 +60,4 @@ def _covariance_root(features: NDArray[np.float64], unbiased: bool) -> NDArray[n
     """A matrix [min(n, d), d] whose A^T A is the covariance."""
     n, d = features.shape
     centred = (features - features.mean(axis=0)) / np.sqrt(n - 1 if unbiased else n)
-    return centred if n < d else np.linalg.qr(centred, mode="r")
+    return centred if n < d else np.asarray(np.linalg.qr(centred, mode="r"))

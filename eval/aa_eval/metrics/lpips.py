@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 import warnings
 from pathlib import Path
 from typing import Any, Literal
@@ -43,11 +41,7 @@ def make_lpips(
     tree = read_numpy_pickle(path)
     # The random start of the backbone must not move the caller's random numbers; `pretrained` is
     # torchvision's old argument, about which it warns.
-    with (
-        torch.random.fork_rng(devices=[]),
-        warnings.catch_warnings(),
-        contextlib.redirect_stdout(io.StringIO()),
-    ):
+    with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         model: nn.Module = lpips.LPIPS(net=net, pretrained=True, pnet_rand=True, verbose=False)
     convolutions = [m for m in model.get_submodule("net").modules() if isinstance(m, nn.Conv2d)]
@@ -73,7 +67,7 @@ def lpips_per_frame(
         model: of `make_lpips`.
         prediction, reference: uint8 [T, H, W, 3] RGB.
         input_range: "-1..1" is what the network was made for; "0..1" is what scripts feed that
-            forget the rescaling, and gives other (smaller) distances.
+            forget the rescaling; its distances are not comparable.
         batch: frames in one pass.
 
     Raises:

@@ -39,7 +39,12 @@ def pck(
     high = np.where(shown, ref_keypoints_px, -np.inf).max(axis=1, initial=-np.inf)
     longer_side_px = (high - low).max(axis=1)
     both = predicted & visible
-    offset = np.where(both[..., None], pred_keypoints_px - ref_keypoints_px, 0.0)
+    offset = np.subtract(
+        pred_keypoints_px,
+        ref_keypoints_px,
+        out=np.zeros(pred_keypoints_px.shape),
+        where=both[..., None],
+    )
     distance_px = np.hypot(offset[..., 0], offset[..., 1])
     correct = both & (distance_px <= alpha * longer_side_px[:, None])
     values = _ratio(correct.sum(axis=1), visible.sum(axis=1))
@@ -83,4 +88,6 @@ def _present(
 
 
 def _ratio(part: NDArray[np.int64], whole: NDArray[np.int64]) -> NDArray[np.float64]:
-    return np.divide(part, whole, out=np.full(len(whole), np.nan), where=whole > 0)
+    values = np.full(len(whole), np.nan)
+    np.divide(part, whole, out=values, where=whole > 0)
+    return values

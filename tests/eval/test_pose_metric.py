@@ -1,0 +1,81 @@
+"""PCK by hand-made offsets, by a plain loop, and under the changes it must not see."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from aa_eval.errors import PairingError
+from aa_eval.metrics.pose import missing_rate, pck
+
+# the corners of a 100 x 50 px box, and its centre
+REF = np.array([[[0, 0], [100, 0], [0, 50], [100, 50], [50, 25]]], dtype=np.float32)
+SEEN = np.ones((1, 5), np.float32)
+
+
+@pytest.mark.parametrize(
+    ("offset", "expected"), [((10, 0), 1.0), ((10.1, 0), 0.0), ((6, 8), 1.0), ((8, 8), 0.0)]
+)
+def test_tolerance_is_a_tenth_of_the_longer_side(
+    offset: tuple[float, float], expected: float
+) -> None:
+    assert pck(REF + np.float32(offset), SEEN, REF, SEEN) == [expected]
+
+
+def test_missing_joints_are_wrong_and_counted() -> None:
+    scores = np.array([[1, 0, 1, 1, 1]], np.float32)
+    gone = REF.copy()
+    gone[0, 2] = np.nan
+    assert pck(gone, scores, REF, SEEN) == [0.6]
+    assert missing_rate(gone, scores, REF, SEEN) == [0.4]
+    # joints that the reference lacks count for nothing, and leave the box
+    assert pck(REF, SEEN, gone, scores) == [1.0]
+    assert missing_rate(REF, SEEN, gone, scores) == [0.0]
+
+
+def test_frames_that_say_nothing_are_nan() -> None:
+    ref = np.repeat(REF, 3, axis=0)
+    scores = np.array([[0] * 5, [1, 0, 0, 0, 0], [1] * 5], np.float32)
+    values = pck(ref, np.ones((3, 5)), ref, scores)
+    np.testing.assert_array_equal(values, [np.nan, np.nan, 1.0])
+    np.testing.assert_array_equal(missing_rate(ref, scores, ref, scores), [np.nan, 0, 0])
+
+
+@settings(max_examples=80, deadline=None)
+@given(
+    st.integers(0, 9999), st.integers(1, 5), st.integers(1, 9), st.sampled_from([0.05, 0.1, 0.3])
+)
+def test_equals_a_plain_loop_and_ignores_scale_and_place(
+    seed: int, frames: int, joints: int, alpha: float
+) -> None:
+    rng = np.random.default_rng(seed)
+    ref = rng.uniform(0, 100, (frames, joints, 2))
+    pred = ref + rng.normal(0, 8, ref.shape)
+    pred_scores, ref_scores = (rng.random((frames, joints)).round() for _ in range(2))
+    pred[pred_scores == 0] = np.nan
+    ref[ref_scores == 0] = np.nan
+    values = pck(pred, pred_scores, ref, ref_scores, alpha)
+    for t in range(frames):
+        seen = [j for j in range(joints) if ref_scores[t, j] > 0]
+        sides = [max(ref[t, seen, a]) - min(ref[t, seen, a]) for a in (0, 1)] if seen else [0]
+        if max(sides) == 0:
+            assert np.isnan(values[t])
+            continue
+        near = [
+            j
+            for j in seen
+            if pred_scores[t, j] > 0
+            and np.linalg.norm(pred[t, j] - ref[t, j]) <= alpha * max(sides)
+        ]
+        assert values[t] == len(near) / len(seen)
+    moved = pck(4 * pred + 32, pred_scores, 4 * ref + 32, ref_scores, alpha)
+    np.testing.assert_allclose(moved, values)
+    absent = missing_rate(pred, pred_scores, ref, ref_scores)
+    assert np.all(np.nan_to_num(values) <= 1 - np.nan_to_num(absent) + 1e-12)
+
+
+def test_shapes_that_do_not_fit_are_refused() -> None:
+    with pytest.raises(PairingError, match="same T and J"):
+        pck(REF, SEEN, REF[:, :4], SEEN[:, :4])
+    with pytest.raises(PairingError, match="same T and J"):
+        missing_rate(REF[..., :1], SEEN, REF, SEEN)
