@@ -41,7 +41,7 @@ make_puppets() {
 curate() {
     aa-curate run curation/recipes/demo.py --sources "$out/puppets-train" \
         --sources "$out/puppets-test" --sources curation/recipes/demo_sources.csv --out "$out/corpus"
-    aa-curate report "$out/corpus"
+    aa-curate report --out "$out/corpus"
 }
 train() { # stage, seconds, parts to start from
     local stage=$1 seconds=$2

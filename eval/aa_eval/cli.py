@@ -136,10 +136,10 @@ def _evaluate(words: list[str]) -> int:
 
 def _write(directory: Path, evaluation: Evaluation, pairs: Sequence[Pair]) -> None:
     write_result(directory, evaluation.result)
-    tables = [
-        pd.DataFrame({"video": p.video_id, "frame": p.frame_numbers} | evaluation.per_frame[p.video_id])
-        for p in pairs
-    ]  # fmt: skip
+    tables = []
+    for pair in pairs:
+        columns = {"video": pair.video_id, "frame": pair.frame_numbers}
+        tables.append(pd.DataFrame(columns | evaluation.per_frame[pair.video_id]))
     pd.concat(tables).to_csv(directory / "per_frame.csv", index=False)
 
 

@@ -204,7 +204,8 @@ def _evaluation(
             per_frame[pair.video_id][metric.key] = np.where(
                 np.isposinf(values), protocol.identical_psnr_db, values
             )
-        note = f"{identical} frames of zero error (in its arithmetic) count as {protocol.identical_psnr_db:g} dB"
+        cap = f"{protocol.identical_psnr_db:g} dB"
+        note = f"{identical} frames of zero error (in its arithmetic) count as {cap}"
         metrics[metric.key] = _mean(metric.key, per_frame, per_video, protocol.aggregation,
                                     note if identical else None)  # fmt: skip
     if tally.pck:

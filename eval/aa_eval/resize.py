@@ -37,7 +37,7 @@ def _pil_float(filter_: Image.Resampling) -> Callable[[Frames, tuple[int, int]],
         for t, frame in enumerate(frames):
             for c in range(3):
                 channel = Image.fromarray(frame[..., c].astype(np.float32))
-                out[t, ..., c] = channel.resize(size_wh, filter_)
+                out[t, ..., c] = np.asarray(channel.resize(size_wh, filter_))
         return out
 
     return squash

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import pickle
-from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 from aa_eval.errors import EvalError, WeightsUnavailable
 
 WeightTree: TypeAlias = "dict[str, NDArray[np.generic] | WeightTree]"
+_DTYPES = ("f2", "f4", "f8", "u1", "i4", "i8")
 _MAX_DEPTH = 8  # a dict that holds itself must not be followed for ever
 
 
@@ -157,15 +157,16 @@ def weight_status() -> list[WeightStatus]:
 
 
 def read_numpy_pickle(path: Path) -> WeightTree:
-    """Read a pickle of nested dicts of NumPy arrays; nothing else in it is ever constructed.
+    """Read a pickle of nested dicts of NumPy arrays; no class or function that it names is called.
 
     Raises:
-        WeightsUnavailable: no pickle, or one that holds or calls anything else.
+        WeightsUnavailable: no pickle, or one that holds anything else.
     """
     # The list is what malformed pickles raise, by Python's documentation and by trial.
     try:
         with path.open("rb") as file:
-            tree = _ArrayUnpickler(file).load()
+            root = _ArrayUnpickler(file).load()
+        tree = _arrays(root, "", _MAX_DEPTH)
     except (
         pickle.UnpicklingError, EOFError, OSError, ValueError, TypeError, KeyError,
         IndexError, AttributeError, OverflowError, MemoryError,
@@ -173,34 +174,61 @@ def read_numpy_pickle(path: Path) -> WeightTree:
         raise WeightsUnavailable(
             f"{path}: not a pickle of nested dicts of NumPy arrays: {error}"
         ) from error
-    _check_tree(tree, path, "", _MAX_DEPTH)
-    return tree  # type: ignore[no-any-return]  # _check_tree has seen every node
+    if isinstance(tree, np.ndarray):
+        raise WeightsUnavailable(f"{path}: one array, expected nested dicts of arrays")
+    return tree
+
+
+class _PickledDtype:
+    """Stands in for numpy.dtype, whose own __setstate__ believes flags that can crash Python."""
+
+    def __init__(self, code: str, *_align_and_copy: bool) -> None:
+        if code not in _DTYPES:
+            raise ValueError(f"it holds an array of {code!r}, expected one of {_DTYPES}")
+        self.dtype: np.dtype[np.generic] = np.dtype(code)
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        if state[1] in ("<", ">"):
+            self.dtype = self.dtype.newbyteorder(state[1])
+
+
+class _PickledArray:
+    """Stands in for numpy.ndarray."""
+
+    array: NDArray[np.generic]
+
+    def __setstate__(self, state: tuple[int, tuple[int, ...], _PickledDtype, bool, bytes]) -> None:
+        _, shape, dtype, fortran_order, content = state
+        flat = np.frombuffer(content, dtype.dtype) if content else np.empty(0, dtype.dtype)
+        native = flat.astype(dtype.dtype.newbyteorder("="))
+        self.array = native.reshape(shape, order="F" if fortran_order else "C")
+
+
+def _reconstruct(*_class_shape_and_code: object) -> _PickledArray:
+    return _PickledArray()
 
 
 class _ArrayUnpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
-        # NumPy 2 moved numpy.core to numpy._core; pickles name either.
-        allowed: dict[tuple[str, str], Callable[..., Any]] = {
-            ("numpy", "ndarray"): np.ndarray,
-            ("numpy", "dtype"): np.dtype,
-        }
-        reconstruct = np.empty(0).__reduce__()[0]
-        for core in ("numpy.core.multiarray", "numpy._core.multiarray"):
-            allowed[core, "_reconstruct"] = reconstruct  # type: ignore[assignment]  # typed as str
-        if (module, name) not in allowed:
-            raise pickle.UnpicklingError(f"it asks for {module}.{name}, which is refused")
-        return allowed[module, name]
+        match module, name:
+            case "numpy", "ndarray":
+                return _PickledArray
+            case "numpy", "dtype":
+                return _PickledDtype
+            # NumPy 2 moved numpy.core to numpy._core; pickles name either.
+            case "numpy.core.multiarray" | "numpy._core.multiarray", "_reconstruct":
+                return _reconstruct
+        raise pickle.UnpicklingError(f"it asks for {module}.{name}, which is refused")
 
 
-def _check_tree(node: Any, path: Path, where: str, depth: int) -> None:
+def _arrays(node: Any, where: str, depth: int) -> WeightTree | NDArray[np.generic]:
     if isinstance(node, dict) and depth:
-        for key, value in node.items():
-            _check_tree(value, path, f"{where}/{key}", depth - 1)
-    elif not isinstance(node, np.ndarray) or node.dtype.kind not in "fiub":
-        kind = f"array of {node.dtype}" if isinstance(node, np.ndarray) else type(node).__name__
-        raise WeightsUnavailable(
-            f"{path}: {where or 'the root'} is {kind}, expected nested dicts of numeric arrays"
-        )
+        return {str(key): _arrays(node[key], f"{where}/{key}", depth - 1) for key in node}
+    if isinstance(node, _PickledArray):
+        return node.array
+    raise TypeError(
+        f"{where or 'the root'} is {type(node).__name__}, expected nested dicts of numeric arrays"
+    )
 
 
 def _weight(name: str) -> Weight:

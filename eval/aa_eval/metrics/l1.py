@@ -15,7 +15,7 @@ def l1(prediction: NDArray[np.generic], reference: NDArray[np.generic]) -> NDArr
     if prediction.dtype == np.uint8 and reference.dtype == np.uint8:
         larger, smaller = np.maximum(prediction, reference), np.minimum(prediction, reference)
         error = (larger - smaller).reshape(len(larger), -1)
-        return error.sum(axis=1, dtype=np.int64) / error.shape[1]
+        return np.asarray(error.sum(axis=1, dtype=np.int64) / error.shape[1])
     error64 = np.abs(prediction.astype(np.float64) - reference.astype(np.float64))
     return np.asarray(error64.reshape(len(error64), -1).mean(axis=1))
 
@@ -29,4 +29,4 @@ def l1_per_pixel_count(
     at 256x256: compare at one size only.
     """
     height, width = prediction.shape[1:3]
-    return l1(prediction, reference) / (height * width)
+    return np.asarray(l1(prediction, reference) / (height * width))

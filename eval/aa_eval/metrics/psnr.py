@@ -13,8 +13,7 @@ def psnr(prediction: NDArray[np.generic], reference: NDArray[np.generic]) -> NDA
         prediction, reference: [T, H, W, 3] in [0, 255], uint8 or float.
     """
     if prediction.dtype == np.uint8 and reference.dtype == np.uint8:
-        difference = prediction.astype(np.int32)
-        difference -= reference
+        difference = prediction.astype(np.int32) - reference.astype(np.int32)
         flat = difference.reshape(len(difference), -1)
         # whole numbers: the sum is exact in 64 bits
         squares = np.einsum("tp,tp->t", flat, flat, dtype=np.int64).astype(np.float64)

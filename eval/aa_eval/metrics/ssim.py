@@ -35,7 +35,7 @@ def ssim_grey_uniform7(
     var_x = sample * (sum_xx / n - mean_x * mean_x)
     var_y = sample * (sum_yy / n - mean_y * mean_y)
     cov = sample * (sum_xy / n - mean_x * mean_y)
-    return _ssim(mean_x, mean_y, var_x, var_y, cov).mean(axis=(1, 2))
+    return np.asarray(_ssim(mean_x, mean_y, var_x, var_y, cov).mean(axis=(1, 2)))
 
 
 def ssim_colour_gaussian(
@@ -58,7 +58,7 @@ def ssim_colour_gaussian(
     var_x = _gaussian11(x * x) - mean_x * mean_x
     var_y = _gaussian11(y * y) - mean_y * mean_y
     cov = _gaussian11(x * y) - mean_x * mean_y
-    return _ssim(mean_x, mean_y, var_x, var_y, cov).mean(axis=(1, 2, 3))
+    return np.asarray(_ssim(mean_x, mean_y, var_x, var_y, cov).mean(axis=(1, 2, 3)))
 
 
 def _ssim(

@@ -1,0 +1,250 @@
+"""Evaluation on known answers, on what must be refused, and under changes that must not matter."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from PIL import Image
+
+from aa_eval import weights
+from aa_eval.baselines import BASELINES
+from aa_eval.errors import PairingError, VideoError
+from aa_eval.evaluate import Evaluation, evaluate
+from aa_eval.layout import find_videos
+from aa_eval.pairing import make_pairs
+from aa_eval.protocol import Protocol, parse_protocol, read_protocol
+from aa_eval.result import read_result, write_result
+from aa_eval.windows import window_starts
+
+SHARED = Path(__file__).parents[2] / "../shared/cases"
+needs_shared = pytest.mark.skipif(not SHARED.is_dir(), reason="skipped: no ../shared")
+
+
+def write_frames(folder: Path, frames: np.ndarray, first: int = 1) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for number, frame in enumerate(frames, start=first):
+        Image.fromarray(frame).save(folder / f"{number:04}.png")
+
+
+def random_frames(seed: int, count: int = 5, side: int = 40) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, (count, side, side, 3), dtype=np.uint8)
+
+
+@pytest.fixture
+def trees(tmp_path: Path) -> tuple[Path, Path]:
+    """Three videos of 5, 6 and 7 frames: predictions are noisy references."""
+    for index, video in enumerate("abc"):
+        frames = random_frames(index, 5 + index)
+        noisy = np.clip(frames.astype(int) + random_frames(index + 9, 5 + index) // 8, 0, 255)
+        write_frames(tmp_path / "gt" / video, frames)
+        write_frames(tmp_path / "gen" / video, noisy.astype(np.uint8))
+    return tmp_path / "gen", tmp_path / "gt"
+
+
+def pixel_protocol() -> Protocol:
+    """aa-clean-v1's pixel metrics alone: no network to load."""
+    text = """
+name = "pixels"
+version = "1"
+description = ""
+source = ""
+aggregation = "frames"
+identical_psnr_db = 100.0
+size_mismatch_resize = "bilinear-uint8"
+pck_alpha = 0.1
+"""
+    kinds = {"ssim": "ssim_grey_uniform7", "ssim_colour": "ssim_colour_gaussian", "psnr": "psnr",
+             "psnr_overflow": "psnr_uint8_overflow", "l1": "l1_per_pixel_count"}  # fmt: skip
+    for key, kind in kinds.items():
+        text += f'[[metrics]]\nkey = "{key}"\nkind = "{kind}"\n'
+    return parse_protocol(text, "pixels")
+
+
+def score(gen: Path, gt: Path, protocol: Protocol | None = None, **options: object) -> Evaluation:
+    pairs, _ = make_pairs(find_videos(gen), find_videos(gt))
+    return evaluate(pairs, [protocol or pixel_protocol()], method="m", **options)[0]  # type: ignore[arg-type]  # options are evaluate's
+
+
+@needs_shared
+@pytest.mark.parametrize(
+    ("case", "expected"),
+    [
+        (
+            "c01_natural",
+            {
+                "l1": 3.2810824147115153e-4,
+                "ssim": 0.5481606520271596,
+                "psnr": 16.113460497879057,
+                "psnr_overflow": 29.503361303688667,
+                "ssim_colour": 0.47312624392321206,
+            },
+        ),
+        (
+            "c04_wrap",
+            {
+                "l1": 0.01416015625,
+                "ssim": 0.6806209549917811,
+                "psnr": 19.855219977955933,
+                "psnr_overflow": 66.58879409397892,
+            },
+        ),
+    ],
+)
+def test_discos_own_code_gives_these(case: str, expected: dict[str, float]) -> None:
+    metrics = score(SHARED / case / "gen", SHARED / case / "gt").result.metrics
+    for key, value in expected.items():
+        assert metrics[key].value == pytest.approx(value, rel=1e-12)
+
+
+@needs_shared
+def test_discos_window_list() -> None:
+    (case,) = SHARED.glob("c12*")
+    pairs, _ = make_pairs(find_videos(case / "gen"), find_videos(case / "gt"))
+    spec = read_protocol("tiktok-disco-2023").video_features
+    assert spec is not None
+    counts = [
+        len(window_starts(p.frame_numbers, spec.window_frames, spec.window_stride)) for p in pairs
+    ]
+    assert sorted(counts) == [5, 9]
+
+
+def test_no_window_crosses_a_gap() -> None:
+    assert window_starts(range(24), 16, 1) == list(range(9))
+    assert window_starts([*range(10), *range(11, 21)], 8, 1) == [0, 1, 2, 10, 11, 12]
+    assert window_starts([*range(10), *range(11, 21)], 4, 4) == [0, 4, 10, 14]
+    assert window_starts(range(15), 16, 1) == []
+    assert window_starts([], 16, 1) == []
+
+
+def test_identical_frames_get_the_protocols_value(trees: tuple[Path, Path]) -> None:
+    metrics = score(trees[1], trees[1]).result.metrics
+    assert metrics["psnr"].value == metrics["psnr_overflow"].value == 100.0
+    assert metrics["ssim"].value == pytest.approx(1, abs=1e-12)
+    assert metrics["ssim_colour"].value == pytest.approx(1, abs=1e-12)
+    assert metrics["l1"].value == 0
+    assert "18 frames of zero error" in (metrics["psnr"].note or "")
+
+
+def test_names_and_order_of_videos_do_not_matter(trees: tuple[Path, Path], tmp_path: Path) -> None:
+    before = score(*trees).result
+    for tree in trees:
+        for old, new in (("a", "z"), ("b", "a"), ("c", "b")):
+            (tree / old).rename(tree / new)
+    after = score(*trees).result
+    for key, metric in before.metrics.items():
+        assert after.metrics[key].value == pytest.approx(metric.value, rel=1e-14)
+    assert after.per_video["z"] == before.per_video["a"]
+
+
+def test_aggregation_over_frames_is_the_mean_of_all_frames(trees: tuple[Path, Path]) -> None:
+    evaluation = score(*trees)
+    every = np.concatenate([values["psnr"] for values in evaluation.per_frame.values()])
+    metric = evaluation.result.metrics["psnr"]
+    assert metric.n == len(every) == 18
+    assert metric.value == pytest.approx(every.mean(), rel=1e-14)
+    assert metric.ci_low is not None
+    assert metric.ci_high is not None
+    assert metric.ci_low < every.mean() < metric.ci_high
+
+
+def test_fvd_of_real_i3d_and_its_reasons(tmp_path: Path) -> None:
+    for video in "ab":
+        write_frames(tmp_path / "gt" / video, random_frames(ord(video), 16))
+    write_frames(tmp_path / "one" / "a", random_frames(1, 16))
+    clean = read_protocol("aa-clean-v1")
+    pairs, _ = make_pairs(find_videos(tmp_path / "gt"), find_videos(tmp_path / "gt"))
+    same, white = evaluate(pairs, [clean], method="same", baselines=["white"])
+    fvd = same.result.metrics["fvd"]
+    assert fvd.value == pytest.approx(0, abs=1e-6)
+    assert fvd.n == 2
+    assert fvd.note == "rank-deficient: N = 2 <= d = 400"
+    assert (white.result.metrics["fvd"].value or 0) > 1
+    assert white.result.label == "baseline"
+    assert same.result.metrics["lpips_alex"].value == 0
+    one = score(tmp_path / "one", tmp_path / "one", clean).result.metrics
+    assert one["fvd"].value is None
+    assert "1 windows of 16" in (one["fvd"].unavailable or "")
+    assert one["psnr"].value == 100
+
+
+def test_altered_weight_makes_its_metrics_unavailable_and_no_other(
+    trees: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    corrupt = tmp_path / "corrupt.ckpt"
+    corrupt.write_bytes(b"not what was trained")
+    monkeypatch.setattr(weights, "find_weight", lambda name, path=None: corrupt)
+    result = score(*trees, read_protocol("aa-clean-v1")).result
+    for key in ("lpips_alex", "fvd", "kvd"):
+        assert result.metrics[key].value is None
+        assert "has sha256" in (result.metrics[key].unavailable or "")
+    assert result.metrics["psnr"].value is not None
+    assert result.weights == {}
+    assert result.per_video["a"]["lpips_alex"] is None
+
+
+def test_too_small_frames_make_a_metric_unavailable(tmp_path: Path) -> None:
+    write_frames(tmp_path / "gt" / "a", random_frames(0, 2, side=8))
+    metrics = score(tmp_path / "gt", tmp_path / "gt").result.metrics
+    assert "'a': frames of 8x8" in (metrics["ssim_colour"].unavailable or "")
+    assert metrics["ssim"].value == pytest.approx(1)
+
+
+def test_missing_video_gap_and_size_are_refused_by_name(trees: tuple[Path, Path]) -> None:
+    gen, gt = trees
+    (gen / "b" / "0003.png").unlink()
+    with pytest.raises(PairingError, match=r"'b'.*missing: 3.*--allow"):
+        score(gen, gt)
+    (gt / "b" / "0003.png").unlink()
+    with pytest.raises(PairingError, match="'b' has frames 2 and 4 but none between"):
+        score(gen, gt)
+    shutil.rmtree(gen / "b")
+    with pytest.raises(PairingError, match="no prediction for 'b'"):
+        score(gen, gt)
+    shutil.rmtree(gt / "b")
+    write_frames(gen / "c", random_frames(0, 7, side=44))
+    with pytest.raises(PairingError, match="'c' is 44x44, its reference 40x40"):
+        score(gen, gt)
+    pairs, overrides = make_pairs(find_videos(gen), find_videos(gt), frozenset({"size"}))
+    (evaluation,) = evaluate(pairs, [pixel_protocol()], method="m", overrides=overrides)
+    assert "allow size" in evaluation.result.overrides[0]
+    assert evaluation.result.num_frames == 12
+
+
+def test_truncated_mp4_is_refused_by_name(tmp_path: Path) -> None:
+    whole = tmp_path / "whole" / "a.mp4"
+    whole.parent.mkdir()
+    with av.open(str(whole), "w") as container:
+        stream = container.add_stream("mpeg4", rate=25)
+        stream.width = stream.height = 64
+        for frame in random_frames(0, 20, side=64):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+        container.mux(stream.encode())
+    assert score(whole.parent, whole.parent).result.num_frames == 20
+    cut = tmp_path / "cut" / "a.mp4"
+    cut.parent.mkdir()
+    cut.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
+    with pytest.raises(VideoError, match=r"cut/a\.mp4.*(truncated|cut off|corrupt)"):
+        score(cut.parent, whole.parent)
+
+
+@pytest.mark.parametrize("name", BASELINES)
+def test_baselines_are_what_they_say(name: str) -> None:
+    frames = random_frames(3, 4)
+    expected = {
+        "repeat-reference": frames[[0, 0, 0, 0]],
+        "previous-frame": frames[[0, 0, 1, 2]],
+        "mid-grey": np.full_like(frames, 128),
+        "white": np.full_like(frames, 255),
+    }
+    predict = BASELINES[name]()
+    np.testing.assert_array_equal([predict(frame) for frame in frames], expected[name])
+
+
+def test_result_comes_back_as_written(trees: tuple[Path, Path], tmp_path: Path) -> None:
+    result = score(*trees, label="demo").result
+    write_result(tmp_path / "out", result)
+    assert read_result(tmp_path / "out") == result

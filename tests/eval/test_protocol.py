@@ -1,0 +1,73 @@
+"""Protocols: what their hash depends on, and which files are refused."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from aa_eval.errors import ProtocolError
+from aa_eval.protocol import list_protocols, parse_protocol, read_protocol
+
+MINIMAL = """
+name = "p"
+version = "1"
+description = ""
+source = ""
+aggregation = "videos"
+identical_psnr_db = 100.0
+size_mismatch_resize = "bilinear-uint8"
+pck_alpha = 0.1
+[[metrics]]
+key = "psnr"
+kind = "psnr"
+"""
+
+
+def test_every_protocol_shows_both_psnrs_and_has_its_own_hash() -> None:
+    protocols = [read_protocol(name) for name in list_protocols()]
+    assert {p.name for p in protocols} == {
+        "aa-clean-v1",
+        "tiktok-disco-2023",
+        "tiktok-disco-2024",
+        "ubc-aa-inferred",
+    }
+    assert len({p.hash for p in protocols}) == len(protocols)
+    for protocol in protocols:
+        kinds = {metric.key: metric.kind for metric in protocol.metrics}
+        assert kinds["psnr"] == "psnr"
+        assert kinds["psnr_overflow"] == "psnr_uint8_overflow"
+
+
+def test_hash_follows_content_and_not_words() -> None:
+    protocol = read_protocol("tiktok-disco-2023")
+    assert replace(protocol, description="x", source="y").hash == protocol.hash
+    assert protocol.video_features is not None
+    other_windows = replace(protocol.video_features, window_stride=2)
+    assert replace(protocol, video_features=other_windows).hash != protocol.hash
+    assert replace(protocol, identical_psnr_db=99.0).hash != protocol.hash
+    assert replace(protocol, metrics=protocol.metrics[::-1]).hash != protocol.hash
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('kind = "psnr"', 'kind = "psnrr"', "'psnrr' is unknown"),
+        ('kind = "psnr"', 'kind = "fvd"', r"needs a \[video_features\]"),
+        ('kind = "psnr"', 'kind = "lpips"\nnet = "alex"', r"needs \['input_range', 'net'\]"),
+        ('"videos"', '"clips"', "aggregation is 'clips'"),
+        ('"bilinear-uint8"', '"lanczos"', "'lanczos' is unknown"),
+        ('"bilinear-uint8"', '"bilinear"', "whole levels"),
+        ("pck_alpha", "pck_beta", "malformed"),
+        ("[[metrics]]", "[[metrics", "malformed"),
+    ],
+)
+def test_what_nobody_can_compute_is_refused(old: str, new: str, message: str) -> None:
+    parse_protocol(MINIMAL, "p")
+    with pytest.raises(ProtocolError, match=message):
+        parse_protocol(MINIMAL.replace(old, new), "p")
+
+
+def test_unknown_name_lists_the_known() -> None:
+    with pytest.raises(ProtocolError, match="choose from aa-clean-v1"):
+        read_protocol("../aa-clean-v1")
