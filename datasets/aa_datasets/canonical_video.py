@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import cast
 
 import av
+import cv2  # noqa: F401  after decord, whose zlib shadows its own, cv2 writes and reads no PNG
 import decord
 import numpy as np
 from numpy.typing import NDArray

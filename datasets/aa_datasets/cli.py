@@ -24,12 +24,14 @@ def make_parser() -> argparse.ArgumentParser:
 
     puppets = commands.add_parser("puppets", help="render synthetic characters with exact poses")
     puppets.add_argument("--out", type=Path, required=True, help="folder of mp4, npz, sources.csv")
-    puppets.add_argument("--count", type=int, default=64)
-    puppets.add_argument("--first-seed", type=int, default=0, help="of identity and of motion")
+    puppets.add_argument("--count", type=_positive, default=64)
+    puppets.add_argument("--first-seed", type=_seed, default=0, help="of identity and of motion")
     puppets.add_argument("--split", default="train", help="written into sources.csv")
-    puppets.add_argument("--frames", type=int, default=48)
-    puppets.add_argument("--fps", type=float, default=24.0)
-    puppets.add_argument("--size", type=int, default=256, metavar="PX", help="side of the picture")
+    puppets.add_argument("--frames", type=_positive, default=48)
+    puppets.add_argument("--fps", type=_rate, default=24.0)
+    puppets.add_argument(
+        "--size", type=_positive, default=256, metavar="PX", help="side of the picture"
+    )
 
     for name, text in (
         ("show", "list the clips of shards"),
@@ -42,8 +44,10 @@ def make_parser() -> argparse.ArgumentParser:
     export = commands.add_parser("export", help="frames as PNG: the references of aa-eval")
     export.add_argument("shards", nargs="+", type=Path, metavar="SHARD")
     export.add_argument("--out", type=Path, required=True)
-    export.add_argument("--size", type=int, default=256, metavar="PX", help="side of the picture")
-    export.add_argument("--max-frames", type=int, metavar="N", help="of each clip")
+    export.add_argument(
+        "--size", type=_positive, default=256, metavar="PX", help="side of the picture"
+    )
+    export.add_argument("--max-frames", type=_positive, metavar="N", help="of each clip")
     what = export.add_mutually_exclusive_group()
     what.add_argument("--keypoints", action="store_true", help="poses (npz) instead of frames")
     what.add_argument(
@@ -54,6 +58,25 @@ def make_parser() -> argparse.ArgumentParser:
         help="a trivial prediction: for each frame the training frame with the nearest pose",
     )
     return parser
+
+
+def _positive(text: str) -> int:
+    if not (text.isascii() and text.isdigit()) or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
+    return int(text)
+
+
+def _seed(text: str) -> int:
+    if not (text.isascii() and text.isdigit()):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 0")
+    return int(text)
+
+
+def _rate(text: str) -> float:
+    value = float(text)
+    if not 0 < value <= 1000:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a rate in (0, 1000] frames per second")
+    return value
 
 
 def run_puppets(args: argparse.Namespace) -> None:

@@ -62,7 +62,7 @@ def export_nearest_pose(
         bank_frames.append(_frames(sample, size_hw)[::step])
         bank_poses.append(_body(resize_pose(sample.pose, size_hw))[::step])
     if not bank_frames:
-        raise DatasetError("no training clips to choose from: give --train SHARD ...")
+        raise DatasetError("no training clips to choose from: give training shards that hold clips")
     frames, poses = np.concatenate(bank_frames), np.concatenate(bank_poses)
     for sample in read_shards(shards):
         wanted = _body(resize_pose(sample.pose, size_hw))[:max_frames]
@@ -87,4 +87,6 @@ def _frames(sample: ShardSample, size_hw: tuple[int, int]) -> NDArray[np.uint8]:
 def _write_frames(folder: Path, frames: NDArray[np.uint8]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for t, frame in enumerate(frames):
-        cv2.imwrite(str(folder / f"{t:04d}.png"), frame[..., ::-1])
+        path = folder / f"{t:04d}.png"
+        if not cv2.imwrite(str(path), frame[..., ::-1]):
+            raise DatasetError(f"{path} could not be written: is the disk full?")

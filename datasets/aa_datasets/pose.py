@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -127,7 +128,7 @@ def read_pose(file: Path | bytes) -> Pose:
             return Pose(arrays["keypoints_px"], arrays["scores"], (height, width))
     except PoseError as error:
         raise PoseError(f"{name}: {error}") from error
-    except (ValueError, KeyError, OSError) as error:
+    except (ValueError, KeyError, TypeError, OSError, EOFError, zipfile.BadZipFile) as error:
         raise PoseError(
             f"{name} is not a pose file ({error}): expected an npz with keypoints_px "
             f"[T, {NUM_JOINTS}, 2], scores [T, {NUM_JOINTS}] and size_hw [2]"

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import itertools
 import json
 import os
 import tarfile
@@ -59,39 +60,33 @@ def write_shard(path: Path, samples: Iterable[ShardSample]) -> ShardRecord:
     Raises:
         ShardError: a clip id twice, or with characters that WebDataset keys do not carry.
     """
+    ordered = sorted(samples, key=lambda s: s.clip.clip_id)
+    clips = [sample.clip for sample in ordered]
+    _check_ids(path.name, [clip.clip_id for clip in clips])
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    entries: list[Clip] = []
     with temporary.open("wb") as file:
         # Everything that varies between runs is pinned: time, owner, mode, order.
         with webdataset.TarWriter(
             file, encoder=False, mtime=0, user="", group="", mode=0o644
         ) as writer:
-            for sample in sorted(samples, key=lambda s: s.clip.clip_id):
-                clip = sample.clip
-                if entries and entries[-1].clip_id == clip.clip_id:
-                    raise ShardError(f"{path.name}: clip {clip.clip_id} is given twice")
-                if not clip.clip_id or set(clip.clip_id) - set(
-                    "abcdefghijklmnopqrstuvwxyz0123456789_-"
-                ):
-                    raise ShardError(f"clip id {clip.clip_id!r}: use a-z, 0-9, _ and - only")
+            for sample in ordered:
                 pose_npz = io.BytesIO()
                 write_pose(pose_npz, sample.pose)
                 writer.write(
                     {
-                        "__key__": clip.clip_id,
-                        "meta.json": json.dumps(clip.to_json(), sort_keys=True).encode(),
+                        "__key__": sample.clip.clip_id,
+                        "meta.json": json.dumps(sample.clip.to_json(), sort_keys=True).encode(),
                         "mp4": sample.mp4,
                         "pose.npz": pose_npz.getvalue(),
                     }
                 )
-                entries.append(clip)
         file.flush()
         os.fsync(file.fileno())
     record = ShardRecord(
         name=path.name,
         sha256=_sha256(temporary),
         num_bytes=temporary.stat().st_size,
-        clips=_index(temporary, entries),
+        clips=_index(temporary, clips),
     )
     record_path = path.with_suffix(".json")
     record_path.unlink(missing_ok=True)  # never an old record beside a new tar
@@ -100,6 +95,15 @@ def write_shard(path: Path, samples: Iterable[ShardSample]) -> ShardRecord:
     temporary_record.write_text(json.dumps(_record_to_json(record), indent=1, sort_keys=True))
     temporary_record.replace(record_path)
     return record
+
+
+def _check_ids(name: str, clip_ids: Sequence[str]) -> None:
+    for clip_id in clip_ids:
+        if not clip_id or set(clip_id) - set("abcdefghijklmnopqrstuvwxyz0123456789_-"):
+            raise ShardError(f"clip id {clip_id!r}: use a-z, 0-9, _ and - only")
+    for clip_id, following in itertools.pairwise(clip_ids):
+        if clip_id == following:
+            raise ShardError(f"{name}: clip {clip_id} is given twice")
 
 
 def _index(path: Path, clips: Sequence[Clip]) -> tuple[ClipEntry, ...]:
@@ -139,7 +143,7 @@ def read_record(path: Path) -> ShardRecord:
                 for entry in row["clips"]
             ),
         )
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ShardError(f"{record_path.name} is not a shard record: {error!r}") from error
     found = path.stat().st_size
     if found != record.num_bytes:

@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
 from typing import NoReturn
 
@@ -116,12 +117,15 @@ def _chunks(pair: Pair) -> Iterator[tuple[Frames, list[NDArray[np.uint8]]]]:
     left = pair.num_frames
     while left:
         count = min(_CHUNK, left)
-        theirs = [f for f, _ in zip(reference, range(count), strict=False)]
-        ours = [f for f, _ in zip(prediction, range(count), strict=False)] if prediction else []
+        theirs = list(islice(reference, count))
+        ours = list(islice(prediction, count)) if prediction else []
         if len(theirs) < count or (prediction and len(ours) < count):
             raise VideoError(f"'{pair.video_id}': fewer frames can be decoded than its file holds")
         yield np.stack(theirs), ours
         left -= count
+    # also lets the readers make their own checks at a file's end
+    if any(next(frames, None) is not None for frames in (reference, prediction) if frames):
+        raise VideoError(f"'{pair.video_id}': more frames can be decoded than its file announces")
 
 
 def _score_pair(

@@ -33,6 +33,8 @@ _PIXEL_METRICS: dict[str, Callable[[Frames, Frames], Values]] = {
     "psnr": psnr,
     "psnr_uint8_overflow": psnr_uint8_overflow,
 }
+# KVD is unbiased at any N, but below this its spread is as large as what it measures.
+_FEW_WINDOWS = 50
 
 
 class Measures:
@@ -111,9 +113,10 @@ class Measures:
             return MetricValue(None, None, None, reason, count, None)
         try:
             if metric.kind == "kvd":
-                return MetricValue(
-                    kernel_distance(prediction, reference), None, None, None, count, None
-                )
+                value = kernel_distance(prediction, reference)
+                noisy = f"noisy: N = {count} < {_FEW_WINDOWS} windows"
+                note = noisy if count < _FEW_WINDOWS else None
+                return MetricValue(value, None, None, None, count, note)
             value = frechet_distance(prediction, reference, spec.unbiased_covariance)
         except MetricUnavailable as error:
             return MetricValue(None, None, None, str(error), count, None)

@@ -38,8 +38,9 @@ def test_end_to_end_with_baselines_and_compare(
     trees: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for name in ("good", "bad"):
-        assert run(trees / name, "--references", trees / "gt", "--label", "demo",
-                   "--baselines", "white,previous-frame", "--out", trees / "out" / name) == 0  # fmt: skip
+        words = [trees / name, "--references", trees / "gt", "--label", "demo"]
+        words += ["--baselines", "white,previous-frame", "--out", trees / "out" / name]
+        assert run(*words) == 0
     printed = capsys.readouterr().out
     heading = next(line for line in printed.splitlines() if "ssim" in line)
     assert heading.split()[:3] == ["ssim", "psnr", "psnr_overflow"]
@@ -93,8 +94,9 @@ def test_keypoints_give_pck(trees: Path, capsys: pytest.CaptureFixture[str]) -> 
                 points[:, 0] += 25  # one of four joints is out of tolerance
             np.savez(trees / name / f"video_{video}.npz", keypoints_px=points,
                      scores=np.ones((3, 4)), size_hw=[40, 40])  # fmt: skip
-    words = [trees / "good", "--references", trees / "gt", "--baselines", "off", "--keypoints",
-             trees / "kp", "--reference-keypoints", trees / "kp_gt", "--out", trees / "out"]  # fmt: skip
+    words = [trees / "good", "--references", trees / "gt", "--baselines", "off"]
+    words += ["--keypoints", trees / "kp", "--reference-keypoints", trees / "kp_gt"]
+    words += ["--out", trees / "out"]
     assert run(*words) == 0
     result = read_result(trees / "out")
     assert result.metrics["pck"].value == 0.75

@@ -162,6 +162,7 @@ def test_fvd_of_real_i3d_and_its_reasons(tmp_path: Path) -> None:
     assert fvd.value == pytest.approx(0, abs=1e-6)
     assert fvd.n == 2
     assert fvd.note == "rank-deficient: N = 2 <= d = 400"
+    assert same.result.metrics["kvd"].note == "noisy: N = 2 < 50 windows"
     assert (white.result.metrics["fvd"].value or 0) > 1
     assert white.result.label == "baseline"
     assert same.result.metrics["lpips_alex"].value == 0

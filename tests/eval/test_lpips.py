@@ -23,6 +23,11 @@ def alex() -> torch.nn.Module:
 
 
 @pytest.fixture(scope="module")
+def networks(alex: torch.nn.Module) -> dict[str, torch.nn.Module]:
+    return {"alex": alex, "vgg": make_lpips("vgg")}
+
+
+@pytest.fixture(scope="module")
 def noise() -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, (5, 48, 40, 3), dtype=np.uint8)
 
@@ -34,8 +39,10 @@ def test_zeros_against_ones(alex: torch.nn.Module) -> None:
 
 
 @pytest.mark.parametrize(("net", "first"), [("alex", 0.11864), ("vgg", -0.55373)])
-def test_backbone_is_torchvisions_and_heads_are_the_packages(net: str, first: float) -> None:
-    model = make_lpips(net)  # type: ignore[arg-type]  # parametrised over the two literals
+def test_backbone_is_torchvisions_and_heads_are_the_packages(
+    networks: dict[str, torch.nn.Module], net: str, first: float
+) -> None:
+    model = networks[net]
     convolution = next(m for m in model.net.modules() if isinstance(m, torch.nn.Conv2d))
     assert convolution.weight[0, 0, 0, 0].item() == pytest.approx(first, abs=1e-5)
     heads = Path(lpips.__file__).parent / "weights" / "v0.1" / f"{net}.pth"
@@ -83,8 +90,10 @@ def test_making_it_leaves_random_numbers_alone() -> None:
 
 
 @pytest.mark.parametrize(("net", "smallest"), [("alex", 31), ("vgg", 16)])
-def test_small_frames_are_unavailable(net: str, smallest: int) -> None:
-    model = make_lpips(net)  # type: ignore[arg-type]  # parametrised over the two literals
+def test_small_frames_are_unavailable(
+    networks: dict[str, torch.nn.Module], net: str, smallest: int
+) -> None:
+    model = networks[net]
     frames = np.zeros((1, smallest, 40, 3), np.uint8)
     assert lpips_per_frame(model, frames, frames)[0] == 0
     with pytest.raises(MetricUnavailable, match=f"{smallest} px"):

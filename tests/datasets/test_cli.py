@@ -1,0 +1,122 @@
+from __future__ import annotations
+
+import csv
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from aa_datasets.canonical_video import read_canonical
+from aa_datasets.cli import main
+from aa_datasets.pose import read_pose
+from aa_datasets.puppets import render_puppet
+
+
+def _refused(capsys: pytest.CaptureFixture[str], *argv: object) -> str:
+    try:
+        code = main([str(a) for a in argv])
+    except SystemExit as exit_:  # argparse's own
+        code = exit_.code
+    captured = capsys.readouterr()
+    assert code == 2
+    assert "Traceback" not in captured.err
+    last = captured.err.strip().splitlines()[-1]
+    assert "error: " in last
+    assert last.startswith("aa-datasets")
+    return last
+
+
+def test_puppets_writes_videos_poses_and_sources(tmp_path: Path) -> None:
+    out = tmp_path / "p"
+    argv = ["--count", "2", "--first-seed", "7", "--frames", "5", "--size", "64", "--split", "test"]
+    assert main(["puppets", "--out", str(out), *argv]) == 0
+    with (out / "sources.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["source_id"] for row in rows] == ["puppet_0000007", "puppet_0000008"]
+    for seed, row in zip((7, 8), rows, strict=True):
+        assert (row["synthetic"], row["split"]) == ("true", "test")
+        puppet = render_puppet(seed, seed, num_frames=5, size_hw=(64, 64))
+        pose = read_pose(out / row["pose_file"])
+        np.testing.assert_array_equal(pose.keypoints_px, puppet.pose.keypoints_px)
+        assert read_canonical(out / row["location"]).shape == (5, 64, 64, 3)
+
+
+def test_show_verify_and_stats_say_what_is_there(
+    shards: list[Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    paths = [str(path) for path in shards]
+    assert main(["show", *paths]) == 0
+    shown = capsys.readouterr().out
+    assert all(f"puppet_{seed}  10 frames at 12 fps  80x64" in shown for seed in range(7))
+    assert main(["verify", *paths]) == 0
+    assert "a.tar: 4 clips" in capsys.readouterr().out
+    assert main(["stats", *paths]) == 0
+    stats = capsys.readouterr().out
+    assert "7 clips, 70 frames, 5.8 s" in stats
+    assert "CC0-1.0: 7 clips" in stats
+
+
+def test_export_writes_frames_or_keypoints(shards: list[Path], tmp_path: Path) -> None:
+    size = ["--size", "32", "--max-frames", "2"]
+    assert main(["export", str(shards[1]), "--out", str(tmp_path / "f"), *size]) == 0
+    assert cv2.imread(str(tmp_path / "f" / "puppet_4" / "0001.png")).shape == (32, 32, 3)
+    assert not (tmp_path / "f" / "puppet_4" / "0002.png").exists()
+    assert main(["export", str(shards[1]), "--out", str(tmp_path / "k"), "--keypoints", *size]) == 0
+    assert (tmp_path / "k" / "puppet_6.npz").is_file()
+    near = ["--nearest-pose", str(shards[0]), *size]
+    assert main(["export", str(shards[1]), "--out", str(tmp_path / "n"), *near]) == 0
+    assert (tmp_path / "n" / "puppet_5" / "0001.png").is_file()
+
+
+@pytest.mark.parametrize("command", ["show", "verify", "stats", "export"])
+def test_missing_unfinished_and_damaged_shards_are_one_line(
+    shards: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str], command: str
+) -> None:
+    more = ["--out", tmp_path / "out"] if command == "export" else []
+    assert "no shard" in _refused(capsys, command, tmp_path / "gone.tar", *more)
+    shard = tmp_path / "a.tar"
+    shutil.copy(shards[0], shard)
+    assert "has no record" in _refused(capsys, command, shard, *more)
+    shutil.copy(shards[0].with_suffix(".json"), tmp_path)
+    shard.write_bytes(shard.read_bytes()[:-1])
+    assert "is damaged" in _refused(capsys, command, shard, *more)
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("--size", "63"), ("--size", "0"), ("--size", "-2"), ("--size", "x"), ("--frames", "0"),
+        ("--frames", "-1"), ("--fps", "0"), ("--fps", "nan"), ("--count", "0"), ("--wrong", "1"),
+        ("--first-seed", "-1"),
+    ],
+)  # fmt: skip
+def test_wrong_options_are_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], option: str, value: str
+) -> None:
+    small = ["--count", 1, "--frames", 2, "--size", 32]
+    _refused(capsys, "puppets", "--out", tmp_path / "p", *small, option, value)
+
+
+def test_out_that_is_a_file_is_one_line(
+    shards: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_text("")
+    _refused(capsys, "puppets", "--count", 1, "--frames", 2, "--out", tmp_path / "file")
+    for what in ([], ["--keypoints"]):
+        _refused(capsys, "export", shards[0], "--out", tmp_path / "file", *what)
+
+
+def test_the_command_itself_exits_2_without_a_traceback(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "aa_datasets.cli", "verify", str(tmp_path / "gone.tar")],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith("aa-datasets: error: no shard")
+    assert len(done.stderr.splitlines()) == 1

@@ -1,0 +1,29 @@
+from __future__ import annotations
+
+import json
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aa_datasets.clip import Clip
+
+clips = st.builds(
+    Clip,
+    clip_id=st.text("abc019_-", min_size=1),
+    source_id=st.text(),
+    source=st.text(),
+    licence=st.text(),
+    start_s=st.floats(0, 1e6),
+    end_s=st.floats(0, 1e6),
+    fps=st.floats(1, 120),
+    size_hw=st.tuples(st.integers(1, 9999), st.integers(1, 9999)),
+    num_frames=st.integers(1, 10**6),
+    synthetic=st.booleans(),
+    pose_from=st.text(),
+    split=st.sampled_from(("train", "test")),
+)
+
+
+@given(clips)
+def test_json_text_and_back_is_the_identity(clip: Clip) -> None:
+    assert Clip.from_json(json.loads(json.dumps(clip.to_json()))) == clip

@@ -1,0 +1,133 @@
+from __future__ import annotations
+
+import multiprocessing
+import os
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from aa_datasets.canonical_video import encode_canonical, read_canonical
+from aa_datasets.errors import VideoError
+from aa_datasets.foreign_video import DecodeLimits, iter_foreign_frames, probe_video
+from aa_datasets.puppets import render_puppet
+
+
+@pytest.fixture(scope="module")
+def mp4() -> bytes:
+    return encode_canonical(render_puppet(1, 2, num_frames=26, size_hw=(64, 96)).frames, 25)
+
+
+def _write(folder: Path, content: bytes) -> Path:
+    path = folder / "some.mp4"
+    path.write_bytes(content)
+    return path
+
+
+def _pixels(path: Path) -> np.ndarray:
+    return np.stack([frame.pixels for frame in iter_foreign_frames(path)])
+
+
+def test_probe_says_what_was_encoded(mp4: bytes, tmp_path: Path) -> None:
+    info = probe_video(_write(tmp_path, mp4))
+    assert (info.codec, info.size_hw, info.fps) == ("h264", (64, 96), 25.0)
+    assert (info.num_frames_claimed, info.rotation_deg) == (26, 0)
+    assert info.duration_s == pytest.approx(26 / 25, abs=0.01)
+
+
+# Display matrices [a b; c d] as phones write them, and the clockwise quarter turns they ask for.
+@pytest.mark.parametrize(
+    ("matrix", "turns"), [((0, 1, -1, 0), 1), ((-1, 0, 0, -1), 2), ((0, -1, 1, 0), 3)]
+)
+def test_display_rotation_is_applied(
+    mp4: bytes, tmp_path: Path, matrix: tuple[int, int, int, int], turns: int
+) -> None:
+    a, b, c, d = matrix
+    rows = (a << 16, b << 16, 0, c << 16, d << 16, 0, 0, 0, 1 << 30)
+    at = mp4.index(b"tkhd") + 44  # the matrix's place in a version 0 box (ISO/IEC 14496-12)
+    assert mp4[mp4.index(b"tkhd") + 4] == 0
+    packed = b"".join(value.to_bytes(4, "big", signed=True) for value in rows)
+    path = _write(tmp_path, mp4[:at] + packed + mp4[at + 36 :])
+    upright = read_canonical(mp4)
+    turned = _pixels(path)
+    np.testing.assert_array_equal(turned, np.rot90(upright, -turns, axes=(1, 2)))
+    assert probe_video(path).size_hw == turned.shape[1:3]
+
+
+def test_frames_are_scaled_down_and_never_up(mp4: bytes, tmp_path: Path) -> None:
+    path = _write(tmp_path, mp4)
+    small = next(iter(iter_foreign_frames(path, max_side_px=48)))
+    same = next(iter(iter_foreign_frames(path, max_side_px=500)))
+    assert small.pixels.shape == (32, 48, 3)
+    assert same.pixels.shape == (64, 96, 3)
+    halves = same.pixels.reshape(32, 2, 48, 2, 3).mean((1, 3))
+    assert np.abs(small.pixels - halves).mean() < 3
+
+
+@pytest.mark.parametrize("kind", ["empty", "html", "noise", "cut_half", "cut_header", "zeroed"])
+def test_broken_files_are_refused_by_name(mp4: bytes, tmp_path: Path, kind: str) -> None:
+    middle = len(mp4) // 2
+    content = {
+        "empty": b"",
+        "html": b"<!doctype html><html><body>404 Not Found</body></html>",
+        "noise": np.random.default_rng(0).bytes(5000),
+        "cut_half": mp4[:middle],
+        "cut_header": mp4[:200],
+        "zeroed": mp4[:middle] + bytes(len(mp4) - middle),
+    }[kind]
+    path = _write(tmp_path, content)
+    with pytest.raises(VideoError, match=r"some\.mp4"):
+        list(iter_foreign_frames(path))
+    if kind not in ("cut_half", "zeroed"):  # their headers are whole
+        with pytest.raises(VideoError, match=r"some\.mp4"):
+            probe_video(path)
+
+
+def test_missing_file_and_folder_are_named(tmp_path: Path) -> None:
+    for path in (tmp_path / "gone.mp4", tmp_path):
+        with pytest.raises(VideoError, match=path.name):
+            next(iter(iter_foreign_frames(path)))
+
+
+def test_file_that_makes_the_decoder_wait_forever_is_killed(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "endless.ts")  # nobody writes to it: opening it never returns
+    path = tmp_path / "list.ffconcat"
+    path.write_text("ffconcat version 1.0\nfile endless.ts\n")
+    begun = time.monotonic()
+    with pytest.raises(VideoError, match=r"list\.ffconcat: no frame in 1 s, killed"):
+        probe_video(path, DecodeLimits(stall_s=1.0))
+    assert 1.0 <= time.monotonic() - begun < 6
+    assert multiprocessing.active_children() == []
+
+
+def test_total_time_is_bounded(mp4: bytes, tmp_path: Path) -> None:
+    path = _write(tmp_path, mp4)
+    frames = iter_foreign_frames(path, DecodeLimits(total_s=1.5))
+    next(frames)
+    time.sleep(1.6)
+    with pytest.raises(VideoError, match=r"took over 1\.5 s, killed"):
+        list(frames)
+    assert multiprocessing.active_children() == []
+
+
+def test_size_is_bounded(mp4: bytes, tmp_path: Path) -> None:
+    path, limits = _write(tmp_path, mp4), DecodeLimits(max_pixels=64 * 96 - 1)
+    with pytest.raises(VideoError, match="96x64 is over the limit"):
+        probe_video(path, limits)
+    with pytest.raises(VideoError, match="96x64 is over the limit"):
+        list(iter_foreign_frames(path, limits))
+
+
+def test_memory_is_bounded(tmp_path: Path) -> None:
+    large = encode_canonical(np.zeros((1, 2160, 3840, 3), np.uint8), 25)
+    path = _write(tmp_path, large)
+    with pytest.raises(VideoError, match=r"some\.mp4"):
+        list(iter_foreign_frames(path, DecodeLimits(memory_bytes=150 << 20)))
+
+
+def test_child_ends_when_the_reader_stops_early(mp4: bytes, tmp_path: Path) -> None:
+    frames = iter_foreign_frames(_write(tmp_path, mp4))
+    next(frames)
+    frames.close()  # type: ignore[attr-defined]
+    assert multiprocessing.active_children() == []

@@ -1,0 +1,223 @@
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from aa_datasets.canonical_video import read_canonical
+from aa_datasets.draw_pose import draw_pose
+from aa_datasets.errors import ShardError
+from aa_datasets.frames import resize_frames, resize_pose
+from aa_datasets.loader import ShardLoader, make_loader
+from aa_datasets.sample import Batch
+from aa_datasets.shards import ShardSample, write_shard
+
+SIZE_HW = (16, 16)
+fast = settings(
+    max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+
+
+def _world(
+    shards: list[Path], world_size: int, batch_size: int, state: dict[str, Any] | None = None
+) -> list[ShardLoader]:
+    loaders = [
+        make_loader(
+            shards, stage=1, batch_size=batch_size, size_hw=SIZE_HW, seed=5, rank=rank,
+            world_size=world_size,
+        )
+        for rank in range(world_size)
+    ]  # fmt: skip
+    for loader in loaders if state else ():
+        loader.load_state_dict(state)
+    return loaders
+
+
+def _assert_equal_batches(one: Batch, other: Batch) -> None:
+    assert one.clip_ids == other.clip_ids
+    for name in ("reference", "target", "pose"):
+        assert torch.equal(getattr(one, name), getattr(other, name))
+
+
+def _assert_evenly_drawn(drawn: Counter[str], samples: Iterable[ShardSample]) -> None:
+    """So often as full epochs have passed, or once more: no clip lost, none repeated."""
+    ids = [sample.clip.clip_id for sample in samples]
+    epochs = drawn.total() / len(ids)
+    assert set(drawn) <= set(ids)
+    assert {drawn[clip_id] for clip_id in ids} <= {math.floor(epochs), math.ceil(epochs)}
+
+
+@pytest.fixture(scope="session")
+def shards_of(
+    samples: list[ShardSample], tmp_path_factory: pytest.TempPathFactory
+) -> dict[int, list[Path]]:
+    """Shards of the first n clips, by n."""
+    folder = tmp_path_factory.mktemp("counted")
+    paths = {n: [folder / f"{n}_0.tar", folder / f"{n}_1.tar"] for n in range(2, 8)}
+    for n, (first, second) in paths.items():
+        write_shard(first, samples[: n // 2])
+        write_shard(second, samples[n // 2 : n])
+    return paths
+
+
+@fast
+@given(clips=st.integers(2, 7), world_size=st.integers(1, 4), batch_size=st.integers(1, 4))
+def test_ranks_together_draw_each_clip_once_an_epoch(
+    samples: list[ShardSample],
+    shards_of: dict[int, list[Path]],
+    clips: int,
+    world_size: int,
+    batch_size: int,
+) -> None:
+    world = _world(shards_of[clips], world_size, batch_size)
+    drawn: Counter[str] = Counter()
+    for _ in range(math.ceil(2.5 * clips / (world_size * batch_size))):
+        for loader in world:
+            batch = next(loader)
+            assert batch.size == batch_size
+            drawn.update(batch.clip_ids)
+        _assert_evenly_drawn(drawn, samples[:clips])
+
+
+@fast
+@given(
+    clips=st.integers(2, 7),
+    before=st.tuples(st.integers(1, 3), st.integers(1, 3), st.integers(0, 4)),
+    after=st.tuples(st.integers(1, 3), st.integers(1, 3), st.integers(1, 4)),
+)
+def test_resume_at_another_world_size_repeats_and_loses_nothing(
+    samples: list[ShardSample],
+    shards_of: dict[int, list[Path]],
+    clips: int,
+    before: tuple[int, int, int],
+    after: tuple[int, int, int],
+) -> None:
+    drawn: Counter[str] = Counter()
+    state = None
+    for world_size, batch_size, steps in (before, after):
+        world = _world(shards_of[clips], world_size, batch_size, state)
+        for _ in range(steps):
+            for loader in world:
+                drawn.update(next(loader).clip_ids)
+            _assert_evenly_drawn(drawn, samples[:clips])
+        states = [loader.state_dict() for loader in world]
+        assert all(s == states[0] for s in states)
+        state = states[0]
+
+
+@pytest.mark.parametrize(("world_size", "batch_size"), [(2, 3), (3, 2), (6, 1)])
+def test_the_worlds_batch_is_the_same_however_it_is_split(
+    shards: list[Path], world_size: int, batch_size: int
+) -> None:
+    alone, world = _world(shards, 1, 6)[0], _world(shards, world_size, batch_size)
+    for _ in range(3):
+        whole, parts = next(alone), [next(loader) for loader in world]
+        for rank, part in enumerate(parts):
+            assert part.clip_ids == whole.clip_ids[rank::world_size]
+            assert torch.equal(part.target, whole.target[rank::world_size])
+
+
+def test_state_resumes_to_the_very_batches_that_would_have_come(shards: list[Path]) -> None:
+    through = _world(shards, 1, 3)[0]
+    for _ in range(4):
+        next(through)
+    resumed = _world(shards, 1, 3, through.state_dict())[0]
+    for _ in range(4):
+        _assert_equal_batches(next(through), next(resumed))
+
+
+def test_workers_change_nothing_even_after_a_resume(shards: list[Path]) -> None:
+    def loader(num_workers: int, state: dict[str, Any] | None = None) -> ShardLoader:
+        made = make_loader(
+            shards, stage=2, batch_size=2, size_hw=SIZE_HW, num_frames=3, num_workers=num_workers
+        )
+        if state:
+            made.load_state_dict(state)
+        return made
+
+    inline, parallel = loader(0), loader(2)
+    for _ in range(5):
+        _assert_equal_batches(next(inline), next(parallel))
+    # What workers fetched ahead is not consumed.
+    assert parallel.state_dict() == inline.state_dict()
+    _assert_equal_batches(next(loader(0, parallel.state_dict())), next(inline))
+
+
+def _order(shards: list[Path], seed: int, epochs: int = 1) -> list[tuple[str, ...]]:
+    loader = make_loader(shards, stage=1, batch_size=7, size_hw=SIZE_HW, seed=seed)
+    return [next(loader).clip_ids for _ in range(epochs)]
+
+
+def test_seed_decides_the_order_and_epochs_reshuffle(shards: list[Path]) -> None:
+    first = _order(shards, 0, 4)
+    assert first == _order(list(reversed(shards)), 0, 4)
+    assert len(set(first)) > 1
+    assert first != _order(shards, 1, 4)
+
+
+def test_windows_vary_between_epochs(shards: list[Path]) -> None:
+    loader = make_loader(shards, stage=1, batch_size=7, size_hw=SIZE_HW)
+    by_clip = []
+    for _ in range(2):
+        batch = next(loader)
+        by_clip.append(dict(zip(batch.clip_ids, batch.target, strict=True)))
+    assert any(not torch.equal(by_clip[0][c], by_clip[1][c]) for c in by_clip[0])
+
+
+@pytest.mark.parametrize(("stage", "num_frames"), [(1, 1), (2, 4)])
+def test_shapes_and_ranges(shards: list[Path], stage: int, num_frames: int) -> None:
+    batch = next(
+        make_loader(shards, stage=stage, batch_size=3, size_hw=(32, 24), num_frames=4, stride=2)
+    )
+    assert batch.reference.shape == (3, 3, 32, 24)
+    assert batch.target.shape == batch.pose.shape == (3, num_frames, 3, 32, 24)
+    for tensor in (batch.reference, batch.target, batch.pose):
+        assert tensor.dtype == torch.float32
+        assert tensor.min() >= -1
+        assert tensor.max() <= 1
+        assert tensor.max() > 0
+    assert (batch.pose == -1).float().mean() > 0.5  # black around the skeleton
+
+
+def test_sample_is_the_clips_frames_with_the_poses_of_the_same_frames(
+    samples: list[ShardSample], shards: list[Path]
+) -> None:
+    stored = {sample.clip.clip_id: sample for sample in samples}
+    batch = next(make_loader(shards, stage=2, batch_size=7, size_hw=(32, 24), num_frames=10))
+    for i, clip_id in enumerate(batch.clip_ids):  # 10 of 10 frames: there is only one window
+        frames = resize_frames(read_canonical(stored[clip_id].mp4), (32, 24))
+        pose = draw_pose(resize_pose(stored[clip_id].pose, (32, 24)))
+        np.testing.assert_array_equal(_to_uint8(batch.target[i]), frames)
+        np.testing.assert_array_equal(_to_uint8(batch.pose[i]), pose)
+        reference = _to_uint8(batch.reference[i][None])[0]
+        assert any(np.array_equal(reference, frame) for frame in frames)
+
+
+def _to_uint8(frames: torch.Tensor) -> np.ndarray:
+    return ((frames + 1) * 127.5).round().byte().permute(0, 2, 3, 1).numpy()
+
+
+def test_what_cannot_be_loaded_is_named(shards: list[Path], tmp_path: Path) -> None:
+    def load(paths: list[Path], **options: int) -> ShardLoader:
+        return make_loader(paths, stage=2, batch_size=1, size_hw=SIZE_HW, **options)
+
+    with pytest.raises(ShardError, match="no shards given"):
+        load([])
+    with pytest.raises(ShardError, match=r"no shard .*gone\.tar"):
+        load([tmp_path / "gone.tar"])
+    with pytest.raises(ShardError, match=r"no clip in 2 shards has 11 frames"):
+        load(shards, num_frames=11)
+    with pytest.raises(ShardError, match=r"no clip in 2 shards has 11 frames"):
+        load(shards, num_frames=6, stride=2)
+    loader = load(shards, num_frames=2)
+    for other in ({"seed": 1}, {"num_clips": 6}):
+        with pytest.raises(ShardError, match="the loader's state is of seed"):
+            loader.load_state_dict({**loader.state_dict(), **other})
