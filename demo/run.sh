@@ -10,7 +10,7 @@ export OMP_WAIT_POLICY=passive
 case "${1:-full}" in
 full)
     train_puppets=120 test_puppets=12 frames=24 ddim=20 keypoint_steps=700
-    vae_s=150 encoder_s=20 stage1_s=210 stage2_s=60 probe_videos=4
+    vae_s=140 encoder_s=15 stage1_s=270 stage2_s=45 probe_videos=4
     ;;
 short)
     train_puppets=12 test_puppets=3 frames=16 ddim=4 keypoint_steps=30
@@ -85,6 +85,10 @@ evaluate_all() {
         --reference-keypoints "$out/keypoints-truth"
     evaluate nearest-pose-puppets references-puppets "nearest training pose" demo \
         --baselines off --keypoints "$out/keypoints-nearest-pose-puppets" \
+        --reference-keypoints "$out/keypoints-truth"
+    # What the keypoint network itself reaches on true frames: the ceiling of the column `pck`.
+    evaluate references-puppets references-puppets "the true frames" demo \
+        --baselines off --keypoints "$out/keypoints-references-puppets" \
         --reference-keypoints "$out/keypoints-truth"
     evaluate predictions-real references-real "small preset, this demo, real clip" demo-real \
         --baselines repeat-reference,mid-grey

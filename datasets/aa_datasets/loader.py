@@ -46,6 +46,7 @@ def make_loader(
     rank: int = 0,
     world_size: int = 1,
     num_workers: int = 0,
+    cache_bytes: int = 1 << 30,
 ) -> ShardLoader:
     """Batches without end from shards.
 
@@ -58,6 +59,8 @@ def make_loader(
         seed: decides the order and every window.
         rank, world_size: this process's share.
         num_workers: processes that decode ahead.
+        cache_bytes: how much each process may keep of clips that it has decoded and drawn; a small
+            corpus is then decoded once. 0 keeps nothing. The batches are the same either way.
 
     Raises:
         ShardError: no shards, a damaged shard, or no clip as long as the window.
@@ -77,7 +80,7 @@ def make_loader(
             f"no clip in {len(shards)} shards has {span} frames: shorten the window "
             f"({frames_per_sample} frames, stride {stride}) or curate longer clips"
         )
-    dataset = _Windows(clips, frames_per_sample, stride, size_hw, seed)
+    dataset = _Windows(clips, frames_per_sample, stride, size_hw, seed, cache_bytes)
     return ShardLoader(dataset, seed, batch_size, rank, world_size, num_workers)
 
 
@@ -182,29 +185,50 @@ class _Windows(Dataset[Sample]):
         stride: int,
         size_hw: tuple[int, int],
         seed: int,
+        cache_bytes: int,
     ) -> None:
         self.clips, self.num_frames, self.stride = clips, num_frames, stride
         self.size_hw, self.seed = size_hw, seed
+        self.cache_bytes = cache_bytes
+        self._decoded: dict[int, tuple[NDArray[np.uint8], NDArray[np.uint8]]] = {}
 
     def __len__(self) -> int:
         return len(self.clips)
 
     def __getitem__(self, draw: _Draw) -> Sample:
-        path, entry = self.clips[draw.clip]
-        stored = read_entry(path, entry)
+        clip = self.clips[draw.clip][1].clip
         generator = np.random.default_rng([self.seed, 1, draw.number])
-        total = entry.clip.num_frames
-        window = choose_window(total, self.num_frames, self.stride, generator)
-        wanted = np.concatenate([[window.reference], window.targets])
-        frames = read_canonical(stored.mp4, wanted, num_frames=total)
-        frames = resize_frames(frames, self.size_hw)
-        pose = draw_pose(resize_pose(stored.pose.at_frames(window.targets), self.size_hw))
+        window = choose_window(clip.num_frames, self.num_frames, self.stride, generator)
+        frames, pose = self._read(draw.clip, np.array([window.reference, *window.targets]))
         return Sample(
             reference=_to_float(frames[:1])[0],
             target=_to_float(frames[1:]),
-            pose=_to_float(pose),
-            clip_id=entry.clip.clip_id,
+            pose=_to_float(pose[1:]),
+            clip_id=clip.clip_id,
         )
+
+    def _read(
+        self, index: int, wanted: NDArray[np.int64]
+    ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+        """These frames of a clip and their skeletons, uint8 [T, *size_hw, 3] each."""
+        path, entry = self.clips[index]
+        size = 2 * 3 * entry.clip.num_frames * self.size_hw[0] * self.size_hw[1]
+        keep = index in self._decoded or size <= self.cache_bytes
+        if not keep:
+            return self._decode(path, entry, wanted)
+        if index not in self._decoded:
+            self.cache_bytes -= size
+            self._decoded[index] = self._decode(path, entry, np.arange(entry.clip.num_frames))
+        frames, pose = self._decoded[index]
+        return frames[wanted], pose[wanted]
+
+    def _decode(
+        self, path: Path, entry: ClipEntry, wanted: NDArray[np.int64]
+    ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+        stored = read_entry(path, entry)
+        frames = read_canonical(stored.mp4, wanted, num_frames=entry.clip.num_frames)
+        pose = resize_pose(stored.pose.at_frames(wanted), self.size_hw)
+        return resize_frames(frames, self.size_hw), draw_pose(pose)
 
 
 def _to_float(frames: NDArray[np.uint8]) -> torch.Tensor:

@@ -221,3 +221,19 @@ def test_what_cannot_be_loaded_is_named(shards: list[Path], tmp_path: Path) -> N
     for other in ({"seed": 1}, {"num_clips": 6}):
         with pytest.raises(ShardError, match="the loader's state is of seed"):
             loader.load_state_dict({**loader.state_dict(), **other})
+
+
+@fast
+@given(cache_bytes=st.sampled_from([0, 40_000, 1 << 30]), stage=st.sampled_from([1, 2]))
+def test_what_is_kept_in_memory_changes_no_batch(
+    shards: list[Path], cache_bytes: int, stage: int
+) -> None:
+    def loader(cache_bytes: int) -> ShardLoader:
+        return make_loader(
+            shards, stage=stage, batch_size=3, size_hw=SIZE_HW, num_frames=4,
+            cache_bytes=cache_bytes,
+        )  # fmt: skip
+
+    one, other = loader(cache_bytes), loader(0)
+    for _ in range(6):
+        _assert_equal_batches(next(one), next(other))
