@@ -8,8 +8,9 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from aa_curation.errors import CurationError, LedgerError
+from aa_curation.errors import CurationError, LedgerError, WeightsError
 from aa_curation.ledger import LEDGER_NAME, Ledger, read_ledger
+from aa_curation.poses.tflite import MODELS, read_model
 from aa_curation.recipe import Recipe, load_recipe
 from aa_curation.report import format_funnel, format_why
 from aa_curation.sources import Source, read_sources
@@ -67,6 +68,8 @@ def _parser() -> argparse.ArgumentParser:
     why = commands.add_parser("why", help="why one clip (or all of a source) is in or out")
     why.add_argument("clip_id", metavar="CLIP_ID", help="a clip id or a source id")
     why.set_defaults(command=_why)
+    weights = commands.add_parser("weights", help="the pose models: sha256, and whether they match")
+    weights.set_defaults(command=_weights)
     for command in (run, plan, status, report, why):
         command.add_argument(
             "--out",
@@ -165,3 +168,15 @@ def _why(arguments: argparse.Namespace) -> int:
     for decision in found:
         print(format_why(decision))
     return 0
+
+
+def _weights(arguments: argparse.Namespace) -> int:
+    available = True
+    for name, (_, sha256) in MODELS.items():
+        try:
+            read_model(name)
+            print(f"ok           {name}  sha256 {sha256}")
+        except WeightsError as error:
+            print(f"unavailable  {name}  {error}")
+            available = False
+    return 0 if available else 1

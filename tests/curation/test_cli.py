@@ -7,6 +7,7 @@ import pytest
 from aa_curation.cli import main
 from aa_curation.decision import Decision, PlannedClip, Survey
 from aa_curation.ledger import LedgerWriter
+from aa_curation.poses.tflite import MODELS
 from aa_curation.recipe import load_recipe
 
 RECIPES = Path(__file__).parents[2] / "curation/recipes"
@@ -94,3 +95,15 @@ def test_the_recipes_load_and_differ() -> None:
     assert demo.min_s < 100 / 60 < paper.min_s
     assert demo.sha256 != paper.sha256
     assert demo.sha256 == load_recipe(RECIPES / "demo.py").sha256
+
+
+@pytest.mark.weights
+def test_weights_says_which_model_is_not_the_one_that_was_checked(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert main(["weights"]) == 0
+    assert capsys.readouterr().out.count("ok ") == len(MODELS)
+    inside, _ = MODELS["hand_recrop"]
+    monkeypatch.setitem(MODELS, "hand_recrop", (inside, "0" * 64))
+    assert main(["weights"]) == 1
+    assert "unavailable  hand_recrop" in capsys.readouterr().out
