@@ -103,10 +103,7 @@ def find_weight(name: str) -> Path:
     file_name = Path(weight.inside).name
     if folder := os.environ.get(FOLDER_VARIABLE):
         # the heads of two networks bear the names alex.pth and vgg.pth: told apart by weight name
-        for candidate in (
-            Path(folder) / file_name,
-            Path(folder) / f"{name}{Path(file_name).suffix}",
-        ):
+        for candidate in (Path(folder) / file_name, Path(folder) / f"{name}{Path(file_name).suffix}"):
             if candidate.is_file():
                 return candidate
     spec = find_spec(weight.package)
@@ -175,9 +172,5 @@ class _ArrayUnpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         if name in self._ALLOWED and module in ("numpy", "numpy.core.multiarray"):
             # numpy 2 moved _reconstruct; the old name only warns
-            return (
-                np.ndarray.__reduce__(np.empty(0))[0]
-                if name == "_reconstruct"
-                else getattr(np, name)
-            )
+            return np.ndarray.__reduce__(np.empty(0))[0] if name == "_reconstruct" else getattr(np, name)
         raise pickle.UnpicklingError(f"refused to load {module}.{name}")
