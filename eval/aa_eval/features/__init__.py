@@ -1,1 +1,1 @@
-"""Feature networks of the Frechet and kernel distances: clips in, one vector a clip out."""
+"""Feature extractors: videos in, one vector a video out."""

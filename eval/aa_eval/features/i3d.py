@@ -1,175 +1,218 @@
-"""I3D (Carreira & Zisserman 2017), RGB, Kinetics-400: the network of the Frechet Video Distance.
+"""Inflated 3D ConvNet (I3D, Carreira and Zisserman 2017) on Kinetics-400: the features of FVD.
 
-The layers, their SAME padding and the batch norm without gamma are those of DeepMind's
-kinetics-i3d; the weights are its TF-Hub module `i3d-kinetics-400/1`. The feature is the mean over
-time of the 400 logits.
+Equal to TensorFlow Hub's deepmind/i3d-kinetics-400/1 (output "Mean:0"): batch normalisation
+without scale, TensorFlow's SAME padding, 400 logits averaged over time.
 """
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import torch
 import torch.nn.functional as F
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from aa_eval.weights import flatten, read_weight, unpickle_arrays
+from aa_eval.errors import EvalError, MetricUnavailable, WeightsUnavailable
+from aa_eval.weights import WeightTree, read_numpy_pickle, verify_weight
 
-WEIGHT = "i3d-kinetics-400"
-SIZE_HW = (224, 224)
-FEATURE_SIZE = 400
+SIDE_PX = 224
+NUM_LOGITS = 400
+_MAX_ABS = 2.0  # bicubic overshoot stays below; [0, 255] does not
 
-# Output channels of the four branches: 1x1, (1x1, 3x3), (1x1, 3x3), pooled 1x1.
+# Module name -> input channels, then the widths of 0: 1x1, 1: 1x1 and 3x3, 2: 1x1 and 3x3, 3: 1x1.
 _MIXED = {
-    "Mixed_3b": (64, 96, 128, 16, 32, 32),
-    "Mixed_3c": (128, 128, 192, 32, 96, 64),
-    "Mixed_4b": (192, 96, 208, 16, 48, 64),
-    "Mixed_4c": (160, 112, 224, 24, 64, 64),
-    "Mixed_4d": (128, 128, 256, 24, 64, 64),
-    "Mixed_4e": (112, 144, 288, 32, 64, 64),
-    "Mixed_4f": (256, 160, 320, 32, 128, 128),
-    "Mixed_5b": (256, 160, 320, 32, 128, 128),
-    "Mixed_5c": (384, 192, 384, 48, 128, 128),
+    "Mixed_3b": (192, 64, 96, 128, 16, 32, 32),
+    "Mixed_3c": (256, 128, 128, 192, 32, 96, 64),
+    "Mixed_4b": (480, 192, 96, 208, 16, 48, 64),
+    "Mixed_4c": (512, 160, 112, 224, 24, 64, 64),
+    "Mixed_4d": (512, 128, 128, 256, 24, 64, 64),
+    "Mixed_4e": (512, 112, 144, 288, 32, 64, 64),
+    "Mixed_4f": (528, 256, 160, 320, 32, 128, 128),
+    "Mixed_5b": (832, 256, 160, 320, 32, 128, 128),
+    "Mixed_5c": (832, 384, 192, 384, 48, 128, 128),
 }
 
 
-class Unit3D(nn.Module):
-    """Convolution with TensorFlow's SAME padding, batch norm (no gamma), ReLU."""
-
-    def __init__(
-        self, in_channels: int, out_channels: int, kernel: int, stride: int, bn_eps: float
-    ) -> None:
-        super().__init__()
-        self.kernel, self.stride = (kernel,) * 3, (stride,) * 3
-        self.conv = nn.Conv3d(in_channels, out_channels, kernel, stride, bias=False)
-        self.norm = nn.BatchNorm3d(out_channels, eps=bn_eps)
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = self.conv(_pad_same(x, self.kernel, self.stride))
-        return F.relu(self.norm(x), inplace=True)
-
-
-class Mixed(nn.Module):
-    """Inception block: four branches, concatenated over channels."""
-
-    def __init__(self, in_channels: int, out: tuple[int, ...], bn_eps: float) -> None:
-        super().__init__()
-        self.b0 = Unit3D(in_channels, out[0], 1, 1, bn_eps)
-        self.b1a = Unit3D(in_channels, out[1], 1, 1, bn_eps)
-        self.b1b = Unit3D(out[1], out[2], 3, 1, bn_eps)
-        self.b2a = Unit3D(in_channels, out[3], 1, 1, bn_eps)
-        self.b2b = Unit3D(out[3], out[4], 3, 1, bn_eps)
-        self.b3b = Unit3D(in_channels, out[5], 1, 1, bn_eps)
-
-    def forward(self, x: Tensor) -> Tensor:
-        pooled = _max_pool_same(x, (3, 3, 3), (1, 1, 1))
-        branches = (self.b0(x), self.b1b(self.b1a(x)), self.b2b(self.b2a(x)), self.b3b(pooled))
-        return torch.cat(branches, dim=1)
-
-
 class I3D(nn.Module):
-    """video [B, 3, T, 224, 224] in [-1, 1] -> mean logits [B, 400].
+    """The network; module names are those of the weight's tree. Use `make_i3d`.
 
     Args:
-        bn_eps: 1e-3 is the original's (and DisCo's); the VideoGPT port uses 1e-5.
-        pool_frames: frames under the last average pool: 2 is the original's and needs T >= 9;
-            DisCo has 1.
+        bn_eps: epsilon of batch normalisation; 1e-3 is TensorFlow's, some ports have 1e-5.
+        pool_frames: extent in time of the last average pool; 2 is TensorFlow's, some ports have 1.
     """
 
     def __init__(self, bn_eps: float = 1e-3, pool_frames: int = 2) -> None:
         super().__init__()
         self.pool_frames = pool_frames
-        self.conv_1a = Unit3D(3, 64, 7, 2, bn_eps)
-        self.conv_2b = Unit3D(64, 64, 1, 1, bn_eps)
-        self.conv_2c = Unit3D(64, 192, 3, 1, bn_eps)
-        channels = 192
-        self.mixed = nn.ModuleDict()
-        for name, out in _MIXED.items():
-            self.mixed[name] = Mixed(channels, out, bn_eps)
-            channels = out[0] + out[2] + out[4] + out[5]
-        self.logits = nn.Conv3d(channels, FEATURE_SIZE, 1)
+        stages: dict[str, nn.Module] = {
+            "Conv3d_1a_7x7": _Unit(3, 64, 7, 2, bn_eps),
+            "MaxPool3d_2a_3x3": _SamePool((1, 3, 3), (1, 2, 2)),
+            "Conv3d_2b_1x1": _Unit(64, 64, 1, 1, bn_eps),
+            "Conv3d_2c_3x3": _Unit(64, 192, 3, 1, bn_eps),
+            "MaxPool3d_3a_3x3": _SamePool((1, 3, 3), (1, 2, 2)),
+        }
+        for name, widths in _MIXED.items():
+            if name == "Mixed_4b":
+                stages["MaxPool3d_4a_3x3"] = _SamePool((3, 3, 3), (2, 2, 2))
+            if name == "Mixed_5b":
+                stages["MaxPool3d_5a_2x2"] = _SamePool((2, 2, 2), (2, 2, 2))
+            stages[name] = _Mixed(widths, bn_eps)
+        self.stages = nn.Sequential()
+        for name, stage in stages.items():
+            self.stages.add_module(name, stage)
+        self.logits = nn.Conv3d(1024, NUM_LOGITS, 1)
 
     def forward(self, video: Tensor) -> Tensor:
-        x = self.conv_1a(video)
-        x = _max_pool_same(x, (1, 3, 3), (1, 2, 2))
-        x = self.conv_2c(self.conv_2b(x))
-        x = _max_pool_same(x, (1, 3, 3), (1, 2, 2))
-        for name, block in self.mixed.items():
-            if name == "Mixed_4b":
-                x = _max_pool_same(x, (3, 3, 3), (2, 2, 2))
-            if name == "Mixed_5b":
-                x = _max_pool_same(x, (2, 2, 2), (2, 2, 2))
-            x = block(x)
-        x = F.avg_pool3d(x, (self.pool_frames, 7, 7), stride=1)
-        return self.logits(x).flatten(2).mean(dim=2)
+        """[B, 3, T, 224, 224] in [-1, 1] -> [B, 400]."""
+        features = self.stages(video)
+        pooled = F.avg_pool3d(features, (self.pool_frames, 7, 7), stride=1)
+        logits: Tensor = self.logits(pooled)
+        return logits.mean(dim=(2, 3, 4))
 
 
-def make_i3d(bn_eps: float = 1e-3, pool_frames: int = 2) -> I3D:
-    """I3D with the verified Kinetics-400 weights, in evaluation mode.
+def make_i3d(
+    bn_eps: float = 1e-3,
+    device: torch.device | str = "cpu",
+    pool_frames: int = 2,
+    path: Path | None = None,
+) -> I3D:
+    """I3D with the verified Kinetics-400 weight, in evaluation mode.
+
+    Args:
+        bn_eps, pool_frames: see `I3D`.
+        device: where the network goes.
+        path: a weight file to take instead of the installed one; its sha256 must be the same.
 
     Raises:
-        WeightsError: the weights are missing or altered.
+        WeightsUnavailable: the weight is missing, altered or does not fit.
     """
-    network = I3D(bn_eps, pool_frames).eval().requires_grad_(False)
-    network.load_state_dict(_state_dict(flatten(unpickle_arrays(read_weight(WEIGHT)))))
-    return network
+    path = verify_weight("i3d-k400", path)
+    with torch.random.fork_rng(devices=[]):
+        model = I3D(bn_eps, pool_frames)
+    state = {_torch_name(key): value for key, value in _flatten(read_numpy_pickle(path)).items()}
+    wanted = model.state_dict()
+    if state.keys() != wanted.keys():
+        wrong = ", ".join(sorted(state.keys() ^ wanted.keys())[:5])
+        raise WeightsUnavailable(f"{path}: lacks, or has beside the expected tensors: {wrong}")
+    for name, tensor in state.items():
+        if tensor.shape != wanted[name].shape:
+            raise WeightsUnavailable(
+                f"{path}: {name} is {list(tensor.shape)}, expected {list(wanted[name].shape)}"
+            )
+    model.load_state_dict(state)
+    return model.eval().requires_grad_(False).to(device)
 
 
-def i3d_features(network: I3D, clip: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The feature [400] of one clip float32 [T, 224, 224, 3] in [0, 255]."""
-    video = torch.from_numpy(clip).permute(3, 0, 1, 2)[None] / 127.5 - 1
+def i3d_logits(model: I3D, video: Tensor) -> Tensor:
+    """Logits averaged over time, float32 [B, 400] on the model's device.
+
+    Args:
+        model: of `make_i3d`.
+        video: float [B, T, 224, 224, 3] or [B, 3, T, 224, 224] RGB in [-1, 1].
+
+    Raises:
+        MetricUnavailable: fewer frames than the network's strides and last pool need (9 where
+            pool_frames is 2).
+        EvalError: another shape or type, or values far outside [-1, 1] or not finite.
+    """
+    shape = list(video.shape)
+    if not video.is_floating_point() or video.ndim != 5:
+        raise EvalError(f"I3D got {video.dtype} {shape}, expected float [B, T, 224, 224, 3]")
+    if shape[2:] == [SIDE_PX, SIDE_PX, 3]:
+        video = video.movedim(-1, 1)
+    elif shape[1] != 3 or shape[3:] != [SIDE_PX, SIDE_PX]:
+        raise EvalError(
+            f"I3D got {shape}, expected [B, T, 224, 224, 3] or [B, 3, T, 224, 224]: resize first"
+        )
+    min_frames = 8 * (model.pool_frames - 1) + 1
+    if video.shape[2] < min_frames:
+        raise MetricUnavailable(f"I3D needs {min_frames} frames, the clip has {video.shape[2]}")
+    largest = video.abs().amax().item() if video.numel() else 0.0
+    if not largest <= _MAX_ABS:  # also where it is NaN
+        raise EvalError(f"I3D got values up to {largest:g}, expected [-1, 1]: 2 x / 255 - 1")
     with torch.inference_mode():
-        return np.asarray(network(video)[0].numpy())
+        logits: Tensor = model(video.to(model.logits.weight))
+    return logits
 
 
-def _state_dict(arrays: dict[str, NDArray[np.float32]]) -> dict[str, Tensor]:
-    """Flax's names and (T, H, W, I, O) kernels into this module's names and (O, I, T, H, W)."""
-    units = {
-        "conv_1a": "Conv3d_1a_7x7",
-        "conv_2b": "Conv3d_2b_1x1",
-        "conv_2c": "Conv3d_2c_3x3",
-    }
-    for mixed in _MIXED:
-        units |= {
-            f"mixed.{mixed}.b0": f"{mixed}/Branch_0/Conv3d_0a_1x1",
-            f"mixed.{mixed}.b1a": f"{mixed}/Branch_1/Conv3d_0a_1x1",
-            f"mixed.{mixed}.b1b": f"{mixed}/Branch_1/Conv3d_0b_3x3",
-            f"mixed.{mixed}.b2a": f"{mixed}/Branch_2/Conv3d_0a_1x1",
-            f"mixed.{mixed}.b2b": f"{mixed}/Branch_2/Conv3d_0b_3x3",
-            f"mixed.{mixed}.b3b": f"{mixed}/Branch_3/Conv3d_0b_1x1",
-        }
-    state: dict[str, Tensor] = {}
-    for ours, theirs in units.items():
-        norm = f"{theirs}/BatchNorm_0"
-        bias = torch.from_numpy(arrays[f"params/{norm}/bias"].copy())
-        state |= {
-            f"{ours}.conv.weight": _kernel(arrays[f"params/{theirs}/Conv_0/kernel"]),
-            f"{ours}.norm.weight": torch.ones_like(bias),
-            f"{ours}.norm.bias": bias,
-            f"{ours}.norm.running_mean": torch.from_numpy(
-                arrays[f"batch_stats/{norm}/mean"].copy()
-            ),
-            f"{ours}.norm.running_var": torch.from_numpy(arrays[f"batch_stats/{norm}/var"].copy()),
-            f"{ours}.norm.num_batches_tracked": torch.tensor(0),
-        }
-    head = "params/Logits/Conv3d_0c_1x1/Conv_0"
-    state["logits.weight"] = _kernel(arrays[f"{head}/kernel"])
-    state["logits.bias"] = torch.from_numpy(arrays[f"{head}/bias"].copy())
-    return state
+class _Unit(nn.Module):
+    """Convolution, batch normalisation without scale, ReLU."""
+
+    def __init__(self, inputs: int, outputs: int, kernel: int, stride: int, eps: float) -> None:
+        super().__init__()
+        self.kernel, self.stride, self.eps = (kernel,) * 3, (stride,) * 3, eps
+        self.conv = nn.Conv3d(inputs, outputs, kernel, stride, bias=False)
+        self.bias = nn.Parameter(torch.zeros(outputs))
+        self.mean: Tensor
+        self.var: Tensor
+        self.register_buffer("mean", torch.zeros(outputs))
+        self.register_buffer("var", torch.ones(outputs))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.conv(_pad_same(x, self.kernel, self.stride, 0.0))
+        return F.relu(F.batch_norm(x, self.mean, self.var, None, self.bias, eps=self.eps))
 
 
-def _kernel(array: NDArray[np.float32]) -> Tensor:
-    return torch.from_numpy(np.ascontiguousarray(array.transpose(4, 3, 0, 1, 2)))
+class _SamePool(nn.Module):
+    def __init__(self, kernel: tuple[int, int, int], stride: tuple[int, int, int]) -> None:
+        super().__init__()
+        self.kernel, self.stride = kernel, stride
+
+    def forward(self, x: Tensor) -> Tensor:
+        padded = _pad_same(x, self.kernel, self.stride, float("-inf"))
+        return F.max_pool3d(padded, self.kernel, self.stride)
 
 
-def _pad_same(x: Tensor, kernel: tuple[int, ...], stride: tuple[int, ...]) -> Tensor:
+class _Mixed(nn.Module):
+    """Four branches side by side: 1x1; 1x1 and 3x3; 1x1 and 3x3; max pool and 1x1."""
+
+    def __init__(self, widths: tuple[int, ...], eps: float) -> None:
+        super().__init__()
+        inputs, b0, b1a, b1b, b2a, b2b, b3 = widths
+        self.branches = nn.ModuleDict()
+        for index, (narrow, wide) in enumerate(((b0, None), (b1a, b1b), (b2a, b2b))):
+            branch = nn.Sequential()
+            branch.add_module("Conv3d_0a_1x1", _Unit(inputs, narrow, 1, 1, eps))
+            if wide is not None:
+                branch.add_module("Conv3d_0b_3x3", _Unit(narrow, wide, 3, 1, eps))
+            self.branches[f"Branch_{index}"] = branch
+        pool = nn.Sequential()
+        pool.add_module("MaxPool3d_0a_3x3", _SamePool((3, 3, 3), (1, 1, 1)))
+        pool.add_module("Conv3d_0b_1x1", _Unit(inputs, b3, 1, 1, eps))
+        self.branches["Branch_3"] = pool
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.cat([branch(x) for branch in self.branches.values()], dim=1)
+
+
+def _pad_same(x: Tensor, kernel: tuple[int, ...], stride: tuple[int, ...], value: float) -> Tensor:
+    """TensorFlow's SAME: as many outputs as ceil(n / stride); an odd pixel is added at the end."""
     pads: list[int] = []
-    for size, k, s in zip(reversed(x.shape[2:]), reversed(kernel), reversed(stride), strict=True):
-        total = max(k - s if size % s == 0 else k - size % s, 0)
+    for n, k, s in zip(reversed(x.shape[2:]), reversed(kernel), reversed(stride), strict=True):
+        total = max((-(-n // s) - 1) * s + k - n, 0)
         pads += [total // 2, total - total // 2]
-    return F.pad(x, pads) if any(pads) else x
+    return F.pad(x, pads, value=value) if any(pads) else x
 
 
-def _max_pool_same(x: Tensor, kernel: tuple[int, ...], stride: tuple[int, ...]) -> Tensor:
-    # zeros pad as well as -inf would: every input here has passed a ReLU
-    return F.max_pool3d(_pad_same(x, kernel, stride), kernel, stride)
+def _flatten(tree: WeightTree, prefix: str = "") -> dict[str, Tensor]:
+    flat: dict[str, Tensor] = {}
+    for key, node in tree.items():
+        if isinstance(node, dict):
+            flat |= _flatten(node, f"{prefix}{key}/")
+        else:
+            tensor = torch.from_numpy(np.asarray(node, dtype=np.float32))
+            if key == "kernel":  # T, H, W, I, O
+                tensor = tensor.permute(4, 3, 0, 1, 2)
+            flat[prefix + key] = tensor.flatten() if key in ("mean", "var") else tensor
+    return flat
+
+
+def _torch_name(key: str) -> str:
+    """params/Mixed_3b/Branch_0/.../Conv_0/kernel -> stages.Mixed_3b.branches.Branch_0...."""
+    parts = key.split("/")[1:]
+    if parts[0] == "Logits":
+        return "logits." + parts[-1].replace("kernel", "weight")
+    inside = [f"branches.{part}" if part.startswith("Branch_") else part for part in parts[:-2]]
+    leaf = "conv.weight" if parts[-1] == "kernel" else parts[-1]
+    return ".".join(["stages", *inside, leaf])
