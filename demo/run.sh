@@ -9,8 +9,8 @@ export OMP_WAIT_POLICY=passive
 
 case "${1:-full}" in
 full)
-    train_puppets=120 test_puppets=12 frames=24 ddim=20 keypoint_steps=700
-    vae_s=140 encoder_s=15 stage1_s=270 stage2_s=45 probe_videos=4
+    train_puppets=120 test_puppets=12 frames=24 ddim=20 keypoint_steps=500
+    vae_s=120 encoder_s=15 stage1_s=170 stage2_s=45 probe_videos=4
     ;;
 short)
     train_puppets=12 test_puppets=3 frames=16 ddim=4 keypoint_steps=30
