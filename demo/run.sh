@@ -4,8 +4,6 @@
 # thread with less of everything, for CI.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-# Waiting threads that spin take the core from the one that works when cores are few.
-export OMP_WAIT_POLICY=passive
 
 case "${1:-full}" in
 full)
@@ -48,7 +46,8 @@ curate() {
 train() { # stage, seconds, parts to start from
     local stage=$1 seconds=$2
     shift 2
-    aa-train "$out"/corpus/shards/train-*.tar --preset small --stage "$stage" \
+    # So short a run meets few pictures twice: a cache of latents costs more than it saves.
+    aa-train "$out"/corpus/shards/train-*.tar --preset small --stage "$stage" --no-cache-latents \
         --time-limit-s "$seconds" --out "$out/training/$stage" ${@:+--init "$@"}
 }
 animate() { # shards, predictions, more
