@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The whole thread on real input, with the installed commands only: curate, train, animate,
-# evaluate, report. `full` takes under 15 minutes on 2 cores without a GPU; `short` is the same
+# evaluate, report. `full` is budgeted for 15 minutes on 2 cores without a GPU; `short` is the same
 # thread with less of everything, for CI.
 set -euo pipefail
 cd "$(dirname "$0")/.."

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import cast
 
 import av
-import cv2  # noqa: F401  after decord, whose zlib shadows its own, cv2 writes and reads no PNG
+import cv2  # noqa: F401  before decord: its zlib shadows cv2's, which then reads and writes no PNG
 import decord
 import numpy as np
 from numpy.typing import NDArray

@@ -26,11 +26,11 @@ class ProtocolError(EvalError):
     """A protocol is unknown, or its file is malformed."""
 
 
-class WeightsUnavailable(EvalError):  # noqa: N818 - it is a state, as the results say it  # noqa: N818 - a state to report, like the next
+class WeightsUnavailable(EvalError):  # noqa: N818 - a state to report, not a mistake
     """A weight is missing, or its content is not what its sha256 says."""
 
 
-class MetricUnavailable(EvalError):  # noqa: N818 - as above  # noqa: N818 - a state to report, not a mistake
+class MetricUnavailable(EvalError):  # noqa: N818 - as above
     """A metric has no value on this input; never zero, never a guess in its place."""
 
 
