@@ -33,6 +33,14 @@ def choose_window(
     return Window(int(generator.integers(num_frames_of_clip)), targets)
 
 
+def choose_frames(
+    num_frames_of_clip: int, num_frames: int, generator: np.random.Generator
+) -> Window:
+    """`num_frames` single frames and a reference frame, each from anywhere in the clip."""
+    targets = generator.integers(num_frames_of_clip, size=num_frames)
+    return Window(int(generator.integers(num_frames_of_clip)), targets)
+
+
 def crop_box(size_hw: tuple[int, int], to_hw: tuple[int, int]) -> tuple[int, int, int, int]:
     """(top, left, height, width) of the largest centred box of the shape of `to_hw`."""
     scale = min(size_hw[0] / to_hw[0], size_hw[1] / to_hw[1])

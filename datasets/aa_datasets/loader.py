@@ -21,7 +21,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from aa_datasets.canonical_video import read_canonical
 from aa_datasets.draw_pose import draw_pose
 from aa_datasets.errors import ShardError
-from aa_datasets.frames import choose_window, resize_frames, resize_pose
+from aa_datasets.frames import choose_frames, choose_window, resize_frames, resize_pose
 from aa_datasets.sample import Batch, Sample, stack_samples
 from aa_datasets.shards import ClipEntry, read_entry, verify_shard
 
@@ -40,7 +40,7 @@ def make_loader(
     stage: int,
     batch_size: int,
     size_hw: tuple[int, int],
-    num_frames: int = 24,
+    num_frames: int = 1,
     stride: int = 1,
     seed: int = 0,
     rank: int = 0,
@@ -52,10 +52,11 @@ def make_loader(
 
     Args:
         shards: .tar files of `write_shard`; each is verified by its sha256 before the first batch.
-        stage: 1 gives single frames (T = 1), 2 gives windows of `num_frames`.
+        stage: 1 gives single frames from anywhere in a clip, 2 gives windows of neighbours.
+        num_frames: frames per clip, T of the batch.
         batch_size: samples per rank and batch.
         size_hw: picture size; clips are centre-cropped to its shape and resized.
-        num_frames, stride: the window of stage 2, in frames of the clip.
+        stride: of the window of stage 2, in frames of the clip.
         seed: decides the order and every window.
         rank, world_size: this process's share.
         num_workers: processes that decode ahead.
@@ -65,10 +66,9 @@ def make_loader(
     Raises:
         ShardError: no shards, a damaged shard, or no clip as long as the window.
     """
-    frames_per_sample = 1 if stage == 1 else num_frames
     if not shards:
         raise ShardError("no shards given: name .tar files written by `aa-curate run`")
-    span = (frames_per_sample - 1) * stride + 1
+    span = 1 if stage == 1 else (num_frames - 1) * stride + 1
     clips = [
         (path, entry)
         for path in sorted(shards)
@@ -78,9 +78,9 @@ def make_loader(
     if not clips:
         raise ShardError(
             f"no clip in {len(shards)} shards has {span} frames: shorten the window "
-            f"({frames_per_sample} frames, stride {stride}) or curate longer clips"
+            f"({num_frames} frames, stride {stride}) or curate longer clips"
         )
-    dataset = _Windows(clips, frames_per_sample, stride, size_hw, seed, cache_bytes)
+    dataset = _Windows(clips, stage, num_frames, stride, size_hw, seed, cache_bytes)
     return ShardLoader(dataset, seed, batch_size, rank, world_size, num_workers)
 
 
@@ -181,13 +181,15 @@ class _Windows(Dataset[Sample]):
     def __init__(
         self,
         clips: list[tuple[Path, ClipEntry]],
+        stage: int,
         num_frames: int,
         stride: int,
         size_hw: tuple[int, int],
         seed: int,
         cache_bytes: int,
     ) -> None:
-        self.clips, self.num_frames, self.stride = clips, num_frames, stride
+        self.clips, self.stage = clips, stage
+        self.num_frames, self.stride = num_frames, stride
         self.size_hw, self.seed = size_hw, seed
         self.cache_bytes = cache_bytes
         self._decoded: dict[int, tuple[NDArray[np.uint8], NDArray[np.uint8]]] = {}
@@ -198,7 +200,11 @@ class _Windows(Dataset[Sample]):
     def __getitem__(self, draw: _Draw) -> Sample:
         clip = self.clips[draw.clip][1].clip
         generator = np.random.default_rng([self.seed, 1, draw.number])
-        window = choose_window(clip.num_frames, self.num_frames, self.stride, generator)
+        window = (
+            choose_frames(clip.num_frames, self.num_frames, generator)
+            if self.stage == 1
+            else choose_window(clip.num_frames, self.num_frames, self.stride, generator)
+        )
         frames, pose = self._read(draw.clip, np.array([window.reference, *window.targets]))
         return Sample(
             reference=_to_float(frames[:1])[0],

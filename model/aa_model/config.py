@@ -148,10 +148,13 @@ class TrainConfig:
     """One stage's training. Options left out of the paper are off unless a preset sets them.
 
     Attributes:
-        num_frames: frames per sample; 1 in stage 1.
+        batch_size: clips per step and process.
+        num_frames: frames per clip: in stage 2 a window, before it single frames from anywhere in
+            the clip that share one reference, so that ReferenceNet runs once for all of them.
         lr: peak learning rate; warms up linearly over `warmup_steps`, then stays ("constant") or
             falls to 0 along a half cosine ("cosine") over `steps` or the time limit.
         reference_drop: probability, per sample, of training without reference and image tokens.
+        timestep_shift: above 1 trains more on noisy timesteps, see `draw_timesteps`.
         noise_offset: strength of per-channel constant noise; 0 is off.
         min_snr_gamma: gamma of min-SNR loss weights; None is off.
         ema_decay: decay of the weights' moving average, which then is what is saved; 0 is off.
@@ -171,6 +174,7 @@ class TrainConfig:
     weight_decay: float = 0.01
     max_grad_norm: float = 1.0
     reference_drop: float = 0.1
+    timestep_shift: float = 1.0
     noise_offset: float = 0.0
     min_snr_gamma: float | None = None
     ema_decay: float = 0.0

@@ -25,6 +25,21 @@ def make_scheduler(config: NoiseConfig) -> DDIMScheduler:
     )
 
 
+def draw_timesteps(
+    scheduler: DDIMScheduler, count: int, shift: float, generator: torch.Generator
+) -> Tensor:
+    """Timesteps int64 [count]: uniform at shift 1, nearer to pure noise above it.
+
+    t -> shift t / (1 + (shift - 1) t) for t in [0, 1) (Esser et al. 2024, Eq. 23). Reference and
+    pose are needed only where the noise hides them: a network that must learn them from nothing
+    learns them from those timesteps.
+    """
+    t = torch.rand(count, generator=generator, device=generator.device)
+    shifted = shift * t / (1 + (shift - 1) * t)
+    steps: int = scheduler.config.num_train_timesteps
+    return (shifted * steps).long().clamp(max=steps - 1)
+
+
 def make_noise(latents: Tensor, offset: float, generator: torch.Generator) -> Tensor:
     """Gaussian noise like `latents` [B, T, C, h, w], plus `offset` times one number per channel.
 

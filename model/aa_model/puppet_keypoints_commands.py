@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import sys
 from collections.abc import Iterator, Sequence
@@ -152,6 +153,7 @@ def read_keypoint_net(path: Path) -> KeypointNet:
 
 def detect_command(args: argparse.Namespace) -> None:
     net = read_keypoint_net(args.weights)
+    print(f"{args.weights}: sha256 {hashlib.sha256(args.weights.read_bytes()).hexdigest()}")
     args.out.mkdir(parents=True, exist_ok=True)
     count = 0
     for video_id, frames in tqdm(_read_videos(args.videos), desc="keypoints", unit="video"):

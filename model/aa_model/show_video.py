@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 _GAP_PX = 4
+_MIN_SIDE_PX = 128  # smaller pictures are enlarged by a whole factor
 
 
 def draw_strip(
@@ -20,12 +21,13 @@ def draw_strip(
     """
     T = min(len(column) for column in columns)
     moments = np.unique(np.linspace(0, T - 1, min(rows, T)).round().astype(int))
-    H, W = reference.shape[:2]
+    factor = -(-_MIN_SIDE_PX // min(reference.shape[:2]))
+    H, W = (factor * side for side in reference.shape[:2])
     height = len(moments) * (H + _GAP_PX) - _GAP_PX
     width = (1 + len(columns)) * (W + _GAP_PX) - _GAP_PX
     sheet = np.full((height, width, 3), 255, np.uint8)
     for row, moment in enumerate(moments):
         for column, picture in enumerate([reference, *(c[moment] for c in columns)]):
             top, left = row * (H + _GAP_PX), column * (W + _GAP_PX)
-            sheet[top : top + H, left : left + W] = picture
+            sheet[top : top + H, left : left + W] = picture.repeat(factor, 0).repeat(factor, 1)
     return sheet

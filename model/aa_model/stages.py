@@ -22,7 +22,13 @@ from aa_model.config import TrainConfig
 from aa_model.contrastive import contrastive_loss
 from aa_model.image_encoder import null_tokens
 from aa_model.latent_cache import LatentCache
-from aa_model.noise import loss_weights, make_noise, make_scheduler, prediction_target
+from aa_model.noise import (
+    draw_timesteps,
+    loss_weights,
+    make_noise,
+    make_scheduler,
+    prediction_target,
+)
 from aa_model.parts import PARTS, part_parameters
 
 Loss = Callable[[Batch, torch.Generator], Tensor]
@@ -37,7 +43,7 @@ class Stage:
         name: as on the command line.
         needs: parts that must come from an earlier checkpoint; frozen.
         trains: parts whose weights move; every other weight stays.
-        loader_stage: 1 feeds single frames (T = 1), 2 feeds windows of `num_frames`.
+        loader_stage: 1 feeds single frames of a clip, each a video of its own; 2 feeds windows.
     """
 
     name: str
@@ -88,7 +94,7 @@ def make_loss(model: AnimateAnyone, stage: Stage, config: TrainConfig) -> Loss:
     scheduler = make_scheduler(model.config.noise)
     encode = LatentCache(model).encode if config.cache_latents else model.encode
     return lambda batch, generator: diffusion_loss(
-        model, scheduler, encode, config, batch, generator
+        model, scheduler, encode, config, _as_videos(batch, stage), generator
     )
 
 
@@ -98,43 +104,63 @@ def finish_stage(model: AnimateAnyone, stage: Stage, batch: Batch) -> None:
         model.set_scaling_factor(measure_scaling_factor(model, batch))
 
 
+@dataclass(frozen=True, slots=True)
+class Videos:
+    """What one diffusion step learns from: V videos of T frames, and the R references they share.
+
+    Attributes:
+        target, pose: [V, T, 3, H, W] in [-1, 1].
+        reference: [R, 3, H, W] in [-1, 1].
+        videos_per_reference: V / R; video i reads reference i // videos_per_reference.
+    """
+
+    target: Tensor
+    pose: Tensor
+    reference: Tensor
+    videos_per_reference: int
+
+
+def _as_videos(batch: Batch, stage: Stage) -> Videos:
+    """Stage 1 knows no time: its frames are videos of one frame. They share ReferenceNet's pass."""
+    if stage.loader_stage == 2:
+        return Videos(batch.target, batch.pose, batch.reference, 1)
+    target, pose = (x.flatten(0, 1)[:, None] for x in (batch.target, batch.pose))
+    return Videos(target, pose, batch.reference, batch.target.shape[1])
+
+
 def diffusion_loss(
     model: AnimateAnyone,
     scheduler: DDIMScheduler,
     encode: Encode,
     config: TrainConfig,
-    batch: Batch,
+    videos: Videos,
     generator: torch.Generator,
 ) -> Tensor:
     """Mean squared error of the predicted noise or velocity (Eq. 1), for both stages.
 
-    A sample is trained without its reference with probability `reference_drop`: no features, null
+    A clip is trained without its reference with probability `reference_drop`: no features, null
     tokens, the pose kept; exactly what `generate` feeds for the unconditional rows.
     """
-    B, T = batch.target.shape[:2]
-    device = batch.target.device
-    kept, which = _kept_references(B, config.reference_drop, generator)
+    V, T = videos.target.shape[:2]
+    device = videos.target.device
+    kept, which = _kept_references(len(videos.reference), config.reference_drop, generator)
     with torch.no_grad():
-        latents = encode(batch.target.flatten(0, 1), generator)
-        latents = torch.unflatten(latents, 0, (B, T))
-        reference_latents = encode(batch.reference[kept]) if kept else None
-        tokens = model.image_encoder(batch.reference)
-    tokens = torch.where(
-        torch.tensor([r is None for r in which], device=device)[:, None, None],
-        null_tokens(tokens),
-        tokens,
-    )
-    timesteps = torch.randint(
-        scheduler.config.num_train_timesteps, (B,), generator=generator, device=generator.device
-    ).to(device)
+        latents = encode(videos.target.flatten(0, 1), generator)
+        latents = torch.unflatten(latents, 0, (V, T))
+        reference_latents = encode(videos.reference[kept]) if kept else None
+        tokens = model.image_encoder(videos.reference)
+    dropped = torch.tensor([r is None for r in which], device=device)[:, None, None]
+    tokens = torch.where(dropped, null_tokens(tokens), tokens)
+    timesteps = draw_timesteps(scheduler, V, config.timestep_shift, generator).to(device)
     noise = make_noise(latents, config.noise_offset, generator)
+    repeats = videos.videos_per_reference
     prediction = model(
         scheduler.add_noise(latents, noise, timesteps),
         timesteps,
-        tokens,
-        model.pose_features(batch.pose),
+        tokens.repeat_interleave(repeats, dim=0),
+        model.pose_features(videos.pose),
         model.reference_net(reference_latents, tokens[kept]) if kept else {},
-        which,
+        tuple(r for r in which for _ in range(repeats)),
     )
     target = prediction_target(scheduler, latents, noise, timesteps)
     error = F.mse_loss(prediction.float(), target.float(), reduction="none").flatten(1).mean(1)
@@ -142,12 +168,12 @@ def diffusion_loss(
 
 
 def _kept_references(
-    B: int, drop: float, generator: torch.Generator
+    R: int, drop: float, generator: torch.Generator
 ) -> tuple[list[int], tuple[int | None, ...]]:
-    """Which samples keep their reference, and for every sample its place among those.
+    """Which clips keep their reference, and for every clip its place among those.
 
-    The dropped ones stand last, so that attention runs over two groups; samples come shuffled.
+    The dropped ones stand last, so that attention runs over two groups; clips come shuffled.
     """
-    dropped = torch.rand(B, generator=generator, device=generator.device) < drop
-    kept = list(range(B - int(dropped.sum())))
-    return kept, (*kept, *[None] * (B - len(kept)))
+    dropped = torch.rand(R, generator=generator, device=generator.device) < drop
+    kept = list(range(R - int(dropped.sum())))
+    return kept, (*kept, *[None] * (R - len(kept)))

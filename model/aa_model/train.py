@@ -47,10 +47,16 @@ class TrainingState:
         self.trained = trained
         device = next(iter(trained.values())).device
         self.optimizer = torch.optim.AdamW(
-            trained.values(), lr=config.lr, weight_decay=config.weight_decay
+            trained.values(), lr=config.lr, weight_decay=config.weight_decay, fused=True
         )
         self.ema = (
-            EMAModel(trained.values(), decay=config.ema_decay, use_ema_warmup=True, power=3 / 4)
+            EMAModel(
+                trained.values(),
+                decay=config.ema_decay,
+                use_ema_warmup=True,
+                power=3 / 4,
+                foreach=True,
+            )
             if config.ema_decay
             else None
         )

@@ -26,9 +26,11 @@ from aa_model.train import Step, TrainingState, train
 from aa_model.training_run import Loader, Origin, RunFolder, make_model
 
 _HELP = {
-    "num_frames": "frames per sample, stage 2 only",
+    "batch_size": "clips per step",
+    "num_frames": "frames per clip: a window in stage 2, single ones before it",
     "lr_schedule": "constant, or cosine to 0 over the steps or the time limit",
     "reference_drop": "probability per sample of no reference",
+    "timestep_shift": "above 1 trains more on noisy timesteps",
     "noise_offset": "0 is off",
     "min_snr_gamma": "gamma of min-SNR weights; off unless given",
     "ema_decay": "decay of the averaged weights that are saved; 0 is off",
@@ -64,6 +66,9 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--time-limit-s", type=float, default=math.inf, help="stop after this")
     parser.add_argument("--save-every", type=int, default=500, metavar="N", help="in steps")
     parser.add_argument("--num-workers", type=int, default=0, help="processes that decode ahead")
+    parser.add_argument(
+        "--cache-gb", type=float, default=1.0, help="memory for decoded clips, per worker"
+    )
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--dry-run", action="store_true", help="print what would be trained")
     group = parser.add_argument_group("training (defaults: the preset's)")
@@ -124,6 +129,7 @@ def run(args: argparse.Namespace) -> None:
         num_frames=config.num_frames,
         seed=config.seed,
         num_workers=args.num_workers,
+        cache_bytes=int(args.cache_gb * 1e9),
     )
     model.to(args.device).to(memory_format=torch.channels_last)
     state = TrainingState(trained, config)

@@ -53,12 +53,15 @@ class Origin:
 
     @classmethod
     def of(cls, stage: Stage, init: list[Path]) -> Origin:
-        """Find the parts in `init`; a stage's needs must be there.
+        """Find in `init` the parts that the stage needs or trains; its needs must be there.
+
+        Other parts are left out: stage 1 of a checkpoint with temporal layers goes on without.
 
         Raises:
             CheckpointError: a part that the stage needs is in none of the folders.
         """
-        sources = find_parts(init)
+        wanted = (*stage.needs, *stage.trains)
+        sources = {part: path for part, path in find_parts(init).items() if part in wanted}
         absent = [part for part in stage.needs if part not in sources]
         if absent:
             raise CheckpointError(
@@ -71,7 +74,7 @@ class Origin:
 
 def make_model(config: ModelConfig, stage: Stage, origin: Origin, seed: int) -> AnimateAnyone:
     """The network before the first step: loaded parts, and new ones from `seed`."""
-    temporal = "temporal_layers" in (*stage.trains, *origin.sources)
+    temporal = "temporal_layers" in stage.trains
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         model = AnimateAnyone(resolve_config(config, origin.sources), temporal=temporal)

@@ -172,10 +172,12 @@ def test_windows_vary_between_epochs(shards: list[Path]) -> None:
     assert any(not torch.equal(by_clip[0][c], by_clip[1][c]) for c in by_clip[0])
 
 
-@pytest.mark.parametrize(("stage", "num_frames"), [(1, 1), (2, 4)])
+@pytest.mark.parametrize(("stage", "num_frames"), [(1, 1), (1, 4), (2, 4)])
 def test_shapes_and_ranges(shards: list[Path], stage: int, num_frames: int) -> None:
     batch = next(
-        make_loader(shards, stage=stage, batch_size=3, size_hw=(32, 24), num_frames=4, stride=2)
+        make_loader(
+            shards, stage=stage, batch_size=3, size_hw=(32, 24), num_frames=num_frames, stride=2
+        )
     )
     assert batch.reference.shape == (3, 3, 32, 24)
     assert batch.target.shape == batch.pose.shape == (3, num_frames, 3, 32, 24)

@@ -11,7 +11,13 @@ from diffusers.training_utils import compute_snr
 
 from aa_model.config import NoiseConfig
 from aa_model.errors import ConfigError
-from aa_model.noise import loss_weights, make_noise, make_scheduler, prediction_target
+from aa_model.noise import (
+    draw_timesteps,
+    loss_weights,
+    make_noise,
+    make_scheduler,
+    prediction_target,
+)
 from aa_model.presets import PAPER, SMALL
 
 BOTH = [SMALL.model.noise, PAPER.model.noise]
@@ -96,3 +102,15 @@ def test_noise_offset_moves_whole_channels_of_all_frames_alike() -> None:
     shift = moved - plain
     assert torch.allclose(shift, shift[:, :1, :, :1, :1].expand_as(shift), atol=1e-6)
     assert shift.abs().max() > 0.1
+
+
+@pytest.mark.parametrize("shift", [1.0, 3.0])
+def test_shifted_timesteps_have_the_distribution_of_the_shift(shift: float) -> None:
+    """P(t' < x) = x / (shift - (shift - 1) x), the inverse of the shift, at nine places."""
+    scheduler = make_scheduler(SMALL.model.noise)
+    drawn = draw_timesteps(scheduler, 40_000, shift, torch.Generator().manual_seed(0))
+    assert drawn.min() >= 0
+    assert drawn.max() <= 999
+    for x in torch.arange(1, 10) / 10:
+        share = (drawn < 1000 * x).float().mean()
+        assert share == pytest.approx(float(x / (shift - (shift - 1) * x)), abs=0.01)

@@ -87,10 +87,11 @@ def test_a_pose_without_frames_is_refused(make_tiny: Callable[..., AnimateAnyone
 
 
 def test_strip_shows_first_and_last_moment_of_every_column() -> None:
-    reference = np.full((4, 6, 3), 9, np.uint8)
-    video = np.stack([np.full((4, 6, 3), 10 * t, np.uint8) for t in range(11)])
+    reference = np.full((64, 96, 3), 9, np.uint8)
+    video = np.stack([np.full((64, 96, 3), 10 * t, np.uint8) for t in range(11)])
     sheet = draw_strip(reference, [video, video[::-1]], rows=3)
-    assert sheet.shape == (3 * 4 + 2 * 4, 3 * 6 + 2 * 4, 3)
-    assert [sheet[row, 0, 0] for row in (0, 8, 16)] == [9, 9, 9]
-    assert [sheet[row, 10, 0] for row in (0, 8, 16)] == [0, 50, 100]
-    assert [sheet[row, 20, 0] for row in (0, 8, 16)] == [100, 50, 0]
+    # Pictures of 64 x 96 are shown twice as large, 4 pixels apart.
+    assert sheet.shape == (3 * 128 + 2 * 4, 3 * 192 + 2 * 4, 3)
+    assert [sheet[row, 0, 0] for row in (0, 132, 264)] == [9, 9, 9]
+    assert [sheet[row, 196, 0] for row in (0, 132, 264)] == [0, 50, 100]
+    assert [sheet[row, 392, 0] for row in (0, 132, 264)] == [100, 50, 0]

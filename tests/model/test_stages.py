@@ -13,10 +13,9 @@ import torch
 from aa_datasets.sample import Batch
 from aa_model.animate_anyone import AnimateAnyone
 from aa_model.latent_cache import LatentCache
-from aa_model.noise import make_scheduler
 from aa_model.parts import part_parameters
 from aa_model.presets import TINY
-from aa_model.stages import STAGES, diffusion_loss, finish_stage, make_loss, trained_parameters
+from aa_model.stages import STAGES, finish_stage, make_loss, trained_parameters
 from aa_model.train import TrainingState, train
 
 Make = Callable[..., AnimateAnyone]
@@ -73,20 +72,45 @@ def test_a_dropped_sample_sees_neither_the_reference_nor_its_tokens(
     make_tiny: Make, make_batch: MakeBatch
 ) -> None:
     model = make_tiny()
-    config = dataclasses.replace(TINY.training["1"], reference_drop=1.0)
-    scheduler = make_scheduler(model.config.noise)
+    config = TINY.training["1"]
     batch = make_batch(B=2)
     other = dataclasses.replace(batch, reference=-batch.reference)
 
     def loss(given: Batch, drop: float) -> float:
         c = dataclasses.replace(config, reference_drop=drop)
         generator = torch.Generator().manual_seed(0)
-        return diffusion_loss(model, scheduler, model.encode, c, given, generator).item()
+        return make_loss(model, STAGES["1"], c)(given, generator).item()
 
     assert loss(batch, 1.0) == loss(other, 1.0)
     assert loss(batch, 0.0) != loss(other, 0.0)
     pose_changed = dataclasses.replace(batch, pose=-batch.pose)
     assert loss(batch, 1.0) != loss(pose_changed, 1.0)  # the pose is kept
+
+
+def test_single_frames_of_a_clip_share_one_pass_of_reference_net(
+    make_tiny: Make, make_batch: MakeBatch
+) -> None:
+    """Three frames of a clip give the loss of three clips of one frame, same reference."""
+    model = make_tiny()
+    config = dataclasses.replace(TINY.training["1"], reference_drop=0.0)
+    loss = make_loss(model, STAGES["1"], config)
+    shared = make_batch(B=2, T=3)
+    apart = Batch(
+        reference=shared.reference.repeat_interleave(3, dim=0),
+        target=shared.target.flatten(0, 1)[:, None],
+        pose=shared.pose.flatten(0, 1)[:, None],
+        clip_ids=tuple(c for c in shared.clip_ids for _ in range(3)),
+    )
+    passes: list[int] = []
+    model.reference_net.register_forward_pre_hook(lambda m, inputs: passes.append(len(inputs[0])))
+    # The generator draws per clip first: with nothing dropped the later draws must be made equal.
+    losses = []
+    for batch, drawn_before in ((shared, 4), (apart, 0)):
+        generator = torch.Generator().manual_seed(0)
+        torch.rand(drawn_before, generator=generator)
+        losses.append(loss(batch, generator).item())
+    assert passes == [2, 6]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
 
 
 def test_autoencoder_stage_measures_the_scale_of_its_latents(
