@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 PINS := -c requirements/constraints.txt
 
-.PHONY: install check test test-slow demo demo-short eval-alone clean
+.PHONY: install check test test-slow demo demo-short learn eval-alone clean
 
 install: $(VENV)/.installed
 
@@ -44,9 +44,13 @@ demo: install
 demo-short: install
 	PATH="$(CURDIR)/$(BIN):$$PATH" demo/run.sh short
 
+# Trains the checkpoint in demo/learned that the demo starts from; under 2 hours, resumable.
+learn: install
+	PATH="$(CURDIR)/$(BIN):$$PATH" demo/learn.sh
+
 # Proves that the harness needs no other room: run it on a fresh clone, before `make install`.
 eval-alone: $(VENV)/.eval
 	PATH="$(CURDIR)/$(BIN):$$PATH" demo/eval_alone.sh
 
 clean:
-	rm -rf $(VENV) demo-out
+	rm -rf $(VENV) demo-out learn-out

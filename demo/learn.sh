@@ -1,0 +1,47 @@
+#!/usr/bin/env bash
+# Trains the small checkpoint that the demo starts from (demo/learned): the training puppets, more of
+# them than the demo renders, and every stage for a number of steps, not of seconds. Under 2 hours on
+# 2 cores without a GPU. Nothing here sees a test puppet or the real test clip. A run that was stopped
+# goes on where it was; `make clean` forgets it.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+out=learn-out
+mkdir -p "$out"
+started=$SECONDS
+step() {
+    local from=$SECONDS
+    printf '\n== %s\n' "$1"
+    shift
+    "$@"
+    printf -- '-- %d s (%d s in all)\n' "$((SECONDS - from))" "$((SECONDS - started))"
+}
+corpus() {
+    test -f "$out/puppets-train/sources.csv" ||
+        aa-datasets puppets --out "$out/puppets-train" --count 1000 --first-seed 0
+    aa-curate run curation/recipes/demo.py --sources "$out/puppets-train" --out "$out/corpus"
+}
+train() { # stage, steps, checkpoints to start from
+    local stage=$1 steps=$2
+    shift 2
+    aa-train "$out"/corpus/shards/train-*.tar --preset small --stage "$stage" --steps "$steps" \
+        --cache-gb 3 --resume --out "$out/training/$stage" ${@:+--init "$@"}
+}
+keypoints() {
+    aa-model puppet-keypoints train "$out"/corpus/shards/train-*.tar --steps 1500 \
+        --out "$out/puppet-keypoints.safetensors"
+}
+keep() {
+    rm -rf demo/learned
+    aa-model export "$out/training/2" --out demo/learned --dtype fp16
+    cp "$out/puppet-keypoints.safetensors" demo/learned/
+    python demo/loss_curves.py "$out/training" demo/learned
+}
+
+step "1. the training puppets" corpus
+step "2. autoencoder" train autoencoder 4000
+step "2. image encoder" train image-encoder 1000
+step "2. stage 1" train 1 6000 "$out/training/autoencoder" "$out/training/image-encoder"
+step "2. stage 2" train 2 600 "$out/training/1"
+step "3. keypoint network" keypoints
+step "4. demo/learned" keep
