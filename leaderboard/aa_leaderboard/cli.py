@@ -7,14 +7,17 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from aa_eval.errors import EvalError
 from aa_leaderboard.board import add_results, find_results, read_board
 from aa_leaderboard.csv_report import board_csv, paper_table_csv
 from aa_leaderboard.errors import LeaderboardError
 from aa_leaderboard.html_report import write_page
 from aa_leaderboard.latex_report import board_latex, paper_table_latex
+from aa_leaderboard.make_clips import make_clips
 from aa_leaderboard.markdown_report import board_markdown, paper_table_markdown
 from aa_leaderboard.paper_tables import CAPTIONS, paper_table
 from aa_leaderboard.published import read_published
+from aa_leaderboard.submission import read_submission
 from aa_leaderboard.table import tables_of
 
 DEFAULT_BOARD = Path("board")
@@ -30,9 +33,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             _add(options.result_dir, options.board, options.replace, options.dry_run)
         elif options.command == "render":
             _render(options.out, options.board, options.format, options.title)
+        elif options.command == "clips":
+            _clips(options.result_dir, options.predictions, options.references, options.videos)
         else:
             print(PAPER_FORMATS[options.format](paper_table(options.number)).rstrip("\n"))
-    except (LeaderboardError, OSError) as error:
+    except (LeaderboardError, EvalError, OSError) as error:
         print(f"aa-leaderboard: error: {error}", file=sys.stderr)
         return 2
     return 0
@@ -47,6 +52,12 @@ def _add(result_dir: Path, board: Path, replace: bool, dry_run: bool) -> None:
         verb = "replaced" if added.replaced else "added"
         result = added.result
         print(f"{verb}: {result.method} under {result.protocol} ({board / added.row_id})")
+
+
+def _clips(result_dir: Path, predictions: Path, references: Path, count: int) -> None:
+    result = read_submission(result_dir)
+    for video in make_clips(result_dir, result, predictions, references, count):
+        print(f"clips: {video} ({result_dir})")
 
 
 def _render(out: Path, board: Path | None, format_: str, title: str) -> None:
@@ -87,6 +98,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     add.add_argument("--replace", action="store_true", help="overwrite an older row")
     add.add_argument("--dry-run", action="store_true", help="check only, change nothing")
+
+    clips = commands.add_parser("clips", help="write the clips that the page plays into a result")
+    clips.add_argument("result_dir", type=Path, metavar="RESULT_DIR")
+    clips.add_argument("predictions", type=Path, metavar="PREDICTIONS", help="what was scored")
+    clips.add_argument("references", type=Path, metavar="REFERENCES")
+    clips.add_argument("--videos", type=int, default=6, help="how many (default: %(default)s)")
 
     render = commands.add_parser("render", help="write the page, CSV, Markdown and LaTeX")
     render.add_argument("--out", type=Path, required=True, help="folder to write to")
