@@ -31,8 +31,13 @@ HAND_LIMBS = tuple(
     for finger in range(5)
     for joint in range(1, 5)
 )
+_HAND_COLOURS = tuple(
+    tuple(round(255 * channel) for channel in colorsys.hsv_to_rgb(i / len(HAND_LIMBS), 1.0, 1.0))
+    for i in range(len(HAND_LIMBS))
+)
 _SHIFT = 4  # fractional bits of cv2's fixed-point coordinates
 _UNIT = 1 << _SHIFT
+_ANGLES = np.linspace(0, 2 * np.pi, 24, endpoint=False)
 
 
 def draw_pose(
@@ -59,81 +64,68 @@ def draw_pose(
         pose = pose.resized(size_hw)
     pictures = np.zeros((pose.num_frames, *pose.size_hw, 3), np.uint8)
     unit_px = min(pose.size_hw) / 512  # OpenPose's sizes are meant for 512-pixel pictures
-    for picture, keypoints_px, scores in zip(pictures, pose.keypoints_px, pose.scores, strict=True):
-        seen = scores >= min_score
-        points = np.nan_to_num(keypoints_px).astype(np.float64)
-        _draw_body(picture, points[BODY], seen[BODY], unit_px)
+    points = np.nan_to_num(pose.keypoints_px).astype(np.float64)
+    # What can be computed for all frames at once is; cv2 then only fills.
+    seen = (pose.scores >= min_score).tolist()
+    limbs = _limb_outlines(points[:, BODY], max(4 * unit_px, 1.0))
+    places = np.round(points * _UNIT).astype(np.int32).tolist()
+    for t, picture in enumerate(pictures):
+        _draw_body(picture, limbs[t], places[t][BODY], seen[t][BODY], unit_px)
         if hands:
             for hand in (LEFT_HAND, RIGHT_HAND):
-                _draw_hand(picture, points[hand], seen[hand], unit_px)
+                _draw_hand(picture, places[t][hand], seen[t][hand], unit_px)
         if face:
-            for point, drawn in zip(points[FACE], seen[FACE], strict=True):
+            for place, drawn in zip(places[t][FACE], seen[t][FACE], strict=True):
                 if drawn:
-                    _disc(picture, point, 2 * unit_px, (255, 255, 255))
+                    _disc(picture, place, 2 * unit_px, (255, 255, 255))
     return pictures
 
 
+def _limb_outlines(points: NDArray[np.float64], radius_px: float) -> NDArray[np.int32]:
+    """Ellipses along the body's limbs: [T, 18, 2] -> fixed-point outlines [T, 17, 24, 2]."""
+    a, b = (points[:, [limb[end] for limb in BODY_LIMBS]] for end in (0, 1))
+    along = (b - a) / 2
+    half_length = np.hypot(along[..., 0], along[..., 1])[..., None]
+    direction = np.where(half_length > 0, along / np.maximum(half_length, 1e-12), [1.0, 0.0])
+    across = np.stack([-direction[..., 1], direction[..., 0]], -1) * radius_px
+    outline = (
+        ((a + b) / 2)[..., None, :]
+        + np.cos(_ANGLES)[:, None] * along[..., None, :]
+        + np.sin(_ANGLES)[:, None] * across[..., None, :]
+    )
+    return np.round(outline * _UNIT).astype(np.int32)
+
+
 def _draw_body(
-    picture: NDArray[np.uint8], points: NDArray[np.float64], seen: NDArray[np.bool_], unit_px: float
+    picture: NDArray[np.uint8],
+    limbs: NDArray[np.int32],
+    places: list[list[int]],
+    seen: list[bool],
+    unit_px: float,
 ) -> None:
-    for (a, b), colour in zip(BODY_LIMBS, BODY_COLOURS, strict=False):
+    for (a, b), colour, outline in zip(BODY_LIMBS, BODY_COLOURS, limbs, strict=False):
         if seen[a] and seen[b]:
             dimmed = tuple(int(0.6 * channel) for channel in colour)
-            _ellipse(picture, points[a], points[b], max(4 * unit_px, 1.0), dimmed)
-    for joint, colour in enumerate(BODY_COLOURS):
-        if seen[joint]:
-            _disc(picture, points[joint], max(4 * unit_px, 1.2), colour)
+            cv2.fillConvexPoly(picture, outline, dimmed, cv2.LINE_AA, _SHIFT)
+    for place, colour, drawn in zip(places, BODY_COLOURS, seen, strict=True):
+        if drawn:
+            _disc(picture, place, max(4 * unit_px, 1.2), colour)
 
 
 def _draw_hand(
-    picture: NDArray[np.uint8], points: NDArray[np.float64], seen: NDArray[np.bool_], unit_px: float
+    picture: NDArray[np.uint8], places: list[list[int]], seen: list[bool], unit_px: float
 ) -> None:
     thickness = max(1, round(2 * unit_px))
-    for i, (a, b) in enumerate(HAND_LIMBS):
+    for (a, b), colour in zip(HAND_LIMBS, _HAND_COLOURS, strict=True):
         if seen[a] and seen[b]:
-            red, green, blue = colorsys.hsv_to_rgb(i / len(HAND_LIMBS), 1.0, 1.0)
-            colour = (round(255 * red), round(255 * green), round(255 * blue))
-            cv2.line(
-                picture, _fixed(points[a]), _fixed(points[b]), colour, thickness,
-                cv2.LINE_AA, _SHIFT,
-            )  # fmt: skip
-    for point, drawn in zip(points, seen, strict=True):
+            cv2.line(picture, places[a], places[b], colour, thickness, cv2.LINE_AA, _SHIFT)
+    for place, drawn in zip(places, seen, strict=True):
         if drawn:
-            _disc(picture, point, max(3 * unit_px, 0.7), (0, 0, 255))
-
-
-_CIRCLE = np.stack(
-    [np.cos(np.linspace(0, 2 * np.pi, 24, False)), np.sin(np.linspace(0, 2 * np.pi, 24, False))], 1
-)
-
-
-def _ellipse(
-    picture: NDArray[np.uint8],
-    a: NDArray[np.float64],
-    b: NDArray[np.float64],
-    radius_px: float,
-    colour: tuple[int, ...],
-) -> None:
-    along = (b - a) / 2
-    half_length = float(np.hypot(*along))
-    direction = along / half_length if half_length > 0 else np.array([1.0, 0.0])
-    across = np.array([-direction[1], direction[0]]) * radius_px
-    outline = (a + b) / 2 + _CIRCLE[:, :1] * along + _CIRCLE[:, 1:] * across
-    cv2.fillConvexPoly(
-        picture, np.round(outline * _UNIT).astype(np.int32), colour, cv2.LINE_AA, _SHIFT
-    )
+            _disc(picture, place, max(3 * unit_px, 0.7), (0, 0, 255))
 
 
 def _disc(
-    picture: NDArray[np.uint8],
-    centre: NDArray[np.float64],
-    radius_px: float,
-    colour: tuple[int, ...],
+    picture: NDArray[np.uint8], place: list[int], radius_px: float, colour: tuple[int, ...]
 ) -> None:
-    cv2.circle(
-        picture, _fixed(centre), round(radius_px * _UNIT), colour, cv2.FILLED, cv2.LINE_AA, _SHIFT
-    )
-
-
-def _fixed(point: NDArray[np.float64]) -> tuple[int, int]:
-    return round(float(point[0]) * _UNIT), round(float(point[1]) * _UNIT)
+    radius = round(radius_px * _UNIT)
+    cv2.circle(picture, place, radius, colour, cv2.FILLED, cv2.LINE_AA, _SHIFT)
