@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
+from scipy.ndimage import gaussian_filter
 
-from aa_eval.errors import EvalError
+from aa_eval.errors import EvalError, VideoError
+from aa_eval.pairing import Pair
+from aa_eval.source import iter_frames
 
 Frame = NDArray[np.uint8]
 
@@ -39,13 +44,30 @@ def _constant(level: int) -> Callable[[], Callable[[Frame], Frame]]:
     return lambda: lambda frame: np.full_like(frame, level)
 
 
+def _blur(frame: Frame) -> Frame:
+    """The true frame under a Gaussian of 1 % of its shorter side: right motion, no detail."""
+    sigma_px = 0.01 * min(frame.shape[:2])
+    blurred = gaussian_filter(frame.astype(np.float32), (sigma_px, sigma_px, 0), mode="nearest")
+    return np.asarray(np.rint(blurred), dtype=np.uint8)
+
+
+def _shift(frame: Frame) -> Frame:
+    """The true frame one pixel to the right, its left column twice: invisible to the eye."""
+    return np.concatenate([frame[:, :1], frame[:, :-1]], axis=1)
+
+
 # name -> maker of a predictor for one video: reference frame in, predicted frame out, in order
 BASELINES: dict[str, Callable[[], Callable[[Frame], Frame]]] = {
     "repeat-reference": _repeat_reference,
     "mid-grey": _constant(128),
     "white": _constant(255),
     "previous-frame": _previous_frame,
+    "reversed": lambda: lambda frame: frame,
+    "blurred": lambda: _blur,
+    "shifted-pixel": lambda: _shift,
 }
+# These predict the video's frames from its last to its first.
+BACKWARDS = frozenset({"reversed"})
 # Still pictures: their windows are all alike, so that I3D runs once per video.
 FAST = ("repeat-reference", "mid-grey", "white")
 
@@ -64,3 +86,41 @@ def choose_baselines(words: str) -> tuple[str, ...]:
             f"--baselines '{unknown[0]}' is unknown: fast, all, off, or {', '.join(BASELINES)}"
         )
     return names
+
+
+def write_baselines(
+    directory: Path, pairs: Sequence[Pair], names: Sequence[str]
+) -> Iterator[tuple[str, int]]:
+    """Write trivial predictions as predictions folders: directory/<name>/<video>/<frame>.png.
+
+    Frames keep the reference's numbers and pixels (PNG is lossless), so that any tool can run over
+    them, and `aa-eval` gives them the scores that it gives its own baselines. Every reference is
+    decoded once.
+
+    Yields:
+        (video id, number of its frames) when a video is written.
+
+    Raises:
+        EvalError: a folder to be written is there already and not empty.
+        VideoError: a reference cannot be decoded.
+    """
+    for name in names:
+        folder = directory / name
+        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+            raise EvalError(f"{folder}: is there already: delete it, or name another folder")
+    for pair in pairs:
+        predictors = {name: BASELINES[name]() for name in names}
+        for name in names:
+            (directory / name / pair.video_id).mkdir(parents=True)
+        written = 0
+        for frame in iter_frames(pair.reference):
+            if written == pair.num_frames:
+                raise VideoError(f"'{pair.video_id}': more frames than its file announces")
+            for name, predict in predictors.items():
+                index = -1 - written if name in BACKWARDS else written
+                path = directory / name / pair.video_id / f"{pair.frame_numbers[index]:05}.png"
+                Image.fromarray(predict(frame)).save(path, compress_level=1)
+            written += 1
+        if written < pair.num_frames:
+            raise VideoError(f"'{pair.video_id}': fewer frames than its file announces")
+        yield pair.video_id, written

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from aa_eval.errors import ResultError
 from aa_eval.result import Result
-from aa_eval.statistics import paired_bootstrap, sign_flip_test
+from aa_eval.statistics import holm, paired_bootstrap, sign_flip_test
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +21,8 @@ class Difference:
         a, b: means over the videos that both scored, every video counting alike.
         difference: a - b.
         ci_low, ci_high: 95 % interval over videos; None with one video.
-        p_value: two-sided sign-flip test, not corrected for the number of metrics.
+        p_value: two-sided sign-flip test.
+        p_holm: the same, corrected for the number of metrics compared (Holm 1979).
         num_videos: how many the figures rest on.
     """
 
@@ -31,6 +33,7 @@ class Difference:
     ci_low: float | None
     ci_high: float | None
     p_value: float
+    p_holm: float
     num_videos: int
 
 
@@ -53,6 +56,12 @@ def compare(a: Result, b: Result) -> list[Difference]:
             + (f", e.g. '{only[0]}' is in one only" if only else "")
             + ": score both on the same frames"
         )
+    for video, content in a.references.items():
+        if b.references.get(video, content) != content:
+            raise ResultError(
+                f"reference '{video}' had other frames when '{b.method}' was scored than when "
+                f"'{a.method}' was: score both against the same references"
+            )
     for name in a.weights.keys() & b.weights.keys():
         if a.weights[name] != b.weights[name]:
             raise ResultError(f"the two were scored with other weights of {name}: score both anew")
@@ -71,8 +80,29 @@ def compare(a: Result, b: Result) -> list[Difference]:
         low, high = paired_bootstrap(paired) or (None, None)
         differences.append(
             Difference(key, float(ours.mean()), float(theirs.mean()), float(paired.mean()),
-                       low, high, sign_flip_test(paired), len(pairs))
+                       low, high, sign_flip_test(paired), 1.0, len(pairs))
         )  # fmt: skip
     if not differences:
         raise ResultError(f"'{a.method}' and '{b.method}' have no per-video metric in common")
-    return differences
+    corrected = holm([difference.p_value for difference in differences])
+    return [replace(d, p_holm=p) for d, p in zip(differences, corrected, strict=True)]
+
+
+def claim(a: Result, b: Result, differences: Sequence[Difference], level: float = 0.05) -> str:
+    """A sentence: what the differences allow to be said of the two methods."""
+    count = max(d.num_videos for d in differences)
+    least = 2 / 2**count
+    told = [f"{d.key} ({d.difference:+.4g})" for d in differences if d.p_holm <= level]
+    scope = (
+        f"over {count} videos at level {level:g}, corrected for {len(differences)} metrics (Holm)"
+    )
+    if told:
+        return (
+            f"{scope}: A and B differ in {', '.join(told)}; of the others nothing may be claimed."
+        )
+    why = (
+        f" {count} videos can give no p below {least:.2g}: more videos are needed."
+        if least * len(differences) > level
+        else ""
+    )
+    return f"{scope}: no difference between '{a.method}' and '{b.method}' may be claimed.{why}"

@@ -1,53 +1,52 @@
-"""Evaluate: pairs and protocols in, Results out; each frame is decoded once."""
+"""Evaluate: pairs and protocols in, Results out."""
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from itertools import islice
 from pathlib import Path
-from typing import NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from aa_eval.baselines import BASELINES
-from aa_eval.errors import VideoError
+from aa_eval.cache import Cache
 from aa_eval.keypoints import pck_of_pair
-from aa_eval.measures import Measures
+from aa_eval.measures import Measures, without_key
 from aa_eval.pairing import Pair
-from aa_eval.protocol import SET_KINDS, Metric, Protocol, VideoFeatures
+from aa_eval.protocol import SET_KINDS, Metric, Protocol
 from aa_eval.provenance import describe_machine, package_versions
-from aa_eval.resize import resize
 from aa_eval.result import SCHEMA, MetricValue, Result
-from aa_eval.source import iter_frames
+from aa_eval.scoring import PIXELS, REFERENCE, Item, VideoScores, score_video
+from aa_eval.set_metrics import set_metric
 from aa_eval.statistics import cluster_bootstrap
-from aa_eval.windows import WindowFeatures, window_starts
+from aa_eval.workers import score_in_processes
 
-_CHUNK = 8  # frames in memory at a time
-
-Frames = NDArray[np.uint8]
 Values = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """A Result, and its per-frame values: video id -> metric key -> [T]."""
+    """A Result, and its per-frame values: video id -> metric key -> [T].
+
+    NaN where a frame is not scored (see `Protocol.score_reference_frame`).
+    """
 
     result: Result
     per_frame: dict[str, dict[str, Values]]
 
 
-class _Tally:
-    """What one method has scored so far."""
+@dataclass(frozen=True, slots=True)
+class _Context:
+    """What all results of one run have in common."""
 
-    def __init__(self) -> None:
-        self.frames: dict[tuple[str, Metric, str], list[Values]] = defaultdict(list)
-        self.features: dict[VideoFeatures, list[Values]] = defaultdict(list)
-        self.pck: dict[tuple[str, float], Values] = {}
+    pairs: Sequence[Pair]
+    scores: Mapping[str, VideoScores]
+    measures: Measures
+    pck: Mapping[tuple[str, float], Values]
+    benchmark: str | None
+    overrides: tuple[str, ...]
 
 
 def evaluate(
@@ -61,11 +60,13 @@ def evaluate(
     overrides: tuple[str, ...] = (),
     keypoints: tuple[Path, Path] | None = None,
     device: str = "cpu",
+    cache: Cache | None = None,
+    workers: int = 1,
 ) -> list[Evaluation]:
     """Score predictions, and trivial baselines of the same references, under every protocol.
 
-    Memory does not grow with a video's length or size of the set, except for one number per
-    frame and metric and one vector of 400 per FVD window.
+    Each frame is decoded once for all protocols. Memory does not grow with a video's length or the
+    size of the set, except for one number per frame and metric and one vector per FVD window.
 
     Args:
         pairs: from `aa_eval.pairing.make_pairs`.
@@ -73,6 +74,8 @@ def evaluate(
             labelled "baseline".
         overrides: checks that were switched off; kept in every result.
         keypoints: folders of `<video>.npz` of the predictions and of the references, for PCK.
+        cache: what it holds of a video is not computed again; a video goes into it when finished.
+        workers: processes that videos are spread over; the numbers do not depend on it.
 
     Returns:
         For each protocol the method's evaluation, then the baselines'.
@@ -81,161 +84,138 @@ def evaluate(
         VideoError: a frame cannot be decoded.
         PairingError: keypoints do not fit the videos.
     """
+    pairs = sorted(pairs, key=lambda pair: pair.video_id)  # sums round by their order
     measures = Measures(protocols, device)
-    names = ([method] if pairs and pairs[0].prediction else []) + list(baselines)
-    tallies = {name: _Tally() for name in names}
-    references: dict[VideoFeatures, list[Values]] = defaultdict(list)
-    with tqdm(total=sum(p.num_frames for p in pairs), unit="frame", disable=None) as progress:
+    predicted = bool(pairs) and pairs[0].prediction is not None
+    names = ([method] if predicted else []) + list(baselines)
+    pck: dict[tuple[str, float], Values] = {}
+    if keypoints and predicted:  # first, since it costs nothing and may be refused
         for pair in pairs:
+            for alpha in {p.pck_alpha for p in protocols}:
+                pck[pair.video_id, alpha] = pck_of_pair(pair, *keypoints, alpha)
+    if workers > 1:
+        finished = score_in_processes(pairs, names, protocols, device, cache, workers)
+    else:
+        finished = _score_in_turn(pairs, names, measures, cache)
+    scores: dict[str, VideoScores] = {}
+    total = sum(pair.num_frames for pair in pairs)
+    with tqdm(total=total, unit="frame", disable=None, smoothing=0.1) as progress:
+        for pair, of_video in finished:
+            scores[pair.video_id] = of_video
             progress.set_postfix_str(pair.video_id)
-            _score_pair(pair, measures, method, tallies, references, device, progress)
-            if keypoints and pair.prediction:
-                for alpha in {p.pck_alpha for p in protocols}:
-                    tallies[method].pck[pair.video_id, alpha] = pck_of_pair(pair, *keypoints, alpha)
+            progress.update(pair.num_frames)
+    context = _Context(pairs, scores, measures, pck, benchmark, overrides)
     return [
-        _evaluation(
-            pairs,
-            protocol,
-            measures,
-            tallies[name],
-            references,
-            overrides,
-            device,
-            name,
-            label if name == method else "baseline",
-            benchmark,
-        )
+        _evaluation(context, protocol, name, label if name == method else "baseline")
         for protocol in protocols
         for name in names
     ]
 
 
-def _chunks(pair: Pair) -> Iterator[tuple[Frames, list[NDArray[np.uint8]]]]:
-    """(reference frames, predicted frames) of up to `_CHUNK` frames; the latter may be empty."""
-    reference = iter_frames(pair.reference)
-    prediction = iter_frames(pair.prediction) if pair.prediction else None
-    left = pair.num_frames
-    while left:
-        count = min(_CHUNK, left)
-        theirs = list(islice(reference, count))
-        ours = list(islice(prediction, count)) if prediction else []
-        if len(theirs) < count or (prediction and len(ours) < count):
-            raise VideoError(f"'{pair.video_id}': fewer frames can be decoded than its file holds")
-        yield np.stack(theirs), ours
-        left -= count
-    # also lets the readers make their own checks at a file's end
-    if any(next(frames, None) is not None for frames in (reference, prediction) if frames):
-        raise VideoError(f"'{pair.video_id}': more frames can be decoded than its file announces")
+def _score_in_turn(
+    pairs: Sequence[Pair], names: Sequence[str], measures: Measures, cache: Cache | None
+) -> Iterator[tuple[Pair, VideoScores]]:
+    for pair in pairs:
+        yield pair, score_video(pair, names, measures, cache)
 
 
-def _score_pair(
-    pair: Pair,
-    measures: Measures,
-    method: str,
-    tallies: dict[str, _Tally],
-    references: dict[VideoFeatures, list[Values]],
-    device: str,
-    progress: tqdm[NoReturn],
-) -> None:
-    def stream(spec: VideoFeatures) -> WindowFeatures:
-        starts = window_starts(pair.frame_numbers, spec.window_frames, spec.window_stride)
-        return WindowFeatures(spec, measures.networks[spec], starts, device)
-
-    predictors = {name: BASELINES[name]() for name in tallies if name in BASELINES}
-    theirs = {spec: stream(spec) for spec in measures.networks}
-    ours = {(name, spec): stream(spec) for name in tallies for spec in measures.networks}
-    for reference, predicted in _chunks(pair):
-        for spec in theirs:
-            theirs[spec].push(reference)
-        for name, tally in tallies.items():
-            if name == method and predicted:
-                frames = np.stack(predicted)
-            else:
-                frames = np.stack([predictors[name](frame) for frame in reference])
-            for spec in measures.networks:
-                ours[name, spec].push(frames)
-            for metric, resize_name in measures.frame_metrics:
-                sized = frames
-                if frames.shape != reference.shape:
-                    sized = resize(frames, resize_name, pair.size_hw).astype(np.uint8)
-                values = measures.per_frame(metric, sized, reference, pair.video_id)
-                if values is not None:
-                    tally.frames[pair.video_id, metric, resize_name].append(values)
-        progress.update(len(reference))
-    for spec in theirs:
-        references[spec].append(theirs[spec].finish())
-        for name, tally in tallies.items():
-            tally.features[spec].append(ours[name, spec].finish())
-
-
-def _evaluation(
-    pairs: Sequence[Pair],
-    protocol: Protocol,
-    measures: Measures,
-    tally: _Tally,
-    references: dict[VideoFeatures, list[Values]],
-    overrides: tuple[str, ...],
-    device: str,
-    name: str,
-    label: str,
-    benchmark: str | None,
-) -> Evaluation:
+def _evaluation(context: _Context, protocol: Protocol, name: str, label: str) -> Evaluation:
+    pairs, measures = context.pairs, context.measures
     metrics: dict[str, MetricValue] = {}
     per_frame: dict[str, dict[str, Values]] = {pair.video_id: {} for pair in pairs}
     per_video: dict[str, dict[str, float | None]] = {pair.video_id: {} for pair in pairs}
     for metric in protocol.metrics:
         reason = measures.reason(metric, protocol)
-        if metric.kind in SET_KINDS:
-            spec = protocol.video_features
-            if reason is None and spec is not None:
-                metrics[metric.key] = measures.of_set(
-                    metric, spec, np.concatenate(tally.features[spec]),
-                    np.concatenate(references[spec]),
-                )  # fmt: skip
-            else:
-                metrics[metric.key] = MetricValue(None, None, None, reason, 0, None)
-            continue
-        if reason is not None:
+        if reason is None and metric.kind in SET_KINDS:
+            metrics[metric.key] = _of_set(context, metric, protocol, name)
+        elif reason is None:
+            metrics[metric.key] = _of_frames(context, metric, protocol, name, per_frame, per_video)
+        else:
             metrics[metric.key] = MetricValue(None, None, None, reason, 0, None)
-            for video in per_video.values():
-                video[metric.key] = None
-            continue
-        identical = 0
+        if metrics[metric.key].value is None and metric.kind not in SET_KINDS:
+            for video_id in per_video:
+                per_frame[video_id].pop(metric.key, None)
+                per_video[video_id][metric.key] = None
+    if context.pck and label != "baseline":
         for pair in pairs:
-            key = (pair.video_id, measures.without_key(metric), protocol.size_mismatch_resize)
-            values = np.concatenate(tally.frames[key])
-            identical += int(np.isposinf(values).sum())
-            per_frame[pair.video_id][metric.key] = np.where(
-                np.isposinf(values), protocol.identical_psnr_db, values
-            )
-        cap = f"{protocol.identical_psnr_db:g} dB"
-        note = f"{identical} frames of zero error (in its arithmetic) count as {cap}"
-        metrics[metric.key] = _mean(metric.key, per_frame, per_video, protocol.aggregation,
-                                    note if identical else None)  # fmt: skip
-    if tally.pck:
-        for pair in pairs:
-            per_frame[pair.video_id]["pck"] = tally.pck[pair.video_id, protocol.pck_alpha]
+            values = context.pck[pair.video_id, protocol.pck_alpha]
+            per_frame[pair.video_id]["pck"] = _without_reference_frame(values, protocol)
         metrics["pck"] = _mean("pck", per_frame, per_video, "videos",
                                f"within {protocol.pck_alpha:g}")  # fmt: skip
     result = Result(
         schema=SCHEMA,
         method=name,
         label=label,
-        benchmark=benchmark,
+        benchmark=context.benchmark,
         protocol=protocol.name,
         protocol_version=protocol.version,
         protocol_hash=protocol.hash,
         metrics=metrics,
         per_video=per_video,
+        references={video: _pixels(scores) for video, scores in context.scores.items()},
         num_videos=len(pairs),
         num_frames=sum(pair.num_frames for pair in pairs),
         weights=measures.weights_of(protocol),
         packages=package_versions(),
-        overrides=overrides,
-        machine=describe_machine(device),
+        overrides=context.overrides,
+        machine=describe_machine(measures.device),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
     )
     return Evaluation(result, per_frame)
+
+
+def _pixels(scores: VideoScores) -> str:
+    digest = scores[PIXELS]
+    assert not isinstance(digest, str)  # the digest of frames that could be read
+    return digest.tobytes().hex()
+
+
+def _of_set(context: _Context, metric: Metric, protocol: Protocol, name: str) -> MetricValue:
+    spec = protocol.video_features
+    assert spec is not None  # parse_protocol has seen to it
+    sides: list[list[Values]] = []
+    for side in (name, REFERENCE):
+        rows = []
+        for pair in context.pairs:
+            features = context.scores[pair.video_id][Item(side, spec)]
+            if isinstance(features, str):
+                return MetricValue(None, None, None, features, 0, None)
+            rows.append(features)
+        sides.append(rows)
+    return set_metric(metric, spec, context.pairs, sides[0], sides[1])
+
+
+def _of_frames(
+    context: _Context,
+    metric: Metric,
+    protocol: Protocol,
+    name: str,
+    per_frame: dict[str, dict[str, Values]],
+    per_video: dict[str, dict[str, float | None]],
+) -> MetricValue:
+    item = Item(name, without_key(metric), protocol.size_mismatch_resize)
+    identical = 0
+    for pair in context.pairs:
+        values = context.scores[pair.video_id][item]
+        if isinstance(values, str):
+            return MetricValue(None, None, None, values, 0, None)
+        values = _without_reference_frame(values, protocol)
+        identical += int(np.isposinf(values).sum())
+        per_frame[pair.video_id][metric.key] = np.where(
+            np.isposinf(values), protocol.identical_psnr_db, values
+        )
+    cap = f"{protocol.identical_psnr_db:g} dB"
+    note = f"{identical} frames of zero error (in its arithmetic) count as {cap}"
+    return _mean(metric.key, per_frame, per_video, protocol.aggregation,
+                 note if identical else None)  # fmt: skip
+
+
+def _without_reference_frame(values: Values, protocol: Protocol) -> Values:
+    if protocol.score_reference_frame:
+        return values
+    values = values.copy()
+    values[:1] = np.nan
+    return values
 
 
 def _mean(

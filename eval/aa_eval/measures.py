@@ -4,23 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import nn
 
-from aa_eval.errors import MetricUnavailable, WeightsUnavailable
-from aa_eval.features.i3d import I3D, make_i3d
-from aa_eval.metrics.frechet import frechet_distance
-from aa_eval.metrics.kvd import kernel_distance
-from aa_eval.metrics.l1 import l1, l1_per_pixel_count
-from aa_eval.metrics.lpips import lpips_per_frame, make_lpips
-from aa_eval.metrics.psnr import psnr, psnr_uint8_overflow
-from aa_eval.metrics.ssim import ssim_colour_gaussian, ssim_grey_uniform7
+from aa_eval.errors import WeightsUnavailable
+from aa_eval.features.networks import NETWORKS, verified
+from aa_eval.metrics.l1 import l1, l1_per_pixel_count, l1_unit_range_float32
+from aa_eval.metrics.psnr import psnr, psnr_float32, psnr_uint8_overflow
+from aa_eval.metrics.ssim import (
+    ssim_colour_gaussian,
+    ssim_colour_gaussian_frame_range,
+    ssim_grey_uniform7,
+)
 from aa_eval.protocol import SET_KINDS, Metric, Protocol, VideoFeatures
-from aa_eval.result import MetricValue
-from aa_eval.weights import WEIGHTS
-from aa_eval.windows import FEATURE_SIZE
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
 Frames = NDArray[np.uint8]
 Values = NDArray[np.float64]
@@ -28,110 +29,104 @@ Values = NDArray[np.float64]
 _PIXEL_METRICS: dict[str, Callable[[Frames, Frames], Values]] = {
     "l1": l1,
     "l1_per_pixel_count": l1_per_pixel_count,
+    "l1_unit_range_float32": l1_unit_range_float32,
     "ssim_grey_uniform7": ssim_grey_uniform7,
     "ssim_colour_gaussian": ssim_colour_gaussian,
+    "ssim_colour_gaussian_frame_range": ssim_colour_gaussian_frame_range,
     "psnr": psnr,
+    "psnr_float32": psnr_float32,
     "psnr_uint8_overflow": psnr_uint8_overflow,
 }
-# KVD is unbiased at any N, but below this its spread is as large as what it measures.
-_FEW_WINDOWS = 50
+
+
+def without_key(metric: Metric) -> Metric:
+    """The metric as it is computed: protocols may name it differently."""
+    return replace(metric, key="")
 
 
 class Measures:
     """What the given protocols need, each metric and network once however many share it.
 
-    A metric whose weights are missing or altered, or that some frame is too small for, is
-    unavailable: `reason` says why; the others go on.
+    A metric whose weights are missing or altered is unavailable: `reason` says why; the others go
+    on. Weights are verified at once; networks are built when first used.
 
     Attributes:
-        frame_metrics: distinct (metric, resize for mismatched sizes); the metric's key is empty,
-            since protocols may name it differently.
-        networks: of the video features that can be computed.
+        frame_metrics: distinct (metric without key, resize for mismatched sizes) to compute.
+        features: distinct video features to compute.
+        device: where networks run.
     """
 
     def __init__(self, protocols: Sequence[Protocol], device: str) -> None:
-        self.networks: dict[VideoFeatures, I3D] = {}
-        self._lpips: dict[str, nn.Module] = {}
+        self.device = device
+        self._weights: dict[Metric | VideoFeatures, dict[str, str]] = {}
         self._reasons: dict[Metric | VideoFeatures, str] = {}
+        self._lpips: dict[str, nn.Module] = {}
+        self._networks: dict[VideoFeatures, Callable[[Tensor], Tensor]] = {}
         wanted = [
-            (self.without_key(metric), protocol.size_mismatch_resize)
+            (without_key(metric), protocol.size_mismatch_resize)
             for protocol in protocols
             for metric in protocol.metrics
             if metric.kind not in SET_KINDS
         ]
-        self.frame_metrics = list(dict.fromkeys(wanted))
-        for metric, _ in self.frame_metrics:
+        for metric, _ in wanted:
             if metric.net is not None:
-                try:
-                    if metric.net not in self._lpips:
-                        self._lpips[metric.net] = make_lpips(metric.net, device)
-                except WeightsUnavailable as error:
-                    self._reasons[metric] = str(error)
-        for spec in {p.video_features: None for p in protocols}:
-            if spec is not None:
-                try:
-                    self.networks[spec] = make_i3d(spec.bn_eps, device, spec.pool_frames)
-                except WeightsUnavailable as error:
-                    self._reasons[spec] = str(error)
+                self._verify(metric, verified(f"lpips-{metric.net}"))
+        for protocol in protocols:
+            if protocol.video_features is not None:
+                spec = protocol.video_features
+                self._verify(spec, NETWORKS[spec.net].verify)
+        self.frame_metrics = [w for w in dict.fromkeys(wanted) if w[0] not in self._reasons]
+        specs = dict.fromkeys(p.video_features for p in protocols)
+        self.features = [s for s in specs if s is not None and s not in self._reasons]
 
-    @staticmethod
-    def without_key(metric: Metric) -> Metric:
-        return replace(metric, key="")
+    def _verify(self, what: Metric | VideoFeatures, verify: Callable[[], dict[str, str]]) -> None:
+        if what in self._weights or what in self._reasons:
+            return
+        try:
+            self._weights[what] = verify()
+        except WeightsUnavailable as error:
+            self._reasons[what] = str(error)
 
     def reason(self, metric: Metric, protocol: Protocol) -> str | None:
-        """Why the metric has no value, or None."""
-        if metric.kind in SET_KINDS and protocol.video_features is not None:
-            return self._reasons.get(protocol.video_features)
-        return self._reasons.get(self.without_key(metric))
+        """Why the metric can have no value on any input, or None."""
+        return self._reasons.get(_what(metric, protocol))
 
-    def per_frame(
-        self, metric: Metric, prediction: Frames, reference: Frames, video_id: str
-    ) -> Values | None:
-        """The metric per frame, [T]; None once it is unavailable."""
-        if metric in self._reasons:
-            return None
-        try:
-            if metric.net is None:
-                return _PIXEL_METRICS[metric.kind](prediction, reference)
-            assert metric.input_range is not None
-            model = self._lpips[metric.net]
-            return lpips_per_frame(model, prediction, reference, metric.input_range)
-        except MetricUnavailable as error:
-            self._reasons[metric] = f"'{video_id}': {error}"
-            return None
-
-    def of_set(
-        self, metric: Metric, spec: VideoFeatures, prediction: Values, reference: Values
-    ) -> MetricValue:
-        """FVD or KVD of two sets of features [N, 400]; no interval (see eval/README.md)."""
-        count = len(reference)
-        if count < 2:
-            reason = (
-                f"{count} windows of {spec.window_frames} consecutive frames "
-                f"(stride {spec.window_stride}): a distribution needs at least 2"
-            )
-            return MetricValue(None, None, None, reason, count, None)
-        try:
-            if metric.kind == "kvd":
-                value = kernel_distance(prediction, reference)
-                noisy = f"noisy: N = {count} < {_FEW_WINDOWS} windows"
-                note = noisy if count < _FEW_WINDOWS else None
-                return MetricValue(value, None, None, None, count, note)
-            value = frechet_distance(prediction, reference, spec.unbiased_covariance)
-        except MetricUnavailable as error:
-            return MetricValue(None, None, None, str(error), count, None)
-        deficient = f"rank-deficient: N = {count} <= d = {FEATURE_SIZE}"
-        note = deficient if count <= FEATURE_SIZE else None
-        return MetricValue(value, None, None, None, count, note)
+    def weights(self, what: Metric | VideoFeatures) -> dict[str, str]:
+        """Weight name -> sha256, of what a metric (without key) or features rest on."""
+        return self._weights.get(what, {})
 
     def weights_of(self, protocol: Protocol) -> dict[str, str]:
         """Weight name -> sha256, of the weights that the protocol's available metrics rest on."""
-        names = set()
+        found: dict[str, str] = {}
         for metric in protocol.metrics:
-            if self.reason(metric, protocol) is not None:
-                continue
-            if metric.net is not None:
-                names.add(f"lpips-{metric.net}")
-            if metric.kind in SET_KINDS:
-                names.add("i3d-k400")
-        return {name: WEIGHTS[name].sha256 for name in sorted(names)}
+            found |= self.weights(_what(metric, protocol))
+        return dict(sorted(found.items()))
+
+    def per_frame(self, metric: Metric, prediction: Frames, reference: Frames) -> Values:
+        """The metric per frame, [T].
+
+        Raises:
+            MetricUnavailable: it has no value on these frames.
+        """
+        if metric.net is None:
+            return _PIXEL_METRICS[metric.kind](prediction, reference)
+        # torch takes seconds to import; a run that finds its values in the cache needs none
+        from aa_eval.metrics.lpips import lpips_per_frame, make_lpips
+
+        if metric.net not in self._lpips:
+            self._lpips[metric.net] = make_lpips(metric.net, self.device)
+        assert metric.input_range is not None
+        return lpips_per_frame(self._lpips[metric.net], prediction, reference, metric.input_range)
+
+    def network(self, spec: VideoFeatures) -> Callable[[Tensor], Tensor]:
+        """The features' network; built when first asked for, once for all videos."""
+        if spec not in self._networks:
+            self._networks[spec] = NETWORKS[spec.net].make(spec, self.device)
+        return self._networks[spec]
+
+
+def _what(metric: Metric, protocol: Protocol) -> Metric | VideoFeatures:
+    if metric.kind in SET_KINDS:
+        assert protocol.video_features is not None  # parse_protocol has seen to it
+        return protocol.video_features
+    return without_key(metric)

@@ -21,6 +21,7 @@ PROBLEMS = {
     "size": "predictions are resized to the reference (bilinear, no antialiasing)",
     "channels": "alpha is dropped; grey and palette become RGB",
     "bit-depth": "frames become 8-bit by dropping the low bits",
+    "test-split": "videos are scored that are not the benchmark's test split",
 }
 
 

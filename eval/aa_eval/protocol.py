@@ -10,6 +10,7 @@ from importlib.resources import files
 from typing import Any, Literal
 
 from aa_eval.errors import ProtocolError
+from aa_eval.features.networks import NETWORKS
 from aa_eval.resize import RESIZES
 
 # kind -> the parameters that its entry must have
@@ -18,7 +19,10 @@ KINDS: dict[str, frozenset[str]] = {
     "l1_per_pixel_count": frozenset(),
     "ssim_grey_uniform7": frozenset(),
     "ssim_colour_gaussian": frozenset(),
+    "ssim_colour_gaussian_frame_range": frozenset(),
+    "l1_unit_range_float32": frozenset(),
     "psnr": frozenset(),
+    "psnr_float32": frozenset(),
     "psnr_uint8_overflow": frozenset(),
     "lpips": frozenset({"net", "input_range"}),
     "fvd": frozenset(),
@@ -46,14 +50,18 @@ class Metric:
 
 @dataclass(frozen=True, slots=True)
 class VideoFeatures:
-    """How FVD and KVD turn a video into vectors: one of 400 I3D logits per window.
+    """How FVD and KVD turn a video into vectors: one per window of frames.
 
     Attributes:
-        net: "i3d-kinetics-400", the only one so far.
+        net: a key of `aa_eval.features.networks.NETWORKS`.
         bn_eps, pool_frames: epsilon of its batch normalisation, and frames of its last average pool
             (2 in the network that was trained, 1 in DisCo's copy).
+        window_rule: "stride": every window, at `window_stride`. "random-reference": one window a
+            video, the prediction's first and a random one of the reference, drawn `runs` times;
+            the value is the mean over the runs (StyleGAN-V and its copies).
         window_frames, window_stride: in frames; windows never cross a gap in the numbering, and
             what is left at a video's end is not scored.
+        runs: 1 under "stride".
         resize, size_hw: a key of `aa_eval.resize.RESIZES`, and its target; then x / 127.5 - 1.
         unbiased_covariance: divide by N - 1 (True) or N.
     """
@@ -61,8 +69,10 @@ class VideoFeatures:
     net: str
     bn_eps: float
     pool_frames: int
+    window_rule: Literal["stride", "random-reference"]
     window_frames: int
     window_stride: int
+    runs: int
     resize: str
     size_hw: tuple[int, int]
     unbiased_covariance: bool
@@ -75,6 +85,9 @@ class Protocol:
     Attributes:
         name, version: a changed protocol gets a new version, and has another hash anyway.
         description, source: for people; not part of the hash.
+        score_reference_frame: whether metrics with a value per frame count each video's first
+            frame. Methods are given that frame, so that it flatters whoever copies it. Windows of
+            FVD and KVD hold it in any case.
         aggregation: "frames" (every frame counts alike) or "videos" (every video does).
         identical_psnr_db: what PSNR is given where the error is zero, since infinity has no mean.
         size_mismatch_resize: filter that brings predictions to the reference's size where
@@ -88,6 +101,7 @@ class Protocol:
     version: str
     description: str
     source: str
+    score_reference_frame: bool
     aggregation: Literal["frames", "videos"]
     identical_psnr_db: float
     size_mismatch_resize: str
@@ -169,8 +183,19 @@ def _problem(protocol: Protocol) -> str | None:
             return f"metric '{metric.key}' has {sorted(given)}, needs {sorted(KINDS[metric.kind])}"
         if metric.kind in SET_KINDS and features is None:
             return f"metric '{metric.key}' needs a [video_features] table"
-    if features and (features.net != "i3d-kinetics-400" or min(features.size_hw) != 224):
-        return f"video features {features.net} at {features.size_hw}: only i3d-kinetics-400 at 224"
-    if features and min(features.window_frames, features.window_stride) < 1:
-        return "window_frames and window_stride must be at least 1"
+    return _features_problem(features) if features else None
+
+
+def _features_problem(features: VideoFeatures) -> str | None:
+    if features.net not in NETWORKS:
+        return f"network '{features.net}' is unknown: choose from {', '.join(NETWORKS)}"
+    wanted = NETWORKS[features.net].size_hw
+    if features.size_hw != wanted:
+        return f"size_hw is {list(features.size_hw)}: {features.net} takes {list(wanted)}"
+    if min(features.window_frames, features.window_stride, features.runs) < 1:
+        return "window_frames, window_stride and runs must be at least 1"
+    if features.window_rule not in ("stride", "random-reference"):
+        return f"window_rule is '{features.window_rule}', expected stride or random-reference"
+    if features.window_rule == "stride" and features.runs != 1:
+        return "runs must be 1 under window_rule 'stride', which draws nothing"
     return None

@@ -6,8 +6,6 @@ import os
 import platform
 from importlib.metadata import PackageNotFoundError, version
 
-import torch
-
 PACKAGES = (
     "animate-anyone-toolkit",
     "av",
@@ -34,5 +32,7 @@ def describe_machine(device: str) -> str:
     """Processor, cores, operating system and accelerator, e.g. "x86_64, 2 cores, Linux"."""
     words = f"{platform.machine()}, {os.cpu_count()} cores, {platform.system()}"
     if device.startswith("cuda"):
+        import torch  # takes seconds to import: only where there is a device to name
+
         words += f", {torch.cuda.get_device_name(device)}"
     return words

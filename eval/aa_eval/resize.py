@@ -10,8 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -71,6 +69,9 @@ def _short_side_bilinear_crop(frames: Frames, size_hw: tuple[int, int]) -> Float
 
 def _bilinear(frames: Frames, size_hw: tuple[int, int]) -> FloatFrames:
     """Bilinear at pixel centres without antialiasing, squashes (torch and OpenCV's default)."""
+    import torch  # takes seconds to import: only where this filter is used
+    import torch.nn.functional as F
+
     video = torch.from_numpy(np.ascontiguousarray(frames)).permute(0, 3, 1, 2).float()
     out = F.interpolate(video, size=size_hw, mode="bilinear", align_corners=False)
     return np.ascontiguousarray(out.permute(0, 2, 3, 1).numpy())

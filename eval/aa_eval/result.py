@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import math
 from collections.abc import Iterator
@@ -9,11 +10,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from aa_eval.errors import ResultError
 
-SCHEMA = 1
+SCHEMA = 2
 RESULT_FILE = "result.json"
 MAX_BYTES = 64 * 2**20  # a result of 10,000 videos is about 4 MB
 
@@ -50,6 +49,8 @@ class Result:
         protocol, protocol_version, protocol_hash: the protocol, and the sha256 of its content.
         metrics: metric key ("ssim", "psnr_overflow", "lpips_alex", "fvd", ...) -> value.
         per_video: video id -> metric key -> mean over the video's frames (None: not scored).
+        references: video id -> sha256 of the reference's size and pixels, frame by frame, as they
+            were compared: two results with equal hashes were scored against the same frames.
         num_videos, num_frames: how many were compared.
         weights: weight name -> sha256 of its content.
         packages: package -> version, of those that the numbers depend on.
@@ -67,6 +68,7 @@ class Result:
     protocol_hash: str
     metrics: dict[str, MetricValue]
     per_video: dict[str, dict[str, float | None]]
+    references: dict[str, str]
     num_videos: int
     num_frames: int
     weights: dict[str, str]
@@ -87,8 +89,12 @@ def write_result(directory: Path, result: Result) -> None:
     _parse(row, directory / RESULT_FILE)
     text = json.dumps(row, indent=1, allow_nan=False, ensure_ascii=False)
     (directory / RESULT_FILE).write_text(text + "\n", encoding="utf-8")
-    table = pd.DataFrame.from_dict(result.per_video, orient="index")
-    table.to_csv(directory / "per_video.csv", index_label="video")
+    keys = list(dict.fromkeys(key for values in result.per_video.values() for key in values))
+    with (directory / "per_video.csv").open("w", newline="", encoding="utf-8") as file:
+        table = csv.writer(file)
+        table.writerow(["video", *keys])
+        for video, values in result.per_video.items():
+            table.writerow([video, *(values.get(key) for key in keys)])
 
 
 def read_result(directory: Path) -> Result:
@@ -133,6 +139,7 @@ _RESULT_FIELDS = {
     "protocol_hash": (str,),
     "metrics": (dict,),
     "per_video": (dict,),
+    "references": (dict,),
     "num_videos": (int,),
     "num_frames": (int,),
     "weights": (dict,),
@@ -157,7 +164,7 @@ def _parse(row: Any, path: Path) -> Result:
         _check_fields(
             values, dict.fromkeys(values, (float, int, type(None))), path, f"per_video.{video}"
         )
-    for field in ("weights", "packages"):
+    for field in ("weights", "packages", "references"):
         _check_fields(row[field], dict.fromkeys(row[field], (str,)), path, field)
     if not all(isinstance(item, str) for item in row["overrides"]):
         raise ResultError(f"{path}: overrides must be a list of strings")

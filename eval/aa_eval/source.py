@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -112,6 +113,27 @@ def iter_frames(source: VideoSource) -> Iterator[NDArray[np.uint8]]:
         VideoError: a frame cannot be decoded, or fewer come out than the file holds.
     """
     return _iter_file(source) if source.is_video_file else _iter_images(source)
+
+
+def iter_frames_backwards(source: VideoSource) -> Iterator[NDArray[np.uint8]]:
+    """The frames of `iter_frames`, last first; of a video file by way of a temporary raw copy.
+
+    Raises:
+        VideoError: as `iter_frames`.
+    """
+    if not source.is_video_file:
+        yield from _iter_images(replace(source, files=source.files[::-1]))
+        return
+    with tempfile.TemporaryFile() as raw:
+        shape, count = (0, 0, 3), 0
+        for frame in _iter_file(source):
+            shape = frame.shape
+            raw.write(frame.tobytes())
+            count += 1
+        size = int(np.prod(shape))
+        for index in reversed(range(count)):
+            raw.seek(index * size)
+            yield np.frombuffer(raw.read(size), dtype=np.uint8).reshape(shape)
 
 
 def _open(path: Path) -> Any:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
 RESAMPLES = 10_000
+SET_RESAMPLES = 100  # of a distance between sets: enough for a standard deviation within 7 %
+_SPLITS = 20
 _MAX_EXACT = 14  # 2 ** 14 sign patterns are enumerated; above, they are drawn
 
 
@@ -36,6 +40,78 @@ def cluster_bootstrap(
 def paired_bootstrap(differences: NDArray[np.float64], seed: int = 0) -> tuple[float, float] | None:
     """95 % interval of the mean of paired differences [V], one per video; None below two."""
     return cluster_bootstrap(differences, np.ones(len(differences)), seed)
+
+
+def distance_spread(
+    a: Sequence[NDArray[np.float64]],
+    b: Sequence[NDArray[np.float64]],
+    distance: Callable[[NDArray[np.float64], NDArray[np.float64]], float],
+    seed: int = 0,
+) -> float | None:
+    """Standard deviation of a distance between sets when whole videos are drawn anew.
+
+    The videos of both sides are drawn together. A draw repeats videos, which moves the mean of the
+    distances away from the value (repeated windows have a smaller rank); their spread is what is
+    taken from it.
+
+    Args:
+        a, b: per video its vectors [k, d]; the same videos in the same order.
+        distance: of two sets [n, d], n >= 2.
+
+    Returns:
+        None with fewer than three videos that have vectors.
+    """
+    kept = [i for i in range(len(b)) if len(a[i]) and len(b[i])]
+    if len(kept) < 3:
+        return None
+    draw = np.random.default_rng(seed)
+    values = []
+    for _ in range(SET_RESAMPLES):
+        chosen = [kept[i] for i in draw.integers(0, len(kept), len(kept))]
+        values.append(
+            distance(np.concatenate([a[i] for i in chosen]), np.concatenate([b[i] for i in chosen]))
+        )
+    return float(np.std(values, ddof=1))
+
+
+def split_half_distance(
+    references: Sequence[NDArray[np.float64]],
+    distance: Callable[[NDArray[np.float64], NDArray[np.float64]], float],
+    seed: int = 0,
+) -> float | None:
+    """Mean distance of two random halves of the references, split by video: the sample's floor.
+
+    What a method that makes perfect videos of other people could hope for at half the sample.
+
+    Args:
+        references: per video its vectors [k, d].
+        distance: of two sets [n, d], n >= 2.
+
+    Returns:
+        None where a half would have fewer than two vectors.
+    """
+    kept = [rows for rows in references if len(rows)]
+    half = len(kept) // 2
+    draw = np.random.default_rng(seed)
+    values = []
+    for _ in range(_SPLITS):
+        order = draw.permutation(len(kept))
+        halves = [[kept[i] for i in order[:half]], [kept[i] for i in order[half : 2 * half]]]
+        if min(sum(len(rows) for rows in side) for side in halves) < 2:
+            return None
+        values.append(distance(np.concatenate(halves[0]), np.concatenate(halves[1])))
+    return float(np.mean(values))
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """p-values corrected for how many tests were made (Holm 1979), in the order given."""
+    count = len(p_values)
+    corrected = [0.0] * count
+    largest = 0.0
+    for rank, index in enumerate(sorted(range(count), key=lambda i: p_values[i])):
+        largest = max(largest, min(1.0, (count - rank) * p_values[index]))
+        corrected[index] = largest
+    return corrected
 
 
 def sign_flip_test(differences: NDArray[np.float64], seed: int = 0) -> float:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from aa_eval.errors import EvalError
 from aa_eval.result import RESULT_FILE, Result, read_result
+from aa_eval.verify import require_known_protocol
 from aa_leaderboard.columns import column_of
 from aa_leaderboard.errors import SubmissionError
 from aa_leaderboard.media import MEDIA_DIR, check_media
@@ -44,6 +45,10 @@ def read_submission(directory: Path) -> Result:
     except (OSError, ValueError) as error:
         raise SubmissionError(f"{directory / RESULT_FILE}: cannot be read ({error})") from error
     check_result(result, str(directory / RESULT_FILE))
+    try:
+        require_known_protocol(result)
+    except EvalError as error:
+        raise SubmissionError(f"{directory / RESULT_FILE}: {error}") from error
     check_media(directory / MEDIA_DIR, result)
     return result
 
@@ -112,6 +117,7 @@ def _name_problems(result: Result) -> Iterator[str]:
     names |= {f"metric {key[:MAX_NAME]!r}": key for key in result.metrics}
     names |= {f"video {video[:MAX_NAME]!r}": video for video in result.per_video}
     names |= {f"weight {name[:MAX_NAME]!r}": name for name in result.weights}
+    names |= {f"reference {video[:MAX_NAME]!r}": video for video in result.references}
     for values in result.per_video.values():
         names |= {f"metric {key[:MAX_NAME]!r}": key for key in values}
     if result.benchmark is not None:
@@ -135,6 +141,7 @@ def _provenance_problems(result: Result) -> Iterator[str]:
         yield from _text_problems(field, text, MAX_NAME if field == "label" else MAX_TEXT)
     hashes = {"protocol_hash": result.protocol_hash}
     hashes |= {f"weights.{name[:MAX_NAME]}": value for name, value in result.weights.items()}
+    hashes |= {f"references.{v[:MAX_NAME]}": value for v, value in result.references.items()}
     for field, value in hashes.items():
         if not _SHA256.fullmatch(value):
             yield f"{field} is {value[:80]!r}, expected a sha256 of 64 hex digits"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from aa_eval.benchmark import read_benchmark
 from aa_eval.cli import main
 from aa_eval.result import iter_results, read_result
 
@@ -42,8 +44,8 @@ def test_end_to_end_with_baselines_and_compare(
         words += ["--baselines", "white,previous-frame", "--out", trees / "out" / name]
         assert run(*words) == 0
     printed = capsys.readouterr().out
-    heading = next(line for line in printed.splitlines() if "ssim" in line)
-    assert heading.split()[:3] == ["ssim", "psnr", "psnr_overflow"]
+    heading = next(line for line in printed.splitlines() if "SSIM" in line)
+    assert heading.split()[:3] == ["SSIM", "PSNR", "PSNR*"]
     assert "unavailable: 0 windows" in printed
     good = read_result(trees / "out" / "good")
     assert (good.method, good.label, good.num_frames) == ("good", "demo", 15)
@@ -60,28 +62,77 @@ def test_end_to_end_with_baselines_and_compare(
     assert videos["lpips_alex"].mean() == pytest.approx(good.metrics["lpips_alex"].value)
 
     assert run("compare", trees / "out" / "good", trees / "out" / "bad") == 0
-    line = next(x for x in capsys.readouterr().out.splitlines() if x.startswith("psnr "))
-    _, a, b, difference, low, high, p_value, count = line.split()
+    printed = capsys.readouterr().out
+    line = next(x for x in printed.splitlines() if x.split()[0] == "psnr")
+    _, a, b, difference, low, high, p_value, p_holm, count = line.split()
     assert float(a) - float(b) == pytest.approx(float(difference), abs=1e-3)
     assert 0 < float(low) <= float(difference) <= float(high)
     assert float(p_value) == 2 / 2**5
+    assert float(p_holm) == min(1, 5 * 2 / 2**5)  # ssim, two psnrs, two lpips
+    assert "no difference between 'good' and 'bad' may be claimed" in printed
+    assert "5 videos can give no p below 0.062" in printed
     assert count == "5"
 
 
-def test_several_protocols_and_a_benchmark_of_too_few_videos(
+def test_a_benchmark_knows_its_videos_folders_and_protocols(
+    trees: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(trees)
+    assert run("--benchmark", "tiktok") == 2
+    error = capsys.readouterr().err
+    assert "put the references into data/tiktok/references/ (" in error
+    assert "and the predictions into data/tiktok/predictions/" in error
+    (trees / "data" / "tiktok").mkdir(parents=True)
+    (trees / "gt").rename(trees / "data" / "tiktok" / "references")
+    (trees / "good").rename(trees / "data" / "tiktok" / "predictions")
+    words = ["--benchmark", "tiktok", "--baselines", "off", "--out", "out"]
+    assert run(*words) == 2
+    error = capsys.readouterr().err
+    assert "0 of 10 test videos; missing: 00337, 00338, 201_002_1x1, ...; not of" in error
+    assert run(*words, "--allow", "test-split") == 0
+    printed = capsys.readouterr().out
+    for name in ("tiktok-disco-2023", "aa-clean-v1"):
+        result = read_result(trees / "out" / name)
+        assert (result.protocol, result.benchmark) == (name, "tiktok")
+        assert result.overrides[0].startswith("allow test-split: benchmark tiktok: 0 of 10")
+        heading = next(x for x in printed.split(f"\n{name} ")[1].splitlines() if "SSIM" in x)
+        assert heading.split()[:3] == ["SSIM", "PSNR", "PSNR*"]
+    assert run("compare", "out/tiktok-disco-2023", "out/aa-clean-v1") == 2
+    assert "score both under one protocol" in capsys.readouterr().err
+
+
+def test_the_whole_test_split_needs_no_override(
     trees: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    names = ["tiktok-disco-2024", "aa-clean-v1"]
-    assert run(trees / "good", "--references", trees / "gt", "--benchmark", "tiktok",
-               "--baselines", "off", "--out", trees / "out", "--protocol", *names) == 0  # fmt: skip
-    for name in names:
-        result = read_result(trees / "out" / name)
-        assert result.protocol == name
-        assert result.overrides == ("benchmark tiktok: 5 of 10 test videos",)
-    assert "5 of 10" in capsys.readouterr().err
-    words = ["compare", *(trees / "out" / name for name in names)]
-    assert run(*words) == 2
-    assert "score both under one protocol" in capsys.readouterr().err
+    frame = trees / "gt" / "video_0" / "0.png"
+    for name in ("split", "split_gt"):
+        for video_id in read_benchmark("tiktok").video_ids:
+            (trees / name / video_id).mkdir(parents=True)
+            shutil.copy(frame, trees / name / video_id / "1.png")
+    words = ["check", trees / "split", "--references", trees / "split_gt"]
+    assert run(*words, "--benchmark", "tiktok") == 0
+    assert "10 pairs, 10 frames" in capsys.readouterr().out
+    assert len(set(read_benchmark("ubc").video_ids)) == 100
+
+
+def test_verify_holds_references_to_the_result(
+    trees: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = [trees / "good", "--references", trees / "gt", "--baselines", "off"]
+    words += ["--protocol", "tiktok-disco-2023", "--out", trees / "out"]
+    assert run(*words) == 0
+    assert run("verify", trees / "out", "--references", trees / "gt") == 0
+    for file in (trees / "gt").rglob("*.png"):  # other bytes, the same pixels
+        Image.open(file).convert("RGB").save(file, compress_level=0)
+    assert run("verify", trees / "out", "--references", trees / "gt") == 0
+    assert "5 references are the frames" in capsys.readouterr().out
+    assert run("verify", trees / "out", "--references", trees / "bad") == 2
+    assert "'video_0' has other frames" in capsys.readouterr().err
+    row = json.loads((trees / "out" / "result.json").read_text())
+    row["protocol_hash"] = "0" * 64
+    (trees / "out" / "result.json").write_text(json.dumps(row))
+    assert run("verify", trees / "out", "--references", trees / "gt") == 2
+    assert "which no protocol here is: its hash here is" in capsys.readouterr().err
 
 
 def test_keypoints_give_pck(trees: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -117,6 +168,12 @@ def test_check_decodes_nothing_and_names_what_is_wrong(
     assert "video_2" in capsys.readouterr().err
     words = ["check", trees / "good", "--references", trees / "gt", "--allow", "frame-count"]
     assert run(*words) == 0
+    capsys.readouterr()
+    assert run("check", trees / "bad") == 0
+    assert "5 videos (no references given: not paired), 15 frames" in capsys.readouterr().out
+    (trees / "bad" / "video_3" / "1.png").unlink()
+    assert run("check", trees / "bad") == 2
+    assert "'video_3' has frames 0 and 2 but none between" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -144,7 +201,7 @@ def test_errors_are_one_line_and_status_2(
 
 def test_protocols_and_weights_tell_what_there_is(capsys: pytest.CaptureFixture[str]) -> None:
     assert run("protocols") == 0
-    assert capsys.readouterr().out.count("\n") == 4
+    assert capsys.readouterr().out.count("\n") == 7
     assert run("protocols", "show", "aa-clean-v1") == 0
     assert "lpips_alex" in capsys.readouterr().out
     run("weights")
@@ -156,4 +213,4 @@ def test_result_json_is_plain_json(trees: Path) -> None:
                "--baselines", "off") == 0  # fmt: skip
     row = json.loads((trees / "out" / "result.json").read_text())
     assert row["protocol"] == "aa-clean-v1"
-    assert set(row["weights"]) == {"i3d-k400", "lpips-alex"}
+    assert set(row["weights"]) == {"i3d-k400", "lpips-alex", "lpips-vgg"}

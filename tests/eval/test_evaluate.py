@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import av
@@ -11,7 +12,6 @@ import pytest
 from PIL import Image
 
 from aa_eval import weights
-from aa_eval.baselines import BASELINES
 from aa_eval.errors import PairingError, VideoError
 from aa_eval.evaluate import Evaluation, evaluate
 from aa_eval.layout import find_videos
@@ -52,6 +52,7 @@ name = "pixels"
 version = "1"
 description = ""
 source = ""
+score_reference_frame = true
 aggregation = "frames"
 identical_psnr_db = 100.0
 size_mismatch_resize = "bilinear-uint8"
@@ -112,12 +113,35 @@ def test_discos_window_list() -> None:
     assert sorted(counts) == [5, 9]
 
 
-def test_no_window_crosses_a_gap() -> None:
-    assert window_starts(range(24), 16, 1) == list(range(9))
-    assert window_starts([*range(10), *range(11, 21)], 8, 1) == [0, 1, 2, 10, 11, 12]
-    assert window_starts([*range(10), *range(11, 21)], 4, 4) == [0, 4, 10, 14]
-    assert window_starts(range(15), 16, 1) == []
-    assert window_starts([], 16, 1) == []
+def test_the_reference_frame_is_not_scored_where_the_protocol_says_so(
+    trees: tuple[Path, Path],
+) -> None:
+    gen, gt = trees
+    protocol = pixel_protocol()
+    for video in "abc":  # a method that returns the frame it was given
+        shutil.copy(gt / video / "0001.png", gen / video / "0001.png")
+    counted = score(gen, gt, protocol).result.metrics["psnr"]
+    skipped = score(gen, gt, replace(protocol, score_reference_frame=False))
+    metric = skipped.result.metrics["psnr"]
+    assert (counted.n, metric.n) == (18, 15)
+    assert "3 frames of zero error" in (counted.note or "")
+    assert metric.note is None
+    every = np.concatenate([v["psnr"][1:] for v in skipped.per_frame.values()])
+    assert metric.value == pytest.approx(every.mean(), rel=1e-12)
+    assert counted.value == pytest.approx((every.sum() + 300) / 18, rel=1e-12)
+    assert all(np.isnan(v["psnr"][0]) for v in skipped.per_frame.values())
+    assert not read_protocol("aa-clean-v1").score_reference_frame
+
+
+def test_a_metric_without_value_for_a_baseline_keeps_its_value_for_the_method(
+    trees: tuple[Path, Path],
+) -> None:
+    protocol = replace(read_protocol("ubc-bdmm"), metrics=read_protocol("ubc-bdmm").metrics[:3])
+    pairs, _ = make_pairs(*(find_videos(tree) for tree in trees))
+    method, grey = evaluate(pairs, [protocol], method="m", baselines=["mid-grey"])
+    assert 0 < (method.result.metrics["ssim"].value or 0) < 1
+    assert "'a': a predicted frame is constant" in (grey.result.metrics["ssim"].unavailable or "")
+    assert grey.result.metrics["psnr"].value is not None
 
 
 def test_identical_frames_get_the_protocols_value(trees: tuple[Path, Path]) -> None:
@@ -179,7 +203,7 @@ def test_altered_weight_makes_its_metrics_unavailable_and_no_other(
     corrupt.write_bytes(b"not what was trained")
     monkeypatch.setattr(weights, "find_weight", lambda name, path=None: corrupt)
     result = score(*trees, read_protocol("aa-clean-v1")).result
-    for key in ("lpips_alex", "fvd", "kvd"):
+    for key in ("lpips_alex", "lpips_vgg", "fvd", "kvd"):
         assert result.metrics[key].value is None
         assert "has sha256" in (result.metrics[key].unavailable or "")
     assert result.metrics["psnr"].value is not None
@@ -230,19 +254,6 @@ def test_truncated_mp4_is_refused_by_name(tmp_path: Path) -> None:
     cut.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
     with pytest.raises(VideoError, match=r"cut/a\.mp4.*(truncated|cut off|corrupt)"):
         score(cut.parent, whole.parent)
-
-
-@pytest.mark.parametrize("name", BASELINES)
-def test_baselines_are_what_they_say(name: str) -> None:
-    frames = random_frames(3, 4)
-    expected = {
-        "repeat-reference": frames[[0, 0, 0, 0]],
-        "previous-frame": frames[[0, 0, 1, 2]],
-        "mid-grey": np.full_like(frames, 128),
-        "white": np.full_like(frames, 255),
-    }
-    predict = BASELINES[name]()
-    np.testing.assert_array_equal([predict(frame) for frame in frames], expected[name])
 
 
 def test_result_comes_back_as_written(trees: tuple[Path, Path], tmp_path: Path) -> None:

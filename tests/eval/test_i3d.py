@@ -5,7 +5,8 @@ import torch
 from torch.nn import functional as F
 
 from aa_eval.errors import EvalError, MetricUnavailable
-from aa_eval.features.i3d import I3D, _pad_same, i3d_logits, make_i3d
+from aa_eval.features.i3d import I3D, SamePool, i3d_logits, make_i3d, pad_same
+from aa_eval.features.sliding_i3d import SlidingI3D
 from aa_eval.metrics.frechet import frechet_distance
 
 pytestmark = pytest.mark.weights
@@ -49,6 +50,28 @@ def test_layouts_and_batches_agree(model: I3D) -> None:
     assert (together[0] - together[1]).abs().max() > 1e-3
 
 
+def test_sliding_windows_are_the_plain_ones(model: I3D) -> None:
+    generator = torch.Generator().manual_seed(2)
+    coarse = torch.rand((1, 3, 8, 9, 9), generator=generator) * 2 - 1
+    video = F.interpolate(coarse, size=(21, 224, 224), mode="trilinear")
+    slider = SlidingI3D(model)
+    logits = {s: slider.logits(video[:, :, s : s + 16], s) for s in (0, 1, 2, 4, 5)}
+    for start in (0, 4, 5):
+        plain = i3d_logits(model, video[:, :, start : start + 16])
+        torch.testing.assert_close(logits[start], plain, rtol=1e-4, atol=1e-4)
+    alone = SlidingI3D(model).logits(video[:, :, 5:21], 5)
+    assert torch.equal(alone, logits[5])  # whatever was computed before
+
+
+@pytest.mark.parametrize("frames", [9, 10, 15])
+def test_sliding_windows_of_other_lengths(model: I3D, frames: int) -> None:
+    video = torch.rand((1, 3, frames + 2, 224, 224), generator=torch.Generator().manual_seed(3))
+    slider = SlidingI3D(model)
+    slider.logits(video[:, :, :frames], 0)
+    ours = slider.logits(video[:, :, 2:], 2)
+    torch.testing.assert_close(ours, i3d_logits(model, video[:, :, 2:]), rtol=1e-4, atol=1e-4)
+
+
 def test_motion_is_seen(model: I3D) -> None:
     generator = torch.Generator().manual_seed(1)
     first = F.interpolate(torch.rand((1, 3, 14, 14), generator=generator) * 2 - 1, size=(224, 224))
@@ -85,10 +108,28 @@ def test_wrong_input_is_refused(model: I3D, video: torch.Tensor, message: str) -
 @pytest.mark.parametrize("n", range(1, 12))
 @pytest.mark.parametrize(("kernel", "stride"), [(7, 2), (3, 2), (3, 1), (2, 2), (1, 1)])
 def test_same_padding_is_tensorflows(n: int, kernel: int, stride: int) -> None:
-    padded = _pad_same(torch.ones(1, 1, n, n, n), (kernel,) * 3, (stride,) * 3, 0.0)
+    padded = pad_same(torch.ones(1, 1, n, n, n), (kernel,) * 3, (stride,) * 3, 0.0)
     pooled = F.max_pool3d(padded, kernel, stride)
     assert pooled.shape[2:] == (-(-n // stride),) * 3
     line = padded[0, 0].amax(dim=(1, 2))
     before = int(line.argmax())
     after = padded.shape[2] - n - before
     assert 0 <= after - before <= 1  # the odd pixel goes to the end
+
+
+@pytest.mark.parametrize(
+    ("kernel", "stride"),
+    [
+        ((1, 3, 3), (1, 2, 2)),
+        ((3, 3, 3), (2, 2, 2)),
+        ((2, 2, 2), (2, 2, 2)),
+        ((3, 3, 3), (1, 1, 1)),
+    ],
+)
+@pytest.mark.parametrize("size", [(8, 14, 14), (5, 7, 9)])
+def test_pools_are_torchs_to_the_bit(
+    kernel: tuple[int, int, int], stride: tuple[int, int, int], size: tuple[int, int, int]
+) -> None:
+    x = torch.randn((2, 3, *size), generator=torch.Generator().manual_seed(4))
+    padded = pad_same(x, kernel, stride, float("-inf"))
+    assert torch.equal(SamePool(kernel, stride)(x), F.max_pool3d(padded, kernel, stride))

@@ -14,6 +14,7 @@ name = "p"
 version = "1"
 description = ""
 source = ""
+score_reference_frame = true
 aggregation = "videos"
 identical_psnr_db = 100.0
 size_mismatch_resize = "bilinear-uint8"
@@ -28,14 +29,20 @@ def test_every_protocol_shows_both_psnrs_and_has_its_own_hash() -> None:
     protocols = [read_protocol(name) for name in list_protocols()]
     assert {p.name for p in protocols} == {
         "aa-clean-v1",
+        "fvd-styleganv",
+        "fvd-tf",
         "tiktok-disco-2023",
         "tiktok-disco-2024",
         "ubc-aa-inferred",
+        "ubc-bdmm",
     }
     assert len({p.hash for p in protocols}) == len(protocols)
     for protocol in protocols:
         kinds = {metric.key: metric.kind for metric in protocol.metrics}
-        assert kinds["psnr"] == "psnr"
+        if protocol.name.startswith("fvd-"):
+            assert kinds == {"fvd": "fvd"}
+            continue
+        assert kinds["psnr"] in ("psnr", "psnr_float32")
         assert kinds["psnr_overflow"] == "psnr_uint8_overflow"
 
 

@@ -8,7 +8,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import bootstrap, permutation_test
 
-from aa_eval.statistics import cluster_bootstrap, paired_bootstrap, sign_flip_test
+from aa_eval.metrics.frechet import frechet_distance
+from aa_eval.metrics.kvd import kernel_distance
+from aa_eval.statistics import (
+    cluster_bootstrap,
+    distance_spread,
+    holm,
+    paired_bootstrap,
+    sign_flip_test,
+    split_half_distance,
+)
 
 
 def test_bootstrap_is_scipys_percentile_interval() -> None:
@@ -51,3 +60,59 @@ def test_sign_flip_closed_forms() -> None:
     assert sign_flip_test(np.ones(10)) == 2 / 2**10
     assert sign_flip_test(np.zeros(5)) == 1.0
     assert sign_flip_test(np.ones(40)) == 1 / 10_001  # drawn: never 0
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=8))
+@settings(deadline=None, max_examples=60)
+def test_holm_is_its_definition(p_values: list[float]) -> None:
+    corrected = holm(p_values)
+    count = len(p_values)
+    for level in (0.01, 0.05, 0.2, 0.7):  # step down: reject while p <= level / (tests left)
+        rejected: list[int] = []
+        for rank, index in enumerate(sorted(range(count), key=lambda i: p_values[i])):
+            if (count - rank) * p_values[index] > level:
+                break
+            rejected.append(index)
+        assert sorted(rejected) == [i for i in range(count) if corrected[i] <= level]
+    order = np.argsort(p_values, kind="stable")
+    assert (np.diff(np.asarray(corrected)[order]) >= 0).all()
+
+
+def videos(seed: int, count: int, shift: float = 0.0) -> list[np.ndarray]:
+    """Per video two to five vectors about a centre of its own, 3 dimensions."""
+    draw = np.random.default_rng(seed)
+    return [
+        draw.normal(0, 1, 3) + shift + draw.normal(0, 0.3, (draw.integers(2, 6), 3))
+        for _ in range(count)
+    ]
+
+
+def test_spread_of_a_distance_is_about_that_of_new_samples() -> None:
+    # The truth by brute force: the same distance on 150 fresh draws of 40 videos each.
+    fresh = [
+        kernel_distance(np.concatenate(videos(s, 40, 1.0)), np.concatenate(videos(s + 500, 40)))
+        for s in range(150)
+    ]
+    spread = distance_spread(videos(0, 40, 1.0), videos(500, 40), kernel_distance)
+    assert spread is not None
+    assert 0.5 < spread / np.std(fresh) < 2
+    assert spread == distance_spread(videos(0, 40, 1.0), videos(500, 40), kernel_distance)
+
+
+def test_spread_needs_three_videos_and_skips_those_without_windows() -> None:
+    a, b = videos(1, 5), videos(2, 5)
+    empty = np.zeros((0, 3))
+    assert distance_spread(a[:2], b[:2], frechet_distance) is None
+    assert distance_spread([*a[:2], empty], [*b[:2], empty], frechet_distance) is None
+    with_empty = distance_spread([*a, empty], [*b, empty], frechet_distance)
+    assert with_empty == distance_spread(a, b, frechet_distance)
+    # the same video over and over: every draw is the same set but for its number
+    assert distance_spread([a[0]] * 4, [b[0]] * 4, frechet_distance) == pytest.approx(0, abs=1e-9)
+
+
+def test_split_halves_shrink_with_the_sample() -> None:
+    small, large = (split_half_distance(videos(3, n), frechet_distance) for n in (8, 400))
+    assert small is not None
+    assert large is not None
+    assert 0 < large < small / 4
+    assert split_half_distance([x[:1] for x in videos(3, 3)], frechet_distance) is None

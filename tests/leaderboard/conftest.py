@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from aa_eval.protocol import read_protocol
 from aa_eval.result import MetricValue, Result, write_result
 
 MakeResult = Callable[..., Result]
@@ -42,18 +43,19 @@ def make_result() -> MakeResult:
             "lpips_alex": draw.uniform(0.1, 0.5),
         }
         given: dict[str, Any] = {
-            "schema": 1,
+            "schema": 2,
             "method": method,
             "label": "demo",
             "benchmark": None,
             "protocol": "aa-clean-v1",
             "protocol_version": "1",
-            "protocol_hash": "ab" * 32,
+            "protocol_hash": read_protocol("aa-clean-v1").hash,
             "metrics": {key: metric_value(value) for key, value in means.items()},
             "per_video": {
                 f"video_{n}": {key: value * (0.9 + 0.1 * n) for key, value in means.items()}
                 for n in range(3)
             },
+            "references": {f"video_{n}": f"{n}0" * 32 for n in range(3)},
             "num_videos": 3,
             "num_frames": 72,
             "weights": {"lpips_alex": "cd" * 32},

@@ -53,6 +53,10 @@ def edit(folder: Path, change: Callable[[dict[str, Any]], object]) -> Path:
         ({"protocol": "a/../b"}, "protocol"),
         ({"protocol_hash": "mine"}, "protocol_hash is 'mine', expected a sha256"),
         ({"protocol_hash": "AB" * 32}, "expected a sha256"),
+        ({"protocol_hash": "ab" * 32}, r"\(abababababab\), which no protocol here is: its hash"),
+        ({"protocol": "mine"}, "which no protocol here is: there are aa-clean-v1, "),
+        ({"references": {"v": "none"}}, r"references\.v is 'none', expected a sha256"),
+        ({"references": {"../v": "ab" * 32}}, "a path"),
         ({"weights": {"lpips": "none"}}, r"weights\.lpips"),
         ({"weights": {"../lpips": "ab" * 32}}, "a path"),
         ({"overrides": ("x" * 3000,)}, "overrides has 3000 characters"),
@@ -226,7 +230,7 @@ def test_a_folder_without_a_result_says_what_was_expected(tmp_path: Path) -> Non
 @given(st.text(min_size=1, max_size=80))
 def test_a_row_id_is_a_plain_file_name_whatever_the_method_is_called(method: str) -> None:
     result = Result(
-        1, method, "", None, "p", "1", "ab" * 32, {}, {}, 0, 0, {}, {}, (), "", "2025-01-01"
+        2, method, "", None, "p", "1", "ab" * 32, {}, {}, {}, 0, 0, {}, {}, (), "", "2025-01-01"
     )
     assert row_id_of(result).isascii()
     assert row_id_of(result).replace("-", "").isalnum()

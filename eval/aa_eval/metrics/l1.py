@@ -1,4 +1,4 @@
-"""Mean absolute error, on the scale of 0 to 255 or in the unit of the TikTok tables."""
+"""Mean absolute error, in the three units that the field prints."""
 
 from __future__ import annotations
 
@@ -30,3 +30,22 @@ def l1_per_pixel_count(
     """
     height, width = prediction.shape[1:3]
     return np.asarray(l1(prediction, reference) / (height * width))
+
+
+def l1_unit_range_float32(
+    prediction: NDArray[np.generic], reference: NDArray[np.generic]
+) -> NDArray[np.float64]:
+    """Mean absolute difference per frame on the scale of [-1, 1], in float32: in [0, 2].
+
+    BDMM, evaluation/getMetrics_animation.py at 96181b0: `l1` / 127.5 but for float32's rounding.
+    """
+    pairs = zip(prediction.astype(np.float32), reference.astype(np.float32), strict=True)
+    return np.asarray(
+        [np.abs(_unit_range(theirs) - _unit_range(ours)).mean() for ours, theirs in pairs],
+        dtype=np.float64,
+    )
+
+
+def _unit_range(frame: NDArray[np.float32]) -> NDArray[np.float32]:
+    half, two, levels = np.float32(0.5), np.float32(2), np.float32(255)
+    return np.asarray(two * (frame / levels - half), dtype=np.float32)

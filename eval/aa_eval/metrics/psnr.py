@@ -23,6 +23,18 @@ def psnr(prediction: NDArray[np.generic], reference: NDArray[np.generic]) -> NDA
     return _decibels(squares / prediction[0].size)
 
 
+def psnr_float32(
+    prediction: NDArray[np.generic], reference: NDArray[np.generic]
+) -> NDArray[np.float64]:
+    """`psnr` with the error squared and averaged in float32: BDMM's script, to its last digit.
+
+    evaluation/getMetrics_animation.py at 96181b0. It is within 1e-5 dB of `psnr`.
+    """
+    pairs = zip(prediction.astype(np.float32), reference.astype(np.float32), strict=True)
+    mse = [np.mean((theirs - ours) ** 2) for ours, theirs in pairs]
+    return _decibels(np.asarray(mse, dtype=np.float64))
+
+
 def psnr_uint8_overflow(
     prediction: NDArray[np.uint8], reference: NDArray[np.uint8]
 ) -> NDArray[np.float64]:

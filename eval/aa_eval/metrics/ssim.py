@@ -1,4 +1,4 @@
-"""Structural similarity (Wang et al. 2004), in the two forms that the field prints."""
+"""Structural similarity (Wang et al. 2004), in the three forms that the field prints."""
 
 from __future__ import annotations
 
@@ -7,8 +7,6 @@ from numpy.typing import NDArray
 from scipy.ndimage import correlate1d
 
 from aa_eval.errors import MetricUnavailable
-
-_C1, _C2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
 
 
 def ssim_grey_uniform7(
@@ -26,6 +24,13 @@ def ssim_grey_uniform7(
         MetricUnavailable: a frame is smaller than the window.
     """
     _require_window(prediction.shape, 7)
+    pairs = zip(prediction, reference, strict=True)  # one frame at a time stays in the cache
+    return np.concatenate([_grey_uniform7(a[None], b[None]) for a, b in pairs])
+
+
+def _grey_uniform7(
+    prediction: NDArray[np.uint8], reference: NDArray[np.uint8]
+) -> NDArray[np.float64]:
     x, y = _opencv_grey(prediction), _opencv_grey(reference)
     sum_x, sum_y = _box7(x), _box7(y)
     sum_xx, sum_yy, sum_xy = _box7(x * x), _box7(y * y), _box7(x * y)
@@ -52,13 +57,42 @@ def ssim_colour_gaussian(
     Raises:
         MetricUnavailable: a frame is smaller than the window.
     """
+    return _colour_gaussian(prediction, reference, np.full(len(prediction), 255.0))
+
+
+def ssim_colour_gaussian_frame_range(
+    prediction: NDArray[np.generic], reference: NDArray[np.generic]
+) -> NDArray[np.float64]:
+    """`ssim_colour_gaussian` with the range of each predicted frame as its data range.
+
+    BDMM's script (evaluation/getMetrics_animation.py at 96181b0): a prediction of low contrast gets
+    smaller constants, and a constant one no value at all.
+
+    Raises:
+        MetricUnavailable: a frame is smaller than the window, or a predicted frame is constant.
+    """
+    flat = prediction.reshape(len(prediction), -1)
+    data_range = flat.max(axis=1).astype(np.float64) - flat.min(axis=1)
+    if not data_range.all():
+        raise MetricUnavailable(
+            "a predicted frame is constant: the script divides by its range, which is 0"
+        )
+    return _colour_gaussian(prediction, reference, data_range)
+
+
+def _colour_gaussian(
+    prediction: NDArray[np.generic],
+    reference: NDArray[np.generic],
+    data_range: NDArray[np.float64],
+) -> NDArray[np.float64]:
     _require_window(prediction.shape, 11)
     x, y = prediction.astype(np.float64), reference.astype(np.float64)
     mean_x, mean_y = _gaussian11(x), _gaussian11(y)
     var_x = _gaussian11(x * x) - mean_x * mean_x
     var_y = _gaussian11(y * y) - mean_y * mean_y
     cov = _gaussian11(x * y) - mean_x * mean_y
-    return np.asarray(_ssim(mean_x, mean_y, var_x, var_y, cov).mean(axis=(1, 2, 3)))
+    maps = _ssim(mean_x, mean_y, var_x, var_y, cov, data_range[:, None, None, None])
+    return np.asarray(maps.mean(axis=(1, 2, 3)))
 
 
 def _ssim(
@@ -67,10 +101,12 @@ def _ssim(
     var_x: NDArray[np.float64],
     var_y: NDArray[np.float64],
     cov: NDArray[np.float64],
+    data_range: NDArray[np.float64] | float = 255.0,
 ) -> NDArray[np.float64]:
-    """Eq. 13 of Wang et al. 2004 with K1 = 0.01, K2 = 0.03 and L = 255."""
-    numerator = (2 * mean_x * mean_y + _C1) * (2 * cov + _C2)
-    denominator = (mean_x * mean_x + mean_y * mean_y + _C1) * (var_x + var_y + _C2)
+    """Eq. 13 of Wang et al. 2004 with K1 = 0.01, K2 = 0.03 and L = data_range."""
+    c1, c2 = (0.01 * data_range) ** 2, (0.03 * data_range) ** 2
+    numerator = (2 * mean_x * mean_y + c1) * (2 * cov + c2)
+    denominator = (mean_x * mean_x + mean_y * mean_y + c1) * (var_x + var_y + c2)
     return np.asarray(numerator / denominator)
 
 

@@ -1,0 +1,109 @@
+"""Stride-1 windows of FVD: aa-eval beside the scripts' way, in one run on the same frames.
+
+The scripts' way is DisCo's: every window resizes its 16 frames anew and goes through I3D by itself,
+with torch's own max pool. The weights are the same. Prints CPU seconds, the ratios and the largest
+relative difference of the features.
+
+    python benchmarks/eval_fvd_windows.py [--frames 24] [--references DIR]
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from PIL import Image
+from torch import nn
+
+from aa_eval.features.i3d import I3D, I3DNetwork, SamePool, make_i3d, pad_same
+from aa_eval.layout import find_videos
+from aa_eval.protocol import read_protocol
+from aa_eval.source import iter_frames
+from aa_eval.windows import WindowFeatures, window_starts
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--frames", type=int, default=24)
+    parser.add_argument("--references", type=Path, help="take the first video of this folder")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    spec = read_protocol("tiktok-disco-2023").video_features
+    assert spec is not None
+    network = I3DNetwork(make_i3d(spec.bn_eps, "cpu", spec.pool_frames))
+    frames = np.random.default_rng(0).integers(0, 256, (options.frames, 256, 256, 3), np.uint8)
+    if options.references is not None:
+        source = next(iter(find_videos(options.references).videos.values()))
+        frames = np.stack(list(iter_frames(source)))[: options.frames]
+    starts = window_starts(range(len(frames)), spec.window_frames, spec.window_stride)
+    theirs_network = I3DNetwork(with_torchs_pools(make_i3d(spec.bn_eps, "cpu", spec.pool_frames)))
+    for prepared in (network, theirs_network):
+        prepared(torch.zeros(1, 3, 16, 224, 224))  # the first pass prepares kernels
+
+    start = time.process_time()
+    theirs = np.concatenate(
+        [theirs_network(script_window(frames[s : s + 16])).numpy() for s in starts]
+    )
+    scripts = time.process_time() - start
+
+    start = time.process_time()
+    stream = WindowFeatures(spec, lambda: network, starts, "cpu")
+    stream.push(frames)
+    ours = stream.finish()
+    here = time.process_time() - start
+
+    start = time.process_time()
+    window = script_window(frames[:16])
+    for _ in starts:
+        theirs_network(window)
+    alone = time.process_time() - start
+
+    difference = np.abs(ours - theirs).max() / np.abs(theirs).max()
+    print(f"{len(frames)} frames, {len(starts)} windows, one thread, CPU seconds")
+    print(f"the scripts' way           {scripts:8.2f}")
+    print(f"  of it the network alone  {alone:8.2f}")
+    print(f"aa-eval                    {here:8.2f}")
+    print(f"aa-eval / the scripts' way {here / scripts:8.2f}   (target: at most 0.75)")
+    print(f"largest difference of the features, relative: {difference:.1e}")
+
+
+class TorchsPool(nn.Module):
+    """`SamePool` by torch's max_pool3d."""
+
+    def __init__(self, pool: SamePool) -> None:
+        super().__init__()
+        self.kernel, self.stride = pool.kernel, pool.stride
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        padded = pad_same(x, self.kernel, self.stride, float("-inf"))
+        return F.max_pool3d(padded, self.kernel, self.stride)
+
+
+def with_torchs_pools(model: I3D) -> I3D:
+    """The model as ports have it."""
+    for parent in list(model.modules()):
+        for name, child in parent.named_children():
+            if isinstance(child, SamePool):
+                parent.add_module(name, TorchsPool(child))
+    return model
+
+
+def script_window(frames: NDArray[np.uint8]) -> torch.Tensor:
+    """Pillow's bicubic in mode F, channel by channel, then x / 127.5 - 1: [1, 3, T, 224, 224]."""
+    resized = [
+        [
+            np.asarray(Image.fromarray(frame[..., c].astype(np.float32)).resize((224, 224), 3))
+            for c in range(3)
+        ]
+        for frame in frames
+    ]
+    return torch.from_numpy(np.asarray(resized)).transpose(0, 1)[None] / 127.5 - 1
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,179 @@
+"""Scoring of one video: each frame is decoded once, and every metric reads the same frames."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from itertools import islice
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aa_eval.baselines import BACKWARDS, BASELINES
+from aa_eval.cache import Cache
+from aa_eval.errors import MetricUnavailable, VideoError
+from aa_eval.measures import Measures
+from aa_eval.pairing import Pair
+from aa_eval.protocol import Metric, VideoFeatures
+from aa_eval.resize import resize
+from aa_eval.source import VideoSource, iter_frames, iter_frames_backwards
+from aa_eval.windows import WindowFeatures, needed_starts
+
+REFERENCE = ""  # the name under which a reference's own features stand
+_CHUNK = 8  # frames in memory at a time
+
+Frames = NDArray[np.uint8]
+Values = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One array to be known of one video.
+
+    Attributes:
+        name: the method, a trivial baseline, or `REFERENCE`.
+        what: a metric without key (its values, [T]), video features (vectors, [windows, d]), or
+            "pixels" (sha256 of the reference's frames, uint8 [32]).
+        resize: of predictions whose size is not the reference's; "" where `what` is no metric.
+    """
+
+    name: str
+    what: Metric | VideoFeatures | str
+    resize: str = ""
+
+
+# A string in place of an array says why there is none.
+VideoScores = dict[Item, NDArray[Any] | str]
+PIXELS = Item(REFERENCE, "pixels")
+
+
+def score_video(
+    pair: Pair, names: Sequence[str], measures: Measures, cache: Cache | None
+) -> VideoScores:
+    """Everything that `measures` asks of one video, under each of `names`.
+
+    Args:
+        names: the method (where `pair` has a prediction), and trivial baselines.
+        cache: what it holds is not computed again, and what is computed goes into it.
+
+    Raises:
+        VideoError: a frame cannot be decoded.
+    """
+    items = [PIXELS, *(Item(REFERENCE, spec) for spec in measures.features)]
+    for name in names:
+        items += [Item(name, metric, resize) for metric, resize in measures.frame_metrics]
+        items += [Item(name, spec) for spec in measures.features]
+    if cache is None:
+        return _compute(pair, items, measures)
+    keys = _keys(pair, items, measures, cache)
+    scores: VideoScores = {}
+    for item in items:
+        if (array := cache.get(keys[item])) is not None:
+            scores[item] = array
+    computed = _compute(pair, [item for item in items if item not in scores], measures)
+    for item, values in computed.items():
+        if not isinstance(values, str):
+            cache.put(keys[item], values)
+    return scores | computed
+
+
+def _keys(pair: Pair, items: Sequence[Item], measures: Measures, cache: Cache) -> dict[Item, Any]:
+    reference = cache.digest(pair.reference)
+    prediction = cache.digest(pair.prediction) if pair.prediction else None
+
+    def key(item: Item) -> Any:
+        side: Any = ["baseline", item.name, reference] if item.name in BASELINES else prediction
+        if isinstance(item.what, str):
+            return [item.what, reference]
+        weights = measures.weights(item.what)
+        if isinstance(item.what, Metric):
+            return ["frames", asdict(item.what), item.resize, weights, side, reference]
+        starts = needed_starts(item.what, pair.video_id, pair.frame_numbers, item.name == REFERENCE)
+        spec = asdict(item.what)
+        # these decide which windows (`starts`) and what is done with the vectors afterwards
+        for field in ("window_rule", "window_stride", "runs", "unbiased_covariance"):
+            del spec[field]
+        return ["features", spec, starts, weights, reference if item.name == REFERENCE else side]
+
+    return {item: key(item) for item in items}
+
+
+def _compute(pair: Pair, items: Sequence[Item], measures: Measures) -> VideoScores:
+    if not items:
+        return {}
+    names = list(dict.fromkeys(item.name for item in items if item.name != REFERENCE))
+    streams = {
+        item: WindowFeatures(
+            item.what,
+            partial(measures.network, item.what),
+            needed_starts(item.what, pair.video_id, pair.frame_numbers, item.name == REFERENCE),
+            measures.device,
+        )
+        for item in items
+        if isinstance(item.what, VideoFeatures)
+    }
+    values: dict[Item, list[Values]] = defaultdict(list)
+    reasons: dict[Item, str] = {}
+    pixels = hashlib.sha256()
+    for reference, frames_of in _chunks(pair, names):
+        pixels.update(f"{reference.shape[1:]}".encode() + reference.tobytes())
+        frames_of[REFERENCE] = reference
+        for item in items:
+            frames = frames_of[item.name]
+            if item in streams:
+                streams[item].push(frames)
+            elif isinstance(item.what, Metric) and item not in reasons:
+                if frames.shape != reference.shape:
+                    frames = resize(frames, item.resize, pair.size_hw).astype(np.uint8)
+                try:
+                    values[item].append(measures.per_frame(item.what, frames, reference))
+                except MetricUnavailable as error:
+                    reasons[item] = f"'{pair.video_id}': {error}"
+    scores: VideoScores = {item: stream.finish() for item, stream in streams.items()}
+    scores |= {i: np.concatenate(arrays) for i, arrays in values.items() if i not in reasons}
+    if PIXELS in items:
+        scores[PIXELS] = np.frombuffer(pixels.digest(), dtype=np.uint8)
+    return scores | reasons
+
+
+def _chunks(pair: Pair, names: Sequence[str]) -> Iterator[tuple[Frames, dict[str, Frames]]]:
+    """Reference frames [T, H, W, 3] of up to `_CHUNK` frames, and those of each name."""
+    reference = iter_frames(pair.reference)
+    readers = {
+        name: iter_frames_backwards(pair.reference)
+        if name in BACKWARDS
+        else iter_frames(_prediction(pair))
+        for name in names
+        if name in BACKWARDS or name not in BASELINES
+    }
+    predictors = {name: BASELINES[name]() for name in names if name in BASELINES}
+    left = pair.num_frames
+    while left:
+        count = min(_CHUNK, left)
+        true = list(islice(reference, count))
+        frames_of = {}
+        for name in names:
+            frames = list(islice(readers[name], count)) if name in readers else true
+            if min(len(true), len(frames)) < count:
+                raise VideoError(
+                    f"'{pair.video_id}': fewer frames can be decoded than its file holds"
+                )
+            if name in predictors:
+                frames = [predictors[name](frame) for frame in frames]
+            frames_of[name] = np.stack(frames)
+        if len(true) < count:
+            raise VideoError(f"'{pair.video_id}': fewer frames can be decoded than its file holds")
+        yield np.stack(true), frames_of
+        left -= count
+    # also lets the readers make their own checks at a file's end
+    if any(next(frames, None) is not None for frames in (reference, *readers.values())):
+        raise VideoError(f"'{pair.video_id}': more frames can be decoded than its file announces")
+
+
+def _prediction(pair: Pair) -> VideoSource:
+    assert pair.prediction is not None  # `names` holds the method only where there is one
+    return pair.prediction

@@ -1,0 +1,77 @@
+"""Workers: videos spread over processes of this machine."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+
+from aa_eval.cache import Cache
+from aa_eval.measures import Measures
+from aa_eval.pairing import Pair
+from aa_eval.protocol import Protocol
+from aa_eval.scoring import VideoScores, score_video
+
+
+class _Worker:
+    """What one process keeps between videos: its networks are built once."""
+
+    def __init__(self, names: Sequence[str], measures: Measures, cache: Cache | None) -> None:
+        self.names, self.measures, self.cache = names, measures, cache
+
+
+_worker: _Worker | None = None  # one per process, set by its initializer
+
+
+def score_in_processes(
+    pairs: Sequence[Pair],
+    names: Sequence[str],
+    protocols: Sequence[Protocol],
+    device: str,
+    cache: Cache | None,
+    workers: int,
+) -> Iterator[tuple[Pair, VideoScores]]:
+    """`score_video` of every pair, in the order in which they finish.
+
+    Longest videos go first. An error in one video ends the run after those that are being scored;
+    what is in the cache stays.
+
+    Args:
+        workers: processes; the machine's cores are shared out among them.
+
+    Raises:
+        VideoError: a frame cannot be decoded.
+    """
+    threads = max(1, (os.cpu_count() or 1) // workers)
+    longest_first = sorted(pairs, key=lambda pair: -pair.num_frames)
+    with ProcessPoolExecutor(
+        max_workers=min(workers, len(pairs)),
+        mp_context=multiprocessing.get_context("spawn"),  # torch's threads do not survive a fork
+        initializer=_start,
+        initargs=(tuple(names), tuple(protocols), device, cache, threads),
+    ) as pool:
+        pending = {pool.submit(_score, pair): pair for pair in longest_first}
+        try:
+            for future in as_completed(pending):
+                yield pending[future], future.result()
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _start(
+    names: tuple[str, ...],
+    protocols: tuple[Protocol, ...],
+    device: str,
+    cache: Cache | None,
+    threads: int,
+) -> None:
+    global _worker
+    # read by OpenMP when torch is first imported, which is after this
+    os.environ["OMP_NUM_THREADS"] = str(threads)
+    _worker = _Worker(names, Measures(protocols, device), cache)
+
+
+def _score(pair: Pair) -> VideoScores:
+    assert _worker is not None  # the initializer ran in this process
+    return score_video(pair, _worker.names, _worker.measures, _worker.cache)
