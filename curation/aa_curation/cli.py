@@ -7,13 +7,16 @@ import sys
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from urllib.parse import urlsplit
 
+from aa_curation.crawl.policy import FetchPolicy
 from aa_curation.errors import CurationError, LedgerError, WeightsError
 from aa_curation.ledger import LEDGER_NAME, Ledger, read_ledger
 from aa_curation.poses.tflite import MODELS, read_model
 from aa_curation.recipe import Recipe, load_recipe
 from aa_curation.report import format_funnel, format_why
 from aa_curation.sources import Source, read_sources
+from aa_curation.upkeep_cli import add_commands
 from aa_datasets.errors import DatasetError
 
 
@@ -45,6 +48,19 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument(
         "--address", help="of a Ray cluster (default: RAY_ADDRESS if set, else Ray on this machine)"
     )
+    run.add_argument(
+        "--contact",
+        metavar="EMAIL_OR_URL",
+        help="how the owner of a site reaches you; stands in every request of a crawl",
+    )
+    run.add_argument(
+        "--requests-per-s",
+        type=_positive_number,
+        default=1.0,
+        metavar="R",
+        help="of the crawl, to one host (default: 1)",
+    )
+    run.add_argument("--allow-loopback", action="store_true", help=argparse.SUPPRESS)  # for tests
     run.set_defaults(command=_run)
     plan = commands.add_parser("plan", help="what a run would do, without doing it")
     plan.set_defaults(command=_plan)
@@ -54,22 +70,45 @@ def _parser() -> argparse.ArgumentParser:
         )
         command.add_argument(
             "--sources",
-            type=Path,
             action="append",
             required=True,
-            metavar="CSV_OR_DIR",
-            help="source list, or a folder that holds sources.csv; may be given several times",
+            metavar="LIST_OR_DIR",
+            help="csv, tsv, jsonl, parquet or txt, a folder with sources.csv, or a folder of "
+            "videos; a path or an URL such as s3://...; may be given several times",
+        )
+        command.add_argument(
+            "--licence",
+            default="",
+            metavar="WORDS",
+            help="of the rows that state none; `unknown` takes them and records it",
+        )
+        command.add_argument(
+            "--videos",
+            type=Path,
+            metavar="DIR",
+            help="your copy of the videos that a TaiChi-HD list names (default: beside the list)",
         )
 
     status = commands.add_parser("status", help="the funnel: planned, accepted, rejected by reason")
     status.set_defaults(command=_status)
     report = commands.add_parser("report", help="the funnel, and every clip with its decision")
+    report.add_argument(
+        "--html", type=Path, metavar="FILE", help="write one page: funnel, pictures, histograms"
+    )
+    report.add_argument(
+        "--sources",
+        action="append",
+        default=[],
+        metavar="LIST_OR_DIR",
+        help="lists of the run, so that the page can show rejected clips of local sources",
+    )
     report.set_defaults(command=_report)
     why = commands.add_parser("why", help="why one clip (or all of a source) is in or out")
     why.add_argument("clip_id", metavar="CLIP_ID", help="a clip id or a source id")
     why.set_defaults(command=_why)
     weights = commands.add_parser("weights", help="the pose models: sha256, and whether they match")
     weights.set_defaults(command=_weights)
+    add_commands(commands)
     for command in (run, plan, status, report, why):
         command.add_argument(
             "--out",
@@ -87,13 +126,28 @@ def _positive(text: str) -> int:
     return int(text)
 
 
+def _positive_number(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = 0.0
+    if not 0 < number < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is no rate: give a number above 0")
+    return number
+
+
 def _run(arguments: argparse.Namespace) -> int:
     recipe, sources = _inputs(arguments)
     # Ray takes a second to import; the other commands do not need it.
     from aa_curation.ray_run import run
 
     ledger = run(
-        recipe, sources, arguments.out, workers=arguments.workers, address=arguments.address
+        recipe,
+        sources,
+        arguments.out,
+        workers=arguments.workers,
+        address=arguments.address,
+        fetch=_policy(arguments),
     )
     print(format_funnel(ledger))
     print(f"shards: {arguments.out / 'shards'}")
@@ -105,6 +159,16 @@ def _run(arguments: argparse.Namespace) -> int:
             file=sys.stderr,
         )
     return 1 if failed else 0
+
+
+def _policy(arguments: argparse.Namespace) -> FetchPolicy | None:
+    if arguments.contact is None:
+        return None
+    return FetchPolicy(
+        contact=arguments.contact,
+        requests_per_s=arguments.requests_per_s,
+        allow_loopback=arguments.allow_loopback,
+    )
 
 
 def _plan(arguments: argparse.Namespace) -> int:
@@ -127,6 +191,11 @@ def _plan(arguments: argparse.Namespace) -> int:
     )
     for (split, kind, licence), count in sorted(rows.items()):
         print(f"{count:6d} sources  {split:8s} {kind:10s} {licence}")
+    hosts = Counter(
+        urlsplit(url).hostname for url in {s.url for s in sources if s.url and s.licence}
+    )
+    for host, count in sorted(hosts.items(), key=str):
+        print(f"{count:6d} URLs to fetch from {host}")
     todo = [s for s in sources if known is None or s.source_id not in known.surveys]
     print(f"{len(sources)} sources, {len(sources) - len(todo)} of them surveyed in {arguments.out}")
     if known is not None:
@@ -135,7 +204,9 @@ def _plan(arguments: argparse.Namespace) -> int:
 
 
 def _inputs(arguments: argparse.Namespace) -> tuple[Recipe, list[Source]]:
-    return load_recipe(arguments.recipe), read_sources(arguments.sources)
+    return load_recipe(arguments.recipe), read_sources(
+        arguments.sources, licence=arguments.licence, videos=arguments.videos
+    )
 
 
 def _status(arguments: argparse.Namespace) -> int:
@@ -145,6 +216,15 @@ def _status(arguments: argparse.Namespace) -> int:
 
 def _report(arguments: argparse.Namespace) -> int:
     ledger = read_ledger(arguments.out)
+    if arguments.html is not None:
+        # The page's template engine is not needed by the other commands.
+        from aa_curation.html_report import render_report
+
+        listed = read_sources(arguments.sources, licence="unknown") if arguments.sources else []
+        paths = {source.source_id: source.path for source in listed}
+        arguments.html.write_text(render_report(ledger, arguments.out, paths), encoding="utf-8")
+        print(f"wrote {arguments.html}")
+        return 0
     print(format_funnel(ledger))
     print()
     for clip_id in sorted(ledger.decisions):

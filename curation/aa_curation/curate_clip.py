@@ -8,19 +8,25 @@ from __future__ import annotations
 import hashlib
 import io
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from aa_curation.decision import Decision, PlannedClip, first_drop, rejected
-from aa_curation.drop import Drop
+from aa_curation.decision import Decision, PlannedClip, rejected
+from aa_curation.drop import Check, Drop, first_drop, with_thresholds
 from aa_curation.frames import canonical_size, iter_frames_at, resized, thinned_fps, ticks_s
 from aa_curation.people import People, look_for_people, people_of_pose
 from aa_curation.poses.estimator import PoseEstimator
 from aa_curation.recipe import Recipe
 from aa_curation.shots import Span
+from aa_curation.signature import (
+    Signature,
+    perceptual_hash,
+    pose_signature,
+    signature_frames,
+)
 from aa_curation.sources import Source
 from aa_datasets.canonical_video import encode_canonical, read_canonical
 from aa_datasets.clip import Clip
@@ -46,23 +52,29 @@ def curate_clip(
         estimator: gives the worker's pose estimator (not asked for where the pose is exact).
         folder: for the files; shared by all workers.
     """
-    measurements = dict(planned.measurements)
+    checks = list(with_thresholds(planned.checks, recipe.thresholds))
 
     def reject(drop: Drop) -> Decision:
-        return rejected(planned.clip_id, planned.source_id, "clip", drop, measurements)
+        return rejected(planned.clip_id, planned.source_id, "clip", drop, checks)
+
+    def drop_by(found: Iterable[Check]) -> Drop | None:
+        checks.extend(with_thresholds(tuple(found), recipe.thresholds))
+        return first_drop(checks)
 
     fps = thinned_fps(planned.fps, recipe.canonical.max_fps)
     size_hw = canonical_size(planned.size_hw, recipe.canonical.short_side_px)
     try:
         exact = _exact_pose(source, planned, fps)
         people = _people(planned, source, recipe, exact, estimator)
-        drop = first_drop([check(people) for check in recipe.people_filters], measurements)
+        drop = drop_by(check(people) for check in recipe.people_filters)
         if drop:
             return reject(drop)
-        mp4, pose, pose_from = _render(planned, source, recipe, exact, estimator, fps, size_hw)
+        mp4, pose, pose_from, hashes = _render(
+            planned, source, recipe, exact, estimator, fps, size_hw
+        )
     except (VideoError, PoseError) as error:
         return reject(Drop("unreadable_video", detail=str(error)))
-    drop = first_drop([check(pose) for check in recipe.pose_filters], measurements)
+    drop = drop_by(check(pose) for check in recipe.pose_filters)
     if drop:
         return reject(drop)
     num_frames = pose.num_frames
@@ -89,9 +101,13 @@ def curate_clip(
         source_id=source.source_id,
         status="accepted",
         stage="clip",
-        measurements=measurements,
+        checks=tuple(checks),
         clip=clip,
         owner=source.owner,
+        consent=source.consent,
+        uploader=source.uploader,
+        person=source.person,
+        signature=Signature(hashes, pose_signature(pose)).to_text(),
         mp4_sha256=_store(folder / f"{planned.clip_id}.mp4", mp4),
         pose_sha256=_store(folder / f"{planned.clip_id}.pose.npz", pose_npz.getvalue()),
     )
@@ -135,7 +151,7 @@ def _people(
         source.path,
         times_s,
         planned.fps,
-        crop_px=source.crop_px,
+        crop_px=planned.crop_px,
         max_side_px=recipe.canonical.read_side_px,
     )
     return look_for_people(frames, estimator())
@@ -149,29 +165,37 @@ def _render(
     estimator: Callable[[], PoseEstimator],
     fps: float,
     size_hw: tuple[int, int],
-) -> tuple[bytes, Pose, str]:
+) -> tuple[bytes, Pose, str, NDArray[np.uint64]]:
     """One decode feeds the pose and the encoder; no clip is ever held as pixels."""
+    times_s = _ticks_s(planned, fps)
+    wanted = set(signature_frames(len(times_s)).tolist())
+    hashes: dict[int, int] = {}
     found = None if exact is not None else estimator()
     tracker = found.track() if found else None
 
     def frames() -> Iterator[NDArray[np.uint8]]:
-        for frame in iter_frames_at(
+        at = iter_frames_at(
             source.path,
-            _ticks_s(planned, fps),
+            times_s,
             planned.fps,
-            crop_px=source.crop_px,
+            crop_px=planned.crop_px,
             max_side_px=recipe.canonical.read_side_px,
-        ):
+        )
+        for number, frame in enumerate(at):
             if tracker:
                 tracker.see(frame)
-            yield resized(frame, size_hw)
+            canonical = resized(frame, size_hw)
+            if number in wanted:
+                hashes[number] = perceptual_hash(canonical)
+            yield canonical
 
     mp4 = encode_canonical(frames(), fps)
     pose = tracker.pose() if tracker else exact
     assert pose is not None
     if pose.size_hw != size_hw:  # rounding must not touch an exact pose that fits
         pose = pose.resized(size_hw)
-    return mp4, pose, found.name if found else EXACT_POSE
+    in_order = np.array([hashes[n] for n in signature_frames(len(times_s))], np.uint64)
+    return mp4, pose, found.name if found else EXACT_POSE, in_order
 
 
 def _store(path: Path, content: bytes) -> str:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import time
+import traceback
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from aa_curation.crawl.fetch import Fetched
 from aa_curation.drop import Check, Drop
 from aa_datasets.clip import Clip
 
@@ -19,13 +23,14 @@ class Decision:
         clip_id: `<source_id>-<number of the span>`.
         source_id: of the clip's source.
         status: accepted; rejected by a filter or as an unusable file; failed by a bug or an outage.
-        stage: the step that decided: "plan", "survey" or "clip".
+        stage: the step that decided: "plan", "fetch", "survey" or "clip".
         reason: of a rejection, or the exception's name of a failure; "" when accepted.
         measured, threshold: see `Drop`.
         detail: a sentence, or the traceback of a failure.
-        measurements: every check that ran: `{reason: measured}`.
+        checks: every check that ran, in this order; the first that failed is the reason.
         seconds: wall clock that the deciding step took.
-        clip, owner, mp4_sha256, pose_sha256: of an accepted clip.
+        clip, owner, consent, uploader, person, signature, mp4_sha256, pose_sha256: of a clip that
+            passed every check; see `signature.py`.
     """
 
     clip_id: str
@@ -36,10 +41,14 @@ class Decision:
     measured: float | None = None
     threshold: float | None = None
     detail: str = ""
-    measurements: dict[str, float] | None = None
+    checks: tuple[Check, ...] = ()
     seconds: float = 0.0
     clip: Clip | None = None
     owner: str = ""
+    consent: str = ""
+    uploader: str = ""
+    person: str = ""
+    signature: str = ""
     mp4_sha256: str = ""
     pose_sha256: str = ""
 
@@ -48,15 +57,17 @@ class Decision:
 
     @classmethod
     def from_json(cls, row: dict[str, Any]) -> Decision:
-        clip = row.get("clip")
-        return cls(**{**row, "clip": Clip.from_json(clip) if clip else None})
+        clip = row["clip"]
+        checks = tuple(Check(**check) for check in row["checks"])
+        return cls(**{**row, "checks": checks, "clip": Clip.from_json(clip) if clip else None})
 
 
 @dataclass(frozen=True, slots=True)
 class PlannedClip:
-    """A span of a source that the survey left in: work for the clip step.
+    """A span of a source that may become a clip: work for the clip step, if the survey left it in.
 
-    `fps` is that of the source; `size_hw` that of its frames after rotation and crop.
+    `fps` is that of the source; `size_hw` that of its frames after rotation and crop; `crop_px` is
+    in pixels of the rotated frame.
     """
 
     clip_id: str
@@ -65,26 +76,35 @@ class PlannedClip:
     end_s: float
     fps: float
     size_hw: tuple[int, int]
-    measurements: dict[str, float]
+    checks: tuple[Check, ...]
+    crop_px: tuple[int, int, int, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Survey:
-    """What one pass over a source found: clips to go on with, and clips already rejected.
+    """What one pass over a source found: its spans, and which of them are already rejected.
 
     Attributes:
         source_id, source_sha256: the source, and its content.
+        packets_sha256: of its video packets, which survive another container; "" if not read.
         num_bytes, modified_ns: of the file when it was read; a change means that it is another.
-        planned: spans that passed.
-        decisions: spans that did not, or the whole source.
+        planned: its spans.
+        decisions: of the spans that did not pass, or of the whole source where there is none.
     """
 
     source_id: str
     source_sha256: str
+    packets_sha256: str
     num_bytes: int
     modified_ns: int
     planned: tuple[PlannedClip, ...]
     decisions: tuple[Decision, ...]
+
+    @property
+    def clip_ids(self) -> list[str]:
+        """Of all that is planned: the spans, or the source as one clip."""
+        spans, rows = [c.clip_id for c in self.planned], [d.clip_id for d in self.decisions]
+        return list(dict.fromkeys(spans + rows))
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -95,11 +115,34 @@ class Survey:
     @classmethod
     def from_json(cls, row: dict[str, Any]) -> Survey:
         planned = tuple(
-            PlannedClip(**{**clip, "size_hw": (clip["size_hw"][0], clip["size_hw"][1])})
+            PlannedClip(
+                **{
+                    **clip,
+                    "size_hw": (clip["size_hw"][0], clip["size_hw"][1]),
+                    "checks": tuple(Check(**check) for check in clip["checks"]),
+                    "crop_px": tuple(clip["crop_px"]) if clip["crop_px"] else None,
+                }
+            )
             for clip in row["planned"]
         )
         decisions = tuple(Decision.from_json(decision) for decision in row["decisions"])
         return cls(**{**row, "planned": planned, "decisions": decisions})
+
+
+@dataclass(frozen=True, slots=True)
+class Fetch:
+    """That a source's URL was asked for; `file` is None where it could not be had."""
+
+    source_id: str
+    url: str
+    file: Fetched | None
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, row: dict[str, Any]) -> Fetch:
+        return cls(**{**row, "file": Fetched(**row["file"]) if row["file"] else None})
 
 
 def rejected(
@@ -107,7 +150,7 @@ def rejected(
     source_id: str,
     stage: str,
     drop: Drop,
-    measurements: dict[str, float] | None = None,
+    checks: Sequence[Check] = (),
 ) -> Decision:
     """The row of a clip that a filter drops."""
     return Decision(
@@ -119,11 +162,20 @@ def rejected(
         measured=drop.measured,
         threshold=drop.threshold,
         detail=drop.detail,
-        measurements=measurements,
+        checks=tuple(checks),
     )
 
 
-def first_drop(checks: list[Check], measurements: dict[str, float]) -> Drop | None:
-    """Note what the checks measured; the first that fails decides."""
-    measurements.update({check.reason: round(check.measured, 6) for check in checks})
-    return next((check.drop for check in checks if not check.passed), None)
+def failed(
+    clip_id: str, source_id: str, stage: str, error: BaseException, start_s: float
+) -> Decision:
+    """The row of a clip that met a bug or an outage; a later run tries it again."""
+    return Decision(
+        clip_id=clip_id,
+        source_id=source_id,
+        status="failed",
+        stage=stage,
+        reason=type(error).__name__,
+        detail="".join(traceback.format_exception(error)),
+        seconds=round(time.perf_counter() - start_s, 3),
+    )

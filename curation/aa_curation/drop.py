@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,13 +31,20 @@ class Check:
     Attributes:
         reason: the reason of the Drop if the check fails.
         measured, threshold: as in Drop.
-        passed: whether `measured` lies on the right side; a NaN never does.
+        low: True if the threshold is the least that passes, False if it is the most.
     """
 
     reason: str
     measured: float
     threshold: float
-    passed: bool
+    low: bool
+
+    @property
+    def passed(self) -> bool:
+        """Whether `measured` lies on the right side; a NaN never does."""
+        if self.low:
+            return self.measured >= self.threshold
+        return self.measured <= self.threshold
 
     @property
     def drop(self) -> Drop | None:
@@ -45,9 +52,21 @@ class Check:
 
 
 def at_least(reason: str, measured: float, threshold: float) -> Check:
-    return Check(reason, float(measured), threshold, bool(measured >= threshold))
+    return Check(reason, float(measured), float(threshold), low=True)
 
 
 def at_most(reason: str, measured: float, threshold: float) -> Check:
-    passed = bool(measured <= threshold) and not math.isnan(measured)
-    return Check(reason, float(measured), threshold, passed)
+    return Check(reason, float(measured), float(threshold), low=False)
+
+
+def with_thresholds(checks: Sequence[Check], thresholds: Mapping[str, float]) -> tuple[Check, ...]:
+    """The same measurements beside other bounds: `{reason: threshold}`."""
+    return tuple(
+        replace(check, threshold=thresholds[check.reason]) if check.reason in thresholds else check
+        for check in checks
+    )
+
+
+def first_drop(checks: Sequence[Check]) -> Drop | None:
+    """The first check that fails decides."""
+    return next((check.drop for check in checks if not check.passed), None)

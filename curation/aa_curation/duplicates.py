@@ -1,40 +1,51 @@
-"""Exact duplicates: the same file under two source ids. Near ones take more than a hash."""
+"""Exact duplicates: the same video under two source ids, perhaps in another container."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
-from aa_curation.decision import Survey, rejected
+from aa_curation.decision import Decision, PlannedClip, rejected
 from aa_curation.drop import Drop
 from aa_curation.ledger import Ledger
 from aa_curation.sources import Source
 
 
-def reject_duplicates(ledger: Ledger, sources: Sequence[Source]) -> list[Survey]:
-    """Surveys that replace those of duplicates: each of their clips is rejected.
+def reject_duplicates(ledger: Ledger, sources: Sequence[Source]) -> list[Decision]:
+    """The rows of clips of duplicates. A source is one if its bytes are another's, or its packets,
+    which is the same video in another container.
 
-    Of the same part of the same file, the one that was decided on by an earlier run stays, else
+    Of the same part of the same video, the source that was decided on by an earlier run stays, else
     the one whose id sorts first: the outcome does not depend on who was surveyed first.
     """
     kept: dict[object, str] = {}
-    replacements = []
+    rows = []
+
+    def still_in(source: Source) -> list[PlannedClip]:
+        """Its clips that nothing has rejected yet."""
+        survey = ledger.surveys.get(source.source_id)
+        return [
+            clip
+            for clip in (survey.planned if survey else ())
+            if clip.clip_id not in ledger.decisions
+            or ledger.decisions[clip.clip_id].status != "rejected"
+        ]
 
     def decided_first(source: Source) -> tuple[bool, str]:
-        planned = ledger.surveys[source.source_id].planned
-        return not any(c.clip_id in ledger.decisions for c in planned), source.source_id
+        decided = any(clip.clip_id in ledger.decisions for clip in still_in(source))
+        return not decided, source.source_id
 
     for source in sorted(sources, key=decided_first):
-        survey = ledger.surveys[source.source_id]
-        if not survey.planned:
+        clips = still_in(source)
+        if not clips:
             continue
-        content = (survey.source_sha256, source.span_s, source.crop_px)
-        first = kept.setdefault(content, source.source_id)
-        if first != source.source_id:
-            drop = Drop("duplicate", detail=f"the same bytes as source {first}")
-            rows = (
-                rejected(c.clip_id, c.source_id, "survey", drop, c.measurements)
-                for c in survey.planned
-            )
-            replacements.append(replace(survey, planned=(), decisions=(*survey.decisions, *rows)))
-    return replacements
+        survey = ledger.surveys[source.source_id]
+        part = (source.span_s, source.crop_px)
+        same = {"bytes": survey.source_sha256, "packets": survey.packets_sha256}
+        found = {what: kept.get((what, sha256, part)) for what, sha256 in same.items()}
+        twin = next(((what, first) for what, first in found.items() if first), None)
+        if twin is None:
+            kept.update({(what, sha, part): source.source_id for what, sha in same.items() if sha})
+            continue
+        drop = Drop("duplicate", detail=f"the same {twin[0]} as source {twin[1]}")
+        rows += [rejected(c.clip_id, c.source_id, "survey", drop, c.checks) for c in clips]
+    return rows

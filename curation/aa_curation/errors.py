@@ -5,8 +5,13 @@ CurationError               a sentence for the user: what was found, what was ex
 ├── PackageError            a package that should carry a file is missing, or of another version
 ├── WeightsError            a model file is missing or altered
 ├── RecipeError             a recipe file that defines no usable RECIPE
+├── FetchRefusedError       an URL that may not be read or gives no video; carries its Drop
+├── FetchOutageError        a host or network in trouble that may pass; the next run tries again
+├── SharedPathError         a path of a cluster's run that not all of its nodes have
 └── LedgerError             a ledger that is not ours, of another recipe, or does not add up
 """
+
+from aa_curation.drop import Drop
 
 
 class CurationError(ValueError):
@@ -29,5 +34,29 @@ class RecipeError(CurationError):
     """A recipe cannot be loaded, or its bounds contradict each other."""
 
 
+class SharedPathError(CurationError):
+    """A path that a run on a cluster needs is relative, or not there on every node."""
+
+
 class LedgerError(CurationError):
     """A ledger is damaged, belongs to another recipe, or does not add up."""
+
+
+class FetchRefusedError(CurationError):
+    """An URL that may not be read, or that gives no video: rejected, for the reason in `drop`."""
+
+    def __init__(self, drop: Drop) -> None:
+        super().__init__(f"{drop.reason}: {drop.detail}")
+        self.drop = drop
+
+
+class FetchOutageError(CurationError):
+    """A host or the network is in trouble that may pass.
+
+    Attributes:
+        retry_after_s: how long the host asks to be left alone; 0 if it does not say.
+    """
+
+    def __init__(self, message: str, retry_after_s: float = 0.0) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s

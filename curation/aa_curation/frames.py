@@ -49,7 +49,12 @@ def iter_frames_at(
     Raises:
         VideoError: the file cannot be decoded, or the crop lies outside of its frames.
     """
-    frames = iter_foreign_frames(path, max_side_px=None if crop_px else max_side_px)
+    # A second before: what is shown at the first time may have begun long before it.
+    frames = iter_foreign_frames(
+        path,
+        max_side_px=None if crop_px else max_side_px,
+        start_s=max(0.0, float(times_s[0]) - 1.0),
+    )
     try:
         for frame in _shown_at(frames, times_s + 0.25 / source_fps):
             yield frame if crop_px is None else cropped(frame, crop_px)

@@ -10,13 +10,16 @@ import fcntl
 import json
 import os
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from aa_curation.decision import Decision, Survey
+from aa_curation.decision import Decision, Fetch, Survey
 from aa_curation.errors import LedgerError
+from aa_curation.redecide import redecided
+from aa_curation.takedown import Takedown, taken_down
 
 LEDGER_NAME = "ledger.jsonl"
 
@@ -26,33 +29,71 @@ class Ledger:
     """What is known of a corpus. Later lines replace earlier ones of the same source or clip.
 
     Attributes:
-        recipe_name, recipe_sha256: of the recipe that the corpus is made by.
+        recipe_name, recipe_sha256, clips_per_shard: of the recipe that the corpus is made by.
         surveys: by source id.
         decisions: by clip id; those of the surveys are in it.
+        fetches: by source id, of the sources that are URLs.
+        thresholds: `{reason: threshold}` that replace the recipe's.
+        takedowns: by source id.
     """
 
     recipe_name: str
     recipe_sha256: str
+    clips_per_shard: int = 256
     surveys: dict[str, Survey] = field(default_factory=dict)
     decisions: dict[str, Decision] = field(default_factory=dict)
+    fetches: dict[str, Fetch] = field(default_factory=dict)
+    thresholds: dict[str, float] = field(default_factory=dict)
+    takedowns: dict[str, Takedown] = field(default_factory=dict)
 
     def add_survey(self, survey: Survey) -> None:
         """A new survey of a source puts an end to all that was decided on its clips."""
         before = self.surveys.get(survey.source_id)
         if before is not None:
-            for clip_id in _clip_ids(before):
+            for clip_id in before.clip_ids:
                 self.decisions.pop(clip_id, None)
         self.surveys[survey.source_id] = survey
         for decision in survey.decisions:
             self.decisions[decision.clip_id] = decision
+        if any(takedown.holds(survey) for takedown in self.takedowns.values()):
+            self._take_down(survey)
 
     def add_decision(self, decision: Decision) -> None:
         self.decisions[decision.clip_id] = decision
 
+    def add_thresholds(self, thresholds: Mapping[str, float]) -> None:
+        """Decide again what checks decided. What now needs steps that never ran is undecided, or,
+        where a source was rejected by its header alone, unknown: the next run sees to it."""
+        self.thresholds.update(thresholds)
+        for clip_id, decision in list(self.decisions.items()):
+            again = redecided(decision, thresholds)
+            if again is not None:
+                self.decisions[clip_id] = again
+                continue
+            del self.decisions[clip_id]
+            survey = self.surveys[decision.source_id]
+            if clip_id not in {planned.clip_id for planned in survey.planned}:
+                del self.surveys[decision.source_id]
+
+    def add_takedown(self, takedown: Takedown) -> None:
+        """Reject every clip of the source, and of every other that is the same file."""
+        self.takedowns[takedown.source_id] = takedown
+        for survey in self.surveys.values():
+            if takedown.holds(survey):
+                self._take_down(survey)
+
+    def _take_down(self, survey: Survey) -> None:
+        for clip_id in survey.clip_ids:
+            row = self.decisions.get(clip_id)
+            self.decisions[clip_id] = taken_down(clip_id, survey.source_id, row)
+
+    def add_fetch(self, fetch: Fetch) -> None:
+        self.fetches[fetch.source_id] = fetch
+
     @property
     def planned_ids(self) -> list[str]:
         """All clips, sorted: those left in by the surveys and those that they rejected."""
-        return sorted(clip_id for survey in self.surveys.values() for clip_id in _clip_ids(survey))
+        return sorted(clip_id for survey in self.surveys.values() for clip_id in survey.clip_ids)
 
     def funnel(self) -> Counter[tuple[str, str]]:
         """How many clips have each (status, reason)."""
@@ -74,10 +115,6 @@ class Ledger:
             )
 
 
-def _clip_ids(survey: Survey) -> list[str]:
-    return [c.clip_id for c in survey.planned] + [d.clip_id for d in survey.decisions]
-
-
 def read_ledger(folder: Path) -> Ledger:
     """Read the ledger of a corpus.
 
@@ -94,10 +131,16 @@ def read_ledger(folder: Path) -> Ledger:
     try:
         rows = [json.loads(line) for line in lines]
         head = rows[0]["run"]
-        ledger = Ledger(head["recipe_name"], head["recipe_sha256"])
+        ledger = Ledger(head["recipe_name"], head["recipe_sha256"], head["clips_per_shard"])
         for row in rows[1:]:
             if "survey" in row:
                 ledger.add_survey(Survey.from_json(row["survey"]))
+            elif "fetch" in row:
+                ledger.add_fetch(Fetch.from_json(row["fetch"]))
+            elif "thresholds" in row:
+                ledger.add_thresholds(row["thresholds"])
+            elif "takedown" in row:
+                ledger.add_takedown(Takedown(**row["takedown"]))
             else:
                 ledger.add_decision(Decision.from_json(row["decision"]))
     except (ValueError, KeyError, TypeError, IndexError) as error:
@@ -112,13 +155,16 @@ class LedgerWriter:
 
     Args:
         folder: of the corpus; made if need be.
-        recipe_name, recipe_sha256: of the run; a corpus holds to the recipe that began it.
+        recipe_name, recipe_sha256, clips_per_shard: of the run; a corpus holds to the recipe that
+            began it.
 
     Raises:
         LedgerError: another run is writing, or another recipe began this corpus.
     """
 
-    def __init__(self, folder: Path, recipe_name: str, recipe_sha256: str) -> None:
+    def __init__(
+        self, folder: Path, recipe_name: str, recipe_sha256: str, clips_per_shard: int = 256
+    ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._file = (folder / LEDGER_NAME).open("ab")
         try:
@@ -130,7 +176,8 @@ class LedgerWriter:
             ) from None
         self._drop_unfinished_line(folder / LEDGER_NAME)
         if self._file.tell() == 0:
-            self._append({"run": {"recipe_name": recipe_name, "recipe_sha256": recipe_sha256}})
+            head = {"recipe_name": recipe_name, "recipe_sha256": recipe_sha256}
+            self._append({"run": {**head, "clips_per_shard": clips_per_shard}})
         self.ledger = read_ledger(folder)
         if self.ledger.recipe_sha256 != recipe_sha256:
             self._file.close()
@@ -139,6 +186,12 @@ class LedgerWriter:
                 f"({self.ledger.recipe_sha256[:12]}), this is {recipe_name!r} "
                 f"({recipe_sha256[:12]}): choose another --out"
             )
+
+    @classmethod
+    def reopen(cls, folder: Path) -> LedgerWriter:
+        """The ledger of a corpus that there is, for its own recipe."""
+        ledger = read_ledger(folder)
+        return cls(folder, ledger.recipe_name, ledger.recipe_sha256)
 
     def __enter__(self) -> LedgerWriter:
         return self
@@ -150,6 +203,18 @@ class LedgerWriter:
         traceback: TracebackType | None,
     ) -> None:
         self._file.close()
+
+    def add_thresholds(self, thresholds: Mapping[str, float]) -> None:
+        self._append({"thresholds": dict(thresholds)})
+        self.ledger.add_thresholds(thresholds)
+
+    def add_takedown(self, takedown: Takedown) -> None:
+        self._append({"takedown": takedown.to_json()})
+        self.ledger.add_takedown(takedown)
+
+    def add_fetch(self, fetch: Fetch) -> None:
+        self._append({"fetch": fetch.to_json()})
+        self.ledger.add_fetch(fetch)
 
     def add_survey(self, survey: Survey) -> None:
         self._append({"survey": survey.to_json()})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import io
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -13,16 +14,28 @@ from tqdm import tqdm
 from aa_curation.decision import Decision
 from aa_curation.errors import LedgerError
 from aa_curation.ledger import Ledger
+from aa_curation.takedown import REASON
 from aa_datasets.errors import ShardError
 from aa_datasets.pose import read_pose
 from aa_datasets.shards import ShardRecord, ShardSample, read_record, write_shard
 
 CLIPS = "clips"  # the accepted clips as files; what shards are made from
+FETCHED = "sources"  # files by the sha256 of their content
 SHARDS = "shards"
 MANIFEST = "clips.csv"
 _COLUMNS = (
-    *("clip_id", "shard", "split", "source_id", "source", "licence", "owner", "synthetic"),
-    *("start_s", "end_s", "fps", "height", "width", "num_frames", "pose_from", "mp4_sha256"),
+    *("clip_id", "shard", "split", "source_id", "source", "licence", "owner", "consent"),
+    *(
+        "synthetic",
+        "start_s",
+        "end_s",
+        "fps",
+        "height",
+        "width",
+        "num_frames",
+        "pose_from",
+        "mp4_sha256",
+    ),
 )
 
 
@@ -34,14 +47,23 @@ def shard_plan(ledger: Ledger, clips_per_shard: int) -> dict[str, list[Decision]
     """
     splits: dict[str, list[Decision]] = {}
     for decision in ledger.decisions.values():
-        if decision.status == "accepted" and decision.clip is not None:
+        if decision.clip is not None and (
+            decision.status == "accepted" or _was_taken_down(decision)
+        ):
             splits.setdefault(decision.clip.split, []).append(decision)
     plan = {}
     for split, decisions in sorted(splits.items()):
         decisions.sort(key=lambda d: (hashlib.sha256(d.clip_id.encode()).digest(), d.clip_id))
         for number, first in enumerate(range(0, len(decisions), clips_per_shard)):
-            plan[f"{split}-{number:06d}.tar"] = decisions[first : first + clips_per_shard]
+            slots = decisions[first : first + clips_per_shard]
+            if clips := [d for d in slots if not _was_taken_down(d)]:
+                plan[f"{split}-{number:06d}.tar"] = clips
     return plan
+
+
+def _was_taken_down(decision: Decision) -> bool:
+    """Its place stays empty, so that no other shard than its own changes."""
+    return decision.reason == REASON
 
 
 def pack(ledger: Ledger, folder: Path, clips_per_shard: int) -> list[ShardRecord]:
@@ -115,23 +137,30 @@ def _checked(path: Path, sha256: str) -> bytes:
 
 
 def _write_manifest(path: Path, plan: dict[str, list[Decision]]) -> None:
-    """One row per accepted clip: where it lies, whose it is, and what it may be used for."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with temporary.open("w", newline="") as file:
-        writer = csv.DictWriter(file, _COLUMNS, extrasaction="ignore", lineterminator="\n")
-        writer.writeheader()
-        for shard, decisions in plan.items():
-            for decision in sorted(decisions, key=lambda d: d.clip_id):
-                clip = decision.clip
-                assert clip is not None
-                writer.writerow(
-                    {
-                        **clip.to_json(),
-                        "height": clip.size_hw[0],
-                        "width": clip.size_hw[1],
-                        "shard": shard,
-                        "owner": decision.owner,
-                        "mp4_sha256": decision.mp4_sha256,
-                    }
-                )
+    temporary.write_text(manifest_text(plan))
     temporary.replace(path)
+
+
+def manifest_text(plan: dict[str, list[Decision]]) -> str:
+    """A csv with one row per accepted clip: where it lies, whose it is, and what it may be used
+    for."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, _COLUMNS, extrasaction="ignore", lineterminator="\n")
+    writer.writeheader()
+    for shard, decisions in plan.items():
+        for decision in sorted(decisions, key=lambda d: d.clip_id):
+            clip = decision.clip
+            assert clip is not None
+            writer.writerow(
+                {
+                    **clip.to_json(),
+                    "height": clip.size_hw[0],
+                    "width": clip.size_hw[1],
+                    "shard": shard,
+                    "owner": decision.owner,
+                    "consent": decision.consent,
+                    "mp4_sha256": decision.mp4_sha256,
+                }
+            )
+    return text.getvalue()

@@ -9,6 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 _THUMB_PX = 64
+_CAMERA_PX = 128
+_SAME_LEVELS = 2  # what an encoder changes in a still picture
+_STILL_SHARE = 0.5  # of the picture
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,24 +24,36 @@ class Picture:
             64x64 RGB thumbnail; 0 for the first frame.
         sharpness: variance of the Laplacian of the grey frame at the surveying size.
         brightness: mean grey level, 0 to 255.
+        camera: how far the picture as a whole moved since the frame before, as a share of its
+            sides: the median way of up to 80 points (Lucas and Kanade); 0 where half of the pixels
+            or more stayed as they were, which a subject's motion leaves.
+        brightest: [h, w], the highest grey level of each pixel over all frames of the video, at the
+            surveying size.
     """
 
     times_s: NDArray[np.float64]
     change: NDArray[np.float32]
     sharpness: NDArray[np.float32]
     brightness: NDArray[np.float32]
+    camera: NDArray[np.float32]
+    brightest: NDArray[np.float32]
 
     @property
     def num_frames(self) -> int:
         return len(self.times_s)
 
     def between(self, start_s: float, end_s: float) -> Picture:
-        """The frames of a span; its first frame has no change."""
+        """The frames of a span; its first frame has no change. (`brightest` stays the video's.)"""
         inside = (self.times_s >= start_s - 1e-6) & (self.times_s < end_s - 1e-6)
-        change = self.change[inside].copy()
-        change[:1] = 0
+        change, camera = self.change[inside].copy(), self.camera[inside].copy()
+        change[:1] = camera[:1] = 0
         return Picture(
-            self.times_s[inside], change, self.sharpness[inside], self.brightness[inside]
+            self.times_s[inside],
+            change,
+            self.sharpness[inside],
+            self.brightness[inside],
+            camera,
+            self.brightest,
         )
 
 
@@ -46,8 +61,10 @@ class PictureMeter:
     """Feeds on frames, gives a Picture."""
 
     def __init__(self) -> None:
-        self._rows: list[tuple[float, float, float, float]] = []
+        self._rows: list[tuple[float, float, float, float, float]] = []
         self._last: NDArray[np.int16] | None = None
+        self._last_grey: NDArray[np.uint8] | None = None
+        self._brightest: NDArray[np.uint8] | None = None
 
     def see(self, frame: NDArray[np.uint8], time_s: float) -> None:
         """Measure one frame, uint8 RGB [H, W, 3]."""
@@ -57,8 +74,31 @@ class PictureMeter:
         change = 0.0 if self._last is None else float(np.abs(thumb - self._last).mean())
         self._last = thumb
         sharpness = float(cv2.Laplacian(grey, cv2.CV_32F).var())
-        self._rows.append((time_s, change, sharpness, float(grey.mean())))
+        camera = self._camera(grey)
+        self._rows.append((time_s, change, sharpness, float(grey.mean()), camera))
+        if self._brightest is None:
+            self._brightest = grey.astype(np.uint8)
+        else:
+            np.maximum(self._brightest, grey, out=self._brightest)
+
+    def _camera(self, grey: NDArray[np.uint8]) -> float:
+        small = np.asarray(
+            cv2.resize(grey, (_CAMERA_PX, _CAMERA_PX), interpolation=cv2.INTER_AREA), np.uint8
+        )
+        before, self._last_grey = self._last_grey, small
+        # A camera that moves changes nearly every pixel, a person before a still one does not.
+        if before is None or np.mean(cv2.absdiff(small, before) < _SAME_LEVELS) >= _STILL_SHARE:
+            return 0.0
+        points = cv2.goodFeaturesToTrack(before, maxCorners=80, qualityLevel=0.01, minDistance=6)
+        if points is None:
+            return 0.0
+        later, followed, _ = cv2.calcOpticalFlowPyrLK(before, small, points, None)
+        ways = (later - points)[followed.ravel() == 1].reshape(-1, 2)
+        return float(np.hypot(*np.median(ways, axis=0))) / _CAMERA_PX if len(ways) else 0.0
 
     def picture(self) -> Picture:
-        rows = np.array(self._rows, dtype=np.float64).reshape(-1, 4)
-        return Picture(rows[:, 0], *(rows[:, i].astype(np.float32) for i in (1, 2, 3)))
+        rows = np.array(self._rows, dtype=np.float64).reshape(-1, 5)
+        change, sharpness, brightness, camera = (rows[:, i].astype(np.float32) for i in range(1, 5))
+        nothing = np.zeros((1, 1), np.float32)
+        brightest = nothing if self._brightest is None else self._brightest.astype(np.float32)
+        return Picture(rows[:, 0], change, sharpness, brightness, camera, brightest)

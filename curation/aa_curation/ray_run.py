@@ -11,26 +11,28 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import ray
-from ray.exceptions import RayActorError, RayTaskError
-from tqdm import tqdm
 
-from aa_curation.decision import Decision, PlannedClip, Survey
+from aa_curation.crawl.policy import FetchPolicy
+from aa_curation.crawl.store import Store
+from aa_curation.decision import Decision, PlannedClip, Survey, failed
 from aa_curation.duplicates import reject_duplicates
+from aa_curation.fetching import fetch_sources
 from aa_curation.ledger import Ledger, LedgerWriter
-from aa_curation.pack import CLIPS, pack
+from aa_curation.near_duplicates import separate
+from aa_curation.pack import CLIPS, FETCHED, pack
 from aa_curation.recipe import Recipe
+from aa_curation.removal import purge, without_barred
+from aa_curation.shared_path import check_shared, refuse_relative_in_job
 from aa_curation.sources import Source
 from aa_curation.survey import file_stamp
-from aa_curation.worker import Worker, failed
+from aa_curation.worker_pool import ATTEMPTS, WorkerPool
 
-_ATTEMPTS = 2  # a clip that kills its worker twice is to blame itself
 _OBJECT_STORE_BYTES = 100 << 20
 
 
@@ -41,38 +43,54 @@ def run(
     *,
     workers: int | None = None,
     address: str | None = None,
+    fetch: FetchPolicy | None = None,
 ) -> Ledger:
     """Curate all sources into `folder`; go on where an earlier run stopped.
 
     Args:
         recipe: what to do.
         sources: sorted by id.
-        folder: of the corpus: ledger.jsonl, clips/, shards/, clips.csv.
+        folder: of the corpus: ledger.jsonl, sources/ (what was fetched), clips/, shards/,
+            clips.csv.
         workers: processes; None takes every CPU that Ray has.
         address: of a Ray cluster; None uses RAY_ADDRESS if set, else starts Ray here.
+        fetch: manners of the crawl; None where no source is an URL.
 
     Raises:
         LedgerError: another run or another recipe holds the folder.
+        SharedPathError: the folder is not one that all nodes share.
+        SourceError: sources are URLs and `fetch` is None.
         WeightsError: the pose models are missing or altered.
     """
-    with LedgerWriter(folder, recipe.name, recipe.sha256) as writer:
-        clips = (folder / CLIPS).resolve()
+    refuse_relative_in_job(folder)
+    folder = folder.resolve()
+    with LedgerWriter(folder, recipe.name, recipe.sha256, recipe.clips_per_shard) as writer:
+        store = Store(folder / FETCHED)
+        recipe = replace(recipe, thresholds=writer.ledger.thresholds)
+        purge(writer.ledger, folder / CLIPS, store)
+        sources = without_barred(writer, sources)
+        clips = folder / CLIPS
         clips.mkdir(exist_ok=True)
         for leftover in clips.glob(".*.tmp"):
             leftover.unlink()
         if any(source.pose_path is None for source in sources):
             recipe.estimator()  # fails here, by name, and not in every worker
+        # The network is the limit here, not the CPU: threads of the driver do it.
+        sources = fetch_sources(writer, sources, fetch, store)
         surveys = sources_to_survey(writer.ledger, sources)
         if surveys or clips_to_curate(writer.ledger, sources):
             with _ray_session(address, workers) as num_workers:
-                pool = _Pool(recipe, clips, num_workers)
+                check_shared(folder, sources)
+                pool = WorkerPool(recipe, clips, num_workers)
                 for (source,), survey in pool.each("survey", [(s,) for s in surveys]):
                     writer.add_survey(survey or _died_surveying(source))
                 for duplicate in reject_duplicates(writer.ledger, sources):
-                    writer.add_survey(duplicate)
+                    writer.add_decision(duplicate)
                 todo = clips_to_curate(writer.ledger, sources)
                 for (planned, _), decision in pool.each("curate", todo):
                     writer.add_decision(decision or _died_curating(planned))
+        for row in separate(writer.ledger, recipe.near_duplicates):
+            writer.add_decision(row)
         writer.ledger.assert_complete()
         pack(writer.ledger, folder, recipe.clips_per_shard)
         return writer.ledger
@@ -104,51 +122,6 @@ def clips_to_curate(ledger: Ledger, sources: Sequence[Source]) -> list[tuple[Pla
     return todo
 
 
-class _Pool:
-    """Worker actors, each with one task at a time."""
-
-    def __init__(self, recipe: Recipe, clips_folder: Path, num_workers: int) -> None:
-        self._make = ray.remote(Worker).options(num_cpus=1)
-        self._arguments = (recipe, clips_folder)
-        self._actors = [self._make.remote(*self._arguments) for _ in range(num_workers)]
-
-    def each(self, method: str, tasks: Sequence[tuple[Any, ...]]) -> Iterator[tuple[Any, Any]]:
-        """Run a method of the worker on each task; yield (task, result) as they finish.
-
-        The result is None where the task killed its worker `_ATTEMPTS` times (out of memory, a
-        crash in a decoder); the dead worker is replaced.
-        """
-        waiting = deque((task, 1) for task in tasks)
-        running: dict[Any, tuple[Any, int, int]] = {}  # future -> task, attempt, worker's number
-        free = deque(range(len(self._actors)))
-        with tqdm(
-            total=len(tasks),
-            desc=method,
-            unit="sources" if method == "survey" else "clips",
-            disable=not tasks,
-        ) as progress:
-            while waiting or running:
-                while waiting and free:
-                    number, (task, attempt) = free.popleft(), waiting.popleft()
-                    future = getattr(self._actors[number], method).remote(*task)
-                    running[future] = (task, attempt, number)
-                (future,), _ = ray.wait(list(running), num_returns=1)
-                task, attempt, number = running.pop(future)
-                free.append(number)
-                try:
-                    result = ray.get(future)
-                except RayActorError:
-                    self._actors[number] = self._make.remote(*self._arguments)
-                    if attempt < _ATTEMPTS:
-                        waiting.append((task, attempt + 1))
-                        continue
-                    result = None
-                except RayTaskError as error:
-                    raise error.cause from None
-                progress.update()
-                yield task, result
-
-
 @contextmanager
 def _ray_session(address: str | None, workers: int | None) -> Iterator[int]:
     """Connect to Ray or start it here; gives the number of workers; ends what it started."""
@@ -177,7 +150,7 @@ class WorkerDiedError(Exception):
 
 def _died_surveying(source: Source) -> Survey:
     row = _died(f"{source.source_id}-0000", source.source_id, "survey")
-    return Survey(source.source_id, "", *file_stamp(source), (), (row,))
+    return Survey(source.source_id, "", "", *file_stamp(source), (), (row,))
 
 
 def _died_curating(planned: PlannedClip) -> Decision:
@@ -186,6 +159,6 @@ def _died_curating(planned: PlannedClip) -> Decision:
 
 def _died(clip_id: str, source_id: str, stage: str) -> Decision:
     error = WorkerDiedError(
-        f"killed its worker {_ATTEMPTS} times: out of memory, or a decoder's crash"
+        f"killed its worker {ATTEMPTS} times: out of memory, or a decoder's crash"
     )
     return failed(clip_id, source_id, stage, error, time.perf_counter())

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from aa_curation.bars import BlackBars
 from aa_curation.drop import Check
 from aa_curation.errors import RecipeError
+from aa_curation.near_duplicates import NearDuplicates
 from aa_curation.people import People
 from aa_curation.picture import Picture
 from aa_curation.poses.estimator import PoseEstimator
@@ -17,7 +19,7 @@ from aa_curation.shots import ShotCuts
 from aa_datasets.foreign_video import VideoInfo
 from aa_datasets.pose import Pose
 
-STEPS_VERSION = 1  # raised when a step changes what it makes of the same clip
+STEPS_VERSION = 2  # raised when a step changes what it makes of the same clip
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,13 +46,17 @@ class Recipe:
         min_s, max_s: length of a clip. Longer shots are cut into equal parts.
         video_filters: on the file's header, before decoding.
         cuts: how shots are told apart.
+        bars: when black bars are cropped away; None keeps them.
         picture_filters: on a clip's pixels.
         estimator: makes the pose estimator, once a worker.
         people_frames: how many frames of a clip are searched for people.
         people_filters: on who is seen in them.
         pose_filters: on the pose of the whole clip.
         canonical: the form of the stored clip.
+        near_duplicates: which clips are one recording.
         clips_per_shard: at most so many.
+        thresholds: `{reason: threshold}` of `aa-curate redecide`, in place of the filters' own; no
+            part of `sha256`, since they change while a corpus grows.
     """
 
     name: str
@@ -64,7 +70,10 @@ class Recipe:
     people_filters: tuple[Callable[[People], Check], ...]
     pose_filters: tuple[Callable[[Pose], Check], ...]
     canonical: Canonical
+    bars: BlackBars | None = field(default_factory=BlackBars)
+    near_duplicates: NearDuplicates = field(default_factory=NearDuplicates)
     clips_per_shard: int = 256
+    thresholds: Mapping[str, float] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
         if not 0 < self.min_s <= self.max_s:

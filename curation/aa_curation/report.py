@@ -38,7 +38,9 @@ def format_why(decision: Decision, *, short: bool = False) -> str:
         return line
     lines = [line]
     lines += [f"    {text}" for text in decision.detail.rstrip().splitlines()]
-    lines += [f"    {name} {value:.4g}" for name, value in (decision.measurements or {}).items()]
+    for check in decision.checks:
+        side = "at least" if check.low else "at most"
+        lines.append(f"    {check.reason} {check.measured:.4g} ({side} {check.threshold:.4g})")
     if decision.clip:
         c = decision.clip
         lines.append(f"    {c.num_frames} frames of {c.size_hw[1]}x{c.size_hw[0]} at {c.fps:g} fps")

@@ -1,32 +1,41 @@
 """Sources: the videos that a corpus is made from, each with its licence and owner.
 
-A source list is a csv with these columns (the first three are required; others are kept out):
+A source list has these columns (location and licence are required; others are ignored):
 
-    source_id   unique, of [0-9a-z_-]
-    location    a path (relative to the csv), or package:NAME==VERSION/PATH/IN/WHEEL
+    location    a path (relative to the list), an http(s) URL, an object store's URL (s3://…), or
+                package:NAME==VERSION/PATH/IN/WHEEL
     licence     SPDX identifier, or the words of the source; empty: the row is rejected
+    source_id   unique, of [0-9a-z_-]; made from location, span and crop where there is none
     owner       who holds the rights
+    consent     on what grounds the people in it may be used, in the list's own words
+    uploader, person
+                clips of one uploader or one person never cross a split
     synthetic   true for rendered characters
     split       train (default), test, ...
     pose_file   an exact pose beside the video (npz); only renderers have one
     start_s, end_s, crop_x0, crop_y0, crop_x1, crop_y1
                 a part of the video in time and in pixels of the frame (as TaiChi-HD lists them)
+    crop_of_width, crop_of_height
+                the size of the frame that the crop is given in, where it is another
 """
 
 from __future__ import annotations
 
-import csv
+import hashlib
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from aa_curation.errors import SourceError
+from aa_curation.crawl.exchange import parse_url
+from aa_curation.errors import FetchRefusedError, SourceError
 from aa_curation.installed_package import installed_file
+from aa_curation.source_lists import Row, read_rows, store_of
 
-VIDEO_SUFFIXES = frozenset({".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v"})
 _PACKAGE = re.compile(r"package:(?P<name>[A-Za-z0-9._-]+)==(?P<version>[^/]+)/(?P<path>.+)")
-_REQUIRED = ("source_id", "location", "licence")
+_SPAN = ("start_s", "end_s")
+_CROP = ("crop_x0", "crop_y0", "crop_x1", "crop_y1")
+_CROP_OF = ("crop_of_width", "crop_of_height")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,10 +44,13 @@ class Source:
 
     Attributes:
         source_id, location, licence, owner, synthetic, split: see the module's text.
-        path: where the file lies on this machine.
+        path: where the file lies on this machine; of an URL only once it is fetched.
         pose_path: where its exact pose lies, if it has one.
+        url: the location if it is to be fetched, else "".
         span_s: (start, end) in seconds; None takes the whole video.
         crop_px: (x0, y0, x1, y1) in pixels of the frame as displayed; None takes all of it.
+        crop_of_wh: the width and height of the frame that `crop_px` means; None: the video's.
+        consent, uploader, person: see the module's text.
     """
 
     source_id: str
@@ -49,24 +61,41 @@ class Source:
     split: str
     path: Path
     pose_path: Path | None = None
+    url: str = ""
     span_s: tuple[float, float] | None = None
     crop_px: tuple[int, int, int, int] | None = None
+    crop_of_wh: tuple[int, int] | None = None
+    consent: str = ""
+    uploader: str = ""
+    person: str = ""
 
 
-def read_sources(paths: Iterable[Path]) -> list[Source]:
-    """The sources of some lists (a csv, or a folder that holds `sources.csv`), sorted by id.
+def read_sources(
+    places: Iterable[Path | str], *, licence: str = "", videos: Path | None = None
+) -> list[Source]:
+    """The sources of some lists or folders, sorted by id.
+
+    Args:
+        places: lists (csv, tsv, jsonl, parquet, txt), folders that hold a `sources.csv`, folders of
+            videos; as paths or as URLs of an object store.
+        licence: of the rows that state none ("unknown" takes them and says so).
+        videos: where the videos of a TaiChi list lie.
 
     Raises:
         SourceError: a list is missing or malformed, an id is used twice, or a package that a
             location names is not installed.
     """
     sources: dict[str, Source] = {}
-    for path in paths:
-        for source in _read_list(path):
+    for place in places:
+        rows, base = read_rows(place, videos)
+        if not licence:
+            _ask_for_licences(place, rows)
+        for row in rows:
+            source = _parse(row, base, licence)
             if source.source_id in sources:
                 raise SourceError(
-                    f"{path}: source_id {source.source_id!r} is used twice: ids must be unique "
-                    "over all --sources"
+                    f"{row.where}: source_id {source.source_id!r} is used twice: ids must be "
+                    "unique over all --sources"
                 )
             sources[source.source_id] = source
     if not sources:
@@ -74,55 +103,60 @@ def read_sources(paths: Iterable[Path]) -> list[Source]:
     return [sources[source_id] for source_id in sorted(sources)]
 
 
-def _read_list(path: Path) -> list[Source]:
-    if path.is_dir():
-        if not (path / "sources.csv").is_file():
-            videos = sum(file.suffix.lower() in VIDEO_SUFFIXES for file in path.iterdir())
-            raise SourceError(
-                f"{path} holds {videos} videos but no sources.csv: write one with a row per video "
-                f"(columns {', '.join(_REQUIRED)}; a licence is needed for each)"
-            )
-        path = path / "sources.csv"
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file)
-            missing = [name for name in _REQUIRED if name not in (reader.fieldnames or ())]
-            if missing:
-                raise SourceError(f"{path} lacks the column {', '.join(missing)}")
-            return [_parse(row, f"{path}, line {reader.line_num}", path.parent) for row in reader]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise SourceError(f"cannot read the source list {path}: {error}") from error
+def _ask_for_licences(place: Path | str, rows: list[Row]) -> None:
+    """A list without any licence is a mistake; single rows without one are the survey's."""
+    if rows and not any("licence" in row.cells for row in rows):
+        raise SourceError(
+            f"{place} lacks the column licence ({len(rows)} videos): write a sources.csv with a "
+            "licence for each, or give --licence for all (`--licence unknown` takes them so)"
+        )
 
 
-def _parse(row: dict[str, str | None], where: str, folder: Path) -> Source:
-    cells = {name: (value or "").strip() for name, value in row.items() if name}
-    source_id = cells["source_id"]
-    if not re.fullmatch(r"[0-9a-z_-]+", source_id):
-        raise SourceError(f"{where}: source_id {source_id!r} must be of a-z, 0-9, _ and -")
+def _parse(row: Row, base: Path | str, licence: str) -> Source:
+    cells, where = row.cells, row.where
+    location = cells.get("location", "")
     pose_file = cells.get("pose_file", "")
-    start_s, end_s = _numbers(cells, ("start_s", "end_s"), where) or (None, None)
-    crop = _numbers(cells, ("crop_x0", "crop_y0", "crop_x1", "crop_y1"), where)
-    if pose_file and (crop or start_s is not None):
+    span = _numbers(cells, _SPAN, where)
+    crop = _numbers(cells, _CROP, where)
+    crop_of = _numbers(cells, _CROP_OF, where)
+    if pose_file and (crop or span):
         raise SourceError(f"{where}: a row with pose_file takes no start_s, end_s or crop")
     if crop and not (0 <= crop[0] < crop[2] and 0 <= crop[1] < crop[3]):
         raise SourceError(f"{where}: the crop {crop} is empty: expected x0 < x1 and y0 < y1")
-    if start_s is not None and end_s is not None and not 0 <= start_s < end_s:
-        raise SourceError(f"{where}: the span {start_s:g} to {end_s:g} s is empty")
+    if crop_of and (not crop or min(crop_of) < 1):
+        raise SourceError(f"{where}: crop_of_width and crop_of_height go with a crop")
+    if span and not 0 <= span[0] < span[1]:
+        raise SourceError(f"{where}: the span {span[0]:g} to {span[1]:g} s is empty")
     synthetic = cells.get("synthetic", "").lower()
     if synthetic not in {"", "true", "false", "1", "0"}:
         raise SourceError(f"{where}: synthetic is {synthetic!r}, expected true or false")
+    source_id = cells.get("source_id") or _make_id(location, (span, crop))
+    if not re.fullmatch(r"[0-9a-z_-]+", source_id):
+        raise SourceError(f"{where}: source_id {source_id!r} must be of a-z, 0-9, _ and -")
+    path, url = _locate(location, where, base, source_id)
     return Source(
         source_id=source_id,
-        location=cells["location"],
-        licence=cells["licence"],
+        location=url or location,
+        licence=cells.get("licence") or licence,
         owner=cells.get("owner", ""),
         synthetic=synthetic in {"true", "1"},
         split=cells.get("split") or "train",
-        path=_locate(cells["location"], where, folder),
-        pose_path=folder / pose_file if pose_file else None,
-        span_s=None if start_s is None or end_s is None else (start_s, end_s),
+        path=path,
+        pose_path=Path(base) / pose_file if pose_file else None,
+        url=url,
+        span_s=(span[0], span[1]) if span else None,
         crop_px=(int(crop[0]), int(crop[1]), int(crop[2]), int(crop[3])) if crop else None,
+        crop_of_wh=(int(crop_of[0]), int(crop_of[1])) if crop_of else None,
+        consent=cells.get("consent", ""),
+        uploader=cells.get("uploader", ""),
+        person=cells.get("person", ""),
     )
+
+
+def _make_id(location: str, part: object) -> str:
+    """From what the row means and not from its place in the list: rows may come and go."""
+    stem = re.sub(r"[^0-9a-z]+", "_", Path(location).stem.lower()).strip("_")[:24]
+    return f"{stem or 'video'}-{hashlib.sha256(f'{location} {part}'.encode()).hexdigest()[:12]}"
 
 
 def _numbers(cells: dict[str, str], names: tuple[str, ...], where: str) -> tuple[float, ...] | None:
@@ -137,14 +171,29 @@ def _numbers(cells: dict[str, str], names: tuple[str, ...], where: str) -> tuple
         ) from None
 
 
-def _locate(location: str, where: str, folder: Path) -> Path:
+def is_web(url: str) -> bool:
+    return url.startswith(("http://", "https://"))
+
+
+def _locate(location: str, where: str, base: Path | str, source_id: str) -> tuple[Path, str]:
+    """Where the file lies, and the URL to fetch it from ("" if it is here)."""
     if not location:
         raise SourceError(f"{where}: the location is empty")
     if package := _PACKAGE.fullmatch(location):
-        return installed_file(package["name"], package["version"], package["path"])
+        return installed_file(package["name"], package["version"], package["path"]), ""
+    if is_web(location):
+        try:
+            parse_url(location)
+        except FetchRefusedError as error:
+            raise SourceError(f"{where}: {error}") from None
+        return Path("not-fetched", source_id), location
+    if store_of(location):
+        return Path("not-fetched", source_id), location
     if re.match(r"[a-z][a-z0-9+.-]+:", location):
         raise SourceError(
-            f"{where}: cannot fetch {location!r}: give a path, or "
-            "package:NAME==VERSION/PATH for a file inside an installed package"
+            f"{where}: cannot fetch {location!r}: give a path, an http(s) URL, an URL of an object "
+            "store, or package:NAME==VERSION/PATH for a file inside an installed package"
         )
-    return (folder / location).resolve()
+    if isinstance(base, str):
+        return Path("not-fetched", source_id), f"{base}/{location}"
+    return (base / location).resolve(), ""

@@ -7,17 +7,24 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import math
 
-from aa_curation.decision import Decision, PlannedClip, Survey, first_drop, rejected
-from aa_curation.drop import Check, Drop, at_least
+from aa_curation.decision import Decision, PlannedClip, Survey, rejected
+from aa_curation.drop import Check, Drop, at_least, first_drop, with_thresholds
 from aa_curation.frames import Crop, cropped
 from aa_curation.picture import Picture, PictureMeter
 from aa_curation.recipe import Recipe
 from aa_curation.shots import cut_spans
 from aa_curation.sources import Source
 from aa_datasets.errors import VideoError
-from aa_datasets.foreign_video import VideoInfo, iter_foreign_frames, probe_video
+from aa_datasets.foreign_video import (
+    VideoInfo,
+    hash_packets,
+    iter_foreign_frames,
+    probe_video,
+)
 
+_UNREAD = ("", "")  # the sha256 of a content that was not read
 _SURVEY_SIDE_PX = 320  # sharpness is measured at this long side, whatever the source's
 
 
@@ -26,58 +33,101 @@ def survey(source: Source, recipe: Recipe) -> Survey:
     whole = f"{source.source_id}-0000"
     if not source.licence:
         detail = "the source list gives no licence for it: fill the column, or leave the row out"
-        return _nothing(source, "", Drop("no_licence", detail=detail), {})
-    measurements: dict[str, float] = {}
+        return _nothing(source, _UNREAD, Drop("no_licence", detail=detail), ())
+    headers: tuple[Check, ...] = ()
     try:
-        info = _cropped_info(probe_video(source.path), source.crop_px)
-        source_sha256 = _sha256(source)
-        drop = first_drop([check(info) for check in recipe.video_filters], measurements)
+        info = probe_video(source.path)
+        crop_px = _crop_px(source, info)
+        info = _cropped_info(info, crop_px)
+        content = (_sha256(source), hash_packets(source.path))
+        headers = with_thresholds(
+            [check(info) for check in recipe.video_filters], recipe.thresholds
+        )
+        drop = first_drop(headers)
         if drop:
-            return _nothing(source, source_sha256, drop, measurements)
-        picture = _picture(source, info)
+            return _nothing(source, content, drop, headers)
+        picture = _picture(source, crop_px)
+        box = _picture_box(source, recipe, picture, info)
+        if box is not None:
+            crop_px, info = _inner(crop_px, box), _cropped_info(info, box)
+            headers = with_thresholds(
+                [check(info) for check in recipe.video_filters], recipe.thresholds
+            )
     except (VideoError, OSError) as error:
-        return _nothing(source, "", Drop("unreadable_video", detail=str(error)), measurements)
+        return _nothing(source, _UNREAD, Drop("unreadable_video", detail=str(error)), headers)
     planned: list[PlannedClip] = []
     decisions: list[Decision] = []
     spans = cut_spans(picture, recipe.cuts, recipe.max_s, source.span_s)
     if not spans:
         drop = Drop("too_short", 0.0, recipe.min_s, "the span lies behind the end of the video")
-        return _nothing(source, source_sha256, drop, measurements)
+        return _nothing(source, content, drop, headers)
     # Frames are counted, not claimed rates: headers of odd files lie about theirs.
     fps = _counted_fps(picture, info.fps)
     for number, span in enumerate(spans):
         clip_id = whole if len(spans) == 1 else f"{source.source_id}-{number:04d}"
-        seen = dict(measurements)
         # Half a frame of grace: 100 frames at 60 fps are "1.67 s" of time stamps plus the last.
-        checks: list[Check] = [at_least("too_short", span.duration_s + 0.5 / fps, recipe.min_s)]
+        length = at_least("too_short", span.duration_s + 0.5 / fps, recipe.min_s)
         part = picture.between(span.start_s, span.end_s)
-        checks += [check(part) for check in recipe.picture_filters] if checks[0].passed else []
-        drop = first_drop(checks, seen)
-        if drop:
-            decisions.append(rejected(clip_id, source.source_id, "survey", drop, seen))
-        else:
-            planned.append(
-                PlannedClip(
-                    clip_id=clip_id,
-                    source_id=source.source_id,
-                    start_s=round(span.start_s, 6),
-                    end_s=round(span.end_s, 6),
-                    fps=fps,
-                    size_hw=info.size_hw,
-                    measurements=seen,
-                )
+        # All of them, also after one has failed: with other thresholds the rest would count.
+        found = (length, *(check(part) for check in recipe.picture_filters))
+        checks = (*headers, *with_thresholds(found, recipe.thresholds))
+        planned.append(
+            PlannedClip(
+                clip_id=clip_id,
+                source_id=source.source_id,
+                start_s=round(span.start_s, 6),
+                end_s=round(span.end_s, 6),
+                fps=fps,
+                size_hw=info.size_hw,
+                checks=checks,
+                crop_px=crop_px,
             )
-    return _result(source, source_sha256, planned, decisions)
+        )
+        drop = first_drop(checks)
+        if drop:
+            decisions.append(rejected(clip_id, source.source_id, "survey", drop, checks))
+    return _result(source, content, planned, decisions)
 
 
-def _picture(source: Source, info: VideoInfo) -> Picture:
+def _picture(source: Source, crop_px: Crop | None) -> Picture:
     meter = PictureMeter()
     # A crop is cut from the full frame first: what lies outside must not count.
-    max_side_px = None if source.crop_px else _SURVEY_SIDE_PX
-    for frame in iter_foreign_frames(source.path, max_side_px=max_side_px):
-        pixels = frame.pixels if source.crop_px is None else cropped(frame.pixels, source.crop_px)
+    max_side_px = None if crop_px else _SURVEY_SIDE_PX
+    start_s, end_s = source.span_s or (0.0, math.inf)
+    for frame in iter_foreign_frames(
+        source.path, max_side_px=max_side_px, start_s=start_s, end_s=end_s
+    ):
+        pixels = frame.pixels if crop_px is None else cropped(frame.pixels, crop_px)
         meter.see(pixels, frame.time_s)
     return meter.picture()
+
+
+def _crop_px(source: Source, info: VideoInfo) -> Crop | None:
+    """The row's crop in pixels of this file's frames: a list may mean another size of the video."""
+    if source.crop_px is None or source.crop_of_wh is None:
+        return source.crop_px
+    (height, width), (of_width, of_height) = info.size_hw, source.crop_of_wh
+    x0, y0, x1, y1 = source.crop_px
+    return (
+        x0 * width // of_width,
+        y0 * height // of_height,
+        x1 * width // of_width,
+        y1 * height // of_height,
+    )
+
+
+def _picture_box(source: Source, recipe: Recipe, picture: Picture, info: VideoInfo) -> Crop | None:
+    """The picture within black bars. A renderer's exact pose counts pixels of the whole frame: its
+    videos keep theirs."""
+    if recipe.bars is None or source.pose_path is not None:
+        return None
+    return recipe.bars.box(picture.brightest, info.size_hw)
+
+
+def _inner(outer: Crop | None, inner: Crop) -> Crop:
+    """A box in pixels of another box, in pixels of the frame."""
+    x, y = outer[:2] if outer else (0, 0)
+    return inner[0] + x, inner[1] + y, inner[2] + x, inner[3] + y
 
 
 def _cropped_info(info: VideoInfo, crop_px: Crop | None) -> VideoInfo:
@@ -92,31 +142,31 @@ def _cropped_info(info: VideoInfo, crop_px: Crop | None) -> VideoInfo:
 
 
 def _counted_fps(picture: Picture, claimed_fps: float) -> float:
-    if picture.num_frames < 2 or picture.times_s[-1] <= 0:
+    if picture.num_frames < 2 or picture.times_s[-1] <= picture.times_s[0]:
         return claimed_fps or 30.0
-    counted = (picture.num_frames - 1) / float(picture.times_s[-1])
+    counted = (picture.num_frames - 1) / float(picture.times_s[-1] - picture.times_s[0])
     # The claimed rate is exact (30000/1001) where the time stamps only round it.
     return claimed_fps if abs(counted / (claimed_fps or 1) - 1) < 0.01 else counted
 
 
 def _nothing(
-    source: Source, source_sha256: str, drop: Drop, measurements: dict[str, float]
+    source: Source, content: tuple[str, str], drop: Drop, checks: tuple[Check, ...]
 ) -> Survey:
     """A source that yields no clip counts as one clip, rejected."""
     stage = "plan" if drop.reason == "no_licence" else "survey"
-    row = rejected(f"{source.source_id}-0000", source.source_id, stage, drop, measurements)
-    return _result(source, source_sha256, [], [row])
+    row = rejected(f"{source.source_id}-0000", source.source_id, stage, drop, checks)
+    return _result(source, content, [], [row])
 
 
 def _result(
     source: Source,
-    source_sha256: str,
+    content: tuple[str, str],
     planned: list[PlannedClip],
     decisions: list[Decision],
 ) -> Survey:
     num_bytes, modified_ns = file_stamp(source)
     return Survey(
-        source.source_id, source_sha256, num_bytes, modified_ns, tuple(planned), tuple(decisions)
+        source.source_id, *content, num_bytes, modified_ns, tuple(planned), tuple(decisions)
     )
 
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import time
-import traceback
 from dataclasses import replace
 from pathlib import Path
 
 import cv2
 
 from aa_curation.curate_clip import curate_clip
-from aa_curation.decision import Decision, PlannedClip, Survey
+from aa_curation.decision import Decision, PlannedClip, Survey, failed
 from aa_curation.errors import PackageError, WeightsError
 from aa_curation.poses.estimator import PoseEstimator
 from aa_curation.recipe import Recipe
@@ -41,7 +40,7 @@ class Worker:
             raise
         except Exception as error:  # noqa: BLE001  # the executor's edge: a row, not a dead run
             row = failed(f"{source.source_id}-0000", source.source_id, "survey", error, start_s)
-            return Survey(source.source_id, "", *file_stamp(source), (), (row,))
+            return Survey(source.source_id, "", "", *file_stamp(source), (), (row,))
 
     def curate(self, planned: PlannedClip, source: Source) -> Decision:
         """Never raises for a bad clip; a missing model or package stops the run."""
@@ -58,18 +57,3 @@ class Worker:
         if self._estimator is None:
             self._estimator = self._recipe.estimator()
         return self._estimator
-
-
-def failed(
-    clip_id: str, source_id: str, stage: str, error: BaseException, start_s: float
-) -> Decision:
-    """The row of a clip that met a bug or an outage; a later run tries it again."""
-    return Decision(
-        clip_id=clip_id,
-        source_id=source_id,
-        status="failed",
-        stage=stage,
-        reason=type(error).__name__,
-        detail="".join(traceback.format_exception(error)),
-        seconds=round(time.perf_counter() - start_s, 3),
-    )

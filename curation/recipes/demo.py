@@ -4,7 +4,10 @@ Read from top to bottom: a clip goes through these steps in this order, and the 
 fails is the reason why it is out. `aa-curate why CLIP_ID` prints what each check measured.
 """
 
+import math
+
 from aa_curation.filters.blur import Blur
+from aa_curation.filters.camera import CameraMotion
 from aa_curation.filters.completeness import Completeness
 from aa_curation.filters.exposure import Bright, Dark
 from aa_curation.filters.frame_rate import FrameRate
@@ -34,6 +37,7 @@ RECIPE = Recipe(
         Dark(brightness_at_least=16),
         Bright(brightness_at_most=250),
         Blur(sharpness_at_least=20),
+        CameraMotion(sides_per_s_at_most=math.inf),  # measured, and no reason to drop a clip
     ),
     # Ten frames of each clip are searched for people, at full size and in tiles.
     estimator=BlazePose,

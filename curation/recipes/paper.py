@@ -2,7 +2,10 @@
 hand poses. The paper names no more thresholds than these; the others are ours, as in demo.py.
 """
 
+import math
+
 from aa_curation.filters.blur import Blur
+from aa_curation.filters.camera import CameraMotion
 from aa_curation.filters.completeness import Completeness
 from aa_curation.filters.exposure import Bright, Dark
 from aa_curation.filters.frame_rate import FrameRate
@@ -28,6 +31,7 @@ RECIPE = Recipe(
         Dark(brightness_at_least=16),
         Bright(brightness_at_most=250),
         Blur(sharpness_at_least=20),
+        CameraMotion(sides_per_s_at_most=math.inf),  # measured, and no reason to drop a clip
     ),
     estimator=BlazePose,
     people_frames=10,

@@ -6,6 +6,7 @@ import pytest
 
 from aa_curation.cli import main
 from aa_curation.decision import Decision, PlannedClip, Survey
+from aa_curation.drop import at_least, at_most
 from aa_curation.ledger import LedgerWriter
 from aa_curation.poses.tflite import MODELS
 from aa_curation.recipe import load_recipe
@@ -15,11 +16,20 @@ RECIPES = Path(__file__).parents[2] / "curation/recipes"
 
 @pytest.fixture
 def corpus(tmp_path: Path) -> Path:
-    clip = PlannedClip("a-0000", "a", 0, 2, 24, (256, 256), {})
+    clip = PlannedClip("a-0000", "a", 0, 2, 24, (256, 256), ())
     with LedgerWriter(tmp_path, "demo", "abc") as writer:
-        writer.add_survey(Survey("a", "f" * 64, 1, 2, (clip,), ()))
+        writer.add_survey(Survey("a", "f" * 64, "", 1, 2, (clip,), ()))
         writer.add_decision(
-            Decision("a-0000", "a", "rejected", "clip", "several_persons", 0.9, 0.2, "", {"x": 1.5})
+            Decision(
+                "a-0000",
+                "a",
+                "rejected",
+                "clip",
+                "several_persons",
+                0.9,
+                0.2,
+                checks=(at_least("sharp", 1.5, 1), at_most("several_persons", 0.9, 0.2)),
+            )
         )
     return tmp_path
 
@@ -35,7 +45,7 @@ def test_status_report_and_why_tell_the_decision(
         assert main(["why", wanted, "--out", str(corpus)]) == 0
         out = capsys.readouterr().out
         assert "a-0000: rejected, several_persons (measured 0.9, bound 0.2)" in out
-        assert "x 1.5" in out
+        assert "sharp 1.5 (at least 1)" in out
     assert main(["report", "--out", str(corpus)]) == 0
     assert "a-0000: rejected" in capsys.readouterr().out
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 from aa_curation.drop import Check, Drop, at_least, at_most
 from aa_curation.filters.blur import Blur
+from aa_curation.filters.camera import CameraMotion
 from aa_curation.filters.completeness import Completeness
 from aa_curation.filters.exposure import Bright, Dark
 from aa_curation.filters.frame_rate import FrameRate
@@ -160,3 +162,25 @@ def test_lost_and_jumping_poses_are_dropped() -> None:
     assert Jitter()(PUPPET.pose).drop is None
     assert _drop(Jitter()(_shaken(PUPPET.pose, 10)))[0] == "jittery_pose"
     assert Jitter()(lost).drop is None  # absent frames are no jumps
+
+
+@pytest.mark.parametrize("pixels_per_frame", [0.0, 1.5, 4.0])
+def test_camera_motion_is_the_speed_of_the_background(pixels_per_frame: float) -> None:
+    """A window that slides over a landscape, with a puppet's own motion pasted into its middle."""
+    rng = np.random.default_rng(0)
+    landscape = cv2.GaussianBlur(rng.integers(0, 255, (256, 600, 3), np.uint8), (0, 0), 2)
+    landscape = cv2.normalize(landscape, None, 0, 255, cv2.NORM_MINMAX)
+    frames = []
+    for t in range(24):
+        shift = np.float32([[1, 0, -pixels_per_frame * t], [0, 1, 0]])
+        frame = cv2.warpAffine(landscape, shift, (256, 256))
+        frame[96:160, 96:160] = PUPPET.frames[t, 96:160, 96:160]
+        frames.append(frame)
+    check = CameraMotion(sides_per_s_at_most=0.02)(_picture(np.stack(frames)))
+    assert check.measured == pytest.approx(24 * pixels_per_frame / 256, rel=0.15, abs=0.005)
+    assert check.passed == (pixels_per_frame == 0)
+
+
+def test_a_subject_that_moves_before_a_still_camera_is_no_camera_motion() -> None:
+    check = CameraMotion(sides_per_s_at_most=0.02)(_picture(PUPPET.frames))
+    assert check.passed, check

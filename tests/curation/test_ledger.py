@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aa_curation.decision import Decision, PlannedClip, Survey
+from aa_curation.drop import at_least
 from aa_curation.errors import LedgerError
 from aa_curation.ledger import LEDGER_NAME, LedgerWriter, read_ledger
 from aa_curation.report import format_funnel
@@ -20,10 +21,11 @@ def _survey(source_id: str, planned: int, rejected: int) -> Survey:
     return Survey(
         source_id,
         "f" * 64,
+        "e" * 64,
         1,
         2,
         tuple(
-            PlannedClip(i, source_id, 0.0, 2.0, 24.0, (256, 256), {"blurred": 99.5})
+            PlannedClip(i, source_id, 0.0, 2.0, 24.0, (256, 256), (at_least("blurred", 99.5, 1),))
             for i in ids[:planned]
         ),
         tuple(

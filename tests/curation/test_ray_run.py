@@ -49,11 +49,12 @@ def by_plain_loop(
     with LedgerWriter(folder, small_shards.name, small_shards.sha256) as writer:
         for source in reversed(sources):
             writer.add_survey(worker.survey(source))
-        for survey in reject_duplicates(writer.ledger, sources):
-            writer.add_survey(survey)
+        for duplicate in reject_duplicates(writer.ledger, sources):
+            writer.add_decision(duplicate)
         for source in reversed(sources):
             for planned in writer.ledger.surveys[source.source_id].planned:
-                writer.add_decision(worker.curate(planned, source))
+                if planned.clip_id not in writer.ledger.decisions:
+                    writer.add_decision(worker.curate(planned, source))
         writer.ledger.assert_complete()
         pack(writer.ledger, folder, small_shards.clips_per_shard)
     return folder
@@ -143,7 +144,8 @@ def _decided(out: Path) -> list[str]:
     except FileNotFoundError:
         return []
     rows = [json.loads(line) for line in lines]
-    return [row["decision"]["clip_id"] for row in rows if "decision" in row]
+    decisions = [row["decision"] for row in rows if "decision" in row]
+    return [decision["clip_id"] for decision in decisions if decision["stage"] == "clip"]
 
 
 def _wait_for(condition: object, process: subprocess.Popen[bytes]) -> None:

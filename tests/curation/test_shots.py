@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import itertools
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,12 +10,15 @@ from hypothesis import strategies as st
 
 from aa_curation.picture import Picture, PictureMeter
 from aa_curation.shots import ShotCuts, cut_spans
+from aa_datasets.canonical_video import encode_canonical
+from aa_datasets.foreign_video import iter_foreign_frames
 from aa_datasets.puppets import render_puppet
 
 
 def _calm(num_frames: int, fps: float = 25.0) -> Picture:
     values = np.ones(num_frames, np.float32)
-    return Picture(np.arange(num_frames) / fps, values, values, values)
+    none = np.zeros((1, 1), np.float32)
+    return Picture(np.arange(num_frames) / fps, values, values, values, values, none)
 
 
 def test_two_puppets_one_after_the_other_are_two_shots() -> None:
@@ -57,3 +61,36 @@ def test_a_span_of_the_source_bounds_the_clips() -> None:
     (span,) = cut_spans(_calm(250), ShotCuts(), 10, within_s=(2, 6))
     assert (span.start_s, span.end_s) == (2, 6)
     assert cut_spans(_calm(25), ShotCuts(), 10, within_s=(2, 6)) == []
+
+
+def _cuts_of_both(path: Path) -> tuple[list[int], list[int]]:
+    """Ours and PySceneDetect's (ContentDetector, its own thresholds)."""
+    scenedetect = pytest.importorskip("scenedetect")
+    meter = PictureMeter()
+    for frame in iter_foreign_frames(path, max_side_px=320):
+        meter.see(frame.pixels, frame.time_s)
+    scenes = scenedetect.detect(str(path), scenedetect.ContentDetector(min_scene_len=5))
+    return ShotCuts().cut_frames(meter.picture()), [start.frame_num for start, _ in scenes[1:]]
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_cuts_between_puppets_are_those_of_pyscenedetect(seed: int, tmp_path: Path) -> None:
+    rng = np.random.default_rng(seed)
+    lengths = rng.integers(10, 40, 6)
+    shots = [
+        render_puppet(int(p), int(p), num_frames=int(n), size_hw=(256, 256)).frames
+        for p, n in zip(rng.permutation(20)[:6], lengths, strict=True)
+    ]
+    path = tmp_path / "shots.mp4"
+    path.write_bytes(encode_canonical(np.concatenate(shots), 24))
+    ours, theirs = _cuts_of_both(path)
+    assert ours == theirs == np.cumsum(lengths)[:-1].tolist()
+
+
+def test_cuts_of_a_street_film_are_those_of_pyscenedetect() -> None:
+    path = Path(__file__).parents[2] / "../shared/corpus/clips/clip_038.mp4"
+    if not path.is_file():
+        pytest.skip("skipped: no ../shared")
+    ours, theirs = _cuts_of_both(path)
+    assert ours == theirs
+    assert len(ours) == 5  # six shots

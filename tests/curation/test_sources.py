@@ -36,7 +36,8 @@ def test_a_row_without_licence_is_read_and_left_to_the_survey_to_reject(tmp_path
     [
         ("A.b,a.mp4,MIT", "must be of a-z"),
         ("a,,MIT", "location is empty"),
-        ("a,https://example.org/a.mp4,MIT", "cannot fetch"),
+        ("a,ftp://example.org/a.mp4,MIT", "cannot fetch"),
+        ("a,https://me:secret@example.org/a.mp4,MIT", "user name or password"),
         ("a,a.mp4,MIT,train,1,", "must all be numbers"),
         ("a,a.mp4,MIT,train,3,2", "is empty"),
         ("a,a.mp4,MIT,train,,,10,0,10,5", "crop"),
@@ -59,10 +60,31 @@ def test_a_list_without_licence_column_is_refused(tmp_path: Path) -> None:
         read_sources([_list(tmp_path, "a,b", header="source_id,location\n")])
 
 
-def test_a_folder_without_list_says_what_to_write(tmp_path: Path) -> None:
-    (tmp_path / "x.mp4").touch()
-    with pytest.raises(SourceError, match=r"1 videos but no sources\.csv"):
+def test_a_folder_of_videos_is_a_list_once_it_has_a_licence(tmp_path: Path) -> None:
+    (tmp_path / "sub").mkdir()
+    for name in ("x.mp4", "sub/X (1).MOV", "notes.txt"):
+        (tmp_path / name).touch()
+    with pytest.raises(SourceError, match=r"lacks the column licence \(2 videos\)"):
         read_sources([tmp_path])
+    found = read_sources([tmp_path], licence="CC-BY-4.0")
+    assert [source.path.name for source in found] == ["x.mp4", "X (1).MOV"]
+    assert {source.licence for source in found} == {"CC-BY-4.0"}
+    assert found == read_sources([tmp_path], licence="CC-BY-4.0")
+
+
+def test_an_id_is_made_of_what_a_row_means_and_not_of_its_place(tmp_path: Path) -> None:
+    header = "location,licence,start_s,end_s\n"
+    rows = ["a/Dance 7.mp4,MIT,,", "b/Dance 7.mp4,MIT,,", "a/Dance 7.mp4,MIT,1,3"]
+    found = read_sources([_list(tmp_path, *rows, header=header)])
+    again = read_sources([_list(tmp_path, *rows[::-1], header=header)])
+    assert found == again
+    assert len({source.source_id for source in found}) == 3
+    assert all(source.source_id.startswith("dance_7-") for source in found)
+
+
+def test_a_licence_for_the_rest_does_not_touch_the_rows_that_state_one(tmp_path: Path) -> None:
+    found = read_sources([_list(tmp_path, "a,a.mp4,MIT", "b,b.mp4,")], licence="unknown")
+    assert [source.licence for source in found] == ["MIT", "unknown"]
 
 
 def test_a_missing_package_names_the_command_that_installs_it(tmp_path: Path) -> None:

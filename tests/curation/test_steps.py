@@ -19,7 +19,9 @@ from aa_datasets.pose import read_pose
 
 def _decide(worker: Worker, source: Source) -> list[Decision]:
     survey = worker.survey(source)
-    return [*survey.decisions, *(worker.curate(planned, source) for planned in survey.planned)]
+    decided = {decision.clip_id for decision in survey.decisions}
+    left_in = [planned for planned in survey.planned if planned.clip_id not in decided]
+    return [*survey.decisions, *(worker.curate(planned, source) for planned in left_in)]
 
 
 @pytest.fixture

@@ -1,0 +1,62 @@
+"""Crawler: many URLs, hosts side by side, each host one URL after the other."""
+
+from __future__ import annotations
+
+import queue
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+from aa_curation.crawl.exchange import parse_url
+from aa_curation.crawl.fetch import Fetched, Fetcher
+from aa_curation.crawl.policy import FetchPolicy
+from aa_curation.crawl.store import Store
+from aa_curation.drop import Drop
+from aa_curation.errors import FetchOutageError, FetchRefusedError
+
+Outcome = Fetched | Drop | Exception
+
+
+def crawl(urls: Sequence[str], policy: FetchPolicy, store: Store) -> Iterator[tuple[str, Outcome]]:
+    """Fetch URLs; yield each with its outcome, as they finish.
+
+    An outcome is a file, the reason why there is none, or an exception: a FetchOutageError, or a
+    bug. A generator that is closed stops its threads at their next chunk.
+    """
+    by_host: dict[str, list[str]] = {}
+    for url in dict.fromkeys(urls):
+        by_host.setdefault(_origin(url), []).append(url)
+    fetcher = Fetcher(policy, store)
+    done: queue.SimpleQueue[tuple[str, Outcome]] = queue.SimpleQueue()
+
+    def one_host(of_host: list[str]) -> None:
+        outages = 0
+        for url in of_host:
+            outcome: Outcome
+            if outages >= policy.give_up_host_after:
+                outcome = FetchOutageError(f"not asked: {outages} outages of its host in a row")
+            else:
+                try:
+                    outcome = fetcher.fetch(url)
+                    outages = 0
+                except FetchOutageError as error:
+                    outcome, outages = error, outages + 1
+                except Exception as error:  # noqa: BLE001  # the edge of the thread: a failed row
+                    outcome = error
+            done.put((url, outcome))
+
+    with ThreadPoolExecutor(policy.hosts_at_once, thread_name_prefix="crawl") as pool:
+        try:
+            for of_host in by_host.values():
+                pool.submit(one_host, of_host)
+            for _ in range(sum(len(of_host) for of_host in by_host.values())):
+                yield done.get()
+        finally:
+            fetcher.stop.set()
+            pool.shutdown(cancel_futures=True)
+
+
+def _origin(url: str) -> str:
+    try:
+        return parse_url(url).origin
+    except FetchRefusedError:
+        return ""  # refused again, for its reason, when it is fetched

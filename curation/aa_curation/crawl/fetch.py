@@ -1,0 +1,279 @@
+"""Fetch: one URL to one file in the store, or the reason why not."""
+
+from __future__ import annotations
+
+import random
+import re
+import threading
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import urljoin
+
+from aa_curation.crawl.exchange import Response, Url, get, parse_url
+from aa_curation.crawl.pace import Pace, backoff_s, retry_after_s
+from aa_curation.crawl.policy import FetchPolicy
+from aa_curation.crawl.robots import MAX_ROBOTS_BYTES, RobotRules, opted_out, read_robots
+from aa_curation.crawl.store import Partial, Store
+from aa_curation.drop import Drop
+from aa_curation.errors import FetchOutageError, FetchRefusedError
+
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
+_MEDIA_TYPES = re.compile(
+    r"video/.+|image/gif|application/(octet-stream|mp4|x-matroska|ogg|vnd\.rn-realmedia)"
+    r"|binary/octet-stream"
+)
+# What no video begins with: markup, playlists that name other files, scripts.
+_TEXT = re.compile(rb"\s*(<[!?a-z]|#EXTM3U|ffconcat|\{\s*\"|%PDF|#!)", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """Where a file came from.
+
+    Attributes:
+        url, final_url: asked for, and after redirects.
+        sha256, num_bytes: of the body.
+        content_type, etag, last_modified: as the server gave them; "" if it did not.
+        retrieved_at: UTC, ISO 8601.
+    """
+
+    url: str
+    final_url: str
+    sha256: str
+    num_bytes: int
+    content_type: str
+    etag: str
+    last_modified: str
+    retrieved_at: str
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+@dataclass
+class _Host:
+    """What is known of one origin (scheme, host, port); one thread asks it at a time."""
+
+    pace: Pace
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    robots: RobotRules | None = None
+
+
+class Fetcher:
+    """Fetches URLs; knows the rules and the pace of every host it met. Threads may share it.
+
+    Args:
+        policy: manners and limits.
+        store: where bodies go.
+        seed: of the jitter.
+    """
+
+    def __init__(self, policy: FetchPolicy, store: Store, seed: int = 0) -> None:
+        self.policy = policy
+        self.store = store
+        self.stop = threading.Event()
+        self._hosts: dict[str, _Host] = {}
+        self._hosts_lock = threading.Lock()
+        self._random = random.Random(seed)
+
+    def fetch(self, url: str) -> Fetched | Drop:
+        """Fetch one URL. A Drop is final; trouble that may pass was tried `attempts` times.
+
+        Raises:
+            FetchOutageError: the trouble did not pass: try again on another day.
+        """
+        partial = self.store.partial(url)
+        got_before = 0
+        attempt = 0
+        while True:
+            attempt += 1
+            try:
+                return self._attempt(url, partial)
+            except FetchRefusedError as error:
+                partial.discard()
+                return error.drop
+            except FetchOutageError as error:
+                # A body that came on a piece further is no failure of the resume.
+                got, _ = partial.resume_from()
+                if got > got_before:
+                    got_before, attempt = got, 1
+                if attempt >= self.policy.attempts or self.stop.is_set():
+                    raise
+                if error.retry_after_s > self.policy.wait_at_most_s:
+                    raise
+                wait_s = max(
+                    error.retry_after_s,
+                    backoff_s(
+                        attempt,
+                        self.policy.backoff_s,
+                        self.policy.backoff_at_most_s,
+                        self._random,
+                    ),
+                )
+                if self.stop.wait(wait_s):
+                    raise
+            except _ShortBodyError as error:
+                if attempt >= self.policy.attempts:
+                    partial.discard()
+                    return Drop("wrong_content_length", detail=str(error))
+
+    def _attempt(self, text: str, partial: Partial) -> Fetched:
+        url = parse_url(text)
+        seen = {url.text}
+        for _ in range(self.policy.max_redirects + 1):
+            host = self._host(url)
+            with host.lock:
+                robots = self._robots(host, url)
+                if not robots.allows(url.target):
+                    raise _refused("robots_txt", f"{url.origin}/robots.txt disallows {url.target}")
+                got, validator = partial.resume_from()
+                headers = {"Range": f"bytes={got}-", "If-Range": validator} if got else {}
+                host.pace.wait()
+                with get(url, headers, self.policy) as response:
+                    if response.status not in _REDIRECTS:
+                        self._check(host, response)
+                        self._receive(response, partial, got)
+                        return self._fetched(text, response, partial)
+                    location = response.headers.get("Location", "")
+            url = parse_url(urljoin(url.text, location))
+            if not location or url.text in seen:
+                raise _refused("redirect_loop", f"{text} leads back to {url.text}")
+            seen.add(url.text)
+        raise _refused("too_many_redirects", f"more than {self.policy.max_redirects}")
+
+    def _check(self, host: _Host, response: Response) -> None:
+        """Everything that the headers tell, before a byte of the body is read."""
+        status, headers, policy = response.status, response.headers, self.policy
+        if status in _PASSING:
+            wait_s = retry_after_s(headers.get("Retry-After"))
+            host.pace.pause(wait_s)
+            raise FetchOutageError(f"{response.url.text} answers {status}", wait_s)
+        if status not in {200, 206, 416}:
+            raise _refused(f"http_{status}", f"{response.url.text} answers {status}", status)
+        forbidden = opted_out(headers.getlist("X-Robots-Tag"))
+        if forbidden:
+            raise _refused("x_robots_tag", f"X-Robots-Tag: {forbidden}")
+        if headers.get("TDM-Reservation", "").strip() == "1":
+            raise _refused("tdm_reserved", "TDM-Reservation: 1")
+        encoding = headers.get("Content-Encoding", "identity").strip().lower()
+        if encoding not in {"", "identity"}:
+            raise _refused("compressed_body", f"Content-Encoding: {encoding} was not asked for")
+        media_type = headers.get("Content-Type", "").partition(";")[0].strip().lower()
+        if media_type and not _MEDIA_TYPES.fullmatch(media_type) and status != 416:
+            raise _refused("content_type", f"it is {media_type}, not a video")
+        total = _total_bytes(response)
+        if total is not None and total > policy.max_bytes:
+            raise _refused("too_large", f"{total} bytes", total, policy.max_bytes)
+
+    def _receive(self, response: Response, partial: Partial, got: int) -> None:
+        """Write the body behind what is there, or from the start."""
+        policy = self.policy
+        if response.status == 416 or (response.status == 206 and _range_start(response) != got):
+            partial.discard()
+            raise _ShortBodyError(f"the server does not go on from byte {got}")
+        total = _total_bytes(response)
+        if response.status == 206 and got:
+            size, file = got, partial.go_on()
+        else:
+            size, file = 0, partial.begin(_validator(response))
+        with file:
+            for chunk in response.iter_body():
+                if size == 0 and _TEXT.match(chunk):
+                    raise _refused("not_a_video", f"the body begins with {chunk[:24]!r}")
+                size += len(chunk)
+                if size > policy.max_bytes:
+                    raise _refused("too_large", f"over {size} bytes", size, policy.max_bytes)
+                file.write(chunk)
+                if self.stop.is_set():
+                    raise FetchOutageError("the crawl was stopped")
+        if total is not None and size < total:
+            if size > got and partial.resume_from()[0]:
+                raise FetchOutageError(f"{response.url.text} broke off at byte {size} of {total}")
+            raise _ShortBodyError(f"Content-Length is {total} bytes, the body has {size}")
+        if size == 0:
+            raise _refused("empty_body", "0 bytes")
+
+    def _fetched(self, url: str, response: Response, partial: Partial) -> Fetched:
+        sha256, num_bytes = self.store.adopt(partial)
+        return Fetched(
+            url=url,
+            final_url=response.url.text,
+            sha256=sha256,
+            num_bytes=num_bytes,
+            content_type=response.headers.get("Content-Type", ""),
+            etag=response.headers.get("ETag", ""),
+            last_modified=response.headers.get("Last-Modified", ""),
+            retrieved_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        )
+
+    def _host(self, url: Url) -> _Host:
+        with self._hosts_lock:
+            if url.origin not in self._hosts:
+                pace = Pace(1 / self.policy.requests_per_s, self.stop)
+                self._hosts[url.origin] = _Host(pace)
+            return self._hosts[url.origin]
+
+    def _robots(self, host: _Host, url: Url) -> RobotRules:
+        """The host's rules, asked for once (RFC 9309, Sec. 2.3): none there (4xx) allows all; a
+        host that cannot say (5xx, no connection) allows nothing, for now."""
+        if host.robots is None:
+            host.robots = self._read_robots(host, parse_url(f"{url.origin}/robots.txt"))
+            host.pace.interval_s = max(host.pace.interval_s, host.robots.crawl_delay_s)
+        return host.robots
+
+    def _read_robots(self, host: _Host, url: Url) -> RobotRules:
+        for _ in range(self.policy.max_redirects + 1):
+            host.pace.wait()
+            with get(url, {}, self.policy) as response:
+                if response.status in _REDIRECTS:
+                    url = parse_url(urljoin(url.text, response.headers.get("Location", "")))
+                    continue
+                if 200 <= response.status < 300:
+                    return read_robots(_first_bytes(response, MAX_ROBOTS_BYTES))
+                if response.status in _PASSING or response.status >= 500:
+                    wait_s = retry_after_s(response.headers.get("Retry-After"))
+                    host.pace.pause(wait_s)
+                    raise FetchOutageError(f"{url.text} answers {response.status}", wait_s)
+                return RobotRules()
+        return RobotRules()  # RFC 9309, Sec. 2.3.1.2: too many redirects count as none there
+
+
+class _ShortBodyError(Exception):
+    """A body shorter than its header says, of which nothing can be kept."""
+
+
+def _refused(
+    reason: str, detail: str, measured: float | None = None, threshold: float | None = None
+) -> FetchRefusedError:
+    return FetchRefusedError(Drop(reason, measured, threshold, detail))
+
+
+def _first_bytes(response: Response, at_most: int) -> bytes:
+    content = b""
+    for chunk in response.iter_body():
+        content += chunk
+        if len(content) >= at_most:
+            break
+    return content
+
+
+def _total_bytes(response: Response) -> int | None:
+    """The size of the whole file, as the headers say; None if they do not."""
+    if response.status == 206:
+        match = re.fullmatch(r"bytes \d+-\d+/(\d+)", response.headers.get("Content-Range", ""))
+        return int(match[1]) if match else None
+    length = response.headers.get("Content-Length", "")
+    return int(length) if re.fullmatch(r"[0-9]+", length) else None
+
+
+def _range_start(response: Response) -> int:
+    match = re.match(r"bytes (\d+)-", response.headers.get("Content-Range", ""))
+    return int(match[1]) if match else -1
+
+
+def _validator(response: Response) -> str:
+    """What If-Range may carry: a strong ETag. Dates are too coarse, weak tags name no bytes."""
+    etag = response.headers.get("ETag", "")
+    return etag if etag.startswith('"') else ""

@@ -1,0 +1,63 @@
+"""Pace: how often one host is asked, and how long to wait after it has refused."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections.abc import Callable
+
+from urllib3.exceptions import InvalidHeader
+from urllib3.util.retry import Retry
+
+from aa_curation.errors import FetchOutageError
+
+
+class Pace:
+    """A token bucket that holds one token: requests to a host are at least an interval apart.
+
+    Args:
+        interval_s: between the starts of two requests.
+        stop: when it is set, whoever waits is told so by a FetchOutageError.
+        clock: monotonic seconds.
+    """
+
+    def __init__(
+        self,
+        interval_s: float,
+        stop: threading.Event,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.interval_s = interval_s
+        self._stop = stop
+        self._clock = clock
+        self._next_s = clock()
+
+    def wait(self) -> None:
+        """Until a request may be sent; takes the token. One thread a host at a time."""
+        while (left_s := self._next_s - self._clock()) > 0:
+            if self._stop.wait(left_s):
+                break
+        if self._stop.is_set():
+            raise FetchOutageError("the crawl was stopped")
+        self._next_s = self._clock() + self.interval_s
+
+    def pause(self, seconds: float) -> None:
+        """Ask the host no sooner than in so many seconds."""
+        self._next_s = max(self._next_s, self._clock() + seconds)
+
+
+def backoff_s(attempt: int, base_s: float, at_most_s: float, random_: random.Random) -> float:
+    """How long to wait after the failed attempt number `attempt` (from 1): exponential, with full
+    jitter, so that crawlers that failed together do not come back together."""
+    return random_.uniform(0, min(at_most_s, base_s * 2 ** (attempt - 1)))
+
+
+def retry_after_s(header: str | None) -> float:
+    """Seconds that a Retry-After header asks for (a number or a date); 0 without one."""
+    if not header:
+        return 0.0
+    try:
+        return max(0.0, float(Retry().parse_retry_after(header)))
+    except (InvalidHeader, ValueError, OverflowError):
+        return 0.0

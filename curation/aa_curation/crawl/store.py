@@ -1,0 +1,77 @@
+"""Store: fetched files by the sha256 of their content, and the parts of unfinished ones."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+
+class Store:
+    """A folder of files named by their content: `ab/abcd…`. A file in it is whole.
+
+    Args:
+        folder: made if need be.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder.resolve()
+        self._partial = self.folder / "partial"
+        self._partial.mkdir(parents=True, exist_ok=True)
+
+    def path(self, sha256: str) -> Path:
+        """Where a file with this content lies, or would."""
+        return self.folder / sha256[:2] / sha256
+
+    def partial(self, url: str) -> Partial:
+        """What an earlier attempt got of an URL."""
+        name = hashlib.sha256(url.encode()).hexdigest()[:32]
+        return Partial(self._partial / f"{name}.part", self._partial / f"{name}.json")
+
+    def adopt(self, partial: Partial) -> tuple[str, int]:
+        """Move a finished part to its place; returns its sha256 and size in bytes."""
+        with partial.path.open("rb") as file:
+            os.fsync(file.fileno())
+            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+        num_bytes = partial.path.stat().st_size
+        path = self.path(sha256)
+        path.parent.mkdir(exist_ok=True)
+        if path.exists():
+            partial.path.unlink()
+        else:
+            partial.path.replace(path)
+        partial.discard()
+        return sha256, num_bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Partial:
+    """The beginning of a body, and the validator that says of which version of it."""
+
+    path: Path
+    validator_path: Path
+
+    def resume_from(self) -> tuple[int, str]:
+        """(bytes that are here, the validator of their version); (0, "") if it cannot go on."""
+        try:
+            validator = str(json.loads(self.validator_path.read_text())["validator"])
+            num_bytes = self.path.stat().st_size
+        except (OSError, ValueError, KeyError, TypeError):
+            return 0, ""
+        return (num_bytes, validator) if validator and num_bytes else (0, "")
+
+    def begin(self, validator: str) -> BinaryIO:
+        """An empty file for a new body."""
+        self.discard()
+        self.validator_path.write_text(json.dumps({"validator": validator}))
+        return self.path.open("wb", buffering=0)
+
+    def go_on(self) -> BinaryIO:
+        return self.path.open("ab", buffering=0)
+
+    def discard(self) -> None:
+        self.path.unlink(missing_ok=True)
+        self.validator_path.unlink(missing_ok=True)

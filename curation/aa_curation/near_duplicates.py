@@ -1,0 +1,175 @@
+"""Near duplicates and leaks: one recording stays once, and what belongs together in one split.
+
+A function of the clips that passed everything else, whatever order they came in. It is computed
+anew at the end of every run, so a better copy that comes later takes the place of the one before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from aa_curation.decision import Decision
+from aa_curation.ledger import Ledger
+from aa_curation.signature import Signature, bits_apart, pose_distance
+
+NEAR_DUPLICATE = "near_duplicate"
+SPLIT_LEAK = "split_leak"
+_OURS = frozenset({NEAR_DUPLICATE, SPLIT_LEAK})
+
+
+@dataclass(frozen=True, slots=True)
+class NearDuplicates:
+    """Which clips are one recording.
+
+    Attributes:
+        bits_at_most: of 64, mean over 8 frames, by which their pictures may differ.
+        pose_at_most: median distance of body joints, as a share of the body's extent.
+    """
+
+    bits_at_most: float = 10.0
+    pose_at_most: float = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class _Pair:
+    """Two clips of different sources that are one recording; `first` is the better one."""
+
+    first: str
+    second: str
+    bits: float
+
+
+def separate(ledger: Ledger, bounds: NearDuplicates) -> list[Decision]:
+    """The rows that change so that no recording is in twice and no group in two splits.
+
+    Of a recording the largest and fastest clip stays (then the first id), the others are rejected
+    as `near_duplicate`. Clips of one source, uploader, person or recording are one group; where
+    lists put a group into several splits, those for training are rejected as `split_leak`: a
+    held-out split stays as it was asked for.
+    """
+    clips = sorted(
+        (d for d in ledger.decisions.values() if _in_question(d)), key=lambda d: _rank(d)
+    )
+    pairs = _pairs(clips, bounds)
+    verdicts = _near(clips, pairs)
+    verdicts |= _leaks(ledger, [d for d in clips if d.clip_id not in verdicts], clips, pairs)
+    rows = []
+    for decision in clips:
+        row = verdicts.get(decision.clip_id) or _accepted(decision)
+        if row != decision:
+            rows.append(row)
+    return rows
+
+
+def _in_question(decision: Decision) -> bool:
+    """Accepted, or only out because of this step."""
+    return bool(decision.signature) and (decision.status == "accepted" or decision.reason in _OURS)
+
+
+def _rank(decision: Decision) -> tuple[float, float, str]:
+    assert decision.clip is not None
+    height, width = decision.clip.size_hw
+    return -height * width, -decision.clip.fps, decision.clip_id
+
+
+def _pairs(clips: Sequence[Decision], bounds: NearDuplicates) -> list[_Pair]:
+    """All against all, a row at a time: 5,000 clips take seconds. (Past some 50,000, bands of the
+    hashes would have to choose whom to compare.)"""
+    if not clips:
+        return []
+    signatures = [Signature.from_text(decision.signature) for decision in clips]
+    hashes = np.stack([signature.hashes for signature in signatures])
+    pairs = []
+    for i, decision in enumerate(clips):
+        bits = bits_apart(hashes[i], hashes[i + 1 :])
+        for j in (np.flatnonzero(bits <= bounds.bits_at_most) + i + 1).tolist():
+            if clips[j].source_id == decision.source_id:
+                continue
+            if pose_distance(signatures[i].pose, signatures[j].pose) <= bounds.pose_at_most:
+                pairs.append(_Pair(decision.clip_id, clips[j].clip_id, float(bits[j - i - 1])))
+    return pairs
+
+
+def _near(clips: Sequence[Decision], pairs: Sequence[_Pair]) -> dict[str, Decision]:
+    by_id = {decision.clip_id: decision for decision in clips}
+    order = {decision.clip_id: place for place, decision in enumerate(clips)}
+    verdicts: dict[str, Decision] = {}
+    for pair in sorted(pairs, key=lambda p: (order[p.second], order[p.first])):
+        if pair.first in verdicts or pair.second in verdicts:
+            continue
+        detail = f"the same recording as {pair.first}, which is as large or larger"
+        verdicts[pair.second] = _rejected(
+            by_id[pair.second], NEAR_DUPLICATE, detail, round(pair.bits, 3)
+        )
+    return verdicts
+
+
+def _leaks(
+    ledger: Ledger, kept: Sequence[Decision], clips: Sequence[Decision], pairs: Sequence[_Pair]
+) -> dict[str, Decision]:
+    groups = _Groups()
+    for decision in clips:
+        survey = ledger.surveys.get(decision.source_id)
+        groups.join(decision.clip_id, f"source {decision.source_id}")
+        for what, name in (
+            ("content", survey.packets_sha256 if survey else ""),
+            ("uploader", decision.uploader),
+            ("person", decision.person),
+        ):
+            if name:
+                groups.join(decision.clip_id, f"{what} {name}")
+    for pair in pairs:
+        groups.join(pair.first, pair.second)
+    splits: dict[str, set[str]] = {}
+    for decision in kept:
+        assert decision.clip is not None
+        splits.setdefault(groups.root(decision.clip_id), set()).add(decision.clip.split)
+    verdicts = {}
+    for decision in kept:
+        assert decision.clip is not None
+        found = splits[groups.root(decision.clip_id)]
+        stays = min(found, key=lambda split: (split == "train", split))
+        if decision.clip.split != stays:
+            detail = f"clips of its source, uploader, person or recording are in {stays!r}"
+            verdicts[decision.clip_id] = _rejected(decision, SPLIT_LEAK, detail, None)
+    return verdicts
+
+
+class _Groups:
+    """Union-find over names."""
+
+    def __init__(self) -> None:
+        self._parent: dict[str, str] = {}
+
+    def root(self, name: str) -> str:
+        path: list[str] = []
+        while (parent := self._parent.setdefault(name, name)) != name:
+            path.append(name)
+            name = parent
+        self._parent.update(dict.fromkeys(path, name))
+        return name
+
+    def join(self, a: str, b: str) -> None:
+        self._parent[self.root(b)] = self.root(a)
+
+
+def _rejected(decision: Decision, reason: str, detail: str, measured: float | None) -> Decision:
+    """Keeps the clip's record: should the better copy leave, this one comes back."""
+    return replace(
+        decision,
+        status="rejected",
+        stage="dedup",
+        reason=reason,
+        measured=measured,
+        threshold=None,
+        detail=detail,
+    )
+
+
+def _accepted(decision: Decision) -> Decision:
+    if decision.status == "accepted":
+        return decision
+    return replace(decision, status="accepted", stage="dedup", reason="", measured=None, detail="")

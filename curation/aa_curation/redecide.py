@@ -1,0 +1,66 @@
+"""Redecide: other thresholds for a corpus, from what was measured, without decoding a frame."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from aa_curation.decision import Decision
+from aa_curation.drop import first_drop, with_thresholds
+
+
+def redecided(decision: Decision, thresholds: Mapping[str, float]) -> Decision | None:
+    """The decision as it would be with these thresholds; None if steps that never ran must tell.
+
+    Only what checks decided is decided again: a damaged file, a duplicate or a missing licence stay
+    what they are. An accepted clip that is rejected here keeps its record, so that it can come back
+    without being encoded again.
+
+    Args:
+        decision: of a clip, under any thresholds.
+        thresholds: `{reason: threshold}` of the checks to change.
+    """
+    checks = with_thresholds(decision.checks, thresholds)
+    by_a_check = decision.reason in {check.reason for check in checks}
+    if checks == decision.checks or not (decision.status == "accepted" or by_a_check):
+        return decision
+    drop = first_drop(checks)
+    if drop is not None:
+        same = decision.reason == drop.reason
+        return replace(
+            decision,
+            status="rejected",
+            stage=decision.stage if same else "redecide",
+            reason=drop.reason,
+            measured=drop.measured,
+            threshold=drop.threshold,
+            detail="",
+            checks=checks,
+        )
+    if decision.clip is None:
+        return None  # it was rejected before it was encoded
+    return replace(
+        decision,
+        status="accepted",
+        stage="redecide",
+        reason="",
+        measured=None,
+        threshold=None,
+        detail="",
+        checks=checks,
+    )
+
+
+def parse_setting(text: str) -> tuple[str, float]:
+    """`"small_person=0.05"` as a reason and a threshold.
+
+    Raises:
+        ValueError: it has another form.
+    """
+    name, equals, value = text.partition("=")
+    if not (name and equals):
+        raise ValueError(f"{text!r} is no setting: give NAME=VALUE, such as small_person=0.05")
+    try:
+        return name.strip(), float(value)
+    except ValueError:
+        raise ValueError(f"{value!r} in {text!r} is no number") from None

@@ -1,0 +1,243 @@
+"""What runs in the child process of `foreign_video`: FFmpeg on a file that nobody vouches for."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from typing import cast
+
+import av
+import numpy as np
+from numpy.typing import NDArray
+
+from aa_datasets.errors import VideoError
+
+# FFmpeg's demuxers that read one file and no other; concat, hls, dash, image2 and the like are out.
+CONTAINERS = ("mov", "matroska", "avi", "mpegts", "mpeg", "flv", "ogg", "asf", "gif")
+# Those whose index makes a jump exact enough to be checked; the others are read from the start.
+_INDEXED = frozenset({"mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm"})
+_SEEK_MARGIN_S = (
+    2.0  # before the wanted frame: what follows a key frame of an open GOP may be broken
+)
+
+_REORDER_S = 1.0  # AVI has no presentation times: with B-frames they come out of order
+
+
+@dataclass(frozen=True, slots=True)
+class DecodeLimits:
+    """What one decode may cost before it is killed."""
+
+    stall_s: float = 30.0
+    total_s: float = 600.0
+    memory_bytes: int = 4 << 30
+    max_pixels: int = 8192 * 4320
+
+
+@dataclass(frozen=True, slots=True)
+class VideoInfo:
+    """What a file says of itself, and `rotation_deg` that `iter_foreign_frames` applies.
+
+    `size_hw` is after rotation. `fps` is the average rate. `num_frames_claimed` is the container's
+    word (0 when it has none): only decoding tells the real count.
+    """
+
+    codec: str
+    size_hw: tuple[int, int]
+    fps: float
+    num_frames_claimed: int
+    duration_s: float
+    rotation_deg: int
+
+
+@dataclass(frozen=True, slots=True)
+class ForeignFrame:
+    """One decoded frame: uint8 RGB [H, W, 3], and its time in seconds from the first."""
+
+    pixels: NDArray[np.uint8]
+    time_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class PacketsDigest:
+    """The sha256 of the video packets."""
+
+    sha256: str
+
+
+def run(
+    sender: Connection,
+    path: str,
+    task: str,
+    limits: DecodeLimits,
+    max_side_px: int | None,
+    span_s: tuple[float, float],
+) -> None:
+    """Do one task and send what it finds: VideoInfo ("probe"), PacketsDigest ("packets"), or frames
+    and a None ("frames"); a string is an error. Limits this process for good."""
+    import resource
+
+    resource.setrlimit(resource.RLIMIT_AS, (limits.memory_bytes, limits.memory_bytes))
+    av.logging.set_level(av.logging.PANIC)
+    try:
+        if task == "probe":
+            sender.send(_probe(path, limits))
+        elif task == "packets":
+            sender.send(_hash_packets(path))
+        else:
+            for frame in _decode(path, limits, max_side_px, span_s):
+                sender.send(frame)
+            sender.send(None)
+    except VideoError as error:
+        sender.send(str(error))
+    except (av.error.FFmpegError, MemoryError, ValueError) as error:
+        sender.send(f"cannot be decoded ({type(error).__name__}: {error})")
+    except BrokenPipeError:
+        pass  # the parent has seen enough
+
+
+def _open(path: str) -> av.container.InputContainer:
+    with open(path, "rb") as file:  # noqa: PTH123  # no import of pathlib's machinery in the child
+        beginning = file.read(64).lstrip()
+    if beginning.startswith((b"#EXTM3U", b"ffconcat", b"<?xml", b"<MPD")):
+        raise VideoError("is a playlist, which may name other files: give the video itself")
+    options = {"format_whitelist": ",".join(CONTAINERS), "protocol_whitelist": "file"}
+    try:
+        return av.open(path, options=options)
+    except av.error.ArgumentError:
+        expected = ", ".join(CONTAINERS)
+        raise VideoError(f"is damaged, or in no container that is read ({expected})") from None
+
+
+def _hash_packets(path: str) -> PacketsDigest:
+    digest = hashlib.sha256()
+    with _open(path) as container:
+        for packet in container.demux(_video_stream(container)):
+            digest.update(bytes(packet))
+    return PacketsDigest(digest.hexdigest())
+
+
+def _probe(path: str, limits: DecodeLimits) -> VideoInfo:
+    with _open(path) as container:
+        stream = _video_stream(container)
+        height, width = stream.height, stream.width
+        if height * width > limits.max_pixels:
+            raise VideoError(f"{width}x{height} is over the limit of {limits.max_pixels} pixels")
+        first = next(container.decode(stream), None)
+        if first is None:
+            raise VideoError("holds a video stream without a single frame")
+        rotation_deg = round(first.rotation) % 360
+        if rotation_deg in (90, 270):
+            height, width = width, height
+        duration_s = float((stream.duration or 0) * (stream.time_base or 0))
+        return VideoInfo(
+            codec=stream.codec_context.name,
+            size_hw=(height, width),
+            fps=float(stream.average_rate or 0),
+            num_frames_claimed=stream.frames,
+            duration_s=duration_s or float((container.duration or 0) / av.time_base),
+            rotation_deg=rotation_deg,
+        )
+
+
+def _video_stream(container: av.container.InputContainer) -> av.VideoStream:
+    if not container.streams.video:
+        raise VideoError("holds no video stream")
+    stream = container.streams.video[0]
+    stream.thread_count = 1  # more threads cost 10-65 % more CPU and win nothing on busy cores
+    return stream
+
+
+def _decode(
+    path: str, limits: DecodeLimits, max_side_px: int | None, span_s: tuple[float, float]
+) -> Iterator[ForeignFrame]:
+    size_hw: tuple[int, int] | None = None
+    origin_s = _origin_of_jump(path, span_s[0])
+    jumped = origin_s is not None
+    count = 0
+    with _open(path) as container:
+        stream = _video_stream(container)
+        # After a jump the frames before it are not counted: the header's word cannot be checked.
+        claimed = 0 if jumped else stream.frames
+        if origin_s is not None:
+            _jump(container, stream, origin_s + span_s[0])
+        for packet in container.demux(stream):
+            if packet.is_discard:
+                claimed -= 1
+            if packet.is_corrupt:
+                raise VideoError(f"packet after frame {count} is corrupt")
+            for frame in packet.decode():
+                time_s = frame.time if frame.time is not None else 0.0
+                if jumped and origin_s is not None and time_s - origin_s < span_s[0]:
+                    continue
+                if frame.is_corrupt:
+                    raise VideoError(f"frame {count} is corrupt")
+                if packet.is_discard:
+                    continue
+                if size_hw is None:
+                    size_hw = (frame.height, frame.width)
+                    if frame.height * frame.width > limits.max_pixels:
+                        raise VideoError(
+                            f"{frame.width}x{frame.height} is over the limit of "
+                            f"{limits.max_pixels} pixels"
+                        )
+                if (frame.height, frame.width) != size_hw:
+                    raise VideoError(
+                        f"changes size at frame {count}: {size_hw[1]}x{size_hw[0]} to "
+                        f"{frame.width}x{frame.height}"
+                    )
+                origin_s = time_s if origin_s is None else origin_s
+                if time_s - origin_s >= span_s[1] + _REORDER_S:
+                    return
+                if span_s[0] <= time_s - origin_s < span_s[1]:
+                    yield ForeignFrame(_pixels(frame, max_side_px), time_s - origin_s)
+                count += 1
+    if count == 0 and not jumped:
+        raise VideoError("holds a video stream without a single frame")
+    if claimed > 0 and count < claimed:
+        raise VideoError(f"is truncated: {count} frames decode, its header says {claimed}")
+
+
+def _origin_of_jump(path: str, start_s: float) -> float | None:
+    """The time stamp of the first frame if a jump to `start_s` lands before it, else None.
+
+    A jump into an odd file may land anywhere; where it lands too late, all is read instead.
+    """
+    if start_s <= 2 * _SEEK_MARGIN_S:
+        return None
+    with _open(path) as container:
+        if container.format.name not in _INDEXED:
+            return None
+        stream = _video_stream(container)
+        first = next(container.decode(stream), None)
+        if first is None or first.time is None:
+            return None
+        _jump(container, stream, first.time + start_s)
+        landed = next(container.decode(stream), None)
+        if landed is None or landed.time is None or landed.time > first.time + start_s:
+            return None
+        return float(first.time)
+
+
+def _jump(
+    container: av.container.InputContainer, stream: av.VideoStream, time_stamp_s: float
+) -> None:
+    """To the key frame before; the decoder is flushed."""
+    assert stream.time_base is not None
+    container.seek(int((time_stamp_s - _SEEK_MARGIN_S) / stream.time_base), stream=stream)
+
+
+def _pixels(frame: av.VideoFrame, max_side_px: int | None) -> NDArray[np.uint8]:
+    scale = 1.0 if max_side_px is None else min(1.0, max_side_px / max(frame.height, frame.width))
+    if scale < 1:
+        frame = frame.reformat(
+            width=max(2, round(frame.width * scale)),
+            height=max(2, round(frame.height * scale)),
+            format="rgb24",
+            interpolation="AREA",
+        )
+    pixels = cast(NDArray[np.uint8], frame.to_ndarray(format="rgb24"))
+    # The display matrix, in degrees counter-clockwise: as np.rot90 counts.
+    turns = round(frame.rotation / 90) % 4
+    return np.ascontiguousarray(np.rot90(pixels, turns)) if turns else pixels

@@ -1,0 +1,269 @@
+"""Runs on real Ray clusters: a job over HTTP with token authentication, two nodes of which one
+dies, and `kill -9` again and again. Minutes; each starts and ends its own Ray by process id."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import random
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from aa_curation.errors import SharedPathError
+from aa_curation.ledger import LEDGER_NAME, read_ledger
+from aa_curation.ray_run import run
+from aa_curation.recipe import Recipe
+from aa_curation.shared_path import refuse_relative_in_job
+from aa_curation.sources import read_sources
+
+REPOSITORY = Path(__file__).parents[2]
+RAY = Path(sys.executable).with_name("ray")
+DEMO = REPOSITORY / "curation/recipes/demo.py"
+RECIPE_FILE = f"""
+import dataclasses
+from pathlib import Path
+from aa_curation.recipe import load_recipe
+RECIPE = dataclasses.replace(load_recipe(Path({str(DEMO)!r})), clips_per_shard=2)
+"""
+
+
+def _contents(folder: Path) -> dict[str, str]:
+    files = [*folder.glob("shards/*"), folder / "clips.csv"]
+    return {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
+
+
+@pytest.fixture(scope="module")
+def by_local_ray(
+    small_shards: Recipe, sources_folder: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    folder = tmp_path_factory.mktemp("local") / "corpus"
+    run(small_shards, read_sources([sources_folder]), folder, workers=1)
+    return folder
+
+
+def _free_ports(count: int) -> list[int]:
+    """Outside of Ray's worker ports, 10002 to 19999."""
+    sockets = [socket.socket() for _ in range(count)]
+    try:
+        for found in sockets:
+            found.bind(("127.0.0.1", 0))
+        return [found.getsockname()[1] for found in sockets]
+    finally:
+        for found in sockets:
+            found.close()
+
+
+class Cluster:
+    """A head and more nodes, made by `ray start`; ended by process id, since `ray stop` would end
+    every Ray of the machine."""
+
+    def __init__(self) -> None:
+        self.port, self.client_port, self.dashboard_port = _free_ports(3)
+        # Short: a socket's path may have 107 characters.
+        self.folder = tempfile.mkdtemp(prefix="aar", dir="/tmp")
+        self.environment = {
+            **os.environ,
+            "RAY_AUTH_MODE": "token",
+            "RAY_AUTH_TOKEN": secrets.token_hex(32),
+            "RAY_USAGE_STATS_ENABLED": "0",
+        }
+        self.nodes: list[list[psutil.Process]] = []
+
+    def start_head(self, *, cpus: int, dashboard: bool) -> None:
+        options = [f"--port={self.port}", f"--ray-client-server-port={self.client_port}"]
+        options += [f"--include-dashboard={str(dashboard).lower()}", f"--temp-dir={self.folder}"]
+        options += ["--dashboard-host=127.0.0.1", f"--dashboard-port={self.dashboard_port}"]
+        self._start(["--head", *options], cpus)
+
+    def add_node(self, *, cpus: int) -> None:
+        self._start([f"--address=127.0.0.1:{self.port}"], cpus)
+
+    def _start(self, options: list[str], cpus: int) -> None:
+        mine = str(self.folder)
+        before = {process.pid for process in _processes_of(mine)}
+        command = [str(RAY), "start", *options, f"--num-cpus={cpus}", "--disable-usage-stats"]
+        command += ["--object-store-memory=80000000"]
+        subprocess.run(command, env=self.environment, check=True, capture_output=True, timeout=180)
+        self.nodes.append([p for p in _processes_of(mine) if p.pid not in before])
+
+    def kill_node(self, number: int) -> None:
+        for process in self.nodes[number]:
+            for child in [*_children(process), process]:
+                _kill(child)
+
+    def stop(self) -> None:
+        for number in range(len(self.nodes)):
+            self.kill_node(number)
+        for process in _processes_of(str(self.folder)):
+            _kill(process)
+
+
+def _processes_of(folder: str) -> list[psutil.Process]:
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if any(folder in argument for argument in process.cmdline()):
+                found.append(process)
+        except psutil.Error:
+            continue
+    return found
+
+
+def _children(process: psutil.Process) -> list[psutil.Process]:
+    try:
+        return list(process.children(recursive=True))
+    except psutil.Error:
+        return []
+
+
+def _kill(process: psutil.Process) -> None:
+    try:
+        process.kill()
+    except psutil.Error:
+        return
+
+
+@pytest.fixture
+def cluster() -> Iterator[Cluster]:
+    made = Cluster()
+    try:
+        yield made
+    finally:
+        made.stop()
+
+
+def test_a_relative_folder_inside_a_job_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    refuse_relative_in_job(Path("corpus"))
+    monkeypatch.setenv("RAY_JOB_CONFIG_JSON_ENV_VAR", "{}")
+    refuse_relative_in_job(Path("/somewhere/corpus"))
+    with pytest.raises(SharedPathError, match="relative inside a Ray job"):
+        refuse_relative_in_job(Path("corpus"))
+
+
+@pytest.mark.slow
+def test_a_job_over_http_makes_the_bytes_of_a_local_run(
+    cluster: Cluster, by_local_ray: Path, sources_folder: Path, tmp_path: Path
+) -> None:
+    cluster.start_head(cpus=2, dashboard=True)
+    recipe, out = tmp_path / "recipe.py", tmp_path / "corpus"
+    recipe.write_text(RECIPE_FILE)
+    address = f"http://127.0.0.1:{cluster.dashboard_port}"
+
+    def submit(folder: Path, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
+        command = [
+            str(RAY),
+            "job",
+            "submit",
+            "--address",
+            address,
+            "--working-dir",
+            "curation/recipes",
+        ]
+        command += ["--runtime-env", "curation/job.yaml", "--", sys.executable, "-m", "aa_curation"]
+        command += ["run", str(recipe), "--sources", str(sources_folder), "--out", str(folder)]
+        return subprocess.run(
+            command,
+            cwd=REPOSITORY,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=280,
+        )
+
+    relative = submit(Path("corpus"), cluster.environment)
+    assert relative.returncode != 0
+    assert "relative inside a Ray job" in relative.stdout
+    done = submit(out, cluster.environment)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    assert "5 accepted" in done.stdout
+    assert _contents(out) == _contents(by_local_ray)
+    stranger = {**cluster.environment, "RAY_AUTH_TOKEN": secrets.token_hex(32)}
+    refused = submit(tmp_path / "other", stranger)
+    assert refused.returncode != 0
+    assert not (tmp_path / "other").exists()
+
+
+@pytest.mark.slow
+def test_a_node_that_dies_in_mid_run_loses_nothing(
+    cluster: Cluster, by_local_ray: Path, sources_folder: Path, tmp_path: Path
+) -> None:
+    cluster.start_head(cpus=1, dashboard=False)
+    cluster.add_node(cpus=1)
+    recipe, out = tmp_path / "recipe.py", tmp_path / "corpus"
+    recipe.write_text(RECIPE_FILE)
+    command = [sys.executable, "-m", "aa_curation", "run", str(recipe), "--workers", "2"]
+    command += ["--sources", str(sources_folder), "--out", str(out)]
+    command += ["--address", f"127.0.0.1:{cluster.port}"]
+    process = subprocess.Popen(
+        command,
+        env=cluster.environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    deadline = time.monotonic() + 120
+    while _lines(out) < 4:
+        assert process.poll() is None, process.communicate()[0]
+        assert time.monotonic() < deadline, "no progress in two minutes"
+        time.sleep(0.05)
+    cluster.kill_node(1)
+    text, _ = process.communicate(timeout=240)
+    assert process.returncode == 0, text
+    assert "5 accepted" in text
+    assert "0 failed" in text
+    assert _contents(out) == _contents(by_local_ray)
+
+
+@pytest.mark.slow
+def test_kill_minus_nine_at_any_time_any_number_of_times(
+    by_local_ray: Path, sources_folder: Path, tmp_path: Path
+) -> None:
+    seed = int(os.environ.get("AA_KILL_SEED", str(secrets.randbelow(1 << 32))))
+    kills = int(os.environ.get("AA_KILLS", "6"))
+    print(f"AA_KILL_SEED={seed} AA_KILLS={kills}")
+    draw = random.Random(seed)
+    recipe, out = tmp_path / "recipe.py", tmp_path / "corpus"
+    recipe.write_text(RECIPE_FILE)
+    command = [str(Path(sys.executable).with_name("aa-curate")), "run", str(recipe)]
+    command += ["--sources", str(sources_folder), "--out", str(out), "--workers", "1"]
+    begun = time.monotonic()
+    subprocess.run(
+        [*command[:-3], str(tmp_path / "timed"), "--workers", "1"], check=True, capture_output=True
+    )
+    whole_s = time.monotonic() - begun
+    for _ in range(kills):
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        time.sleep(draw.uniform(0, whole_s))
+        children = _children(psutil.Process(process.pid)) if process.poll() is None else []
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        _, left = psutil.wait_procs(children, timeout=5)
+        for child in left:
+            _kill(child)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=240)
+    assert done.returncode == 0, done.stderr
+    assert "5 accepted" in done.stdout
+    assert _contents(out) == _contents(by_local_ray)
+    read_ledger(out).assert_complete()
+    lines = (out / LEDGER_NAME).read_bytes().splitlines()
+    finished = [row["decision"]["clip_id"] for row in map(json.loads, lines) if "decision" in row]
+    assert len(finished) == len(set(finished)), "what was recorded is never done again"
+
+
+def _lines(out: Path) -> int:
+    try:
+        return (out / LEDGER_NAME).read_bytes().count(b"\n")
+    except FileNotFoundError:
+        return 0

@@ -1,0 +1,224 @@
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import random
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aa_curation.decision import Decision
+from aa_curation.ledger import Ledger, LedgerWriter
+from aa_curation.near_duplicates import NearDuplicates, separate
+from aa_curation.recipe import Recipe
+from aa_curation.signature import (
+    NUM_FRAMES,
+    Signature,
+    bits_apart,
+    perceptual_hash,
+    pose_distance,
+    pose_signature,
+    signature_frames,
+)
+from aa_curation.sources import read_sources
+from aa_curation.worker import Worker
+from aa_datasets.canonical_video import encode_canonical, read_canonical
+from aa_datasets.clip import Clip
+from aa_datasets.pose import Pose, read_pose, write_pose
+from aa_datasets.puppets import render_puppet
+
+BOUNDS = NearDuplicates()
+Frames = np.ndarray
+
+
+def _signature(frames: Frames, pose: Pose) -> Signature:
+    chosen = signature_frames(len(frames))
+    hashes = np.array([perceptual_hash(frames[i]) for i in chosen], np.uint64)
+    return Signature(hashes, pose_signature(pose))
+
+
+def _smaller_and_coarser(frames: Frames, pose: Pose) -> tuple[Frames, Pose]:
+    small = np.stack([cv2.resize(f, (128, 128), interpolation=cv2.INTER_AREA) for f in frames])
+    return read_canonical(encode_canonical(small, 24, crf=36)), pose.resized((128, 128))
+
+
+def _half_the_rate(frames: Frames, pose: Pose) -> tuple[Frames, Pose]:
+    return frames[::2], pose.at_frames(np.arange(0, len(frames), 2))
+
+
+def _trimmed(frames: Frames, pose: Pose) -> tuple[Frames, Pose]:
+    return frames[2:], pose.at_frames(np.arange(2, len(frames)))
+
+
+def _darker(frames: Frames, pose: Pose) -> tuple[Frames, Pose]:
+    return (0.7 * frames + 10).astype(np.uint8), pose
+
+
+COPIES = (_smaller_and_coarser, _half_the_rate, _trimmed, _darker)
+
+
+@pytest.fixture(scope="module")
+def puppets() -> list[tuple[Frames, Pose]]:
+    made = (render_puppet(s, 100 + s, num_frames=48, size_hw=(256, 256)) for s in range(6))
+    return [(puppet.frames, puppet.pose) for puppet in made]
+
+
+@pytest.mark.parametrize("copy", COPIES)
+def test_a_copy_is_near_and_another_puppet_far(
+    puppets: list[tuple[Frames, Pose]], copy: Callable[[Frames, Pose], tuple[Frames, Pose]]
+) -> None:
+    for frames, pose in puppets:
+        ours, theirs = _signature(frames, pose), _signature(*copy(frames, pose))
+        assert bits_apart(ours.hashes, theirs.hashes[None])[0] <= 0.75 * BOUNDS.bits_at_most
+        assert pose_distance(ours.pose, theirs.pose) <= 0.5 * BOUNDS.pose_at_most
+    for (a, a_pose), (b, b_pose) in itertools.combinations(puppets, 2):
+        first, second = _signature(a, a_pose), _signature(b, b_pose)
+        assert bits_apart(first.hashes, second.hashes[None])[0] >= 1.5 * BOUNDS.bits_at_most
+
+
+def test_the_hash_ignores_brightness_and_contrast_and_not_a_mirror() -> None:
+    frame = render_puppet(1, 2, num_frames=1, size_hw=(256, 256)).frames[0]
+
+    def distance(other: Frames) -> int:
+        return (perceptual_hash(frame) ^ perceptual_hash(other)).bit_count()
+
+    assert distance((frame // 2 + 20).astype(np.uint8)) <= 2
+    assert distance(np.ascontiguousarray(frame[:, ::-1])) >= 20
+
+
+def test_a_signature_survives_its_text(puppets: list[tuple[Frames, Pose]]) -> None:
+    signature = _signature(*puppets[0])
+    again = Signature.from_text(signature.to_text())
+    np.testing.assert_array_equal(again.hashes, signature.hashes)
+    np.testing.assert_array_equal(again.pose, signature.pose)
+    assert pose_distance(again.pose, again.pose) == 0
+    assert pose_distance(again.pose, np.full_like(again.pose, -128)) == 1
+
+
+def _decision(
+    name: str, picture: int, *, side: int = 256, split: str = "train", uploader: str = ""
+) -> Decision:
+    """An accepted clip that shows picture number `picture`; pictures are far apart."""
+    bits = np.random.default_rng(picture).integers(0, 1 << 63, NUM_FRAMES).astype(np.uint64)
+    pose = np.random.default_rng(picture).integers(-100, 100, (NUM_FRAMES, 18, 2)).astype(np.int8)
+    clip = Clip(f"{name}-0000", name, name, "MIT", 0, 2, 24, (side, side), 48, False, "x", split)
+    return Decision(
+        clip.clip_id,
+        name,
+        "accepted",
+        "clip",
+        clip=clip,
+        uploader=uploader,
+        signature=Signature(bits, pose).to_text(),
+    )
+
+
+def _ledger(*decisions: Decision) -> Ledger:
+    ledger = Ledger("demo", "abc")
+    for decision in decisions:
+        ledger.add_decision(decision)
+    return ledger
+
+
+def _settle(ledger: Ledger) -> dict[str, str]:
+    """Reasons by source after the step; it must leave nothing to do for a second one."""
+    for row in separate(ledger, BOUNDS):
+        ledger.add_decision(row)
+    assert separate(ledger, BOUNDS) == []
+    return {d.source_id: d.reason for d in ledger.decisions.values()}
+
+
+def test_the_largest_copy_stays_and_comes_back_when_a_larger_one_leaves() -> None:
+    ledger = _ledger(_decision("a", 1, side=128), _decision("b", 1, side=512), _decision("c", 2))
+    assert _settle(ledger) == {"a": "near_duplicate", "b": "", "c": ""}
+    assert "the same recording as b-0000" in ledger.decisions["a-0000"].detail
+    ledger.add_decision(_decision("d", 1, side=1024))
+    assert _settle(ledger)["b"] == "near_duplicate"
+    for name in ("b", "d"):
+        ledger.add_decision(Decision(f"{name}-0000", name, "rejected", "takedown", "takedown"))
+    assert _settle(ledger) == {"a": "", "b": "takedown", "c": "", "d": "takedown"}
+
+
+@given(
+    rows=st.lists(
+        st.tuples(
+            st.integers(0, 3),
+            st.sampled_from([128, 256]),
+            st.sampled_from(["train", "test", "val"]),
+            st.sampled_from(["", "", "u", "v"]),
+        ),
+        max_size=8,
+    ),
+    seed=st.integers(0, 99),
+)
+def test_no_recording_is_in_twice_and_no_uploader_in_two_splits_in_any_order(
+    rows: list[tuple[int, int, str, str]], seed: int
+) -> None:
+    decisions = [
+        _decision(f"s{n}", picture, side=side, split=split, uploader=uploader)
+        for n, (picture, side, split, uploader) in enumerate(rows)
+    ]
+    ledger = _ledger(*decisions)
+    reasons = _settle(ledger)
+    shuffled = random.Random(seed).sample(decisions, len(decisions))
+    assert _settle(_ledger(*shuffled)) == reasons
+    kept = [d for d in ledger.decisions.values() if d.status == "accepted"]
+    shown = [d.signature for d in kept]
+    assert len(shown) == len(set(shown))
+    for uploader in ("u", "v"):
+        assert len({d.clip.split for d in kept if d.clip and d.uploader == uploader}) <= 1
+    # Whatever is in the lists, something of every recording or of its group stays.
+    assert bool(kept) == bool(rows)
+
+
+def test_a_held_out_split_keeps_its_clips_and_training_gives_way() -> None:
+    ledger = _ledger(
+        _decision("a", 1, uploader="u"),
+        _decision("b", 2, uploader="u", split="test"),
+        _decision("c", 3),
+    )
+    assert _settle(ledger) == {"a": "split_leak", "b": "", "c": ""}
+    # A chain: c is of no uploader, yet shows what a clip of u's shows.
+    ledger = _ledger(
+        _decision("a", 1, uploader="u", split="test"),
+        _decision("b", 2, uploader="u", split="test", side=128),
+        _decision("c", 2),
+    )
+    assert _settle(ledger) == {"a": "", "b": "near_duplicate", "c": "split_leak"}
+
+
+def test_a_planted_copy_is_found_in_a_corpus(
+    small_shards: Recipe,
+    sources_folder: Path,
+    tmp_path: Path,
+    write_sources: Callable[[Path, list[dict[str, str]]], Path],
+) -> None:
+    frames = read_canonical(sources_folder / "puppet_1.mp4")
+    pose = read_pose(sources_folder / "puppet_1.pose.npz")
+    copied, copied_pose = _trimmed(frames, pose)
+    (tmp_path / "copy.mp4").write_bytes(encode_canonical(copied, 24, crf=30))
+    write_pose(tmp_path / "copy.pose.npz", copied_pose)
+    for name in ("puppet_1", "puppet_2"):
+        for kind in ("mp4", "pose.npz"):
+            shutil.copy(sources_folder / f"{name}.{kind}", tmp_path)
+    names = ("puppet_1", "puppet_2", "copy")
+    rows = [
+        {"source_id": n, "location": f"{n}.mp4", "licence": "MIT", "pose_file": f"{n}.pose.npz"}
+        for n in names
+    ]
+    (tmp_path / "clips").mkdir()
+    worker = Worker(dataclasses.replace(small_shards), tmp_path / "clips")
+    with LedgerWriter(tmp_path, "demo", small_shards.sha256) as writer:
+        for source in read_sources([write_sources(tmp_path, rows)]):
+            survey = worker.survey(source)
+            writer.add_survey(survey)
+            writer.add_decision(worker.curate(survey.planned[0], source))
+        rows_changed = separate(writer.ledger, small_shards.near_duplicates)
+    # The same size and rate: the first id stays.
+    assert [(row.source_id, row.reason) for row in rows_changed] == [("puppet_1", "near_duplicate")]

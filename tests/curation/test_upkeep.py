@@ -1,0 +1,302 @@
+"""redecide, takedown and verify on a small corpus of puppets, made by the plain loop."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import av
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aa_curation.cli import main
+from aa_curation.decision import Decision
+from aa_curation.drop import Check, first_drop, with_thresholds
+from aa_curation.duplicates import reject_duplicates
+from aa_curation.filters.resolution import Resolution
+from aa_curation.ledger import LEDGER_NAME, LedgerWriter, read_ledger
+from aa_curation.pack import pack
+from aa_curation.ray_run import clips_to_curate, sources_to_survey
+from aa_curation.recipe import Recipe
+from aa_curation.redecide import redecided
+from aa_curation.removal import without_barred
+from aa_curation.sources import Source, read_sources
+from aa_curation.verify import iter_problems
+from aa_curation.worker import Worker
+from aa_datasets.shards import read_shards
+
+
+def _run(recipe: Recipe, sources: list[Source], folder: Path) -> list[str]:
+    """What `aa-curate run` does, as a plain loop; gives the clips that were decoded for it."""
+    (folder / "clips").mkdir(parents=True, exist_ok=True)
+    with LedgerWriter(folder, recipe.name, recipe.sha256, recipe.clips_per_shard) as writer:
+        recipe = dataclasses.replace(recipe, thresholds=writer.ledger.thresholds)
+        worker = Worker(recipe, folder / "clips")
+        sources = without_barred(writer, sources)
+        for source in sources_to_survey(writer.ledger, sources):
+            writer.add_survey(worker.survey(source))
+        for duplicate in reject_duplicates(writer.ledger, sources):
+            writer.add_decision(duplicate)
+        todo = clips_to_curate(writer.ledger, sources)
+        for planned, source in todo:
+            writer.add_decision(worker.curate(planned, source))
+        writer.ledger.assert_complete()
+        pack(writer.ledger, folder, recipe.clips_per_shard)
+        return [planned.clip_id for planned, _ in todo]
+
+
+def _hashes(folder: Path) -> dict[str, str]:
+    files = [*(folder / "shards").iterdir(), folder / "clips.csv"]
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+def _accepted(folder: Path) -> set[str]:
+    ledger = read_ledger(folder)
+    return {d.source_id for d in ledger.decisions.values() if d.status == "accepted"}
+
+
+@pytest.fixture(scope="module")
+def made(
+    small_shards: Recipe, sources_folder: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    folder = tmp_path_factory.mktemp("made") / "corpus"
+    _run(small_shards, read_sources([sources_folder]), folder)
+    return folder
+
+
+@pytest.fixture
+def corpus(made: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(made, tmp_path / "corpus"))
+
+
+def _areas(folder: Path) -> dict[str, float]:
+    return {
+        decision.source_id: check.measured
+        for decision in read_ledger(folder).decisions.values()
+        if decision.status == "accepted"
+        for check in decision.checks
+        if check.reason == "small_person"
+    }
+
+
+def test_a_tighter_threshold_and_back_gives_the_same_bytes_without_a_decode(
+    corpus: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before, areas = _hashes(corpus), _areas(corpus)
+    smallest = min(areas, key=lambda source_id: areas[source_id])
+    bound = sorted(areas.values())[1]
+    assert main(["redecide", "--set", f"small_person={bound}", "--out", str(corpus)]) == 0
+    assert "1 accepted -> rejected small_person" in capsys.readouterr().out
+    assert _accepted(corpus) == set(areas) - {smallest}
+    shards = sorted(corpus.glob("shards/*.tar"))
+    assert smallest not in {sample.clip.source_id for sample in read_shards(shards)}
+    assert main(["verify", "--decode", "--out", str(corpus)]) == 0
+    assert main(["why", smallest, "--out", str(corpus)]) == 0
+    assert f"small_person {areas[smallest]:.4g} (at least {bound:.4g})" in capsys.readouterr().out
+
+    assert main(["redecide", "--set", "small_person=0.02", "--out", str(corpus)]) == 0
+    assert _hashes(corpus) == before
+
+
+def test_a_looser_threshold_leaves_only_what_was_never_encoded_to_the_next_run(
+    corpus: Path, small_shards: Recipe, sources_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["redecide", "--set", "too_short=0.3", "--out", str(corpus)]) == 0
+    out = capsys.readouterr().out
+    assert "1 rejected too_short -> undecided" in out
+    assert "1 not yet decided" in out
+    assert main(["verify", "--out", str(corpus)]) == 1
+    assert "does not add up" in capsys.readouterr().err
+    assert _run(small_shards, read_sources([sources_folder]), corpus) == ["short-0000"]
+    assert "short" in _accepted(corpus)
+    assert main(["verify", "--out", str(corpus)]) == 0
+    # The thresholds hold for what comes later, too: nothing is left to do.
+    assert _run(small_shards, read_sources([sources_folder]), corpus) == []
+
+
+def test_a_source_that_its_header_rejected_is_surveyed_again(
+    small_shards: Recipe, sources_folder: Path, tmp_path: Path
+) -> None:
+    strict = dataclasses.replace(small_shards, video_filters=(Resolution(480),))
+    sources = [s for s in read_sources([sources_folder]) if s.source_id == "puppet_1"]
+    corpus = tmp_path / "corpus"
+    _run(strict, sources, corpus)
+    assert _accepted(corpus) == set()
+    assert main(["redecide", "--set", "low_resolution=256", "--out", str(corpus)]) == 0
+    assert _run(strict, sources, corpus) == ["puppet_1-0000"]
+    assert _accepted(corpus) == {"puppet_1"}
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [("min_height=0.5", "nothing was measured under min_height"), ("small_person", "NAME=VALUE")],
+)
+def test_a_setting_that_means_nothing_is_refused(
+    corpus: Path, capsys: pytest.CaptureFixture[str], setting: str, message: str
+) -> None:
+    before = (corpus / LEDGER_NAME).read_bytes()
+    try:
+        code: object = main(["redecide", "--set", setting, "--out", str(corpus)])
+    except SystemExit as error:  # argparse's way
+        code = error.code
+    assert code == 2
+    assert message in capsys.readouterr().err
+    assert (corpus / LEDGER_NAME).read_bytes() == before
+
+
+CHECKS = st.lists(
+    st.builds(
+        Check,
+        st.sampled_from("abc"),
+        st.floats(-2, 2) | st.just(float("nan")),
+        st.floats(-2, 2),
+        st.booleans(),
+    ),
+    max_size=4,
+    unique_by=lambda check: check.reason,
+)
+
+
+@given(checks=CHECKS, thresholds=st.dictionaries(st.sampled_from("abc"), st.floats(-2, 2)))
+def test_redeciding_is_deciding_with_these_thresholds_from_the_start(
+    checks: list[Check], thresholds: dict[str, float]
+) -> None:
+    def decide(found: tuple[Check, ...]) -> tuple[str, str]:
+        drop = first_drop(found)
+        return ("rejected", drop.reason) if drop else ("accepted", "")
+
+    clip = object()  # an accepted clip keeps its record through all of this
+    status, reason = decide(tuple(checks))
+    decision = Decision("x-0000", "x", status, "clip", reason, checks=tuple(checks), clip=clip)  # type: ignore[arg-type]
+    again = redecided(decision, thresholds)
+    assert again is not None
+    assert (again.status, again.reason) == decide(with_thresholds(checks, thresholds))
+    assert again.clip is clip
+    never_encoded = dataclasses.replace(decision, clip=None)
+    if status == "rejected" and again.status == "accepted":
+        assert redecided(never_encoded, thresholds) is None
+
+
+def test_a_takedown_rewrites_its_own_shards_only_and_deletes_the_files(
+    corpus: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = _hashes(corpus)
+    ledger = read_ledger(corpus)
+    shard_of = {
+        s.clip.source_id: p.name for p in corpus.glob("shards/*.tar") for s in read_shards([p])
+    }
+    gone = "puppet_1"
+    assert main(["takedown", "--source", gone, "--out", str(corpus)]) == 0
+    assert f"{gone}: 1 clips removed; shards written anew or deleted: {shard_of[gone]}" in (
+        capsys.readouterr().out
+    )
+    after = _hashes(corpus)
+    changed = {name.split(".")[0] for name in before if before[name] != after.get(name)}
+    assert changed == {shard_of[gone].removesuffix(".tar"), "clips"}  # clips.csv
+    assert not list((corpus / "clips").glob(f"{gone}-*"))
+    for path in (*corpus.glob("shards/*"), corpus / "clips.csv"):
+        assert gone.encode() not in path.read_bytes()
+    assert _accepted(corpus) == {d.source_id for d in ledger.decisions.values() if d.clip} - {gone}
+    assert main(["verify", "--out", str(corpus)]) == 0
+    assert main(["takedown", "--source", "nobody", "--out", str(corpus)]) == 2
+    assert "no source 'nobody'" in capsys.readouterr().err
+
+
+def test_what_was_taken_down_does_not_come_back_under_any_name(
+    corpus: Path,
+    small_shards: Recipe,
+    sources_folder: Path,
+    tmp_path: Path,
+    write_sources: Callable[[Path, list[dict[str, str]]], Path],
+) -> None:
+    assert main(["takedown", "--source", "puppet_1", "--out", str(corpus)]) == 0
+    shutil.copy(sources_folder / "puppet_1.mp4", tmp_path / "renamed.mp4")
+    _remux(tmp_path / "renamed.mp4", tmp_path / "remuxed.mkv")
+    row = {"licence": "MIT", "pose_file": str(sources_folder / "puppet_1.pose.npz")}
+    path = write_sources(
+        tmp_path,
+        [
+            {**row, "source_id": "renamed", "location": "renamed.mp4"},
+            {**row, "source_id": "remuxed", "location": "remuxed.mkv"},
+        ],
+    )
+    before = _hashes(corpus)
+    assert _run(small_shards, read_sources([sources_folder, path]), corpus) == []
+    reasons = {d.source_id: d.reason for d in read_ledger(corpus).decisions.values()}
+    assert reasons["puppet_1"] == reasons["renamed"] == reasons["remuxed"] == "takedown"
+    # zz_copy was a duplicate of it: the same bytes, so down with it.
+    assert reasons["zz_copy"] == "takedown"
+    assert _hashes(corpus) == before
+
+
+def test_a_takedown_that_was_killed_is_finished_by_the_next_run(
+    corpus: Path, small_shards: Recipe, sources_folder: Path, tmp_path: Path
+) -> None:
+    by_command = Path(shutil.copytree(corpus, tmp_path / "whole"))
+    assert main(["takedown", "--source", "puppet_2", "--out", str(by_command)]) == 0
+    line = (by_command / LEDGER_NAME).read_bytes().splitlines(keepends=True)[-1]
+    with (corpus / LEDGER_NAME).open("ab") as file:
+        file.write(line)  # killed after its line was written
+    _run(small_shards, read_sources([sources_folder]), corpus)
+    assert _hashes(corpus) == _hashes(by_command)
+
+
+def test_a_remux_is_a_duplicate_of_its_source(
+    small_shards: Recipe,
+    sources_folder: Path,
+    tmp_path: Path,
+    write_sources: Callable[[Path, list[dict[str, str]]], Path],
+) -> None:
+    _remux(sources_folder / "puppet_1.mp4", tmp_path / "a.mkv")
+    row = {"licence": "MIT", "pose_file": str(sources_folder / "puppet_1.pose.npz")}
+    rows = [{**row, "source_id": "remuxed", "location": "a.mkv"}]
+    sources = [s for s in read_sources([sources_folder]) if s.source_id == "puppet_1"]
+    sources += read_sources([write_sources(tmp_path, rows)])
+    _run(small_shards, sources, tmp_path / "corpus")
+    decisions = read_ledger(tmp_path / "corpus").decisions
+    assert decisions["remuxed-0000"].reason == "duplicate"
+    assert "the same packets as source puppet_1" in decisions["remuxed-0000"].detail
+
+
+@pytest.mark.parametrize(
+    ("harm", "message"),
+    [
+        (lambda c: _flip(next(c.glob("shards/train-*.tar"))), "is altered"),
+        (lambda c: next(c.glob("shards/*.tar")).unlink(), "no shard"),
+        (lambda c: (c / "clips.csv").write_text("x"), "is not the one of this ledger"),
+        (lambda c: (c / "clips.csv").unlink(), "cannot be read"),
+        (
+            lambda c: shutil.copy(next(c.glob("shards/*.tar")), c / "shards/train-000009.tar"),
+            "train-000009.tar is no shard of this corpus",
+        ),
+    ],
+)
+def test_verify_names_what_is_wrong(
+    corpus: Path,
+    capsys: pytest.CaptureFixture[str],
+    harm: Callable[[Path], object],
+    message: str,
+) -> None:
+    assert list(iter_problems(read_ledger(corpus), corpus, decode=True)) == []
+    harm(corpus)
+    assert main(["verify", "--out", str(corpus)]) == 1
+    assert message in capsys.readouterr().err
+
+
+def _remux(path: Path, target: Path) -> None:
+    with av.open(str(path)) as source, av.open(str(target), "w") as sink:
+        stream = sink.add_stream_from_template(source.streams.video[0])
+        for packet in source.demux(video=0):
+            if packet.dts is not None:
+                packet.stream = stream
+                sink.mux(packet)
+
+
+def _flip(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
