@@ -39,9 +39,9 @@ keep() {
 }
 
 step "1. the training puppets" corpus
-step "2. autoencoder" train autoencoder 4000
-step "2. image encoder" train image-encoder 1000
-step "2. stage 1" train 1 6000 "$out/training/autoencoder" "$out/training/image-encoder"
-step "2. stage 2" train 2 600 "$out/training/1"
+step "2. autoencoder" train autoencoder 3000
+step "2. image encoder" train image-encoder 400
+step "2. stage 1" train 1 3000 "$out/training/autoencoder" "$out/training/image-encoder"
+step "2. stage 2" train 2 200 "$out/training/1"
 step "3. keypoint network" keypoints
 step "4. demo/learned" keep
