@@ -18,17 +18,21 @@ from diffusers import UNet2DConditionModel, UNetMotionModel
 from torch import Tensor, nn
 
 from aa_model.config import ModelConfig
+from aa_model.draws import draw_normal
 from aa_model.errors import ModelError
-from aa_model.image_encoder import ImageEncoder
+from aa_model.image_encoder import ImageEncoder, null_tokens
 from aa_model.pose_guider import install_conv_in_with_pose, make_pose_guider
 from aa_model.reference_attention import (
     KeysValues,
     ReferenceReader,
     install_reference_attention,
 )
+from aa_model.reference_controlnet import ReferenceControlNet
 from aa_model.reference_net import ReferenceNet, make_unet2d
 from aa_model.temporal import add_temporal_layers, checkpoint_temporal_layers
 from aa_model.vae import decode_latents, encode_moments, make_vae
+
+_CONTROLNET = "controlnet"  # the one feature of the variants that have a ControlNet
 
 
 class AnimateAnyone(nn.Module):
@@ -40,13 +44,19 @@ class AnimateAnyone(nn.Module):
     """
 
     denoising_unet: UNet2DConditionModel | UNetMotionModel
+    reference_net: ReferenceNet | None
+    controlnet: ReferenceControlNet | None
 
     def __init__(self, config: ModelConfig, *, temporal: bool = False) -> None:
         super().__init__()
         self.config = config
         self.vae = make_vae(config)
         self.image_encoder = ImageEncoder(config)
-        self.reference_net = ReferenceNet(make_unet2d(config))
+        self.reference_net, self.controlnet = None, None
+        if config.appearance == "reference_net":
+            self.reference_net = ReferenceNet(make_unet2d(config))
+        if "controlnet" in config.appearance:
+            self.controlnet = ReferenceControlNet(make_unet2d(config), config)
         self.pose_guider = make_pose_guider(config)
         self._set_denoising_unet(make_unet2d(config))
         if temporal:
@@ -64,7 +74,7 @@ class AnimateAnyone(nn.Module):
     def _set_denoising_unet(self, unet: UNet2DConditionModel | UNetMotionModel) -> None:
         install_conv_in_with_pose(unet)
         layers = install_reference_attention(unet)
-        assert set(layers) == set(self.reference_net.layers)
+        assert self.reference_net is None or set(layers) == set(self.reference_net.layers)
         self.denoising_unet = unet
 
     def set_scaling_factor(self, scaling_factor: float) -> None:
@@ -74,7 +84,12 @@ class AnimateAnyone(nn.Module):
 
     def enable_gradient_checkpointing(self) -> None:
         """Trade time for memory in both UNets, temporal layers included (traps T5, T6)."""
-        for unet in (self.reference_net.unet, self.denoising_unet):
+        unets = [self.denoising_unet]
+        if self.reference_net is not None:
+            unets.append(self.reference_net.unet)
+        if self.controlnet is not None:
+            unets.append(self.controlnet.net)
+        for unet in unets:
             unet.enable_gradient_checkpointing()
             # diffusers checkpoints only modules in training mode; ours have no dropout (trap T13).
             unet.train()
@@ -85,13 +100,38 @@ class AnimateAnyone(nn.Module):
         """Images [N, 3, H, W] to latents [N, C, h, w]: the mean, or a sample with a generator."""
         latents, std = encode_moments(self.vae, images)
         if generator is not None:
-            noise = torch.randn(latents.shape, generator=generator, device=generator.device)
+            noise = draw_normal(latents.shape, generator)
             latents = latents + std * noise.to(latents)
         return latents * self.config.vae.scaling_factor
 
     def decode(self, latents: Tensor) -> Tensor:
         """Latents [N, C, h, w] to images [N, 3, H, W], clipped to [-1, 1]."""
         return decode_latents(self.vae, latents / self.config.vae.scaling_factor).clamp(-1, 1)
+
+    def image_tokens(self, images: Tensor) -> Tensor:
+        """Tokens [R, S, D] of reference images [R, 3, H, W]; null tokens where CLIP is left out."""
+        tokens: Tensor = self.image_encoder(images)
+        return null_tokens(tokens) if self.config.appearance == "controlnet" else tokens
+
+    def reference_features(
+        self, images: Tensor, latents: Tensor, image_tokens: Tensor
+    ) -> dict[str, Tensor]:
+        """What `forward` reads of R references, once per video.
+
+        Args:
+            images: [R, 3, H, W].
+            latents: of the same, without noise, [R, C, h, w].
+            image_tokens: of the same, [R, S, D].
+
+        Returns:
+            ReferenceNet's features by layer; or the ControlNet's embedding; nothing for `clip`.
+        """
+        if self.reference_net is not None:
+            features: dict[str, Tensor] = self.reference_net(latents, image_tokens)
+            return features
+        if self.controlnet is not None:
+            return {_CONTROLNET: self.controlnet.embedding(images)}
+        return {}
 
     def pose_features(self, pose: Tensor) -> Tensor:
         """Pose images [B, T, 3, H, W] to what is added in the UNet, [B, T, C', h, w]."""
@@ -114,7 +154,7 @@ class AnimateAnyone(nn.Module):
             timesteps: int64 [B].
             image_tokens: [B, S, D], null tokens for videos without a reference.
             pose_features: [B, T, C', h, w], from `pose_features`; None turns the guider off.
-            reference_features: of R images, from `reference_net` (or their keys and values).
+            reference_features: of R images, from `reference_features` (or keys and values).
             reference_of_video: for each of the B videos the index of its reference, or None.
 
         Returns:
@@ -138,19 +178,30 @@ class AnimateAnyone(nn.Module):
                 if self.config.pose_guider.layout == "paper"
                 else torch.cat([noisy_latents, pose_features], dim=2)
             )
-        reader = None
-        if any(r is not None for r in reference_of_video):
+        reader, skips, middle = None, None, None
+        has_reference = any(r is not None for r in reference_of_video)
+        if has_reference and self.controlnet is not None:
+            embeddings = reference_features[_CONTROLNET]
+            assert isinstance(embeddings, Tensor)
+            skips, middle = self.controlnet(
+                noisy_latents, timesteps, image_tokens, embeddings, reference_of_video
+            )
+        if has_reference and self.reference_net is not None:
             reader = ReferenceReader(reference_features, reference_of_video, num_frames=T)
-        kwargs = {"reference": reader}
+        arguments = {
+            "cross_attention_kwargs": {"reference": reader},
+            "down_block_additional_residuals": skips,
+            "mid_block_additional_residual": middle,
+        }
         if self.has_temporal_layers:
             # UNetMotionModel repeats the timestep for each frame, but not the tokens (trap T8).
             tokens = image_tokens.repeat_interleave(T, dim=0)
             prediction = self.denoising_unet(
-                unet_input.transpose(1, 2), timesteps, tokens, cross_attention_kwargs=kwargs
+                unet_input.transpose(1, 2), timesteps, tokens, **arguments
             ).sample.transpose(1, 2)
         else:
             prediction = self.denoising_unet(
-                unet_input[:, 0], timesteps, image_tokens, cross_attention_kwargs=kwargs
+                unet_input[:, 0], timesteps, image_tokens, **arguments
             ).sample[:, None]
         if reader is not None:
             reader.check_all_read()

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import os
-import shutil
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -18,32 +17,17 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 from tqdm import tqdm
 
-from aa_datasets.canonical_video import encode_canonical, read_canonical
+from aa_datasets.canonical_video import encode_canonical
 from aa_datasets.draw_pose import draw_pose
 from aa_datasets.errors import DatasetError
-from aa_datasets.frames import resize_frames, resize_pose
-from aa_datasets.pose import Pose, read_pose
-from aa_datasets.shards import read_shards
+from aa_datasets.pose import read_pose
+from aa_datasets.shards import read_record
+from aa_model.animate_jobs import Job, read_jobs, swapped
+from aa_model.benchmark_split import TEST_SPLITS, match_test_videos
 from aa_model.errors import ModelError
 from aa_model.generate import GenerateConfig
 from aa_model.pipeline import AnimatePipeline
-from aa_model.show_video import draw_strip
-
-
-@dataclass(frozen=True, slots=True)
-class Job:
-    """One video to make: `frames` are the true ones, whose first is the reference.
-
-    Attributes:
-        reference: uint8 [H, W, 3].
-        frames: uint8 [T, H, W, 3].
-    """
-
-    video_id: str
-    reference: NDArray[np.uint8]
-    pose: Pose
-    frames: NDArray[np.uint8]
-    fps: float
+from aa_model.show_video import draw_strip, pick_moments
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -65,6 +49,8 @@ def make_parser() -> argparse.ArgumentParser:
     one.add_argument("--fps", type=float, default=24.0, help="of the .mp4 (default 24)")
     many = parser.add_argument_group("every clip of some shards")
     many.add_argument("--shards", nargs="+", type=Path, default=[], metavar="SHARD")
+    many.add_argument("--benchmark", choices=TEST_SPLITS,
+                      help="only its test videos, all of them, under their own ids")  # fmt: skip
     many.add_argument("--swap", choices=["reference", "pose"],
                       help="probe: take the reference, or the pose, of the next clip")  # fmt: skip
     many.add_argument("--max-videos", type=int, metavar="N")
@@ -96,76 +82,63 @@ def animate_one(args: argparse.Namespace, config: GenerateConfig) -> None:
         raise ModelError(f"{args.reference} cannot be read as a picture: {error}") from error
     pipeline = AnimatePipeline.from_pretrained(args.checkpoint, args.device)
     with tqdm(total=config.steps, desc="denoising", unit="step") as bar:
-        frames = pipeline(
+        frames = pipeline.stream(
             picture,
             pose,
             config,
             reference_pose=reference_pose,
             on_step=lambda done, latents: bar.update(),
         )
+        content = encode_canonical(frames, args.fps)  # as they come: none is held
     args.out.parent.mkdir(parents=True, exist_ok=True)
-    args.out.write_bytes(encode_canonical(frames, args.fps))
-    print(f"{args.out}: {len(frames)} frames of {frames.shape[2]}x{frames.shape[1]}")
+    args.out.write_bytes(content)
+    height, width = pipeline.size_hw
+    print(f"{args.out}: {pose.num_frames} frames of {width}x{height}")
 
 
 def animate_shards(args: argparse.Namespace, config: GenerateConfig) -> None:
     """Write OUT/<id>/0000.png..., and beside OUT the same as mp4 and as strips; resumable."""
+    names = None
+    if args.benchmark:
+        clips = (entry.clip for path in args.shards for entry in read_record(path).clips)
+        names = match_test_videos(args.benchmark, clips)
     pipeline = AnimatePipeline.from_pretrained(args.checkpoint, args.device)
-    jobs = _swapped(_jobs(args, pipeline.size_hw), args.swap)
-    for job in jobs:
-        folder = args.out / job.video_id
-        if folder.is_dir():
+    jobs = read_jobs(args.shards, pipeline.size_hw, max_frames=args.max_frames, names=names)
+    for job in swapped(itertools.islice(jobs, args.max_videos), args.swap):
+        if (args.out / job.video_id).is_dir():
             print(f"{job.video_id}: already there")
             continue
         started = time.monotonic()
         with tqdm(total=config.steps, desc=job.video_id, unit="step", leave=False) as bar:
-            frames = pipeline(
+            frames = pipeline.stream(
                 job.reference, job.pose, config, on_step=lambda done, latents: bar.update()
             )
-        pose_pictures = draw_pose(job.pose, pipeline.size_hw)
-        strip = draw_strip(job.reference, [pose_pictures, frames, job.frames])
-        videos, strips = (_beside(args.out, kind) for kind in ("videos", "strips"))
-        (videos / f"{job.video_id}.mp4").write_bytes(encode_canonical(frames, job.fps))
-        Image.fromarray(strip).save(strips / f"{job.video_id}.png")
-        write_frames(folder, frames)
-        print(f"{job.video_id}: {len(frames)} frames in {time.monotonic() - started:.1f} s")
+            _write_video(args.out, job, frames)
+        spent_s = time.monotonic() - started
+        print(f"{job.video_id}: {job.pose.num_frames} frames in {spent_s:.1f} s")
 
 
-def write_frames(folder: Path, frames: NDArray[np.uint8]) -> None:
-    """Write 0000.png, 0001.png, ...; the folder appears only when all are there."""
-    temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
+def _write_video(out: Path, job: Job, frames: Iterable[NDArray[np.uint8]]) -> None:
+    """PNGs, mp4 and strip of one video, of frames that are seen once."""
+    moments = pick_moments(job.pose.num_frames)
+    kept: list[NDArray[np.uint8]] = []
+    temporary = out / f".{job.video_id}.{os.getpid()}.tmp"
     temporary.mkdir(parents=True)
-    for i, frame in enumerate(frames):
-        Image.fromarray(frame).save(temporary / f"{i:04d}.png")
-    shutil.rmtree(folder, ignore_errors=True)
-    temporary.rename(folder)
 
+    def written() -> Iterator[NDArray[np.uint8]]:
+        for i, frame in enumerate(frames):
+            Image.fromarray(frame).save(temporary / f"{i:04d}.png")
+            if i in moments:
+                kept.append(frame)
+            yield frame
 
-def _jobs(args: argparse.Namespace, size_hw: tuple[int, int]) -> list[Job]:
-    jobs = []
-    for sample in read_shards(args.shards):
-        count = min(sample.clip.num_frames, args.max_frames or sample.clip.num_frames)
-        indices = np.arange(count)
-        frames = resize_frames(read_canonical(sample.mp4, indices), size_hw)
-        pose = resize_pose(sample.pose.at_frames(indices), size_hw)
-        jobs.append(Job(sample.clip.clip_id, frames[0], pose, frames, sample.clip.fps))
-        if len(jobs) == args.max_videos:
-            break
-    if not jobs:
-        raise ModelError("the shards hold no clip: there is nothing to animate")
-    return jobs
-
-
-def _swapped(jobs: Sequence[Job], swap: str | None) -> Iterator[Job]:
-    if swap and len(jobs) < 2:
-        raise ModelError("--swap needs two clips or more")
-    for job, other in zip(jobs, [*jobs[1:], jobs[0]], strict=True):
-        reference = other.reference if swap == "reference" else job.reference
-        pose, frames = job.pose, job.frames
-        if swap == "pose":
-            T = min(pose.num_frames, other.pose.num_frames)
-            pose, frames = other.pose.at_frames(np.arange(T)), frames[:T]
-        yield Job(job.video_id, reference, pose, frames, job.fps)
+    content = encode_canonical(written(), job.fps)
+    height, width = job.reference.shape[:2]
+    poses = draw_pose(job.pose.at_frames(moments), (height, width))
+    strip = draw_strip(job.reference, [poses, np.stack(kept), job.true_frames(moments)])
+    (_beside(out, "videos") / f"{job.video_id}.mp4").write_bytes(content)
+    Image.fromarray(strip).save(_beside(out, "strips") / f"{job.video_id}.png")
+    temporary.rename(out / job.video_id)  # last: the folder says that the video is whole
 
 
 def _beside(out: Path, kind: str) -> Path:
@@ -185,6 +158,8 @@ def run(args: argparse.Namespace) -> None:
     )
     if args.shards and (args.reference or args.pose):
         raise ModelError("give --shards, or --reference and --pose, not both")
+    if args.benchmark and not args.shards:
+        raise ModelError(f"--benchmark {args.benchmark} needs --shards with its test videos")
     if args.shards:
         animate_shards(args, config)
     elif args.reference and args.pose:

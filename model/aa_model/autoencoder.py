@@ -8,6 +8,7 @@ from torch import Tensor
 from aa_datasets.sample import Batch
 from aa_model.animate_anyone import AnimateAnyone
 from aa_model.config import TrainConfig
+from aa_model.draws import draw_normal, draw_uniform
 from aa_model.vae import decode_latents, encode_moments
 
 
@@ -24,7 +25,7 @@ def autoencoder_loss(
     if config.crop_px:
         images = random_crops(images, config.crop_px, generator)
     mean, std = encode_moments(model.vae, images)
-    noise = torch.randn(mean.shape, generator=generator, device=generator.device)
+    noise = draw_normal(mean.shape, generator)
     blur = std + config.latent_noise * mean.detach().std()
     decoded = decode_latents(model.vae, mean + blur * noise.to(mean)).float()
     loss = (decoded - images).abs().mean()
@@ -53,7 +54,7 @@ def random_crops(images: Tensor, side_px: int, generator: torch.Generator) -> Te
     """One square window of each image, [N, 3, side_px, side_px]."""
     H, W = images.shape[-2:]
     room = torch.tensor([max(H - side_px, 0) + 1, max(W - side_px, 0) + 1])
-    share = torch.rand((len(images), 2), generator=generator, device=generator.device).cpu()
+    share = draw_uniform((len(images), 2), generator).cpu()
     corners = (share * room).long().tolist()
     return torch.stack(
         [

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,11 +16,12 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
+from torch import Tensor
 
 from aa_model.animate_anyone import AnimateAnyone
 from aa_model.config import ModelConfig, from_json, to_json
 from aa_model.errors import CheckpointError, ConfigError
-from aa_model.parts import PARTS, part_parameters
+from aa_model.parts import PARTS, part_parameters, parts_of
 
 _FORMAT = "aa-model 1"
 
@@ -55,33 +56,50 @@ def write_checkpoint(
     model: AnimateAnyone,
     made_by: dict[str, str],
     dtype: torch.dtype | None = None,
+    copied: Mapping[str, Path] | None = None,
 ) -> CheckpointInfo:
-    """Write the parts named in `made_by`, and config.json last; files are replaced whole.
+    """Write the parts named in `made_by`, as `write_parts` does.
 
     Args:
         made_by: part -> one line that says what made it.
         dtype: to store the weights in; None keeps theirs.
+        copied: part -> the checkpoint whose file of it is taken over as it is.
+    """
+    parts = {part: part_parameters(model, part) for part in made_by}
+    return write_parts(folder, model.config, parts, made_by, dtype, copied)
+
+
+def write_parts(
+    folder: Path,
+    config: ModelConfig,
+    parts: Mapping[str, Mapping[str, Tensor]],
+    made_by: Mapping[str, str],
+    dtype: torch.dtype | None = None,
+    copied: Mapping[str, Path] | None = None,
+) -> CheckpointInfo:
+    """Write each part's tensors, and config.json last; files are replaced whole.
+
+    Args:
+        parts: part -> name -> tensor, under the names of `part_parameters`.
+        made_by, dtype, copied: as in `write_checkpoint`.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    records = {}
-    for part, line in made_by.items():
-        parameters = part_parameters(model, part)
-        tensors = {
-            name: p.detach().to("cpu", dtype or p.dtype).contiguous()
-            for name, p in parameters.items()
-        }
+    records = {part: _copy_part(path, folder, part) for part, path in (copied or {}).items()}
+    for part, named in parts.items():
+        tensors = {n: t.detach().to("cpu", dtype or t.dtype).contiguous() for n, t in named.items()}
         content = save(tensors)
         replace_file(folder / f"{part}.safetensors", content)
         records[part] = PartRecord(
             sha256=hashlib.sha256(content).hexdigest(),
             dtype=str(next(iter(tensors.values())).dtype).removeprefix("torch."),
             num_parameters=sum(t.numel() for t in tensors.values()),
-            made_by=line,
+            made_by=made_by[part],
         )
-    info = CheckpointInfo(model.config, records)
+    records = {part: records[part] for part in PARTS if part in records}
+    info = CheckpointInfo(config, records)
     row = {
         "format": _FORMAT,
-        "model": to_json(model.config),
+        "model": to_json(config),
         "parts": {part: asdict(record) for part, record in records.items()},
     }
     replace_file(folder / "config.json", (json.dumps(row, indent=2) + "\n").encode())
@@ -112,12 +130,11 @@ def read_info(folder: Path) -> CheckpointInfo:
         raise CheckpointError(f"{path} cannot be read as a checkpoint: {error}") from error
 
 
-def load_part(model: AnimateAnyone, folder: Path, part: str) -> PartRecord:
-    """Load one part's weights into `model`, casting them to its dtype.
+def read_part(folder: Path, part: str) -> tuple[PartRecord, dict[str, Tensor]]:
+    """One part's record and tensors, after its hash was checked.
 
     Raises:
-        CheckpointError: the part is absent, its content is not what config.json says, or its
-            tensors are not exactly the model's; missing, surplus and misshapen ones are named.
+        CheckpointError: the part is absent, or its content is not what config.json says.
     """
     record = read_info(folder).parts.get(part)
     path = folder / f"{part}.safetensors"
@@ -133,31 +150,60 @@ def load_part(model: AnimateAnyone, folder: Path, part: str) -> PartRecord:
             f"{record.sha256[:12]}...; fetch or train it again"
         )
     try:
-        tensors = load(content)
+        return record, load(content)
     except SafetensorError as error:
         raise CheckpointError(f"{path} is not a safetensors file: {error}") from error
-    copy_tensors(part_parameters(model, part), tensors, str(path))
+
+
+def _copy_part(source: Path, folder: Path, part: str) -> PartRecord:
+    """Take over a part's file, unless it is there already."""
+    record = read_info(source).parts[part]
+    name = f"{part}.safetensors"
+    target = folder / name
+    if not target.is_file() or hashlib.sha256(target.read_bytes()).hexdigest() != record.sha256:
+        replace_file(target, (source / name).read_bytes())
     return record
 
 
-def copy_tensors(
-    parameters: dict[str, torch.nn.Parameter], tensors: dict[str, torch.Tensor], name: str
-) -> None:
-    """Copy `tensors` into `parameters`; `name` says where they came from in errors.
+def load_part(model: AnimateAnyone, folder: Path, part: str) -> PartRecord:
+    """Load one part's weights into `model`, casting them to its dtype.
+
+    Raises:
+        CheckpointError: as `read_part`; or its tensors are not exactly the model's: missing,
+            surplus and misshapen ones are named.
+    """
+    record, tensors = read_part(folder, part)
+    copy_tensors(part_parameters(model, part), tensors, str(folder / f"{part}.safetensors"))
+    return record
+
+
+def check_tensors(expected: Mapping[str, Tensor], found: Mapping[str, Tensor], name: str) -> None:
+    """Hold names and shapes of `found` against `expected`, which may be on the meta device.
 
     Raises:
         CheckpointError: a tensor is missing, surplus or misshapen; all are listed.
     """
-    faults = [f"missing {key}" for key in sorted(set(parameters) - set(tensors))]
-    faults += [f"surplus {key}" for key in sorted(set(tensors) - set(parameters))]
+    faults = [f"missing {key}" for key in sorted(set(expected) - set(found))]
+    faults += [f"surplus {key}" for key in sorted(set(found) - set(expected))]
     faults += [
-        f"{key} is {list(tensors[key].shape)} instead of {list(parameters[key].shape)}"
-        for key in sorted(set(parameters) & set(tensors))
-        if tensors[key].shape != parameters[key].shape
+        f"{key} is {list(found[key].shape)} instead of {list(expected[key].shape)}"
+        for key in sorted(set(expected) & set(found))
+        if found[key].shape != expected[key].shape
     ]
     if faults:
         shown = "; ".join(faults[:20]) + (f"; and {len(faults) - 20} more" if faults[20:] else "")
         raise CheckpointError(f"{name} is of another network: {shown}")
+
+
+def copy_tensors(
+    parameters: Mapping[str, torch.nn.Parameter], tensors: Mapping[str, Tensor], name: str
+) -> None:
+    """Copy `tensors` into `parameters`; `name` says where they came from in errors.
+
+    Raises:
+        CheckpointError: as `check_tensors`.
+    """
+    check_tensors(parameters, tensors, name)
     with torch.no_grad():
         for key, parameter in parameters.items():
             parameter.copy_(tensors[key])
@@ -189,7 +235,7 @@ def read_model(folder: Path) -> AnimateAnyone:
     """
     info = read_info(folder)
     model = AnimateAnyone(info.model, temporal="temporal_layers" in info.parts)
-    for part in PARTS:
+    for part in parts_of(info.model):
         if part != "temporal_layers" or model.has_temporal_layers:
             load_part(model, folder, part)
     return model.eval().requires_grad_(False)

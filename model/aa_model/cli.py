@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -11,14 +12,18 @@ from diffusers.utils import logging as diffusers_logging
 
 from aa_datasets.errors import DatasetError
 from aa_model.animate_anyone import AnimateAnyone
+from aa_model.animatediff import import_animatediff
 from aa_model.checkpoint import load_part, read_info, read_model, write_checkpoint
 from aa_model.config import to_json
 from aa_model.errors import ModelError
-from aa_model.parts import PARTS
+from aa_model.moore import Companions, export_moore, import_moore
+from aa_model.parts import parts_of
 from aa_model.presets import PRESETS
 from aa_model.puppet_keypoints_commands import detect_command, train_command
 from aa_model.stable_diffusion import import_stable_diffusion
 
+# What can be imported -> the preset that says what the files do not.
+_IMPORTS = {"moore": "moore", "musepose": "musepose", "animatediff": "moore"}
 _DTYPES = {"fp16": torch.float16, "bf16": torch.bfloat16, "fp32": torch.float32}
 
 
@@ -32,6 +37,7 @@ def make_parser() -> argparse.ArgumentParser:
 
     export = commands.add_parser("export", help="copy a checkpoint's weights, e.g. as fp16")
     export.add_argument("checkpoint", type=Path, metavar="DIR")
+    export.add_argument("--to", choices=["moore"], help="in this public format, not in our own")
     export.add_argument("--out", type=Path, required=True)
     export.add_argument("--dtype", choices=list(_DTYPES), default="fp16")
     export.set_defaults(run=_export)
@@ -44,6 +50,20 @@ def make_parser() -> argparse.ArgumentParser:
     sd.add_argument("--preset", choices=list(PRESETS), default="paper")
     sd.add_argument("--out", type=Path, required=True)
     sd.set_defaults(run=_import_sd)
+
+    public = commands.add_parser("import", help="make a checkpoint of one in a public format")
+    public.add_argument("--from", dest="kind", choices=list(_IMPORTS), required=True)
+    public.add_argument("source", type=Path, metavar="DIR_OR_FILE")
+    public.add_argument("--out", type=Path, required=True)
+    public.add_argument(
+        "--preset", choices=list(PRESETS), help="for what the files do not say, e.g. the schedule"
+    )
+    public.add_argument("--beta-schedule", choices=["linear", "scaled_linear"],
+                        help="the preset's unless given; moore trained with scaled_linear, and "
+                        "its published inference settings say linear")  # fmt: skip
+    for name, text in (("base", "UNet of the base"), ("vae", "VAE"), ("image-encoder", "encoder")):
+        public.add_argument(f"--{name}", type=Path, metavar="DIR", help=f"{text}, if elsewhere")
+    public.set_defaults(run=_import)
 
     keypoints = commands.add_parser(
         "puppet-keypoints", help="a small keypoint network, trained where the pose is exact"
@@ -75,7 +95,7 @@ def _info(args: argparse.Namespace) -> None:
     model = AnimateAnyone(info.model, temporal="temporal_layers" in info.parts)
     for part in info.parts:
         load_part(model, args.checkpoint, part)
-    absent = [part for part in PARTS if part not in info.parts]
+    absent = [part for part in parts_of(info.model) if part not in info.parts]
     height, width = info.model.size_hw
     print(f"{args.checkpoint}: preset {info.model.preset}, {height}x{width}, every hash is right")
     if absent:
@@ -91,6 +111,10 @@ def _info(args: argparse.Namespace) -> None:
 
 
 def _export(args: argparse.Namespace) -> None:
+    if args.to == "moore":
+        export_moore(args.checkpoint, args.out, _DTYPES[args.dtype])
+        print(f"{args.out}: the four files, base, VAE and image encoder as {args.dtype}")
+        return
     info = read_info(args.checkpoint)
     model = read_model(args.checkpoint)
     made_by = {part: record.made_by for part, record in info.parts.items()}
@@ -102,6 +126,20 @@ def _export(args: argparse.Namespace) -> None:
 def _import_sd(args: argparse.Namespace) -> None:
     import_stable_diffusion(PRESETS[args.preset].model, args.sd, args.image_encoder, args.out)
     print(f"{args.out}: start stage 1 with --init {args.out}")
+
+
+def _import(args: argparse.Namespace) -> None:
+    config = PRESETS[args.preset or _IMPORTS[args.kind]].model
+    if args.beta_schedule:
+        noise = replace(config.noise, beta_schedule=args.beta_schedule)
+        config = replace(config, noise=noise)
+    if args.kind == "animatediff":
+        import_animatediff(config, args.source, args.out)
+        print(f"{args.out}: start stage 2 with --init STAGE_1 {args.out}")
+        return
+    companions = Companions(args.base, args.vae, args.image_encoder)
+    import_moore(config, args.source, args.out, companions)
+    print(f"{args.out}: animate with --checkpoint {args.out}")
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -9,11 +9,12 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass, field
 from types import UnionType
-from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypeAlias, TypeVar, get_args, get_origin, get_type_hints
 
 from aa_model.errors import ConfigError
 
 T = TypeVar("T")
+Appearance: TypeAlias = Literal["reference_net", "clip", "controlnet", "clip+controlnet"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +96,11 @@ class ImageEncoderConfig:
 
 @dataclass(frozen=True, slots=True)
 class NoiseConfig:
-    """The diffusion schedule, for training and inference alike."""
+    """The diffusion schedule, for training and inference alike.
+
+    `final_alpha_one`: the last DDIM step ends at a noise-free image (diffusers' set_alpha_to_one,
+    on in Moore-AnimateAnyone, off in Stable Diffusion), not at timestep 0.
+    """
 
     prediction_type: Literal["epsilon", "v_prediction"]
     zero_terminal_snr: bool
@@ -104,11 +109,16 @@ class NoiseConfig:
     beta_start: float = 0.00085
     beta_end: float = 0.012
     num_train_timesteps: int = 1000
+    final_alpha_one: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class ModelConfig:
-    """Everything that decides the shape of the network and the meaning of its output."""
+    """Everything that decides the shape of the network and the meaning of its output.
+
+    `appearance`: how the reference is shown (Table 3). `reference_net` and the two with `clip` give
+    the image encoder's tokens to cross-attention, `controlnet` alone gives null tokens.
+    """
 
     preset: str
     size_hw: tuple[int, int]
@@ -118,6 +128,7 @@ class ModelConfig:
     pose_guider: PoseGuiderConfig
     image_encoder: ImageEncoderConfig
     noise: NoiseConfig
+    appearance: Appearance = "reference_net"
 
     def __post_init__(self) -> None:
         downscale = 1
@@ -154,6 +165,10 @@ class TrainConfig:
         lr: peak learning rate; warms up linearly over `warmup_steps`, then stays ("constant") or
             falls to 0 along a half cosine ("cosine") over `steps` or the time limit.
         reference_drop: probability, per sample, of training without reference and image tokens.
+        accumulate: batches whose gradients are averaged into one step.
+        optimizer: `adafactor` keeps no second weight per weight, and takes `lr` as a share of
+            each tensor's root mean square (Shazeer and Stern 2018), not as a number.
+        frozen_bfloat16: keep matrices that are not trained in half the memory; needs `autocast`.
         timestep_shift: above 1 trains more on noisy timesteps, see `draw_timesteps`.
         noise_offset: strength of per-channel constant noise; 0 is off.
         min_snr_gamma: gamma of min-SNR loss weights; None is off.
@@ -174,6 +189,9 @@ class TrainConfig:
     weight_decay: float = 0.01
     max_grad_norm: float = 1.0
     reference_drop: float = 0.1
+    accumulate: int = 1
+    optimizer: Literal["adamw", "adafactor"] = "adamw"
+    frozen_bfloat16: bool = False
     timestep_shift: float = 1.0
     noise_offset: float = 0.0
     min_snr_gamma: float | None = None
@@ -187,6 +205,12 @@ class TrainConfig:
     cache_latents: bool = False
     gradient_checkpointing: bool = False
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.frozen_bfloat16 and not self.autocast:
+            raise ConfigError("frozen_bfloat16 needs autocast: add --autocast, or leave it out")
+        if self.accumulate < 1:
+            raise ConfigError(f"accumulate is {self.accumulate}: expected 1 or more")
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from torch import Tensor
 from aa_datasets.sample import Batch
 from aa_model.animate_anyone import AnimateAnyone
 from aa_model.config import TrainConfig
+from aa_model.draws import draw_uniform
 
 
 def contrastive_loss(
@@ -30,10 +31,8 @@ def contrastive_loss(
 def random_crop(images: Tensor, generator: torch.Generator, min_side: float = 0.6) -> Tensor:
     """For each image [N, 3, H, W] a window of min_side..1 of both sides, resized to H x W."""
     device, N = generator.device, len(images)
-    side = min_side + (1 - min_side) * torch.rand(N, generator=generator, device=device)
-    centre_xy = (2 * torch.rand((N, 2), generator=generator, device=device) - 1) * (1 - side)[
-        :, None
-    ]
+    side = min_side + (1 - min_side) * draw_uniform((N,), generator)
+    centre_xy = (2 * draw_uniform((N, 2), generator) - 1) * (1 - side)[:, None]
     affine = torch.zeros(N, 2, 3, device=device)
     affine[:, 0, 0] = affine[:, 1, 1] = side
     affine[:, :, 2] = centre_xy

@@ -6,7 +6,7 @@ once; rows without a reference (for guidance) are computed apart and never see i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -21,6 +21,7 @@ from aa_model.noise import make_scheduler
 from aa_model.reference_attention import KeysValues, project_features
 from aa_model.windows import average, copy_overlaps, cut, make_windows, stitch
 
+POSE_PART = 16  # pose pictures that go through the guider together
 StepCallback = Callable[[int, Tensor], object]
 
 
@@ -55,32 +56,42 @@ class Conditions:
 
     Attributes:
         image_tokens: [1, S, D].
-        reference: layer name -> keys and values of the one reference, [1, M, C] each.
+        reference: layer name -> keys and values of the one reference, [1, M, C] each; or what
+            else `AnimateAnyone.reference_features` gives.
         pose_features: [T, C', h, w].
     """
 
     image_tokens: Tensor
-    reference: dict[str, KeysValues]
+    reference: dict[str, Tensor | KeysValues]
     pose_features: Tensor
 
 
-def encode_conditions(model: AnimateAnyone, reference: Tensor, pose: Tensor) -> Conditions:
+def encode_conditions(
+    model: AnimateAnyone, reference: Tensor, pose: Tensor | Iterable[Tensor]
+) -> Conditions:
     """Run image encoder, VAE, ReferenceNet and pose guider.
 
     Args:
         reference: [3, H, W] in [-1, 1].
-        pose: drawn skeletons [T, 3, H, W] in [-1, 1].
+        pose: drawn skeletons [T, 3, H, W] in [-1, 1], or these in parts, of which one is held.
     """
+    tokens = model.image_tokens(reference[None])
+    features = model.reference_features(reference[None], model.encode(reference[None]), tokens)
+    projected: dict[str, Tensor | KeysValues] = {**features}
+    if model.reference_net is not None:
+        projected |= project_features(model.denoising_unet, features)
+    parts = torch.split(pose, POSE_PART) if isinstance(pose, Tensor) else pose
+    pose_features = torch.cat([_pose_features(model, part, reference) for part in parts])
+    return Conditions(tokens, projected, pose_features)
+
+
+def _pose_features(model: AnimateAnyone, pose: Tensor, reference: Tensor) -> Tensor:
     if pose.shape[-2:] != reference.shape[-2:]:
         raise ModelError(
             f"the reference is {tuple(reference.shape[-2:])}, the pose pictures are "
             f"{tuple(pose.shape[-2:])}: bring both to one size"
         )
-    tokens = model.image_encoder(reference[None])
-    features = model.reference_net(model.encode(reference[None]), tokens)
-    projected = project_features(model.denoising_unet, features)
-    pose_features = torch.cat([model.pose_features(p[None])[0] for p in torch.split(pose, 16)])
-    return Conditions(tokens, projected, pose_features)
+    return model.pose_features(pose[None])[0]
 
 
 def predict(
@@ -159,10 +170,14 @@ def denoise(
 
 
 @torch.no_grad()
-def decode_frames(model: AnimateAnyone, latents: Tensor, batch: int) -> Iterator[Tensor]:
+def decode_frames(
+    model: AnimateAnyone, latents: Tensor, batch: int, *, autocast: bool = False
+) -> Iterator[Tensor]:
     """Decode latents [T, C, h, w] to frames uint8 [n, H, W, 3], n at a time."""
     for part in torch.split(latents, batch):
-        images = model.decode(part).float()
+        # Entered for each part: between two of them the caller has the thread.
+        with torch.autocast(part.device.type, torch.bfloat16, enabled=autocast):
+            images = model.decode(part).float()
         yield ((images + 1) * 127.5).round().to(torch.uint8).permute(0, 2, 3, 1).cpu()
 
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from aa_model.animate_anyone import AnimateAnyone
+from aa_model.draws import draw_normal
 from aa_model.vae import encode_moments
 
 
@@ -36,7 +37,7 @@ class LatentCache:
         mean, std = moments.chunk(2, dim=1)
         latents = mean
         if generator is not None:
-            noise = torch.randn(mean.shape, generator=generator, device=generator.device)
+            noise = draw_normal(mean.shape, generator)
             latents = mean + std * noise.to(mean)
         return latents * self.model.config.vae.scaling_factor
 

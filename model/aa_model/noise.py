@@ -7,6 +7,7 @@ from diffusers import DDIMScheduler
 from torch import Tensor
 
 from aa_model.config import NoiseConfig
+from aa_model.draws import draw_normal, draw_uniform
 
 
 def make_scheduler(config: NoiseConfig) -> DDIMScheduler:
@@ -17,7 +18,7 @@ def make_scheduler(config: NoiseConfig) -> DDIMScheduler:
         beta_end=config.beta_end,
         beta_schedule=config.beta_schedule,
         clip_sample=False,
-        set_alpha_to_one=False,
+        set_alpha_to_one=config.final_alpha_one,
         steps_offset=1,
         prediction_type=config.prediction_type,
         rescale_betas_zero_snr=config.zero_terminal_snr,
@@ -34,7 +35,7 @@ def draw_timesteps(
     pose are needed only where the noise hides them: a network that must learn them from nothing
     learns them from those timesteps.
     """
-    t = torch.rand(count, generator=generator, device=generator.device)
+    t = draw_uniform((count,), generator)
     shifted = shift * t / (1 + (shift - 1) * t)
     steps: int = scheduler.config.num_train_timesteps
     return (shifted * steps).long().clamp(max=steps - 1)
@@ -46,10 +47,10 @@ def make_noise(latents: Tensor, offset: float, generator: torch.Generator) -> Te
     The offset (Guttenberg 2023) lets a network learn to move the mean of a picture; it is the
     same for all frames of a video.
     """
-    noise = torch.randn(latents.shape, generator=generator, device=generator.device)
+    noise = draw_normal(latents.shape, generator)
     if offset:
         B, _, C, _, _ = latents.shape
-        noise += offset * torch.randn((B, 1, C, 1, 1), generator=generator, device=generator.device)
+        noise += offset * draw_normal((B, 1, C, 1, 1), generator)
     return noise.to(latents)
 
 

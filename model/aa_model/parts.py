@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import nn
 
 from aa_model.animate_anyone import AnimateAnyone
+from aa_model.config import ModelConfig
 from aa_model.temporal import is_temporal
 
 # Part -> the field of ModelConfig that decides its shape.
@@ -12,19 +13,35 @@ PARTS = {
     "vae": "vae",
     "image_encoder": "image_encoder",
     "reference_net": "unet",
+    "controlnet": "unet",
     "denoising_unet": "unet",
     "pose_guider": "pose_guider",
     "temporal_layers": "temporal",
 }
 
 
+def parts_of(config: ModelConfig) -> tuple[str, ...]:
+    """The parts that a network of this appearance has, temporal layers included."""
+    absent = {
+        "reference_net": {"controlnet"},
+        "clip": {"reference_net", "controlnet"},
+        "controlnet": {"reference_net", "image_encoder"},
+        "clip+controlnet": {"reference_net"},
+    }[config.appearance]
+    return tuple(part for part in PARTS if part not in absent)
+
+
 def part_parameters(model: AnimateAnyone, part: str) -> dict[str, nn.Parameter]:
     """Parameters of a part under the names that diffusers or transformers gives them.
 
     `denoising_unet` are exactly UNet2DConditionModel's, in both stages; `temporal_layers` is empty
-    before stage 2. ReferenceNet's tensors behind its last feature are left out (trap T4).
+    before stage 2, and so is every part that the network does not have. ReferenceNet's tensors
+    behind its last feature are left out (trap T4).
     """
+    if part not in parts_of(model.config):
+        return {}
     if part == "reference_net":
+        assert model.reference_net is not None
         unused = model.reference_net.unused_parameters()
         named = model.reference_net.named_parameters()
         return {name.removeprefix("unet."): p for name, p in named if name not in unused}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from aa_model.animate_anyone import AnimateAnyone
 from aa_model.checkpoint import read_model
 from aa_model.errors import ModelError
 from aa_model.generate import (
+    POSE_PART,
     GenerateConfig,
     StepCallback,
     decode_frames,
@@ -60,16 +62,34 @@ class AnimatePipeline:
         reference_pose: Pose | None = None,
         on_step: StepCallback | None = None,
     ) -> NDArray[np.uint8]:
-        """Animate `reference` by `pose`.
+        """Animate `reference` by `pose`; arguments as of `stream`.
+
+        Returns:
+            Frames uint8 [T, H, W, 3] of the checkpoint's size.
+        """
+        frames = self.stream(
+            reference, pose, config, reference_pose=reference_pose, on_step=on_step
+        )
+        return np.stack(list(frames))
+
+    def stream(
+        self,
+        reference: Picture,
+        pose: Pose,
+        config: GenerateConfig | None = None,
+        *,
+        reference_pose: Pose | None = None,
+        on_step: StepCallback | None = None,
+    ) -> Iterator[NDArray[np.uint8]]:
+        """The frames uint8 [H, W, 3] one by one: no more than `decode_batch` pictures are held.
+
+        What grows with the length is what denoising needs: latents and pose features.
 
         Args:
             reference: a PIL image of any mode, or uint8 [H, W], [H, W, 3] or [H, W, 4].
             pose: the driving pose of T frames, in any frame size.
             reference_pose: the pose in the reference picture (its first frame is used). When
                 given, the driving skeleton is rescaled to its proportions (Sec. 4.1).
-
-        Returns:
-            Frames uint8 [T, H, W, 3] of the checkpoint's size.
         """
         config = config or GenerateConfig()
         if pose.num_frames == 0:
@@ -84,14 +104,19 @@ class AnimatePipeline:
             torch.autocast(device.type, torch.bfloat16, enabled=config.autocast),
         ):
             conditions = encode_conditions(
-                self.model,
-                to_pixels(picture[None])[0].to(device),
-                to_pixels(draw_pose(driving, self.size_hw)).to(device),
+                self.model, to_pixels(picture[None])[0].to(device), self._draw(driving, device)
             )
         latents = denoise(self.model, conditions, config, on_step=on_step)
-        with torch.autocast(device.type, torch.bfloat16, enabled=config.autocast):
-            frames = list(decode_frames(self.model, latents, config.decode_batch))
-        return torch.cat(frames).numpy()
+        del conditions
+        batch, autocast = config.decode_batch, config.autocast
+        for frames in decode_frames(self.model, latents, batch, autocast=autocast):
+            yield from frames.numpy()
+
+    def _draw(self, pose: Pose, device: torch.device) -> Iterator[torch.Tensor]:
+        """Pictures of the skeletons, a part at a time, [n, 3, H, W]."""
+        for start in range(0, pose.num_frames, POSE_PART):
+            part = pose.at_frames(np.arange(start, min(start + POSE_PART, pose.num_frames)))
+            yield to_pixels(draw_pose(part, self.size_hw)).to(device)
 
 
 def to_pixels(frames: NDArray[np.uint8]) -> torch.Tensor:

@@ -1,6 +1,8 @@
-"""PRESETS: the values. `tiny` is for tests, `small` for one CPU, `paper` for SD-1.5 sizes."""
+"""PRESETS: the values. `tiny` is for tests, `small` for one CPU, the others are of SD-1.5 sizes."""
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 from aa_model.config import (
     ImageEncoderConfig,
@@ -95,4 +97,59 @@ PAPER = Preset(
     },
 )  # fmt: skip
 
-PRESETS = {"tiny": TINY, "small": SMALL, "paper": PAPER}
+# Moore-AnimateAnyone a914ef3: configs/train/stage1.yaml, stage2.yaml. Its stage 2 is at 512 x 512;
+# a checkpoint here has one size, so it is stage 1's. It trained with scaled_linear, whatever the
+# yaml says, which its published inference settings contradict.
+MOORE = Preset(
+    model=replace(
+        PAPER.model,
+        preset="moore",
+        temporal=TemporalConfig(max_frames=32, num_heads=8, mid_block=True),
+        pose_guider=PoseGuiderConfig("controlnet", (16, 32, 96, 256), (2, 2, 2)),
+        noise=replace(_V_ZERO_SNR, final_alpha_one=True),
+    ),
+    training={
+        "1": TrainConfig(steps=30_000, batch_size=4, lr=1e-5, warmup_steps=1, noise_offset=0.05,
+                         min_snr_gamma=5.0, autocast=True),
+        "2": TrainConfig(steps=10_000, batch_size=1, lr=1e-5, num_frames=24, warmup_steps=1,
+                         noise_offset=0.05, min_snr_gamma=5.0, autocast=True,
+                         gradient_checkpointing=True),
+    },
+)  # fmt: skip
+
+# MusePose 61c52bd: Moore's network with a longer table of positions and longer training.
+MUSEPOSE = Preset(
+    model=replace(
+        MOORE.model,
+        preset="musepose",
+        temporal=TemporalConfig(max_frames=128, num_heads=8, mid_block=True),
+    ),
+    training={
+        "1": replace(MOORE.training["1"], steps=400_000, batch_size=8),
+        "2": replace(MOORE.training["2"], steps=2_000_000, num_frames=48),
+    },
+)
+
+# SD-1.5 sizes for one GPU of 24 or 12 GB, by arithmetic (`aa-train --dry-run` prints it), not yet
+# run on one. Adafactor instead of AdamW, whose state alone is 13.7 GB in stage 1; its rate is a
+# share of a tensor's RMS, about 0.03 here, so 3e-4 moves weights as far as AdamW's 1e-5.
+# 12 GB are for stage 2: stage 1 holds 18.2 GB even so, most of it weights and gradients.
+_LEAN = TrainConfig(steps=30_000, batch_size=1, lr=3e-4, warmup_steps=500, noise_offset=0.05,
+                    min_snr_gamma=5.0, accumulate=16, optimizer="adafactor", frozen_bfloat16=True,
+                    autocast=True, gradient_checkpointing=True)  # fmt: skip
+BASE_24GB = Preset(
+    model=replace(MOORE.model, preset="base-24gb", size_hw=(512, 512)),
+    training={
+        "1": _LEAN,
+        "2": replace(_LEAN, steps=10_000, num_frames=24, accumulate=4),
+    },
+)
+BASE_12GB = Preset(
+    model=replace(MOORE.model, preset="base-12gb", size_hw=(512, 512)),
+    training={"2": replace(_LEAN, steps=10_000, num_frames=16, accumulate=4)},
+)
+
+PRESETS = {
+    preset.model.preset: preset
+    for preset in (TINY, SMALL, PAPER, MOORE, MUSEPOSE, BASE_24GB, BASE_12GB)
+}

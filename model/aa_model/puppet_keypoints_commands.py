@@ -125,12 +125,17 @@ def train_command(args: argparse.Namespace) -> None:
             bar.set_postfix_str(f"loss {np.mean(losses[-50:]):.3f}", refresh=False)
     with state.averaged():
         content = save(
-            {name: p.detach() for name, p in net.named_parameters()},
-            {"format": "aa puppet-keypoints 1", "made_by": json.dumps(vars(args), default=str)},
+            {name: p.detach().half() for name, p in net.named_parameters()},
+            {"format": "aa puppet-keypoints 1", "made_by": _made_by(args)},
         )
     args.out.parent.mkdir(parents=True, exist_ok=True)
     replace_file(args.out, content)
     print(f"{args.out}: {config.steps} steps in {state.seconds:.0f} s, loss {losses[-1]:.3f}")
+
+
+def _made_by(args: argparse.Namespace) -> str:
+    options = {name: getattr(args, name) for name in ("steps", "batch_size", "lr", "seed")}
+    return json.dumps({"shards": [path.name for path in args.shards], **options})
 
 
 def read_keypoint_net(path: Path) -> KeypointNet:

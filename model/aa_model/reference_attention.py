@@ -119,7 +119,11 @@ class SpatialAttention:
 
 
 class CrossAttention(AttnProcessor2_0):  # type: ignore[misc]  # diffusers is untyped
-    """diffusers' cross-attention (`attn2`), unchanged but for taking no notice of `reference`."""
+    """diffusers' cross-attention (`attn2`), which takes no notice of `reference`.
+
+    Over a single token softmax is 1, so the layer is that token's value whatever the query (trap
+    T7). Without gradients it is computed as that; with them every weight must stay in the graph.
+    """
 
     def __call__(
         self,
@@ -130,6 +134,10 @@ class CrossAttention(AttnProcessor2_0):  # type: ignore[misc]  # diffusers is un
         temb: Tensor | None = None,
         reference: FeatureRecorder | ReferenceReader | None = None,
     ) -> Tensor:
+        single = encoder_hidden_states is not None and encoder_hidden_states.shape[1] == 1
+        if single and attention_mask is None and not torch.is_grad_enabled():
+            constant: Tensor = attn.to_out[1](attn.to_out[0](attn.to_v(encoder_hidden_states)))
+            return constant.expand(-1, hidden_states.shape[1], -1)
         output: Tensor = super().__call__(
             attn, hidden_states, encoder_hidden_states, attention_mask, temb
         )

@@ -9,6 +9,11 @@ _GAP_PX = 4
 _MIN_SIDE_PX = 128  # smaller pictures are enlarged by a whole factor
 
 
+def pick_moments(num_frames: int, rows: int = 5) -> NDArray[np.int64]:
+    """Indices of at most `rows` evenly spaced frames, the first and the last among them."""
+    return np.unique(np.linspace(0, num_frames - 1, min(rows, num_frames)).round().astype(np.int64))
+
+
 def draw_strip(
     reference: NDArray[np.uint8], columns: list[NDArray[np.uint8]], rows: int = 5
 ) -> NDArray[np.uint8]:
@@ -20,7 +25,7 @@ def draw_strip(
         rows: at most this many moments, the first and the last among them.
     """
     T = min(len(column) for column in columns)
-    moments = np.unique(np.linspace(0, T - 1, min(rows, T)).round().astype(int))
+    moments = pick_moments(T, rows)
     factor = -(-_MIN_SIDE_PX // min(reference.shape[:2]))
     H, W = (factor * side for side in reference.shape[:2])
     height = len(moments) * (H + _GAP_PX) - _GAP_PX

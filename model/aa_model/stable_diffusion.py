@@ -7,7 +7,6 @@ encoder frozen (Sec. 3.3). Nothing is downloaded: both folders must be there.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from diffusers import AutoencoderKL, UNet2DConditionModel
 from transformers import CLIPVisionModelWithProjection
@@ -15,8 +14,8 @@ from transformers import CLIPVisionModelWithProjection
 from aa_model.animate_anyone import AnimateAnyone
 from aa_model.checkpoint import copy_tensors, write_checkpoint
 from aa_model.config import ModelConfig
-from aa_model.errors import CheckpointError
 from aa_model.parts import part_parameters
+from aa_model.peer_folders import read_network
 
 
 def import_stable_diffusion(
@@ -33,9 +32,9 @@ def import_stable_diffusion(
     Raises:
         CheckpointError: a folder is missing, or its network is not the preset's.
     """
-    unet = _read(UNet2DConditionModel, sd_folder / "unet")
-    vae = _read(AutoencoderKL, sd_folder / "vae")
-    clip = _read(CLIPVisionModelWithProjection, image_encoder_folder)
+    unet = read_network(UNet2DConditionModel, sd_folder / "unet")
+    vae = read_network(AutoencoderKL, sd_folder / "vae")
+    clip = read_network(CLIPVisionModelWithProjection, image_encoder_folder)
     model = AnimateAnyone(config)
     weights = {name: p.detach() for name, p in unet.named_parameters()}
     copy_tensors(part_parameters(model, "denoising_unet"), weights, str(sd_folder / "unet"))
@@ -55,12 +54,3 @@ def import_stable_diffusion(
     )
     made_by["image_encoder"] = f"imported from {image_encoder_folder.name}"
     write_checkpoint(out, model, made_by)
-
-
-def _read(kind: Any, folder: Path) -> Any:
-    if not (folder / "config.json").is_file():
-        raise CheckpointError(f"{folder} holds no {kind.__name__}: it has no config.json")
-    try:
-        return kind.from_pretrained(folder, local_files_only=True)
-    except OSError as error:
-        raise CheckpointError(f"{folder} holds no {kind.__name__}: {error}") from error

@@ -7,7 +7,7 @@ can be had, `autoencoder` and `image-encoder` train small ones of the same class
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -18,8 +18,10 @@ from torch import Tensor, nn
 from aa_datasets.sample import Batch
 from aa_model.animate_anyone import AnimateAnyone
 from aa_model.autoencoder import autoencoder_loss, measure_scaling_factor
-from aa_model.config import TrainConfig
+from aa_model.config import ModelConfig, TrainConfig
 from aa_model.contrastive import contrastive_loss
+from aa_model.draws import draw_uniform
+from aa_model.errors import ModelError
 from aa_model.image_encoder import null_tokens
 from aa_model.latent_cache import LatentCache
 from aa_model.noise import (
@@ -29,10 +31,11 @@ from aa_model.noise import (
     make_scheduler,
     prediction_target,
 )
-from aa_model.parts import PARTS, part_parameters
+from aa_model.parts import PARTS, part_parameters, parts_of
 
 Loss = Callable[[Batch, torch.Generator], Tensor]
 Encode = Callable[..., Tensor]
+Observe = Callable[[Tensor, Tensor], object]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +54,21 @@ class Stage:
     trains: tuple[str, ...]
     loader_stage: Literal[1, 2]
 
+    def of(self, config: ModelConfig) -> Stage:
+        """The stage for a network of this appearance: only with the parts that it has.
+
+        Raises:
+            ModelError: nothing is left to train.
+        """
+        has = parts_of(config)
+        needs, trains = (tuple(p for p in x if p in has) for x in (self.needs, self.trains))
+        if not trains:
+            raise ModelError(
+                f"stage {self.name} trains {', '.join(self.trains)}, which a network with "
+                f"appearance {config.appearance} does not have"
+            )
+        return replace(self, needs=needs, trains=trains)
+
 
 STAGES = {
     stage.name: stage
@@ -58,9 +76,16 @@ STAGES = {
         Stage("autoencoder", (), ("vae",), 1),
         Stage("image-encoder", (), ("image_encoder",), 1),
         Stage("1", ("vae", "image_encoder"), ("reference_net", "denoising_unet", "pose_guider"), 1),
+        # Table 3: stage 1 fine-tunes SD, then the ControlNet is trained beside it.
+        Stage(
+            "1-controlnet",
+            ("vae", "image_encoder", "denoising_unet", "pose_guider"),
+            ("controlnet",),
+            1,
+        ),
         Stage(
             "2",
-            ("vae", "image_encoder", "reference_net", "denoising_unet", "pose_guider"),
+            tuple(part for part in PARTS if part != "temporal_layers"),
             ("temporal_layers",),
             2,
         ),
@@ -85,8 +110,26 @@ def trained_parameters(model: AnimateAnyone, stage: Stage) -> dict[str, nn.Param
     return trained
 
 
-def make_loss(model: AnimateAnyone, stage: Stage, config: TrainConfig) -> Loss:
-    """The function of batch and generator that the stage minimises."""
+class StageLoss(nn.Module):
+    """A stage's loss as a module over the whole network, which DistributedDataParallel can wrap."""
+
+    def __init__(self, model: AnimateAnyone, loss: Loss) -> None:
+        super().__init__()
+        self.model = model
+        self.loss = loss
+
+    def forward(self, batch: Batch, generator: torch.Generator) -> Tensor:
+        return self.loss(batch, generator)
+
+
+def make_loss(
+    model: AnimateAnyone, stage: Stage, config: TrainConfig, observe: Observe | None = None
+) -> Loss:
+    """The function of batch and generator that the stage minimises.
+
+    Args:
+        observe: told the timesteps [V] and the unweighted errors [V] of every diffusion loss.
+    """
     if stage.name == "autoencoder":
         return lambda batch, generator: autoencoder_loss(model, config, batch, generator)
     if stage.name == "image-encoder":
@@ -94,7 +137,7 @@ def make_loss(model: AnimateAnyone, stage: Stage, config: TrainConfig) -> Loss:
     scheduler = make_scheduler(model.config.noise)
     encode = LatentCache(model).encode if config.cache_latents else model.encode
     return lambda batch, generator: diffusion_loss(
-        model, scheduler, encode, config, _as_videos(batch, stage), generator
+        model, scheduler, encode, config, _as_videos(batch, stage), generator, observe
     )
 
 
@@ -135,6 +178,7 @@ def diffusion_loss(
     config: TrainConfig,
     videos: Videos,
     generator: torch.Generator,
+    observe: Observe | None = None,
 ) -> Tensor:
     """Mean squared error of the predicted noise or velocity (Eq. 1), for both stages.
 
@@ -148,9 +192,12 @@ def diffusion_loss(
         latents = encode(videos.target.flatten(0, 1), generator)
         latents = torch.unflatten(latents, 0, (V, T))
         reference_latents = encode(videos.reference[kept]) if kept else None
-        tokens = model.image_encoder(videos.reference)
+        tokens = model.image_tokens(videos.reference)
     dropped = torch.tensor([r is None for r in which], device=device)[:, None, None]
     tokens = torch.where(dropped, null_tokens(tokens), tokens)
+    features = {}
+    if kept and reference_latents is not None:
+        features = model.reference_features(videos.reference[kept], reference_latents, tokens[kept])
     timesteps = draw_timesteps(scheduler, V, config.timestep_shift, generator).to(device)
     noise = make_noise(latents, config.noise_offset, generator)
     repeats = videos.videos_per_reference
@@ -159,21 +206,20 @@ def diffusion_loss(
         timesteps,
         tokens.repeat_interleave(repeats, dim=0),
         model.pose_features(videos.pose),
-        model.reference_net(reference_latents, tokens[kept]) if kept else {},
+        features,
         tuple(r for r in which for _ in range(repeats)),
     )
     target = prediction_target(scheduler, latents, noise, timesteps)
     error = F.mse_loss(prediction.float(), target.float(), reduction="none").flatten(1).mean(1)
+    if observe is not None:
+        observe(timesteps, error.detach())
     return (loss_weights(scheduler, timesteps, config.min_snr_gamma) * error).mean()
 
 
 def _kept_references(
     R: int, drop: float, generator: torch.Generator
 ) -> tuple[list[int], tuple[int | None, ...]]:
-    """Which clips keep their reference, and for every clip its place among those.
-
-    The dropped ones stand last, so that attention runs over two groups; clips come shuffled.
-    """
-    dropped = torch.rand(R, generator=generator, device=generator.device) < drop
-    kept = list(range(R - int(dropped.sum())))
-    return kept, (*kept, *[None] * (R - len(kept)))
+    """Which clips keep their reference, and for every clip its place among those."""
+    dropped = (draw_uniform((R,), generator) < drop).tolist()
+    kept = [i for i in range(R) if not dropped[i]]
+    return kept, tuple(None if gone else kept.index(i) for i, gone in enumerate(dropped))

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import torch
 from diffusers.training_utils import EMAModel
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
+from torch.nn.parallel import DistributedDataParallel
 
 from aa_model.config import TrainConfig
 from aa_model.errors import ModelError, TrainingDiverged
@@ -25,7 +26,7 @@ class Step:
 
     Attributes:
         step: 1 for the first.
-        loss: of this step's batch, before the update.
+        loss: of this step's batches, of all processes, before the update.
         grad_norm: of all trained weights together, before clipping.
     """
 
@@ -41,14 +42,17 @@ class TrainingState:
     Saving it, and the loader's own state, is all that an exact resume needs.
     """
 
-    def __init__(self, trained: dict[str, nn.Parameter], config: TrainConfig) -> None:
+    def __init__(
+        self,
+        trained: dict[str, nn.Parameter],
+        config: TrainConfig,
+        generator: torch.Generator | None = None,
+    ) -> None:
         if not trained:
             raise ModelError("nothing is to be trained: the stage and the network do not fit")
         self.trained = trained
         device = next(iter(trained.values())).device
-        self.optimizer = torch.optim.AdamW(
-            trained.values(), lr=config.lr, weight_decay=config.weight_decay, fused=True
-        )
+        self.optimizer = _make_optimizer(trained.values(), config)
         self.ema = (
             EMAModel(
                 trained.values(),
@@ -60,7 +64,8 @@ class TrainingState:
             if config.ema_decay
             else None
         )
-        self.generator = torch.Generator(device).manual_seed(config.seed)
+        self.generator = generator or torch.Generator(device)
+        self.generator.manual_seed(config.seed)
         self.step = 0
         self.seconds = 0.0
 
@@ -132,10 +137,17 @@ def train(
         lr = learning_rate(config, state.step, progress)
         for group in state.optimizer.param_groups:
             group["lr"] = lr
-        with torch.autocast(device.type, torch.bfloat16, enabled=config.autocast):
-            value = loss(next(batches), state.generator)
         state.optimizer.zero_grad(set_to_none=True)
-        torch.autograd.backward(value)
+        value = torch.zeros((), device=device)
+        for i in range(config.accumulate):
+            with _exchange_gradients(loss, now=i + 1 == config.accumulate):
+                with torch.autocast(device.type, torch.bfloat16, enabled=config.autocast):
+                    share = loss(next(batches), state.generator) / config.accumulate
+                torch.autograd.backward(share)
+            value += share.detach()
+        if isinstance(loss, DistributedDataParallel):
+            distributed.all_reduce(value)
+            value /= distributed.get_world_size()
         grad_norm = nn.utils.clip_grad_norm_(parameters, config.max_grad_norm)
         if not (torch.isfinite(value) and torch.isfinite(grad_norm)):
             raise TrainingDiverged(
@@ -148,6 +160,21 @@ def train(
         state.step += 1
         state.seconds += time.monotonic() - started
         yield Step(state.step, value.item(), lr, grad_norm.item())
+
+
+def _make_optimizer(
+    parameters: Iterable[nn.Parameter], config: TrainConfig
+) -> torch.optim.Optimizer:
+    if config.optimizer == "adafactor":
+        return torch.optim.Adafactor(parameters, lr=config.lr, weight_decay=config.weight_decay)
+    return torch.optim.AdamW(parameters, lr=config.lr, weight_decay=config.weight_decay, fused=True)
+
+
+def _exchange_gradients(loss: object, *, now: bool) -> AbstractContextManager[None]:
+    """Between processes gradients are averaged once a step, with its last batch."""
+    if isinstance(loss, DistributedDataParallel) and not now:
+        return loss.no_sync()
+    return nullcontext()
 
 
 def learning_rate(config: TrainConfig, step: int, progress: float) -> float:

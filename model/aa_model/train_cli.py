@@ -17,19 +17,29 @@ from tqdm import tqdm
 from aa_datasets.errors import DatasetError
 from aa_datasets.loader import make_loader
 from aa_datasets.sample import Batch
-from aa_model.config import TrainConfig, to_json
+from aa_datasets.shards import read_record
+from aa_model.benchmark_split import TEST_SPLITS, refuse_test_clips
+from aa_model.checkpoint import find_parts, read_info
+from aa_model.config import Appearance, TrainConfig, to_json
 from aa_model.errors import ModelError, TrainingDiverged
-from aa_model.parts import count_parameters
+from aa_model.memory import freeze_as_bfloat16
 from aa_model.presets import PRESETS
-from aa_model.stages import STAGES, Stage, finish_stage, make_loss, trained_parameters
-from aa_model.train import Step, TrainingState, train
+from aa_model.processes import join_processes, make_generator, share_loss, wait_for_all
+from aa_model.stages import STAGES, finish_stage, make_loss, trained_parameters
+from aa_model.timestep_losses import TimestepLosses
+from aa_model.train import TrainingState, train
+from aa_model.train_report import print_plan, print_summary
 from aa_model.training_run import Loader, Origin, RunFolder, make_model
+from aa_model.training_samples import TrainingSamples
 
 _HELP = {
     "batch_size": "clips per step",
     "num_frames": "frames per clip: a window in stage 2, single ones before it",
     "lr_schedule": "constant, or cosine to 0 over the steps or the time limit",
     "reference_drop": "probability per sample of no reference",
+    "accumulate": "batches whose gradients are averaged into one step",
+    "optimizer": "adafactor keeps no second weight per weight; its lr is relative",
+    "frozen_bfloat16": "half the memory for what is not trained; needs --autocast",
     "timestep_shift": "above 1 trains more on noisy timesteps",
     "noise_offset": "0 is off",
     "min_snr_gamma": "gamma of min-SNR weights; off unless given",
@@ -48,11 +58,18 @@ def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="aa-train",
         description="Train one stage from shards. Stages 1 and 2 are the paper's (Sec. 3.3); "
-        "autoencoder and image-encoder train the frozen parts where none can be had.",
+        "autoencoder and image-encoder train the frozen parts where none can be had. On several "
+        "GPUs: accelerate launch -m aa_model.train_cli ... (--batch-size is per process).",
     )
     parser.add_argument("shards", nargs="+", type=Path, metavar="SHARD", help="tar files")
     parser.add_argument("--stage", required=True, choices=list(STAGES))
     parser.add_argument("--preset", required=True, choices=list(PRESETS))
+    parser.add_argument(
+        "--appearance",
+        choices=get_args(Appearance),
+        help="how the reference is shown (Table 3): the preset's unless given, which is "
+        "reference_net; stage 1-controlnet follows stage 1 where a ControlNet is wanted",
+    )
     parser.add_argument("--out", required=True, type=Path, help="the run's folder")
     parser.add_argument(
         "--init",
@@ -62,9 +79,18 @@ def make_parser() -> argparse.ArgumentParser:
         metavar="DIR",
         help="checkpoints to start from; the parts of later ones win",
     )
+    parser.add_argument(
+        "--recipe",
+        choices=TEST_SPLITS,
+        help="train on this benchmark's train split alone (Sec. 4.3): stop if a clip is of its "
+        "test videos, or of another split",
+    )
     parser.add_argument("--resume", action="store_true", help="go on with the run in --out")
     parser.add_argument("--time-limit-s", type=float, default=math.inf, help="stop after this")
     parser.add_argument("--save-every", type=int, default=500, metavar="N", help="in steps")
+    parser.add_argument("--samples-every", type=int, default=0, metavar="N",
+                        help="in steps, and before the first: pictures of two clips, and whether "
+                        "reference and pose are heeded; 0 is off")  # fmt: skip
     parser.add_argument("--num-workers", type=int, default=0, help="processes that decode ahead")
     parser.add_argument(
         "--cache-gb", type=float, default=1.0, help="memory for decoded clips, per worker"
@@ -90,24 +116,48 @@ def make_parser() -> argparse.ArgumentParser:
 def resolve(args: argparse.Namespace) -> TrainConfig:
     """The preset's training configuration with the flags that were given."""
     preset = PRESETS[args.preset]
-    if args.stage not in preset.training:
+    stage = "1" if args.stage == "1-controlnet" else args.stage  # of equal budget, as Table 3 asks
+    if stage not in preset.training:
         raise ModelError(
             f"preset {args.preset} has no stage {args.stage}: load its frozen parts by --init"
         )
     names = [f.name for f in dataclasses.fields(TrainConfig)]
     given = {n: getattr(args, n) for n in names if getattr(args, n) is not None}
-    return dataclasses.replace(preset.training[args.stage], **given)
+    return dataclasses.replace(preset.training[stage], **given)
+
+
+def resolve_appearance(args: argparse.Namespace) -> Appearance:
+    """As asked for; stage 1 else follows the preset, and later ones the network they go on with."""
+    preset: Appearance = PRESETS[args.preset].model.appearance
+    asked: Appearance | None = args.appearance
+    if args.stage in ("1", "autoencoder", "image-encoder"):
+        return asked or preset
+    folder = find_parts(args.init).get("denoising_unet")
+    return asked or (read_info(folder).model.appearance if folder else preset)
 
 
 def run(args: argparse.Namespace) -> None:
-    stage, config = STAGES[args.stage], resolve(args)
+    config = resolve(args)
+    network = dataclasses.replace(PRESETS[args.preset].model, appearance=resolve_appearance(args))
+    stage = STAGES[args.stage].of(network)
+    processes = join_processes(args.device)
+    if processes.world_size > 1 and math.isfinite(args.time_limit_s):
+        raise ModelError("--time-limit-s is for one process: clocks differ; give --steps")
     torch.manual_seed(config.seed)
     origin = Origin.of(stage, args.init)
-    model = make_model(PRESETS[args.preset].model, stage, origin, config.seed)
+    model = make_model(network, stage, origin, config.seed)
     trained = trained_parameters(model, stage)
     if config.gradient_checkpointing:
         model.enable_gradient_checkpointing()
-    _print_plan(stage, config, model.config.size_hw, count_parameters(model), origin)
+    if config.frozen_bfloat16:
+        freeze_as_bfloat16(model)
+    if processes.is_first:
+        print_plan(stage, config, model, origin)
+    if args.recipe:
+        clips = (entry.clip for path in args.shards for entry in read_record(path).clips)
+        count = refuse_test_clips(args.recipe, clips)
+        if processes.is_first:
+            print(f"  recipe {args.recipe}: none of {count} clips is of its test split")
     if args.dry_run:
         return
     folder = RunFolder(args.out)
@@ -115,12 +165,16 @@ def run(args: argparse.Namespace) -> None:
         "stage": stage.name,
         "training": to_json(config),
         "model": to_json(model.config),
+        "recipe": args.recipe,
         "shards": [path.name for path in args.shards],
         "init": [str(path) for path in args.init],
         "torch": torch.__version__,
         "threads": torch.get_num_threads(),
+        "processes": processes.world_size,
     }
-    folder.begin(description, resume=args.resume)
+    if processes.is_first:
+        folder.begin(description, resume=args.resume)
+    wait_for_all(processes)
     loader = make_loader(
         args.shards,
         stage=stage.loader_stage,
@@ -128,35 +182,55 @@ def run(args: argparse.Namespace) -> None:
         size_hw=model.config.size_hw,
         num_frames=config.num_frames,
         seed=config.seed,
+        rank=processes.rank,
+        world_size=processes.world_size,
         num_workers=args.num_workers,
         cache_bytes=int(args.cache_gb * 1e9),
     )
-    model.to(args.device).to(memory_format=torch.channels_last)
-    state = TrainingState(trained, config)
-    losses = folder.resume(model, state, loader)
-    feed = _OnDevice(loader, torch.device(args.device))
+    model.to(processes.device).to(memory_format=torch.channels_last)
+    state = TrainingState(trained, config, make_generator(processes, config))
+    by_timestep = TimestepLosses(model.config.noise.num_train_timesteps)
+    losses = folder.resume(model, state, loader, by_timestep)
+    feed = _OnDevice(loader, processes.device)
+    loss = make_loss(model, stage, config, by_timestep.observe)
 
     def save() -> None:
+        if not processes.is_first:
+            return
         if feed.last is not None:
             finish_stage(model, stage, feed.last)
-        folder.save(model, stage, origin, state, loader, losses)
+        folder.save(model, stage, origin, state, loader, losses, by_timestep)
 
+    samples = None
+    if args.samples_every and processes.is_first:
+        if "denoising_unet" not in (*stage.needs, *stage.trains):
+            raise ModelError(f"stage {stage.name} makes no videos: leave out --samples-every")
+        samples = TrainingSamples(model, args.shards, args.out)
+
+    def sample() -> None:
+        if samples is not None and state.step % args.samples_every == 0:
+            with state.averaged():
+                samples.write(state.step)
+
+    if state.step == 0:
+        sample()
     bar = tqdm(
         total=config.steps,
         initial=state.step,
         desc=f"stage {stage.name}",
         unit="step",
         mininterval=0.5 if sys.stderr.isatty() else 20,
+        disable=not processes.is_first,
     )
     shown = None
     try:
-        for step in train(
-            state, make_loss(model, stage, config), feed, config, time_limit_s=args.time_limit_s
-        ):
+        shared = share_loss(loss, model, processes, config)
+        for step in train(state, shared, feed, config, time_limit_s=args.time_limit_s):
             losses.append(step)
             shown = step.loss if shown is None else 0.98 * shown + 0.02 * step.loss
             bar.set_postfix_str(f"loss {shown:.4f} |grad| {step.grad_norm:.2f}", refresh=False)
             bar.update()
+            sample()
             if step.step % args.save_every == 0:
                 save()
     except TrainingDiverged as error:
@@ -165,7 +239,9 @@ def run(args: argparse.Namespace) -> None:
     finally:
         bar.close()
     save()
-    _print_summary(losses, state, args.out)
+    wait_for_all(processes)
+    if processes.is_first:
+        print_summary(losses, state, args.out)
 
 
 class _OnDevice:
@@ -188,35 +264,6 @@ class _OnDevice:
             pose=batch.pose.to(self.device),
         )
         return self.last
-
-
-def _print_plan(
-    stage: Stage,
-    config: TrainConfig,
-    size_hw: tuple[int, int],
-    counts: dict[str, int],
-    origin: Origin,
-) -> None:
-    print(f"stage {stage.name} at {size_hw[0]}x{size_hw[1]}")
-    print("  " + ", ".join(f"{name} {value}" for name, value in to_json(config).items()))
-    for part, count in counts.items():
-        if count and (part in stage.needs or part in stage.trains or part in origin.sources):
-            role = "trained" if part in stage.trains else "frozen"
-            source = f"from {origin.sources[part]}" if part in origin.sources else "new"
-            print(f"  {part:16} {count / 1e6:8.3f} M  {role:8} {source}")
-
-
-def _print_summary(losses: list[Step], state: TrainingState, out: Path) -> None:
-    if not losses:
-        print(f"nothing to do: {state.step} steps were already made; raise --steps")
-        return
-    tenth = max(1, len(losses) // 10)
-    first = sum(s.loss for s in losses[:tenth]) / tenth
-    last = sum(s.loss for s in losses[-tenth:]) / tenth
-    print(
-        f"{state.step} steps in {state.seconds:.0f} s; mean loss of the first tenth {first:.4f}, "
-        f"of the last {last:.4f}; checkpoint and loss.csv in {out}"
-    )
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -4,6 +4,7 @@ OUT/config.json  OUT/<part>.safetensors   the checkpoint, averaged weights if EM
 OUT/training_state.pt                     everything an exact resume needs
 OUT/run.json                              stage, resolved configuration, shards
 OUT/loss.csv                              step, loss, lr, grad_norm
+OUT/loss_by_timestep.csv                  mean error by tenths of the timesteps, stages 1 and 2
 """
 
 from __future__ import annotations
@@ -22,15 +23,14 @@ from aa_model.animate_anyone import AnimateAnyone
 from aa_model.checkpoint import (
     find_parts,
     load_part,
-    read_info,
     replace_file,
     resolve_config,
     write_checkpoint,
 )
 from aa_model.config import ModelConfig
 from aa_model.errors import CheckpointError, ModelError
-from aa_model.parts import PARTS
 from aa_model.stages import Stage
+from aa_model.timestep_losses import TimestepLosses
 from aa_model.train import Step, TrainingState
 
 T_co = TypeVar("T_co", covariant=True)
@@ -80,6 +80,9 @@ def make_model(config: ModelConfig, stage: Stage, origin: Origin, seed: int) -> 
         model = AnimateAnyone(resolve_config(config, origin.sources), temporal=temporal)
     for part, folder in origin.sources.items():
         load_part(model, folder, part)
+    if "controlnet" in stage.trains and "controlnet" not in origin.sources:
+        assert model.controlnet is not None
+        model.controlnet.start_from(model.denoising_unet)
     return model
 
 
@@ -113,25 +116,35 @@ class RunFolder:
         state: TrainingState,
         loader: Loader[Any],
         losses: list[Step],
+        by_timestep: TimestepLosses,
     ) -> None:
-        """Write state, loss curve and checkpoint. A kill at any moment loses nothing before it."""
+        """Write state, loss curves and checkpoint. A kill at any moment loses nothing before it."""
+        by_timestep.take_row(state.step)
         buffer = io.BytesIO()
         content = {
             **state.state_dict(),
             "loader": loader.state_dict(),
             "scaling_factor": model.config.vae.scaling_factor,
             "losses": [astuple(step) for step in losses],
+            "by_timestep": by_timestep.state_dict(),
         }
         torch.save(content, buffer)
         replace_file(self.state_path, buffer.getvalue())
         self._write_losses(losses)
+        self._write_by_timestep(by_timestep)
         line = f"stage {stage.name}, {state.step} steps, {state.seconds:.0f} s"
-        made_by = {p: read_info(f).parts[p].made_by for p, f in origin.sources.items()}
-        made_by |= dict.fromkeys(stage.trains, line)
+        made_by = dict.fromkeys(stage.trains, line)
+        frozen = {p: folder for p, folder in origin.sources.items() if p not in made_by}
         with state.averaged():
-            write_checkpoint(self.path, model, {p: made_by[p] for p in PARTS if p in made_by})
+            write_checkpoint(self.path, model, made_by, copied=frozen)
 
-    def resume(self, model: AnimateAnyone, state: TrainingState, loader: Loader[Any]) -> list[Step]:
+    def resume(
+        self,
+        model: AnimateAnyone,
+        state: TrainingState,
+        loader: Loader[Any],
+        by_timestep: TimestepLosses,
+    ) -> list[Step]:
         """Go back to the last save, if there is one; returns the loss curve until then."""
         if not self.state_path.is_file():
             return []
@@ -139,6 +152,8 @@ class RunFolder:
         state.load_state_dict(content)
         loader.load_state_dict(content["loader"])
         model.set_scaling_factor(content["scaling_factor"])
+        if "by_timestep" in content:  # a run that was begun before these were kept goes on too
+            by_timestep.load_state_dict(content["by_timestep"])
         return [Step(*row) for row in content["losses"]]
 
     def _write_losses(self, losses: list[Step]) -> None:
@@ -149,3 +164,14 @@ class RunFolder:
             (s.step, f"{s.loss:.6g}", f"{s.lr:.4g}", f"{s.grad_norm:.4g}") for s in losses
         )
         replace_file(self.loss_path, text.getvalue().encode())
+
+    def _write_by_timestep(self, losses: TimestepLosses) -> None:
+        """One row per save: the means since the save before it."""
+        if not losses.rows:
+            return
+        span = losses.num_train_timesteps // losses.buckets
+        text = io.StringIO()
+        writer = csv.writer(text)
+        writer.writerow(["step", *(f"from_{i * span}" for i in range(losses.buckets))])
+        writer.writerows((int(step), *(f"{m:.6g}" for m in means)) for step, *means in losses.rows)
+        replace_file(self.path / "loss_by_timestep.csv", text.getvalue().encode())

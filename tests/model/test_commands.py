@@ -81,6 +81,29 @@ def test_an_interrupted_run_resumed_equals_the_whole(
             assert torch.equal(tensor, found[name]), name
 
 
+@pytest.mark.parametrize("stage", ["1", "2"])
+def test_samples_show_the_run_from_step_0_and_do_not_disturb_it(
+    trained: dict[str, Path], puppet_shards: list[Path], tmp_path: Path, stage: str
+) -> None:
+    out = tmp_path / "run"
+    init = [trained["1"]] if stage == "2" else [trained["autoencoder"], trained["image-encoder"]]
+    arguments = ["--stage", stage, "--preset", "tiny", "--out", out, "--lr", "0.01"]
+    assert train(*puppet_shards, *arguments, "--samples-every", 2, "--init", *init) == 0
+    names = {f"step-{step:06d}-puppet_{i}.png" for step in (0, 2, 4) for i in (0, 1)}
+    assert {path.name for path in (out / "samples").iterdir()} == names | {"probes.csv"}
+    with (out / "samples" / "probes.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["step"] for row in rows] == ["0", "2", "4"]
+    if stage == "1":  # the pose guider starts at zero: the pose is ignored, and then is not
+        assert float(rows[0]["pose_swapped"]) == 0
+        assert float(rows[-1]["pose_swapped"]) > 0
+    assert all(float(row["reference_swapped"]) > 0 for row in rows)
+    for part in read_info(trained[stage]).parts:
+        whole = load_file(trained[stage] / f"{part}.safetensors")
+        found = load_file(out / f"{part}.safetensors")
+        assert all(torch.equal(tensor, found[name]) for name, tensor in whole.items()), part
+
+
 def test_dry_run_prints_what_is_trained_and_writes_nothing(
     trained: dict[str, Path],
     puppet_shards: list[Path],
@@ -144,7 +167,8 @@ def test_shards_become_frames_videos_and_strips(
     video = read_canonical(tmp_path / "predictions-videos" / "puppet_1.mp4")
     assert video.shape == (10, 32, 32, 3)
     with Image.open(tmp_path / "predictions-strips" / "puppet_2.png") as strip:
-        assert strip.size == (4 * 32 + 3 * 4, 5 * 32 + 4 * 4)
+        # Pictures of 32 x 32 are shown four times as large.
+        assert strip.size == (4 * 128 + 3 * 4, 5 * 128 + 4 * 4)
     capsys.readouterr()
     assert animate_cli.main(arguments) == 0
     assert capsys.readouterr().out.count("already there") == 3

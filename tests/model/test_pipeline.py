@@ -80,6 +80,27 @@ def test_animate_gives_frames_that_depend_on_reference_and_pose(
     assert not np.array_equal(plain, aligned)
 
 
+def test_a_stream_holds_a_few_pictures_and_gives_the_same_video(
+    make_tiny: Callable[..., AnimateAnyone],
+) -> None:
+    """Pictures are decoded when they are asked for, skeletons drawn when the guider takes them."""
+    pipeline = AnimatePipeline(make_tiny(temporal=True))
+    puppet = render_puppet(1, 1, num_frames=37, size_hw=(64, 48))
+    config = GenerateConfig(steps=1, guidance=1, decode_batch=5)
+    decoded, guided = [], []
+    pipeline.model.vae.decoder.register_forward_hook(lambda m, i, o: decoded.append(len(o)))
+    pipeline.model.pose_guider.register_forward_hook(lambda m, i, o: guided.append(len(o)))
+    frames = pipeline.stream(puppet.frames[0], puppet.pose, config)
+    assert decoded == guided == []
+    streamed = [next(frames)]
+    assert decoded == [5]
+    assert guided == [16, 16, 5]
+    for count, frame in enumerate(frames, start=2):
+        streamed.append(frame)
+        assert sum(decoded) < count + 5
+    assert np.array_equal(np.stack(streamed), pipeline(puppet.frames[0], puppet.pose, config))
+
+
 def test_a_pose_without_frames_is_refused(make_tiny: Callable[..., AnimateAnyone]) -> None:
     empty = make_pose(np.zeros((0, NUM_JOINTS, 2)), np.zeros((0, NUM_JOINTS)), (8, 8))
     with pytest.raises(ModelError, match="no frames"):

@@ -14,6 +14,7 @@ from aa_model.animate_anyone import AnimateAnyone
 from aa_model.errors import ModelError, ReferenceLost
 from aa_model.image_encoder import null_tokens
 from aa_model.reference_attention import (
+    CrossAttention,
     ReferenceReader,
     SpatialAttention,
     install_reference_attention,
@@ -48,6 +49,24 @@ def test_keys_and_values_of_both_equal_concatenation_along_w_cut_to_the_first_ha
     reader = ReferenceReader({"layer": reference.flatten(1, 2)}, (0,), num_frames=T)
     found = attention(target.flatten(1, 2), reference=reader).view(T, h, w, C)
     assert torch.allclose(found, expected, atol=1e-6)
+
+
+def test_cross_attention_over_one_token_is_that_tokens_value() -> None:
+    torch.manual_seed(0)
+    attention = Attention(query_dim=16, cross_attention_dim=12, heads=2, dim_head=8)
+    x, token, tokens = torch.randn(3, 7, 16), torch.randn(3, 1, 12), torch.randn(3, 5, 12)
+    attention.set_processor(AttnProcessor2_0())
+    expected = [attention(x, encoder_hidden_states=t).detach() for t in (token, tokens)]
+    attention.set_processor(CrossAttention())
+    calls: list[int] = []
+    attention.to_q.register_forward_hook(lambda m, i, o: calls.append(1))
+    with torch.no_grad():
+        found = [attention(x, encoder_hidden_states=t) for t in (token, tokens)]
+    assert calls == [1]  # for one token no query is needed
+    for a, b in zip(found, expected, strict=True):
+        assert torch.allclose(a, b, atol=1e-6)
+    attention(x, encoder_hidden_states=token).sum().backward()
+    assert all(p.grad is not None for p in attention.parameters())  # in training none is left out
 
 
 def conditions(model: AnimateAnyone, B: int, T: int) -> tuple[torch.Tensor, ...]:

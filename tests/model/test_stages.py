@@ -22,7 +22,7 @@ Make = Callable[..., AnimateAnyone]
 MakeBatch = Callable[..., Batch]
 
 
-@pytest.mark.parametrize("name", list(STAGES))
+@pytest.mark.parametrize("name", ["autoencoder", "image-encoder", "1", "2"])
 def test_a_stage_moves_its_weights_and_no_others(
     make_tiny: Make, make_batch: MakeBatch, name: str
 ) -> None:

@@ -99,6 +99,36 @@ def test_inside_averaged_the_weights_are_their_average_and_then_again_themselves
     assert weight.item() == now
 
 
+def test_accumulated_batches_make_the_step_of_one_large_batch(
+    make_tiny: Make, make_batch: MakeBatch
+) -> None:
+    """Two batches of two clips against one of four; every clip has noise of its own."""
+    clips = [make_batch(B=1, seed=i) for i in range(8)]
+
+    def steps(size: int, accumulate: int) -> tuple[list[Step], TrainingState]:
+        model, stage = make_tiny(), STAGES["1"]
+        config = dataclasses.replace(
+            TINY.training["1"], steps=2, accumulate=accumulate, reference_drop=0.0
+        )
+        one = make_loss(model, stage, config)
+
+        def loss(batch: list[int], generator: torch.Generator) -> Tensor:
+            losses = [one(clips[i], torch.Generator().manual_seed(i)) for i in batch]
+            return torch.stack(losses).mean()
+
+        state = TrainingState(trained_parameters(model, stage), config)
+        batches = iter([list(range(i, i + size)) for i in range(0, 8, size)])
+        return list(train(state, loss, batches, config)), state
+
+    (expected, whole), (found, parts) = steps(4, 1), steps(2, 2)
+    for a, b in zip(expected, found, strict=True):
+        assert b.loss == pytest.approx(a.loss, rel=1e-5)
+        assert b.grad_norm == pytest.approx(a.grad_norm, rel=1e-4)
+    moments = [[s["exp_avg"] for s in t.optimizer.state.values()] for t in (whole, parts)]
+    for a, b in zip(*moments, strict=True):
+        assert torch.allclose(a, b, atol=1e-6)
+
+
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
 def test_a_loss_that_is_no_number_stops_before_it_reaches_the_weights(bad: float) -> None:
     weight, state, config = parabola()

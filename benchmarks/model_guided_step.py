@@ -1,0 +1,170 @@
+"""A guided denoising step, beside the plain way of Moore-AnimateAnyone and its descendants.
+
+    python benchmarks/model_guided_step.py [--channels 64 128 256 256] [--latents 64] [--frames 8]
+
+Both use the same weights and the same diffusers classes, and the outputs are held equal first. The
+plain way, rebuilt here from diffusers' parts: the reference's features are repeated for every frame
+and both rows of guidance, concatenated to the target's and projected again in every step; all rows
+attend to them, then the unconditional rows are computed once more without.
+
+Runs alternate; the figures are medians. CPU time of the process, not the clock: other work on the
+machine disturbs it less.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import dataclasses
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from diffusers.models.attention_processor import Attention, AttnProcessor2_0
+from torch import Tensor
+
+from aa_model.animate_anyone import AnimateAnyone
+from aa_model.config import PoseGuiderConfig
+from aa_model.generate import Conditions, predict
+from aa_model.image_encoder import null_tokens
+from aa_model.presets import PRESETS
+from aa_model.reference_attention import project_features
+
+
+@dataclass
+class Bank:
+    """The plain way's reference: features for each row of guidance, repeated for each frame."""
+
+    features: dict[str, Tensor]
+    unconditional: Tensor
+
+
+class PlainAttention:
+    """Self-attention over the target and the repeated reference, unconditional rows redone."""
+
+    def __init__(self, layer: str) -> None:
+        self.layer = layer
+
+    def __call__(
+        self, attn: Attention, hidden_states: Tensor, *unused: object,
+        reference: Bank, **also_unused: object,
+    ) -> Tensor:  # fmt: skip
+        both = torch.cat([hidden_states, reference.features[self.layer]], dim=1)
+        out = attend(attn, hidden_states, both)
+        alone = hidden_states[reference.unconditional]
+        out = out.clone()
+        out[reference.unconditional] = attend(attn, alone, alone)
+        return out
+
+
+class PlainCrossAttention(AttnProcessor2_0):  # type: ignore[misc]  # diffusers is untyped
+    """diffusers' own, which does not look at how many tokens there are."""
+
+    def __call__(self, *arguments: object, reference: object = None, **more: object) -> Tensor:
+        out: Tensor = super().__call__(*arguments, **more)
+        return out
+
+
+def attend(attn: Attention, x: Tensor, source: Tensor) -> Tensor:
+    q, k, v = (
+        p(y).unflatten(-1, (attn.heads, -1)).transpose(1, 2)
+        for p, y in ((attn.to_q, x), (attn.to_k, source), (attn.to_v, source))
+    )
+    mixed = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
+    out: Tensor = attn.to_out[1](attn.to_out[0](mixed))
+    return out
+
+
+def build(channels: list[int], side: int) -> AnimateAnyone:
+    base = PRESETS["moore"].model
+    config = dataclasses.replace(
+        base,
+        size_hw=(8 * side, 8 * side),
+        vae=dataclasses.replace(base.vae, block_out_channels=(32, 32, 32, 32)),
+        unet=dataclasses.replace(
+            base.unet,
+            block_out_channels=tuple(channels),
+            attention=(*[True] * (len(channels) - 1), False),
+        ),
+        pose_guider=PoseGuiderConfig("controlnet", (8, 8, 8, 8), (2, 2, 2)),
+        image_encoder=dataclasses.replace(base.image_encoder, hidden_size=64, num_layers=1),
+    )
+    torch.manual_seed(0)
+    model = AnimateAnyone(config, temporal=True).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if not parameter.any():
+                parameter.normal_(std=0.02)
+    return model
+
+
+@torch.no_grad()
+def compare(model: AnimateAnyone, frames: int, repeats: int) -> tuple[float, float, float]:
+    """CPU seconds of our step and of the plain one, and the largest difference of their outputs."""
+    h, w = model.config.latent_hw
+    latents = torch.randn(1, frames, 4, h, w)
+    tokens = torch.randn(1, 1, model.config.unet.cross_attention_dim)
+    features = model.reference_features(torch.zeros(1, 3, 8, 8), torch.randn(1, 4, h, w), tokens)
+    pose = torch.randn(frames, model.config.unet.block_out_channels[0], h, w)
+    projected = project_features(model.denoising_unet, features)
+    conditions = Conditions(tokens, dict(projected), pose)
+
+    def ours() -> Tensor:
+        return predict(model, latents, 500, conditions, (range(frames),), guidance=3.5)
+
+    plain = copy.deepcopy(model.denoising_unet)
+    for name, module in plain.named_modules():
+        if isinstance(module, Attention) and name.endswith(".attn2") and ".attentions." in name:
+            module.set_processor(PlainCrossAttention())
+    for name in features:
+        plain.get_submodule(name).set_processor(PlainAttention(name))
+    bank = Bank(
+        {name: f.repeat_interleave(2 * frames, dim=0) for name, f in features.items()},
+        torch.arange(2 * frames) >= frames,
+    )
+
+    def peers() -> Tensor:
+        x = torch.cat([latents, pose[None]], dim=2).repeat(2, 1, 1, 1, 1).transpose(1, 2)
+        both = torch.cat([tokens, null_tokens(tokens)]).repeat_interleave(frames, dim=0)
+        prediction = plain(
+            x, torch.tensor([500, 500]), both, cross_attention_kwargs={"reference": bank}
+        ).sample.transpose(1, 2)
+        conditional, unconditional = prediction.chunk(2)
+        return unconditional + 3.5 * (conditional - unconditional)
+
+    expected = peers()
+    difference = (ours() - expected).abs().max().item()
+    without = model(latents, torch.tensor([500]), tokens, pose[None], {}, (None,))
+    if difference > 1e-3 or (without - expected).abs().max() < 1e-2:
+        raise SystemExit(f"not comparable: outputs differ by {difference}, or ignore the reference")
+    spent: dict[str, list[float]] = {"ours": [], "peers": []}
+    runs: dict[str, Callable[[], Tensor]] = {"ours": ours, "peers": peers}
+    for _ in range(repeats):
+        for name, run in runs.items():
+            started = time.process_time()
+            run()
+            spent[name].append(time.process_time() - started)
+    return statistics.median(spent["ours"]), statistics.median(spent["peers"]), difference
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--channels", type=int, nargs="+", default=[64, 128, 256, 256])
+    parser.add_argument("--latents", type=int, default=64, help="side, in latents")
+    parser.add_argument("--frames", type=int, default=8)
+    parser.add_argument("--repeats", type=int, default=5)
+    args = parser.parse_args()
+    model = build(args.channels, args.latents)
+    ours, peers, difference = compare(model, args.frames, args.repeats)
+    print(
+        f"guided step, channels {args.channels}, {args.latents}x{args.latents} latents, "
+        f"{args.frames} frames, median of {args.repeats}: ours {ours:.2f} s, the plain way "
+        f"{peers:.2f} s of CPU: {ours / peers:.2f}x; outputs differ by {difference:.1e} at most"
+    )
+
+
+if __name__ == "__main__":
+    main()

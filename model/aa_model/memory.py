@@ -1,0 +1,51 @@
+"""How much memory a stage needs before any activation: printed before the first step."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from aa_model.config import TrainConfig
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingMemory:
+    """Bytes that are held all the time; activations come on top, and depend on the batch."""
+
+    weights: int
+    gradients: int
+    optimizer: int
+    ema: int
+
+    @property
+    def total(self) -> int:
+        return self.weights + self.gradients + self.optimizer + self.ema
+
+
+def freeze_as_bfloat16(model: nn.Module) -> None:
+    """Keep the matrices and convolutions that are not trained in bfloat16.
+
+    Under autocast they are cast to it for every product anyway: the numbers are the same.
+    """
+    for module in model.modules():
+        if isinstance(module, nn.Linear | nn.Conv2d) and not module.weight.requires_grad:
+            module.to(torch.bfloat16)
+
+
+def training_memory(model: nn.Module, config: TrainConfig) -> TrainingMemory:
+    """Exact from shapes and dtypes; also of a model on the meta device."""
+    trained = [p for p in model.parameters() if p.requires_grad]
+    size = sum(p.numel() * p.element_size() for p in trained)
+    if config.optimizer == "adamw":
+        state = 2 * size
+    else:  # one row and one column per matrix
+        state = sum(4 * (p.numel() // p.shape[-1] + p.numel() // p.shape[-2]) if p.dim() > 1
+                    else p.numel() * 4 for p in trained)  # fmt: skip
+    return TrainingMemory(
+        weights=sum(p.numel() * p.element_size() for p in model.parameters()),
+        gradients=size,
+        optimizer=state,
+        ema=size if config.ema_decay else 0,
+    )

@@ -1,0 +1,96 @@
+"""Sizes of networks from the config.json files that diffusers and transformers write."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from diffusers import AutoencoderKL, UNet2DConditionModel
+from transformers import CLIPVisionModelWithProjection
+
+from aa_model.config import ImageEncoderConfig, UNetConfig, VaeConfig
+from aa_model.errors import CheckpointError
+
+
+def first_folder(folder: Path, names: Iterable[str]) -> Path | None:
+    """The first of these places below `folder` that holds a config.json."""
+    return next((folder / n for n in names if (folder / n / "config.json").is_file()), None)
+
+
+def read_network(kind: Any, folder: Path) -> Any:
+    """A network of a diffusers or transformers class, from a folder on this machine.
+
+    Raises:
+        CheckpointError: the folder holds no such network.
+    """
+    if not (folder / "config.json").is_file():
+        raise CheckpointError(f"{folder} holds no {kind.__name__}: it has no config.json")
+    try:
+        return kind.from_pretrained(folder, local_files_only=True)
+    except OSError as error:
+        raise CheckpointError(f"{folder} holds no {kind.__name__}: {error}") from error
+
+
+def unet_sizes(folder: Path) -> UNetConfig:
+    """Sizes of an SD-1.5-layout UNet2DConditionModel.
+
+    Raises:
+        CheckpointError: heads that differ between levels, which no SD 1.x has.
+    """
+    row = _defaults(UNet2DConditionModel, folder)
+    if not isinstance(row["attention_head_dim"], int):
+        raise CheckpointError(
+            f"{folder} has attention_head_dim {row['attention_head_dim']}: expected one number for "
+            "all levels, as Stable Diffusion 1.x has"
+        )
+    return UNetConfig(
+        block_out_channels=tuple(row["block_out_channels"]),
+        attention=tuple("CrossAttn" in kind for kind in row["down_block_types"]),
+        layers_per_block=row["layers_per_block"],
+        norm_num_groups=row["norm_num_groups"],
+        num_heads=row["attention_head_dim"],  # diffusers' misnomer (trap T10)
+        cross_attention_dim=row["cross_attention_dim"],
+    )
+
+
+def vae_sizes(vae: AutoencoderKL) -> VaeConfig:
+    config = vae.config
+    return VaeConfig(
+        kind="kl",
+        block_out_channels=tuple(config.block_out_channels),
+        layers_per_block=config.layers_per_block,
+        latent_channels=config.latent_channels,
+        norm_num_groups=config.norm_num_groups,
+        scaling_factor=float(config.scaling_factor),
+    )
+
+
+def image_encoder_sizes(
+    encoder: CLIPVisionModelWithProjection, like: ImageEncoderConfig
+) -> ImageEncoderConfig:
+    """Sizes of the encoder; what its configuration does not say is as in `like`."""
+    config: Any = encoder.config
+    return replace(
+        like,
+        image_size=config.image_size,
+        patch_size=config.patch_size,
+        hidden_size=config.hidden_size,
+        num_layers=config.num_hidden_layers,
+        num_heads=config.num_attention_heads,
+        hidden_act=config.hidden_act,
+    )
+
+
+def _defaults(kind: Any, folder: Path) -> dict[str, Any]:
+    """config.json with the class's defaults for what an old file leaves out."""
+    try:
+        row = json.loads((folder / "config.json").read_text())
+    except (OSError, json.JSONDecodeError) as error:
+        raise CheckpointError(f"{folder / 'config.json'} cannot be read: {error}") from error
+    parameters = inspect.signature(kind.__init__).parameters.items()
+    defaults = {name: p.default for name, p in parameters if p.default is not p.empty}
+    return {**defaults, **row}

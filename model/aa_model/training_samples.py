@@ -1,0 +1,76 @@
+"""Pictures while training, and the two questions that users ask first of a run.
+
+OUT/samples/step-000500-<clip>.png   reference, pose, generated and true frames
+OUT/samples/probes.csv               by how many grey levels the video changes, on average, when the
+                                     reference, or the pose, is another clip's: 0 means "ignored"
+"""
+
+from __future__ import annotations
+
+import csv
+import itertools
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from aa_datasets.draw_pose import draw_pose
+from aa_model.animate_anyone import AnimateAnyone
+from aa_model.animate_jobs import Job, read_jobs, swapped
+from aa_model.errors import ModelError
+from aa_model.generate import GenerateConfig
+from aa_model.pipeline import AnimatePipeline
+from aa_model.show_video import draw_strip, pick_moments
+
+
+class TrainingSamples:
+    """Animates the first two clips of the shards; takes no random number from the training.
+
+    Args:
+        model: the network in training; it is not changed.
+        folder: of the run.
+        max_frames: of each clip.
+    """
+
+    def __init__(
+        self, model: AnimateAnyone, shards: Sequence[Path], folder: Path, max_frames: int = 8
+    ) -> None:
+        self.pipeline = AnimatePipeline(model)
+        self.folder = folder / "samples"
+        self.config = GenerateConfig(steps=10, guidance=1, merge="mean")
+        jobs = read_jobs(shards, model.config.size_hw, max_frames=max_frames)
+        self.jobs = list(itertools.islice(jobs, 2))
+        if len(self.jobs) < 2:
+            raise ModelError("samples need two clips or more, to swap their references")
+
+    def write(self, step: int) -> None:
+        """Write the pictures of this step, and its row of probes."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        found = [self._animate(job) for job in self.jobs]
+        for job, frames in zip(self.jobs, found, strict=True):
+            moments = pick_moments(len(frames))
+            poses = draw_pose(job.pose.at_frames(moments), self.pipeline.size_hw)
+            columns = [poses, frames[moments], job.true_frames(moments)]
+            strip = draw_strip(job.reference, columns)
+            Image.fromarray(strip).save(self.folder / f"step-{step:06d}-{job.video_id}.png")
+        changes = [self._change(found, swap) for swap in ("reference", "pose")]
+        path = self.folder / "probes.csv"
+        new = not path.exists()
+        with path.open("a", newline="") as file:
+            writer = csv.writer(file)
+            if new:
+                writer.writerow(["step", "reference_swapped", "pose_swapped"])
+            writer.writerow([step, *(f"{change:.4f}" for change in changes)])
+
+    def _change(self, found: list[NDArray[np.uint8]], swap: str) -> float:
+        others = [self._animate(job) for job in swapped(self.jobs, swap)]
+        changes = []
+        for a, b in zip(found, others, strict=True):
+            T = min(len(a), len(b))
+            changes.append(np.abs(a[:T].astype(np.int16) - b[:T]).mean())
+        return float(np.mean(changes))
+
+    def _animate(self, job: Job) -> NDArray[np.uint8]:
+        return self.pipeline(job.reference, job.pose, self.config)

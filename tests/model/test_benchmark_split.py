@@ -1,0 +1,142 @@
+"""The benchmarks' test videos: never trained on, and animated whole under their own ids."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from aa_datasets.canonical_video import encode_canonical
+from aa_datasets.clip import Clip
+from aa_datasets.puppets import render_puppet
+from aa_datasets.shards import ShardSample, write_shard
+from aa_eval.benchmark import BENCHMARKS, read_benchmark
+from aa_model import animate_cli, train_cli
+from aa_model.animate_anyone import AnimateAnyone
+from aa_model.benchmark_split import (
+    TEST_SPLITS,
+    benchmark_id_of,
+    match_test_videos,
+    read_test_ids,
+    refuse_test_clips,
+)
+from aa_model.checkpoint import write_checkpoint
+from aa_model.errors import ModelError
+from aa_model.parts import parts_of
+from aa_model.presets import TINY
+
+CLIP = Clip("clip_0", "source_0", "elsewhere", "MIT", 0.0, 1.0, 24.0, (32, 32), 2, True,
+            "renderer", "train")  # fmt: skip
+
+
+def clip(**fields: object) -> Clip:
+    return dataclasses.replace(CLIP, **fields)
+
+
+@pytest.mark.parametrize("name", TEST_SPLITS)
+def test_ids_are_those_that_the_harness_scores(name: str) -> None:
+    assert name in BENCHMARKS
+    assert read_test_ids(name) == read_benchmark(name).video_ids
+
+
+@pytest.mark.parametrize("name", TEST_SPLITS)
+def test_every_test_video_is_known_however_a_corpus_names_it(name: str) -> None:
+    test_ids = read_test_ids(name)
+    for test_id in test_ids:
+        slug = test_id.lower().replace("-", "_")
+        for fields in (
+            {"source": f"https://m.media-amazon.com/images/I/{test_id}.mp4"},
+            {"source": f"/data/{test_id}/0001.png"},
+            {"source_id": slug},
+            {"clip_id": f"tiktokdance_{slug}_000"},
+        ):
+            assert benchmark_id_of(clip(**fields), test_ids) == test_id
+
+
+def test_an_id_within_another_word_is_no_match() -> None:
+    ids = read_test_ids("tiktok")
+    for text in ("100337", "003371", "a00337", "1201_002_1x1"):
+        assert benchmark_id_of(clip(source_id=text), ids) is None
+
+
+def test_leaks_and_other_splits_are_named() -> None:
+    good = [clip(clip_id=f"clip_{i}") for i in range(3)]
+    assert refuse_test_clips("ubc", good) == 3
+    leak = clip(clip_id="a_0", source="91M3UFSKn8S.mp4")
+    with pytest.raises(ModelError, match="a_0 is of test video 91M3UFSKn8S"):
+        refuse_test_clips("ubc", [*good, leak])
+    assert refuse_test_clips("tiktok", [*good, leak]) == 4  # a leak of the other benchmark only
+    with pytest.raises(ModelError, match="clip_9 is of split 'test'"):
+        refuse_test_clips("ubc", [*good, clip(clip_id="clip_9", split="test")])
+
+
+def test_absent_and_cut_test_videos_are_named() -> None:
+    clips = [clip(clip_id=f"c_{i}", source=f"{x}.mp4") for i, x in enumerate(read_test_ids("ubc"))]
+    assert match_test_videos("ubc", clips)["c_0"] == "91M3UFSKn8S"
+    with pytest.raises(ModelError, match=r"1 of the 100 test videos of ubc .* 91M3UFSKn8S"):
+        match_test_videos("ubc", clips[1:])
+    twice = clip(clip_id="c_0b", source=clips[0].source)
+    with pytest.raises(ModelError, match=r"91M3UFSKn8S \(c_0, c_0b\)"):
+        match_test_videos("ubc", [*clips, twice])
+
+
+def write_clips(path: Path, clips: list[Clip]) -> Path:
+    puppet = render_puppet(1, 2, num_frames=2, size_hw=(32, 32))
+    video = encode_canonical(puppet.frames, 24.0)
+    write_shard(path, [ShardSample(c, video, puppet.pose) for c in clips])
+    return path
+
+
+@pytest.fixture
+def checkpoint(tmp_path: Path) -> Path:
+    torch.manual_seed(0)
+    model = AnimateAnyone(TINY.model, temporal=True)
+    write_checkpoint(tmp_path / "c", model, dict.fromkeys(parts_of(TINY.model), "a test"))
+    return tmp_path / "c"
+
+
+def test_a_recipe_stops_before_it_writes(
+    checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    good = write_clips(tmp_path / "train-0.tar", [clip()])
+    bad = write_clips(tmp_path / "train-1.tar", [clip(clip_id="x", source="00338.mp4")])
+    arguments = ["--preset", "tiny", "--stage", "1", "--init", checkpoint, "--recipe", "tiktok",
+                 "--steps", 1, "--batch-size", 1, "--out", tmp_path / "run"]  # fmt: skip
+    assert train_cli.main([str(a) for a in (good, bad, *arguments)]) == 2
+    assert "x is of test video 00338" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+    assert train_cli.main([str(a) for a in (good, *arguments)]) == 0
+    assert "none of 1 clips is of its test split" in capsys.readouterr().out
+
+
+def test_a_benchmark_becomes_its_predictions_folder_and_goes_on_where_it_was(
+    checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ids = read_test_ids("tiktok")
+    clips = [clip(clip_id=f"c_{i}", source=f"{x}.mp4", split="test") for i, x in enumerate(ids)]
+    shard = write_clips(tmp_path / "test.tar", [*clips, clip(clip_id="another")])
+    out = tmp_path / "predictions"
+    command = ["--checkpoint", checkpoint, "--benchmark", "tiktok", "--shards", shard,
+               "--out", out, "--steps", 1, "--guidance", 1]  # fmt: skip
+    command = [str(a) for a in command]
+    assert animate_cli.main([*command, "--max-videos", "3"]) == 0
+    assert {p.name for p in out.iterdir()} == set(ids[:3])
+    first = (out / ids[0] / "0001.png").read_bytes()
+    assert animate_cli.main(command) == 0
+    assert capsys.readouterr().out.count("already there") == 3
+    assert {p.name for p in out.iterdir()} == set(ids)
+    assert (out / ids[0] / "0001.png").read_bytes() == first
+    with Image.open(out / ids[9] / "0001.png") as picture:
+        assert np.asarray(picture).shape == (32, 32, 3)
+    few = write_clips(tmp_path / "few.tar", clips[:9])
+    command[command.index(str(shard))] = str(few)
+    assert animate_cli.main(command) == 2
+    assert f"1 of the 10 test videos of tiktok are in none of the shards: {ids[9]}" in (
+        capsys.readouterr().err
+    )
+    assert animate_cli.main([*command[:4], "--out", str(out)]) == 2
+    assert "--benchmark tiktok needs --shards" in capsys.readouterr().err
