@@ -31,8 +31,10 @@ check: install
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# A file stays on one worker, and a worker on one thread: small networks gain little from a second.
 test: install
-	$(BIN)/pytest -q --durations=8 --cov --cov-report=term:skip-covered
+	OMP_NUM_THREADS=1 $(BIN)/pytest -q -n auto --maxprocesses 4 --dist loadfile --durations=8 \
+		--cov --cov-report=term:skip-covered
 
 test-slow: install
 	$(BIN)/pytest -q --durations=15 -m slow

@@ -15,6 +15,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import ray
 
@@ -33,6 +34,7 @@ from aa_curation.sources import Source
 from aa_curation.survey import file_stamp
 from aa_curation.worker_pool import ATTEMPTS, WorkerPool
 
+_START_ATTEMPTS = 3
 _OBJECT_STORE_BYTES = 100 << 20
 
 
@@ -129,8 +131,7 @@ def _ray_session(address: str | None, workers: int | None) -> Iterator[int]:
     address = address or os.environ.get("RAY_ADDRESS") or "local"
     quiet = {"log_to_driver": False, "logging_level": logging.ERROR}
     if address == "local":
-        ray.init(
-            "local",
+        _start_ray(
             num_cpus=workers or os.cpu_count(),
             include_dashboard=False,
             object_store_memory=_OBJECT_STORE_BYTES,
@@ -142,6 +143,18 @@ def _ray_session(address: str | None, workers: int | None) -> Iterator[int]:
         yield min(workers or 1 << 30, int(ray.cluster_resources().get("CPU", 1)))
     finally:
         ray.shutdown()
+
+
+def _start_ray(**options: Any) -> None:
+    """Start Ray here. It gives its own node 30 s, which a busy machine may not keep: try again."""
+    for attempts_left in reversed(range(_START_ATTEMPTS)):
+        try:
+            ray.init("local", **options)
+            return
+        except Exception as error:  # Ray raises nothing more particular
+            ray.shutdown()
+            if "timed out during startup" not in str(error) or not attempts_left:
+                raise
 
 
 class WorkerDiedError(Exception):

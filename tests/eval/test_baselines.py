@@ -69,9 +69,10 @@ def test_written_baselines_score_as_the_harness_scores_its_own(
     assert main(["--references", str(references), "--write-baselines", str(written)]) == 0
     assert f"written: {written / 'reversed'}" in capsys.readouterr().out
     words = ["--references", str(references), "--protocol", "tiktok-disco-2023"]
-    assert main([str(references), *words, "--baselines", "all", "--out", str(own)]) == 0
-    assert {r.method for _, r in iter_results(own)} == {"gt", *BASELINES}
-    for name in BASELINES:
+    some = ("repeat-reference", "reversed", "blurred")  # their frames are compared for all, above
+    assert main([str(references), *words, "--baselines", ",".join(some), "--out", str(own)]) == 0
+    assert {r.method for _, r in iter_results(own)} == {"gt", *some}
+    for name in some:
         out = tmp_path / "out" / name
         folder = str(written / name)
         assert main([folder, *words, "--method", f"{name} again", "--baselines", "off",
