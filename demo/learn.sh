@@ -21,27 +21,32 @@ corpus() {
         aa-datasets puppets --out "$out/puppets-train" --count 1000 --first-seed 0
     aa-curate run curation/recipes/demo.py --sources "$out/puppets-train" --out "$out/corpus"
 }
-train() { # stage, steps, checkpoints to start from
-    local stage=$1 steps=$2
-    shift 2
+train() { # stage, steps, run, more
+    local stage=$1 steps=$2 run=$3
+    shift 3
     aa-train "$out"/corpus/shards/train-*.tar --preset small --stage "$stage" --steps "$steps" \
-        --cache-gb 3 --resume --out "$out/training/$stage" ${@:+--init "$@"}
+        --cache-gb 3 --resume --out "$out/training/$run" "$@"
 }
 keypoints() {
-    aa-model puppet-keypoints train "$out"/corpus/shards/train-*.tar --steps 1500 \
-        --out "$out/puppet-keypoints.safetensors"
+    test -f "$out/puppet-keypoints.safetensors" ||
+        aa-model puppet-keypoints train "$out"/corpus/shards/train-*.tar --steps 1500 \
+            --out "$out/puppet-keypoints.safetensors"
 }
 keep() {
     rm -rf demo/learned
-    aa-model export "$out/training/2" --out demo/learned --dtype fp16
+    aa-model export "$out/training/2-again" --out demo/learned --dtype fp16
     cp "$out/puppet-keypoints.safetensors" demo/learned/
     python demo/loss_curves.py "$out/training" demo/learned
 }
 
 step "1. the training puppets" corpus
-step "2. autoencoder" train autoencoder 3000
-step "2. image encoder" train image-encoder 400
-step "2. stage 1" train 1 3000 "$out/training/autoencoder" "$out/training/image-encoder"
-step "2. stage 2" train 2 200 "$out/training/1"
+step "2. autoencoder" train autoencoder 3000 autoencoder
+step "2. image encoder" train image-encoder 400 image-encoder
+step "2. stage 1" train 1 3000 1 --init "$out/training/autoencoder" "$out/training/image-encoder"
+step "2. stage 2" train 2 120 2 --init "$out/training/1"
+# Both again, from a learning rate that had not yet been low.
+step "2. stage 1, second run" train 1 700 1-again --lr 6e-4 --warmup-steps 50 \
+    --init "$out/training/1"
+step "2. stage 2, second run" train 2 40 2-again --init "$out/training/2" "$out/training/1-again"
 step "3. keypoint network" keypoints
 step "4. demo/learned" keep

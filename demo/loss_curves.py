@@ -1,4 +1,4 @@
-"""The loss curves of a training, thinned for the repository: one CSV per stage, and one picture.
+"""The loss curves of a training, thinned for the repository: one CSV per run, and one picture.
 
 usage: python demo/loss_curves.py TRAINING OUT
 """
@@ -13,20 +13,22 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-STAGES = ("autoencoder", "image-encoder", "1", "2")
+RUNS = ("autoencoder", "image-encoder", "1", "2", "1-again", "2-again")
 _PANEL_HW, _MARGIN_PX, _POINTS = (220, 360), 34, 200
 
 
 def main(training: Path, out: Path) -> None:
     panels = []
-    for stage in STAGES:
-        curve = pd.read_csv(training / stage / "loss.csv")
+    for run in RUNS:
+        curve = pd.read_csv(training / run / "loss.csv")
         # A mean over each of 200 equal stretches: single batches are too noisy to read.
         thinned = curve.groupby(np.arange(len(curve)) * _POINTS // len(curve)).mean()
         thinned["step"] = thinned["step"].round().astype(int)
-        thinned.to_csv(out / f"loss-{stage}.csv", index=False, float_format="%.5g")
-        panels.append(draw_panel(f"stage {stage}", thinned["step"], thinned["loss"]))
-    cv2.imwrite(str(out / "loss.png"), np.concatenate(panels, axis=1))
+        thinned.to_csv(out / f"loss-{run}.csv", index=False, float_format="%.5g")
+        panels.append(draw_panel(f"stage {run}", thinned["step"], thinned["loss"]))
+    half = len(panels) // 2
+    rows = [np.concatenate(row, axis=1) for row in (panels[:half], panels[half:])]
+    cv2.imwrite(str(out / "loss.png"), np.concatenate(rows))
 
 
 def draw_panel(title: str, steps: pd.Series, losses: pd.Series) -> NDArray[np.uint8]:

@@ -9,7 +9,7 @@ cd "$(dirname "$0")/.."
 case "${1:-full}" in
 full)
     train_puppets=120 test_puppets=12 frames=24 ddim=10
-    stage1_s=120 stage2_s=60 probe_videos=4 clips=6
+    stage1_s=100 stage2_s=50 probe_videos=4 clips=6
     ;;
 short)
     train_puppets=12 test_puppets=3 frames=16 ddim=4
@@ -38,11 +38,13 @@ weights() {
     aa-eval weights
     aa-model info demo/learned
 }
-# Seeds of training and test puppets never meet: no shared identity, no shared motion.
+# Seeds of training and test puppets never meet: no shared identity, no shared motion. Two seconds
+# each, at 15 frames/s: what is animated below is then 1.6 s of motion.
 make_puppets() {
-    aa-datasets puppets --out "$out/puppets-train" --count $train_puppets --first-seed 0
+    aa-datasets puppets --out "$out/puppets-train" --count $train_puppets --first-seed 0 \
+        --frames 30 --fps 15
     aa-datasets puppets --out "$out/puppets-test" --count $test_puppets --first-seed 1000000 \
-        --split test
+        --frames 30 --fps 15 --split test
 }
 curate() {
     aa-curate run curation/recipes/demo.py --sources "$out/puppets-train" \
