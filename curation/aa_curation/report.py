@@ -33,7 +33,8 @@ def format_why(decision: Decision, *, short: bool = False) -> str:
     if decision.reason:
         line += f", {decision.reason}"
     if decision.measured is not None:
-        line += f" (measured {decision.measured:.4g}, bound {decision.threshold:.4g})"
+        bound = "" if decision.threshold is None else f", bound {decision.threshold:.4g}"
+        line += f" (measured {decision.measured:.4g}{bound})"
     if short:
         return line
     lines = [line]

@@ -17,6 +17,7 @@ from aa_curation.decision import Decision
 from aa_curation.ledger import Ledger, LedgerWriter
 from aa_curation.near_duplicates import NearDuplicates, separate
 from aa_curation.recipe import Recipe
+from aa_curation.report import format_why
 from aa_curation.signature import (
     NUM_FRAMES,
     Signature,
@@ -138,6 +139,8 @@ def test_the_largest_copy_stays_and_comes_back_when_a_larger_one_leaves() -> Non
     ledger = _ledger(_decision("a", 1, side=128), _decision("b", 1, side=512), _decision("c", 2))
     assert _settle(ledger) == {"a": "near_duplicate", "b": "", "c": ""}
     assert "the same recording as b-0000" in ledger.decisions["a-0000"].detail
+    words = format_why(ledger.decisions["a-0000"], short=True)
+    assert words == "a-0000: rejected, near_duplicate (measured 0)"
     ledger.add_decision(_decision("d", 1, side=1024))
     assert _settle(ledger)["b"] == "near_duplicate"
     for name in ("b", "d"):
@@ -219,6 +222,6 @@ def test_a_planted_copy_is_found_in_a_corpus(
             survey = worker.survey(source)
             writer.add_survey(survey)
             writer.add_decision(worker.curate(survey.planned[0], source))
-        rows_changed = separate(writer.ledger, small_shards.near_duplicates)
+        rows_changed = separate(writer.ledger, NearDuplicates())
     # The same size and rate: the first id stays.
     assert [(row.source_id, row.reason) for row in rows_changed] == [("puppet_1", "near_duplicate")]
