@@ -46,7 +46,7 @@ demo: install
 demo-short: install
 	PATH="$(CURDIR)/$(BIN):$$PATH" demo/run.sh short
 
-# Trains the checkpoint in demo/learned that the demo starts from; under 2 hours, resumable.
+# Trains the checkpoint in demo/learned that the demo starts from; hours, resumable.
 learn: install
 	PATH="$(CURDIR)/$(BIN):$$PATH" demo/learn.sh
 

@@ -1,21 +1,14 @@
 #!/usr/bin/env bash
 # Trains the small checkpoint that the demo starts from (demo/learned): the training puppets, more of
-# them than the demo renders, and every stage for a number of steps, not of seconds. Under 2 hours on
-# 2 cores without a GPU. Nothing here sees a test puppet or the real test clip. A run that was stopped
-# goes on where it was; `make clean` forgets it.
+# them than the demo renders, and every stage for a number of steps, not of seconds. Meant to stay under
+# 2 hours on 2 quiet cores without a GPU; LEARNED.md says what was measured. Nothing here sees a test
+# puppet or the real test clip. A run that was stopped goes on where it was; `make clean` forgets it.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 out=learn-out
 mkdir -p "$out"
-started=$SECONDS
-step() {
-    local from=$SECONDS
-    printf '\n== %s\n' "$1"
-    shift
-    "$@"
-    printf -- '-- %d s (%d s in all)\n' "$((SECONDS - from))" "$((SECONDS - started))"
-}
+. demo/step.sh
 corpus() {
     test -f "$out/puppets-train/sources.csv" ||
         aa-datasets puppets --out "$out/puppets-train" --count 1000 --first-seed 0

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # The whole thread on real input, with the installed commands only: curate, train, animate,
 # evaluate, report. Training goes on from demo/learned, which demo/learn.sh made: fifteen minutes are
-# too few from nothing. `full` stays under 15 minutes on 2 cores without a GPU; `short` is the same
-# thread with less of everything, for CI.
+# too few from nothing. `full` is budgeted for 15 minutes on 2 cores without a GPU (not yet timed in
+# this form); `short` is the same thread with less of everything, for CI.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -24,14 +24,7 @@ esac
 out=demo-out
 rm -rf "$out"
 mkdir -p "$out"
-started=$SECONDS
-step() {
-    local from=$SECONDS
-    printf '\n== %s\n' "$1"
-    shift
-    "$@"
-    printf -- '-- %d s (%d s in all)\n' "$((SECONDS - from))" "$((SECONDS - started))"
-}
+. demo/step.sh
 
 weights() {
     aa-curate weights

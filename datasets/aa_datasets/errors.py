@@ -3,7 +3,8 @@
 DatasetError                a sentence for the user: what was found, what was expected, what to do
 ├── VideoError              a video that cannot be read as what it claims to be
 ├── PoseError               keypoints of another joint table, length or shape
-└── ShardError              a shard that is missing, truncated, altered or not ours
+├── ShardError              a shard that is missing, truncated, altered or not ours
+└── SplitError              clips that a benchmark's split does not allow, or that it lacks
 """
 
 
@@ -21,3 +22,7 @@ class PoseError(DatasetError):
 
 class ShardError(DatasetError):
     """A shard is missing, truncated, altered, or holds members that we do not know."""
+
+
+class SplitError(DatasetError):
+    """Clips of a benchmark's test split where none may be, or a test video not there once."""

@@ -17,13 +17,13 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 from tqdm import tqdm
 
+from aa_datasets.benchmark_split import TEST_SPLITS, match_test_videos
 from aa_datasets.canonical_video import encode_canonical
 from aa_datasets.draw_pose import draw_pose
 from aa_datasets.errors import DatasetError
 from aa_datasets.pose import read_pose
 from aa_datasets.shards import read_record
 from aa_model.animate_jobs import Job, read_jobs, swapped
-from aa_model.benchmark_split import TEST_SPLITS, match_test_videos
 from aa_model.errors import ModelError
 from aa_model.generate import GenerateConfig
 from aa_model.pipeline import AnimatePipeline

@@ -14,11 +14,11 @@ import torch
 from diffusers.utils import logging as diffusers_logging
 from tqdm import tqdm
 
+from aa_datasets.benchmark_split import TEST_SPLITS, refuse_test_clips
 from aa_datasets.errors import DatasetError
 from aa_datasets.loader import make_loader
 from aa_datasets.sample import Batch
 from aa_datasets.shards import read_record
-from aa_model.benchmark_split import TEST_SPLITS, refuse_test_clips
 from aa_model.checkpoint import find_parts, read_info
 from aa_model.config import Appearance, TrainConfig, to_json
 from aa_model.errors import ModelError, TrainingDiverged

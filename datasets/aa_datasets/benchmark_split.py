@@ -12,14 +12,14 @@ from collections.abc import Iterable
 from importlib.resources import files
 
 from aa_datasets.clip import Clip
-from aa_model.errors import ModelError
+from aa_datasets.errors import SplitError
 
 TEST_SPLITS = ("tiktok", "ubc")
 
 
 def read_test_ids(name: str) -> tuple[str, ...]:
     """Ids of the test videos of benchmark `name`, as its table scores them (Sec. 4.3)."""
-    text = (files("aa_model") / "test_splits" / f"{name}.txt").read_text(encoding="utf-8")
+    text = (files("aa_datasets") / "test_splits" / f"{name}.txt").read_text(encoding="utf-8")
     return tuple(text.split())
 
 
@@ -37,7 +37,7 @@ def refuse_test_clips(name: str, clips: Iterable[Clip]) -> int:
     """Hold every clip against the benchmark's test split; returns how many there were.
 
     Raises:
-        ModelError: a clip is of a test video, or is marked as of another split than "train".
+        SplitError: a clip is of a test video, or is marked as of another split than "train".
     """
     test_ids = read_test_ids(name)
     leaks, count = [], 0
@@ -50,7 +50,7 @@ def refuse_test_clips(name: str, clips: Iterable[Clip]) -> int:
             leaks.append(f"{clip.clip_id} is of split {clip.split!r}")
     if leaks:
         shown = "; ".join(leaks[:5]) + (f"; and {len(leaks) - 5} more" if leaks[5:] else "")
-        raise ModelError(
+        raise SplitError(
             f"recipe {name} trains on its train split alone, and the shards hold more: {shown}; "
             "give shards without them"
         )
@@ -61,7 +61,7 @@ def match_test_videos(name: str, clips: Iterable[Clip]) -> dict[str, str]:
     """clip_id -> id of the test video, for the clips that are of one.
 
     Raises:
-        ModelError: a test video has no clip, or several; all are named.
+        SplitError: a test video has no clip, or several; all are named.
     """
     test_ids = read_test_ids(name)
     found: dict[str, list[str]] = {test_id: [] for test_id in test_ids}
@@ -71,13 +71,13 @@ def match_test_videos(name: str, clips: Iterable[Clip]) -> dict[str, str]:
             found[test_id].append(clip.clip_id)
     absent = [test_id for test_id, ids in found.items() if not ids]
     if absent:
-        raise ModelError(
+        raise SplitError(
             f"{len(absent)} of the {len(test_ids)} test videos of {name} are in none of the "
             f"shards: {', '.join(absent[:5])}{', ...' if absent[5:] else ''}; curate them"
         )
     cut = [f"{test_id} ({', '.join(ids)})" for test_id, ids in found.items() if len(ids) > 1]
     if cut:
-        raise ModelError(
+        raise SplitError(
             f"test videos of {name} that were cut into several clips: {'; '.join(cut[:5])}; "
             "curate them whole: the references are"
         )
