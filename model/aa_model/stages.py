@@ -153,22 +153,20 @@ class Videos:
 
     Attributes:
         target, pose: [V, T, 3, H, W] in [-1, 1].
-        reference: [R, 3, H, W] in [-1, 1].
-        videos_per_reference: V / R; video i reads reference i // videos_per_reference.
+        reference: [R, 3, H, W] in [-1, 1]; the first V / R videos read the first one, and so on.
     """
 
     target: Tensor
     pose: Tensor
     reference: Tensor
-    videos_per_reference: int
 
 
 def _as_videos(batch: Batch, stage: Stage) -> Videos:
     """Stage 1 knows no time: its frames are videos of one frame. They share ReferenceNet's pass."""
     if stage.loader_stage == 2:
-        return Videos(batch.target, batch.pose, batch.reference, 1)
+        return Videos(batch.target, batch.pose, batch.reference)
     target, pose = (x.flatten(0, 1)[:, None] for x in (batch.target, batch.pose))
-    return Videos(target, pose, batch.reference, batch.target.shape[1])
+    return Videos(target, pose, batch.reference)
 
 
 def diffusion_loss(
@@ -200,7 +198,7 @@ def diffusion_loss(
         features = model.reference_features(videos.reference[kept], reference_latents, tokens[kept])
     timesteps = draw_timesteps(scheduler, V, config.timestep_shift, generator).to(device)
     noise = make_noise(latents, config.noise_offset, generator)
-    repeats = videos.videos_per_reference
+    repeats = V // len(videos.reference)
     prediction = model(
         scheduler.add_noise(latents, noise, timesteps),
         timesteps,
