@@ -83,6 +83,19 @@ def test_a_copy_is_near_and_another_puppet_far(
         assert bits_apart(first.hashes, second.hashes[None])[0] >= 1.5 * BOUNDS.bits_at_most
 
 
+@pytest.mark.slow
+def test_the_demos_recipe_takes_no_two_of_its_puppets_for_one(demo_recipe: Recipe) -> None:
+    """All 132, as demo/run.sh renders them: three pairs lie below the default bound of 10 bits."""
+    signatures = []
+    for seed in (*range(120), *range(1_000_000, 1_000_012)):
+        puppet = render_puppet(seed, seed, num_frames=30, fps=15, size_hw=(256, 256))
+        signatures.append(_signature(puppet.frames, puppet.pose))
+    bits = [
+        bits_apart(a.hashes, b.hashes[None])[0] for a, b in itertools.combinations(signatures, 2)
+    ]
+    assert demo_recipe.near_duplicates.bits_at_most < min(bits) < BOUNDS.bits_at_most
+
+
 def test_the_hash_ignores_brightness_and_contrast_and_not_a_mirror() -> None:
     frame = render_puppet(1, 2, num_frames=1, size_hw=(256, 256)).frames[0]
 
