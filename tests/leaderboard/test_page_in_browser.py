@@ -107,13 +107,18 @@ def test_the_page_sorts_filters_and_plays_from_disk(browser: Any, page: str) -> 
     def head(index: int) -> Any:
         return browser.find_elements(By.CSS_SELECTOR, "#table-1 thead th")[index]
 
+    def click(element: Any) -> None:
+        """Scroll there first and at once: the driver's own smooth scroll may still be under way."""
+        run("arguments[0].scrollIntoView({block: 'center', behavior: 'instant'})", element)
+        element.click()
+
     assert HOSTILE in visible("#table-1")
-    head(1).find_element(By.TAG_NAME, "button").click()
+    click(head(1).find_element(By.TAG_NAME, "button"))
     assert column(1) == sorted(column(1), reverse=True)
     assert head(1).get_attribute("aria-sort") == "descending"
     head(1).find_element(By.TAG_NAME, "button").send_keys("\n")  # by keyboard
     assert column(1) == sorted(column(1))
-    head(0).find_element(By.TAG_NAME, "button").click()
+    click(head(0).find_element(By.TAG_NAME, "button"))
     assert visible("#table-1") == sorted(visible("#table-1"), key=str.lower)
     assert head(1).get_attribute("aria-sort") is None
 
@@ -121,8 +126,7 @@ def test_the_page_sorts_filters_and_plays_from_disk(browser: Any, page: str) -> 
     published = "section.board[data-protocol='tiktok-disco']:not([id^=paper])"
     for _ in range(2):
         button = browser.find_element(By.CSS_SELECTOR, f"{published} thead th:nth-child(4) button")
-        run("arguments[0].scrollIntoView({block: 'center', behavior: 'instant'})", button)
-        button.click()
+        click(button)
         cells = run(
             "return [...document.querySelectorAll(arguments[0] + ' tbody tr')]"
             ".map(row => row.children[3].dataset.value)",
@@ -142,7 +146,7 @@ def test_the_page_sorts_filters_and_plays_from_disk(browser: Any, page: str) -> 
     assert set(visible()) == {"BDMM"}
     browser.find_element(By.ID, "method").clear()
     Select(browser.find_element(By.ID, "protocol")).select_by_value("")
-    browser.find_element(By.CSS_SELECTOR, "[name=kind][value=published]").click()
+    click(browser.find_element(By.CSS_SELECTOR, "[name=kind][value=published]"))
     assert sorted(visible()) == sorted(["ours", HOSTILE, "third"])
 
     # Video by video: one dot for each video, and a sentence.
@@ -155,8 +159,7 @@ def test_the_page_sorts_filters_and_plays_from_disk(browser: Any, page: str) -> 
     ready = "return [...document.querySelectorAll('#panes video')].every(c => c.readyState >= 2)"
     wait.until(lambda _: run(ready))
     play = browser.find_element(By.ID, "play")
-    run("arguments[0].scrollIntoView({block: 'center', behavior: 'instant'})", play)
-    play.click()
+    click(play)
     times = "return [...document.querySelectorAll('#panes video')].map(clip => clip.currentTime)"
     wait.until(lambda _: min(run(times)) > 0.2)
     assert play.text == "Pause"
@@ -173,8 +176,7 @@ def test_the_page_sorts_filters_and_plays_from_disk(browser: Any, page: str) -> 
 
     # Dark and light; nothing was blocked, missing or thrown.
     before = run("return getComputedStyle(document.body).backgroundColor")
-    run("window.scrollTo({top: 0, behavior: 'instant'})")
-    browser.find_element(By.ID, "theme").click()
+    click(browser.find_element(By.ID, "theme"))
     assert run("return getComputedStyle(document.body).backgroundColor") != before
     assert browser.title != "owned"
     assert browser.get_log("browser") == []
