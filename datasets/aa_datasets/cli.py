@@ -10,6 +10,10 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from aa_datasets.benchmark_copy import find_copies
+from aa_datasets.benchmark_fetch import FetchConfig, fetch_copy, write_url_sources
+from aa_datasets.benchmark_lists import SPLITS, listed_videos
+from aa_datasets.benchmark_split import TEST_SPLITS
 from aa_datasets.errors import DatasetError
 from aa_datasets.export import export_frames, export_keypoints, export_nearest_pose
 from aa_datasets.puppet_corpus import write_puppets
@@ -40,6 +44,23 @@ def make_parser() -> argparse.ArgumentParser:
     ):
         command = commands.add_parser(name, help=text)
         command.add_argument("shards", nargs="+", type=Path, metavar="SHARD", help="tar files")
+
+    fetch = commands.add_parser(
+        "fetch", help="a benchmark's splits from your own copy: references, and shards or sources"
+    )
+    fetch.add_argument("benchmark", choices=TEST_SPLITS)
+    fetch.add_argument("--list", nargs="+", type=Path, default=[], metavar="FILE", dest="lists",
+                       help="the published lists of ubc, checked by their sha256")  # fmt: skip
+    fetch.add_argument("--copy", type=Path, metavar="DIR", help="where the videos or frames lie")
+    fetch.add_argument("--split", nargs="+", choices=SPLITS, default=SPLITS)
+    fetch.add_argument("--allow-missing", action="store_true", help="of the training videos")
+    fetch.add_argument("--licence", required=True, metavar="WORDS", help="of the videos")
+    fetch.add_argument("--poses", type=Path, metavar="DIR", help="<id>.pose.npz for each video")
+    fetch.add_argument("--pose-from", metavar="NAME", help="the estimator that found the poses")
+    fetch.add_argument("--size-hw", nargs=2, type=_positive, default=(256, 256),
+                       metavar=("H", "W"), help="of the references (default 256 256)")  # fmt: skip
+    fetch.add_argument("--synthetic", action="store_true", help="they show rendered characters")
+    fetch.add_argument("--out", type=Path, metavar="DIR", help="default: data/BENCHMARK")
 
     export = commands.add_parser("export", help="frames as PNG: the references of aa-eval")
     export.add_argument("shards", nargs="+", type=Path, metavar="SHARD")
@@ -137,12 +158,35 @@ def run_export(args: argparse.Namespace) -> None:
     print(f"{sum(1 for _ in tqdm(done, desc='export', unit='clip'))} clips in {args.out}")
 
 
+def run_fetch(args: argparse.Namespace) -> None:
+    if (args.poses is None) != (args.pose_from is None):
+        raise DatasetError("--poses and --pose-from go together: shards name their estimator")
+    if args.poses and not args.copy:
+        raise DatasetError("--poses needs the videos: give --copy DIR")
+    out = args.out or Path("data", args.benchmark)
+    config = FetchConfig(
+        args.benchmark, args.licence, tuple(args.size_hw), args.pose_from or "", args.synthetic
+    )
+    listed = listed_videos(args.benchmark, args.split, args.lists)
+    if not args.copy:
+        write_url_sources(listed, out, config)
+        print(f"{len(listed)} URLs in {out}/sources-*.csv: now `aa-curate run`")
+        return
+    videos = find_copies(args.benchmark, listed, args.copy, allow_missing=args.allow_missing)
+    done = fetch_copy(videos, out, config, args.poses)
+    count = sum(1 for _ in tqdm(done, total=len(videos), desc="fetch", unit="video"))
+    print(f"{count} of {len(listed)} videos of {args.benchmark} in {out}")
+    if not args.poses:
+        print(f"no poses yet: now `aa-curate run RECIPE --sources {out}/sources-SPLIT.csv`")
+
+
 _COMMANDS = {
     "puppets": run_puppets,
     "show": run_show,
     "verify": run_verify,
     "stats": run_stats,
     "export": run_export,
+    "fetch": run_fetch,
 }
 
 

@@ -22,6 +22,8 @@ class Clip:
         synthetic: True for rendered characters (puppets), False for camera footage.
         pose_from: which estimator made the pose, e.g. "blazepose-full" or "renderer" (exact).
         split: "train", "test" or another name that the recipe gives.
+        text_px: boxes (x0, y0, x1, y1) of text laid over the video, in pixels of the canonical
+            clip; x1 and y1 are outside. Training can leave them out of the loss.
     """
 
     clip_id: str
@@ -36,12 +38,19 @@ class Clip:
     synthetic: bool
     pose_from: str
     split: str
+    text_px: tuple[tuple[int, int, int, int], ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """A dict of JSON types; `Clip.from_json` is its inverse."""
-        return {**asdict(self), "size_hw": list(self.size_hw)}
+        row = {**asdict(self), "size_hw": list(self.size_hw)}
+        # A clip without text is written as before there was this field: shards keep their bytes.
+        boxes = [list(box) for box in row.pop("text_px")]
+        return {**row, "text_px": boxes} if boxes else row
 
     @classmethod
     def from_json(cls, row: dict[str, Any]) -> Clip:
         height, width = row["size_hw"]
-        return cls(**{**row, "size_hw": (int(height), int(width))})
+        boxes = tuple(
+            (int(x0), int(y0), int(x1), int(y1)) for x0, y0, x1, y1 in row.get("text_px", ())
+        )
+        return cls(**{**row, "size_hw": (int(height), int(width)), "text_px": boxes})

@@ -25,6 +25,9 @@ BODY_COLOURS = (
     (0, 255, 0), (0, 255, 85), (0, 255, 170), (0, 255, 255), (0, 170, 255), (0, 85, 255),
     (0, 0, 255), (85, 0, 255), (170, 0, 255), (255, 0, 255), (255, 0, 170), (255, 0, 85),
 )  # fmt: skip
+_LIMB_COLOURS = tuple(
+    tuple(int(0.6 * channel) for channel in colour) for colour in BODY_COLOURS[: len(BODY_LIMBS)]
+)
 # wrist -> first joint -> ... -> tip, finger by finger.
 HAND_LIMBS = tuple(
     (0 if joint == 1 else 4 * finger + joint - 1, 4 * finger + joint)
@@ -69,15 +72,19 @@ def draw_pose(
     seen = (pose.scores >= min_score).tolist()
     limbs = _limb_outlines(points[:, BODY], max(4 * unit_px, 1.0))
     places = np.round(points * _UNIT).astype(np.int32).tolist()
+    body_radius, hand_radius, face_radius = (
+        round(px * _UNIT) for px in (max(4 * unit_px, 1.2), max(3 * unit_px, 0.7), 2 * unit_px)
+    )
+    thickness = max(1, round(2 * unit_px))
     for t, picture in enumerate(pictures):
-        _draw_body(picture, limbs[t], places[t][BODY], seen[t][BODY], unit_px)
+        _draw_body(picture, limbs[t], places[t][BODY], seen[t][BODY], body_radius)
         if hands:
             for hand in (LEFT_HAND, RIGHT_HAND):
-                _draw_hand(picture, places[t][hand], seen[t][hand], unit_px)
+                _draw_hand(picture, places[t][hand], seen[t][hand], hand_radius, thickness)
         if face:
             for place, drawn in zip(places[t][FACE], seen[t][FACE], strict=True):
                 if drawn:
-                    _disc(picture, place, 2 * unit_px, (255, 255, 255))
+                    _disc(picture, place, face_radius, (255, 255, 255))
     return pictures
 
 
@@ -101,31 +108,32 @@ def _draw_body(
     limbs: NDArray[np.int32],
     places: list[list[int]],
     seen: list[bool],
-    unit_px: float,
+    radius: int,
 ) -> None:
-    for (a, b), colour, outline in zip(BODY_LIMBS, BODY_COLOURS, limbs, strict=False):
+    for (a, b), colour, outline in zip(BODY_LIMBS, _LIMB_COLOURS, limbs, strict=True):
         if seen[a] and seen[b]:
-            dimmed = tuple(int(0.6 * channel) for channel in colour)
-            cv2.fillConvexPoly(picture, outline, dimmed, cv2.LINE_AA, _SHIFT)
+            cv2.fillConvexPoly(picture, outline, colour, cv2.LINE_AA, _SHIFT)
     for place, colour, drawn in zip(places, BODY_COLOURS, seen, strict=True):
         if drawn:
-            _disc(picture, place, max(4 * unit_px, 1.2), colour)
+            _disc(picture, place, radius, colour)
 
 
 def _draw_hand(
-    picture: NDArray[np.uint8], places: list[list[int]], seen: list[bool], unit_px: float
+    picture: NDArray[np.uint8],
+    places: list[list[int]],
+    seen: list[bool],
+    radius: int,
+    thickness: int,
 ) -> None:
-    thickness = max(1, round(2 * unit_px))
     for (a, b), colour in zip(HAND_LIMBS, _HAND_COLOURS, strict=True):
         if seen[a] and seen[b]:
             cv2.line(picture, places[a], places[b], colour, thickness, cv2.LINE_AA, _SHIFT)
     for place, drawn in zip(places, seen, strict=True):
         if drawn:
-            _disc(picture, place, max(3 * unit_px, 0.7), (0, 0, 255))
+            _disc(picture, place, radius, (0, 0, 255))
 
 
 def _disc(
-    picture: NDArray[np.uint8], place: list[int], radius_px: float, colour: tuple[int, ...]
+    picture: NDArray[np.uint8], place: list[int], radius: int, colour: tuple[int, ...]
 ) -> None:
-    radius = round(radius_px * _UNIT)
     cv2.circle(picture, place, radius, colour, cv2.FILLED, cv2.LINE_AA, _SHIFT)

@@ -4,6 +4,7 @@ DatasetError                a sentence for the user: what was found, what was ex
 ├── VideoError              a video that cannot be read as what it claims to be
 ├── PoseError               keypoints of another joint table, length or shape
 ├── ShardError              a shard that is missing, truncated, altered or not ours
+├── LatentsError            latents beside a shard that are absent, altered or of other encoders
 └── SplitError              clips that a benchmark's split does not allow, or that it lacks
 """
 
@@ -22,6 +23,10 @@ class PoseError(DatasetError):
 
 class ShardError(DatasetError):
     """A shard is missing, truncated, altered, or holds members that we do not know."""
+
+
+class LatentsError(DatasetError):
+    """Latents beside a shard are missing, altered, or of another shard, encoder or size."""
 
 
 class SplitError(DatasetError):

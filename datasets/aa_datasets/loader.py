@@ -8,22 +8,27 @@ all ranks get equally many batches, no clip comes twice or is lost in an epoch, 
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from aa_datasets.augment import Augmentation, disturb_pose, draw_flip, flip_frames
 from aa_datasets.canonical_video import read_canonical
 from aa_datasets.draw_pose import draw_pose
-from aa_datasets.errors import ShardError
+from aa_datasets.errors import LatentsError, ShardError
 from aa_datasets.frames import choose_frames, choose_window, resize_frames, resize_pose
+from aa_datasets.latents import LatentsKey, StoredLatents
+from aa_datasets.pose import Pose
 from aa_datasets.sample import Batch, Sample, stack_samples
 from aa_datasets.shards import ClipEntry, read_entry, verify_shard
+from aa_datasets.text_mask import mask_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +52,9 @@ def make_loader(
     world_size: int = 1,
     num_workers: int = 0,
     cache_bytes: int = 1 << 30,
+    latents: LatentsKey | None = None,
+    augmentation: Augmentation | None = None,
+    text_mask: bool = False,
 ) -> ShardLoader:
     """Batches without end from shards.
 
@@ -62,9 +70,14 @@ def make_loader(
         num_workers: processes that decode ahead.
         cache_bytes: how much each process may keep of clips that it has decoded and drawn; a small
             corpus is then decoded once. 0 keeps nothing. The batches are the same either way.
+        latents: read what these encoders made of the frames, from beside the shards, instead of
+            decoding: reference and target then have no channels.
+        augmentation: what is changed at random; skeletons are then drawn anew for each sample.
+        text_mask: give each sample a `loss_mask`.
 
     Raises:
         ShardError: no shards, a damaged shard, or no clip as long as the window.
+        LatentsError: a shard has no latents of these encoders, or they cannot be mirrored.
     """
     if not shards:
         raise ShardError("no shards given: name .tar files written by `aa-curate run`")
@@ -80,7 +93,13 @@ def make_loader(
             f"no clip in {len(shards)} shards has {span} frames: shorten the window "
             f"({num_frames} frames, stride {stride}) or curate longer clips"
         )
-    dataset = _Windows(clips, stage, num_frames, stride, size_hw, seed, cache_bytes)
+    if latents is not None and augmentation is not None and augmentation.flip:
+        raise LatentsError("stored latents cannot be mirrored: augment without flip, or decode")
+    stored = None if latents is None else StoredLatents(shards, latents)
+    dataset = _Windows(
+        clips, stage, num_frames, stride, size_hw, seed, cache_bytes, stored, augmentation,
+        text_mask,
+    )  # fmt: skip
     return ShardLoader(dataset, seed, batch_size, rank, world_size, num_workers)
 
 
@@ -131,7 +150,12 @@ class ShardLoader:
         return batch
 
     def state_dict(self) -> dict[str, Any]:
-        return {"seed": self._seed, "num_clips": self.num_clips, "consumed": self._consumed}
+        return {
+            "seed": self._seed,
+            "num_clips": self.num_clips,
+            "clips_sha256": self._dataset.clips_sha256(),
+            "consumed": self._consumed,
+        }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go to where `state` was taken.
@@ -143,6 +167,12 @@ class ShardLoader:
             raise ShardError(
                 f"the loader's state is of seed {state['seed']} over {state['num_clips']} clips, "
                 f"this is seed {self._seed} over {self.num_clips}: give the run's own shards"
+            )
+        # States of before there was the hash resume without it.
+        if state.get("clips_sha256", own := self._dataset.clips_sha256()) != own:
+            raise ShardError(
+                f"the loader's state is of {self.num_clips} other clips, or of the same in other "
+                "shards, which come in another order: give the run's own shards"
             )
         self._consumed = state["consumed"]
         self._batches = None
@@ -175,6 +205,15 @@ class _Draws(Sampler[list[_Draw]]):
             position += self.batch_size * self.world_size
 
 
+class _Decoded(NamedTuple):
+    """Frames of a clip at the size of training, uint8 [T, *size_hw, 3]: pictures, their pose, and
+    its skeletons."""
+
+    frames: NDArray[np.uint8]
+    pose: Pose
+    drawn: NDArray[np.uint8]
+
+
 class _Windows(Dataset[Sample]):
     """Makes the sample of a draw: reads the clip by byte range, decodes only its frames."""
 
@@ -187,36 +226,55 @@ class _Windows(Dataset[Sample]):
         size_hw: tuple[int, int],
         seed: int,
         cache_bytes: int,
+        latents: StoredLatents | None,
+        augmentation: Augmentation | None,
+        text_mask: bool,
     ) -> None:
         self.clips, self.stage = clips, stage
         self.num_frames, self.stride = num_frames, stride
         self.size_hw, self.seed = size_hw, seed
         self.cache_bytes = cache_bytes
-        self._decoded: dict[int, tuple[NDArray[np.uint8], NDArray[np.uint8]]] = {}
+        self.latents = latents
+        self.augmentation, self.text_mask = augmentation, text_mask
+        self._decoded: dict[int, _Decoded] = {}
 
     def __len__(self) -> int:
         return len(self.clips)
 
+    def clips_sha256(self) -> str:
+        """Of the clips' ids in their order, which the epochs permute."""
+        ids = "\n".join(entry.clip.clip_id for _, entry in self.clips)
+        return hashlib.sha256(ids.encode()).hexdigest()
+
     def __getitem__(self, draw: _Draw) -> Sample:
-        clip = self.clips[draw.clip][1].clip
+        path, entry = self.clips[draw.clip]
+        clip = entry.clip
         generator = np.random.default_rng([self.seed, 1, draw.number])
         window = (
             choose_frames(clip.num_frames, self.num_frames, generator)
             if self.stage == 1
             else choose_window(clip.num_frames, self.num_frames, self.stride, generator)
         )
-        frames, pose = self._read(draw.clip, np.array([window.reference, *window.targets]))
+        frames, pose, drawn = self._read(draw.clip, np.array([window.reference, *window.targets]))
+        mask = mask_text(clip.text_px, clip.size_hw, self.size_hw) if self.text_mask else None
+        if self.augmentation is not None:
+            if draw_flip(self.augmentation, generator):
+                frames, pose = flip_frames(frames), pose.mirrored()
+                mask = None if mask is None else mask[:, ::-1].copy()
+            drawn = draw_pose(disturb_pose(pose, self.augmentation, generator))
         return Sample(
             reference=_to_float(frames[:1])[0],
             target=_to_float(frames[1:]),
-            pose=_to_float(pose[1:]),
+            pose=_to_float(drawn[1:]),
             clip_id=clip.clip_id,
+            latents=self.latents.read(path, clip.clip_id, window.reference, window.targets)
+            if self.latents is not None
+            else None,
+            loss_mask=None if mask is None else torch.from_numpy(mask[None]),
         )
 
-    def _read(
-        self, index: int, wanted: NDArray[np.int64]
-    ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-        """These frames of a clip and their skeletons, uint8 [T, *size_hw, 3] each."""
+    def _read(self, index: int, wanted: NDArray[np.int64]) -> _Decoded:
+        """These frames of a clip."""
         path, entry = self.clips[index]
         size = 2 * 3 * entry.clip.num_frames * self.size_hw[0] * self.size_hw[1]
         keep = index in self._decoded or size <= self.cache_bytes
@@ -225,18 +283,25 @@ class _Windows(Dataset[Sample]):
         if index not in self._decoded:
             self.cache_bytes -= size
             self._decoded[index] = self._decode(path, entry, np.arange(entry.clip.num_frames))
-        frames, pose = self._decoded[index]
-        return frames[wanted], pose[wanted]
+        frames, pose, drawn = self._decoded[index]
+        if self.augmentation is not None:
+            return _Decoded(frames[wanted], pose.at_frames(wanted), drawn)
+        return _Decoded(frames[wanted], pose, drawn[wanted])
 
-    def _decode(
-        self, path: Path, entry: ClipEntry, wanted: NDArray[np.int64]
-    ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    def _decode(self, path: Path, entry: ClipEntry, wanted: NDArray[np.int64]) -> _Decoded:
         stored = read_entry(path, entry)
-        frames = read_canonical(stored.mp4, wanted, num_frames=entry.clip.num_frames)
         pose = resize_pose(stored.pose.at_frames(wanted), self.size_hw)
-        return resize_frames(frames, self.size_hw), draw_pose(pose)
+        # What augmentation changes is drawn when it has been changed.
+        drawn = np.empty((0, 0, 0, 3), np.uint8) if self.augmentation else draw_pose(pose)
+        if self.latents is not None:  # nobody looks at the pictures
+            return _Decoded(np.empty((len(wanted), *self.size_hw, 0), np.uint8), pose, drawn)
+        frames = read_canonical(stored.mp4, wanted, num_frames=entry.clip.num_frames)
+        return _Decoded(resize_frames(frames, self.size_hw), pose, drawn)
 
 
 def _to_float(frames: NDArray[np.uint8]) -> torch.Tensor:
     """uint8 [T, H, W, 3] -> float32 [T, 3, H, W] in [-1, 1]."""
-    return torch.from_numpy(np.ascontiguousarray(frames)).permute(0, 3, 1, 2).float() / 127.5 - 1
+    channels_first = torch.from_numpy(np.ascontiguousarray(frames)).permute(0, 3, 1, 2)
+    # One buffer, written in place: each further one of this size costs its page faults again.
+    out = torch.empty(channels_first.shape, dtype=torch.float32)
+    return out.copy_(channels_first).div_(127.5).sub_(1)

@@ -40,6 +40,29 @@ RIGHT_HAND = slice(39, 60)
 FACE = slice(60, 128)
 
 
+def _face_mirrored() -> tuple[int, ...]:
+    """iBUG's 68 points seen in a mirror: each row of points is read backwards."""
+    rows = ((0, 17), (17, 27), (31, 36), (48, 55), (55, 60), (60, 65), (65, 68))
+    mirrored = list(range(68))
+    for first, end in rows:
+        mirrored[first:end] = range(end - 1, first - 1, -1)
+    for right, left in ((36, 45), (37, 44), (38, 43), (39, 42), (40, 47), (41, 46)):
+        mirrored[right], mirrored[left] = left, right
+    return tuple(mirrored)
+
+
+def _mirrored_joints() -> tuple[int, ...]:
+    """Which joint stands at each joint's place in a mirror: left and right change names."""
+    swapped = [
+        name.replace("left", "?").replace("right", "left").replace("?", "right")
+        for name in JOINT_NAMES[:60]
+    ]
+    return (*(JOINT_NAMES.index(name) for name in swapped), *(60 + j for j in _face_mirrored()))
+
+
+MIRRORED_JOINTS = _mirrored_joints()
+
+
 @dataclass(frozen=True, slots=True)
 class Pose:
     """One person through the T frames of a clip.
@@ -84,6 +107,13 @@ class Pose:
     def at_frames(self, indices: NDArray[np.int64]) -> Pose:
         """The pose at these frames, in this order."""
         return Pose(self.keypoints_px[indices], self.scores[indices], self.size_hw)
+
+    def mirrored(self) -> Pose:
+        """The pose in mirrored frames: places are reflected, left and right joints change names."""
+        joints = np.array(MIRRORED_JOINTS)
+        keypoints_px = self.keypoints_px[:, joints]
+        keypoints_px[..., 0] = self.size_hw[1] - 1 - keypoints_px[..., 0]
+        return Pose(keypoints_px, self.scores[:, joints], self.size_hw)
 
     def resized(self, size_hw: tuple[int, int]) -> Pose:
         """The same pose in frames of another size (pixel centres keep their relative place)."""

@@ -8,20 +8,49 @@ import torch
 
 
 @dataclass(frozen=True, slots=True)
+class EncodedFrames:
+    """What frozen encoders made of a sample's frames (see `latents`); in a Batch, of B samples.
+
+    Attributes:
+        reference_moments: means and standard deviations of the VAE's latents, float32 [2C, h, w].
+        target_moments: the same of the target frames, [T, 2C, h, w].
+        reference_tokens: of the image encoder, float32 [S, D].
+    """
+
+    reference_moments: torch.Tensor
+    target_moments: torch.Tensor
+    reference_tokens: torch.Tensor
+
+    def to(self, device: torch.device) -> EncodedFrames:
+        return EncodedFrames(
+            self.reference_moments.to(device),
+            self.target_moments.to(device),
+            self.reference_tokens.to(device),
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class Sample:
     """One clip's window, ready for training.
+
+    With `latents` no frame is decoded: `reference` and `target` then have 0 channels.
 
     Attributes:
         reference: float32 [3, H, W] in [-1, 1], the frame whose appearance is to be kept.
         target: float32 [T, 3, H, W] in [-1, 1], the frames to be generated; T = 1 in stage 1.
         pose: float32 [T, 3, H, W] in [-1, 1], the drawn skeletons of the target frames.
         clip_id: which clip.
+        latents: of reference and target, where they were made before.
+        loss_mask: bool [1, H, W], False on text laid over the video, where the loss should not
+            count; None unless the loader was asked for it.
     """
 
     reference: torch.Tensor
     target: torch.Tensor
     pose: torch.Tensor
     clip_id: str
+    latents: EncodedFrames | None = None
+    loss_mask: torch.Tensor | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +61,8 @@ class Batch:
     target: torch.Tensor
     pose: torch.Tensor
     clip_ids: tuple[str, ...]
+    latents: EncodedFrames | None = None
+    loss_mask: torch.Tensor | None = None
 
     @property
     def size(self) -> int:
@@ -39,10 +70,27 @@ class Batch:
 
 
 def stack_samples(samples: list[Sample]) -> Batch:
-    """Stack samples of one size into a batch."""
+    """Stack samples of one size into a batch; all have latents, or none; masks likewise."""
+    encoded = [s.latents for s in samples if s.latents is not None]
+    masks = [s.loss_mask for s in samples if s.loss_mask is not None]
     return Batch(
-        reference=torch.stack([s.reference for s in samples]),
-        target=torch.stack([s.target for s in samples]),
-        pose=torch.stack([s.pose for s in samples]),
+        reference=_stack([s.reference for s in samples]),
+        target=_stack([s.target for s in samples]),
+        pose=_stack([s.pose for s in samples]),
         clip_ids=tuple(s.clip_id for s in samples),
+        latents=_stack_latents(encoded) if encoded else None,
+        loss_mask=torch.stack(masks) if masks else None,
+    )
+
+
+def _stack(tensors: list[torch.Tensor]) -> torch.Tensor:
+    """torch.stack, without a copy of a single one."""
+    return tensors[0][None] if len(tensors) == 1 else torch.stack(tensors)
+
+
+def _stack_latents(encoded: list[EncodedFrames]) -> EncodedFrames:
+    return EncodedFrames(
+        reference_moments=torch.stack([e.reference_moments for e in encoded]),
+        target_moments=torch.stack([e.target_moments for e in encoded]),
+        reference_tokens=torch.stack([e.reference_tokens for e in encoded]),
     )

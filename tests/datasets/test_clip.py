@@ -21,7 +21,13 @@ clips = st.builds(
     synthetic=st.booleans(),
     pose_from=st.text(),
     split=st.sampled_from(("train", "test")),
+    text_px=st.lists(st.tuples(*[st.integers(0, 999)] * 4), max_size=3).map(tuple),
 )
+
+
+def test_a_clip_without_text_is_written_as_before_there_was_the_field() -> None:
+    row = Clip("a", "b", "c", "MIT", 0, 1, 24, (8, 8), 2, False, "x", "train").to_json()
+    assert "text_px" not in row
 
 
 @given(clips)

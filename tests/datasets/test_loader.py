@@ -151,6 +151,52 @@ def test_workers_change_nothing_even_after_a_resume(shards: list[Path]) -> None:
     _assert_equal_batches(next(loader(0, parallel.state_dict())), next(inline))
 
 
+def test_a_state_is_of_its_clips_in_their_shards(
+    samples: list[ShardSample], shards: list[Path], tmp_path: Path
+) -> None:
+    state = _world(shards, 1, 2)[0].state_dict()
+    # The same shards under other names, in the same order: the same sequence.
+    whole = [tmp_path / "x.tar", tmp_path / "y.tar"]
+    for path, some in zip(whole, (samples[:4], samples[4:]), strict=True):
+        write_shard(path, some)
+    _world(whole, 1, 2, state)
+    for path, some in zip(whole, (samples[4:], samples[:4]), strict=True):
+        write_shard(path, some)
+    with pytest.raises(ShardError, match="7 other clips, or of the same in other shards"):
+        _world(whole, 1, 2, state)
+    write_shard(whole[0], samples)
+    del state["clips_sha256"]  # as states were before
+    _world(whole[:1], 1, 2, state)
+
+
+@pytest.mark.slow  # starts worker processes
+@pytest.mark.parametrize("num_shards", [1, 3])
+def test_ranks_workers_and_worlds_together_lose_nothing(
+    samples: list[ShardSample], tmp_path: Path, num_shards: int
+) -> None:
+    paths = [tmp_path / f"{i}.tar" for i in range(num_shards)]
+    for path, some in zip(paths, np.array_split(np.arange(7), num_shards), strict=True):
+        write_shard(path, [samples[i] for i in some])
+    drawn: Counter[str] = Counter()
+    state = None
+    for world_size, num_workers, steps in ((2, 2, 3), (3, 0, 2), (1, 3, 3)):
+        world = [
+            make_loader(
+                paths, stage=2, batch_size=2, size_hw=SIZE_HW, num_frames=3, seed=5, rank=rank,
+                world_size=world_size, num_workers=num_workers,
+            )
+            for rank in range(world_size)
+        ]  # fmt: skip
+        for loader in world if state else ():
+            loader.load_state_dict(state)
+        for _ in range(steps):
+            for loader in world:
+                drawn.update(next(loader).clip_ids)
+            _assert_evenly_drawn(drawn, samples)
+        state = world[0].state_dict()
+    assert state["consumed"] == drawn.total() == 12 + 12 + 6
+
+
 def _order(shards: list[Path], seed: int, epochs: int = 1) -> list[tuple[str, ...]]:
     loader = make_loader(shards, stage=1, batch_size=7, size_hw=SIZE_HW, seed=seed)
     return [next(loader).clip_ids for _ in range(epochs)]
