@@ -68,8 +68,8 @@ BASELINES: dict[str, Callable[[], Callable[[Frame], Frame]]] = {
 }
 # These predict the video's frames from its last to its first.
 BACKWARDS = frozenset({"reversed"})
-# Still pictures: their windows are all alike, so that I3D runs once per video.
-FAST = ("repeat-reference", "mid-grey", "white")
+# Of the two still pictures I3D sees one window a video.
+FAST = ("repeat-reference", "white", "previous-frame")
 
 
 def choose_baselines(words: str) -> tuple[str, ...]:

@@ -48,9 +48,9 @@ class Benchmark:
             PairingError: one of the folders is absent.
         """
         absent = []
-        if not references.is_dir():
+        if not references.exists():
             absent.append(f"references into {references}/ ({self.layout})")
-        if predictions is not None and not predictions.is_dir():
+        if predictions is not None and not predictions.exists():
             absent.append(
                 f"predictions into {predictions}/ (named after the references, with as many frames)"
             )

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from aa_eval.cache import Cache
-from aa_eval.keypoints import pck_of_pair
+from aa_eval.keypoints import pose_metrics
 from aa_eval.measures import Measures, without_key
 from aa_eval.pairing import Pair
 from aa_eval.protocol import SET_KINDS, Metric, Protocol
@@ -44,7 +44,7 @@ class _Context:
     pairs: Sequence[Pair]
     scores: Mapping[str, VideoScores]
     measures: Measures
-    pck: Mapping[tuple[str, float], Values]
+    pose: Mapping[tuple[str, float], dict[str, Values]]
     benchmark: str | None
     overrides: tuple[str, ...]
 
@@ -73,7 +73,8 @@ def evaluate(
         baselines: names of `aa_eval.baselines.BASELINES`; they become results of their own,
             labelled "baseline".
         overrides: checks that were switched off; kept in every result.
-        keypoints: folders of `<video>.npz` of the predictions and of the references, for PCK.
+        keypoints: folders of `<video>.npz` of the predictions and of the references, for PCK,
+            AKD and the missing rate.
         cache: what it holds of a video is not computed again; a video goes into it when finished.
         workers: processes that videos are spread over; the numbers do not depend on it.
 
@@ -85,14 +86,14 @@ def evaluate(
         PairingError: keypoints do not fit the videos.
     """
     pairs = sorted(pairs, key=lambda pair: pair.video_id)  # sums round by their order
-    measures = Measures(protocols, device)
+    measures = Measures(protocols, device, cache)
     predicted = bool(pairs) and pairs[0].prediction is not None
     names = ([method] if predicted else []) + list(baselines)
-    pck: dict[tuple[str, float], Values] = {}
+    pose: dict[tuple[str, float], dict[str, Values]] = {}
     if keypoints and predicted:  # first, since it costs nothing and may be refused
         for pair in pairs:
             for alpha in {p.pck_alpha for p in protocols}:
-                pck[pair.video_id, alpha] = pck_of_pair(pair, *keypoints, alpha)
+                pose[pair.video_id, alpha] = pose_metrics(pair, *keypoints, alpha)
     if workers > 1:
         finished = score_in_processes(pairs, names, protocols, device, cache, workers)
     else:
@@ -104,7 +105,7 @@ def evaluate(
             scores[pair.video_id] = of_video
             progress.set_postfix_str(pair.video_id)
             progress.update(pair.num_frames)
-    context = _Context(pairs, scores, measures, pck, benchmark, overrides)
+    context = _Context(pairs, scores, measures, pose, benchmark, overrides)
     return [
         _evaluation(context, protocol, name, label if name == method else "baseline")
         for protocol in protocols
@@ -136,12 +137,14 @@ def _evaluation(context: _Context, protocol: Protocol, name: str, label: str) ->
             for video_id in per_video:
                 per_frame[video_id].pop(metric.key, None)
                 per_video[video_id][metric.key] = None
-    if context.pck and label != "baseline":
-        for pair in pairs:
-            values = context.pck[pair.video_id, protocol.pck_alpha]
-            per_frame[pair.video_id]["pck"] = _without_reference_frame(values, protocol)
-        metrics["pck"] = _mean("pck", per_frame, per_video, "videos",
-                               f"within {protocol.pck_alpha:g}")  # fmt: skip
+    if context.pose and label != "baseline":
+        notes = {"pck": f"within {protocol.pck_alpha:g}", "akd": "pixels; joints of both sides",
+                 "missing_rate": None}  # fmt: skip
+        for key, note in notes.items():
+            for pair in pairs:
+                values = context.pose[pair.video_id, protocol.pck_alpha][key]
+                per_frame[pair.video_id][key] = _without_reference_frame(values, protocol)
+            metrics[key] = _mean(key, per_frame, per_video, "videos", note)
     result = Result(
         schema=SCHEMA,
         method=name,

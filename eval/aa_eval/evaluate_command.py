@@ -113,6 +113,11 @@ def _parser() -> Parser:
         "--verify", action="store_true",
         help="hash every file again, rather than trust its size, time of change and inode",
     )  # fmt: skip
+    parser.add_argument(
+        "--feature-cache-gib", type=float, default=8, metavar="GIB",
+        help="room for features of references in the cache, for LPIPS of the next method "
+        "(default: %(default)s)",
+    )  # fmt: skip
     parser.add_argument("--out", type=Path, metavar="DIR", help="where to write the results")
     return parser
 
@@ -139,7 +144,8 @@ def _default_predictions(benchmark: Benchmark | None) -> Path:
 def _cache(options: argparse.Namespace) -> Cache | None:
     if options.cache == "off":
         return None
-    return Cache(Path(options.cache), options.device, options.verify)
+    room = int(options.feature_cache_gib * 2**30)
+    return Cache(Path(options.cache), options.device, options.verify, room)
 
 
 def _write_baselines(directory: Path, pairs: Sequence[Pair], names: Sequence[str]) -> None:

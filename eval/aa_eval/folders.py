@@ -22,7 +22,8 @@ def add_folders(parser: Parser) -> None:
     """PREDICTIONS, --references, --benchmark, --layout and --allow."""
     parser.add_argument(
         "predictions", type=Path, metavar="PREDICTIONS", nargs="?",
-        help="folder of <video>.mp4, <video>/<frame>.png, or <video>_<frame>.png",
+        help="folder of <video>.mp4, <video>/<frame>.png, <video>_<frame>.png, or WebDataset "
+        "shards of <video>.mp4",
     )  # fmt: skip
     parser.add_argument("--references", type=Path, metavar="DIR", help="the same")
     parser.add_argument(

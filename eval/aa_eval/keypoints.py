@@ -9,12 +9,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aa_eval.errors import PairingError
-from aa_eval.metrics.pose import pck
+from aa_eval.metrics.pose import akd_px, missing_rate, pck
 from aa_eval.pairing import Pair
 
 
-def pck_of_pair(pair: Pair, predicted: Path, reference: Path, alpha: float) -> NDArray[np.float64]:
-    """PCK per frame [T] from `<video>.npz` in both folders, NaN where nothing can be compared.
+def pose_metrics(
+    pair: Pair, predicted: Path, reference: Path, alpha: float
+) -> dict[str, NDArray[np.float64]]:
+    """ "pck", "akd" and "missing_rate" per frame [T] from `<video>.npz` in both folders.
+
+    NaN where nothing can be compared. See `aa_eval.metrics.pose`.
 
     Raises:
         PairingError: a file is missing or malformed, or frames, joints or sizes differ.
@@ -31,7 +35,12 @@ def pck_of_pair(pair: Pair, predicted: Path, reference: Path, alpha: float) -> N
             f"keypoints of '{pair.video_id}' are in frames of {ours[2]} and {theirs[2]} "
             "(height, width): estimate both at one size"
         )
-    return np.asarray(pck(ours[0], ours[1], theirs[0], theirs[1], alpha=alpha), dtype=np.float64)
+    sides = (ours[0], ours[1], theirs[0], theirs[1])
+    return {
+        "pck": pck(*sides, alpha=alpha),
+        "akd": akd_px(*sides),
+        "missing_rate": missing_rate(*sides),
+    }
 
 
 def _read(path: Path) -> tuple[NDArray[np.float64], NDArray[np.float64], tuple[int, int]]:

@@ -1,4 +1,4 @@
-"""Which videos a folder holds: video files, a tree of frames, or DisCo's flat frames."""
+"""Which videos a folder holds: video files, a tree of frames, DisCo's flat frames, or shards."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from aa_eval.errors import VideoError
+from aa_eval.shards import is_shard, shard_videos
 from aa_eval.source import IMAGE_SUFFIXES, VIDEO_SUFFIXES, VideoSource
 
-LAYOUTS = ("video-files", "frame-tree", "flat-frames")
+LAYOUTS = ("video-files", "frame-tree", "flat-frames", "webdataset-shards")
 # DisCo strips "." and "/" from its keys: TiktokDance_00337_0010.png -> TiktokDance_00337_0010png
 _FLAT = re.compile(r"(?:TiktokDance_)?(?P<video>.+)_(?P<frame>\d+)(?:png|jpe?g)?")
 _NUMBERED = re.compile(r"(?P<prefix>.*?)(?P<number>\d+)(?P<suffix>\D*)")
@@ -32,29 +33,36 @@ class VideoFolder:
 def find_videos(folder: Path, layout: str | None = None) -> VideoFolder:
     """The videos of `folder`; the layout is detected unless given (one of `LAYOUTS`).
 
-    Hidden files and files that are neither video nor image are ignored.
+    Hidden files and files that are neither video nor image are ignored. A single shard may stand
+    for its folder.
 
     Raises:
         VideoError: no such folder, nothing in it, more than one layout, or duplicate names.
     """
-    if not folder.is_dir():
+    if folder.is_file() and is_shard(folder):
+        entries = [folder]
+    elif not folder.is_dir():
         raise VideoError(f"{folder}: no such folder: expected a folder of videos or frames")
-    entries = sorted(e for e in folder.iterdir() if not e.name.startswith("."))
+    else:
+        entries = sorted(e for e in folder.iterdir() if not e.name.startswith("."))
     files = [e for e in entries if e.is_file()]
     of_layout = {
         "video-files": [f for f in files if f.suffix.lower() in VIDEO_SUFFIXES],
         "frame-tree": [e for e in entries if e.is_dir() and _images(e)],
         "flat-frames": [f for f in files if f.suffix.lower() in IMAGE_SUFFIXES],
+        "webdataset-shards": [f for f in files if is_shard(f)],
     }
     found = [name for name in LAYOUTS if of_layout[name]]
     if not found:
         raise VideoError(
             f"{folder}: no video in it: expected <video>.mp4 (or gif, webm, mkv), "
-            "<video>/<frame>.png, or <video>_<frame>.png"
+            "<video>/<frame>.png, <video>_<frame>.png, or <shard>.tar of <video>.mp4"
         )
     if layout is None and len(found) > 1:
         counts = ", ".join(f"{len(of_layout[name])} as {name}" for name in found)
-        raise VideoError(f"{folder}: more than one layout ({counts}): say which one is meant")
+        raise VideoError(
+            f"{folder}: more than one layout ({counts}): say which one is meant with --layout"
+        )
     layout = layout or found[0]
     if layout not in found:
         raise VideoError(f"{folder}: nothing in it is laid out as {layout}: found {found}")
@@ -63,6 +71,8 @@ def find_videos(folder: Path, layout: str | None = None) -> VideoFolder:
         sources = [VideoSource(path.stem, (path,)) for path in paths]
     elif layout == "frame-tree":
         sources = [image_source(path) for path in paths]
+    elif layout == "webdataset-shards":
+        sources = _shard_sources(paths)
     else:
         sources = _flat_sources(paths)
     videos: dict[str, VideoSource] = {}
@@ -70,10 +80,26 @@ def find_videos(folder: Path, layout: str | None = None) -> VideoFolder:
         if source.video_id in videos:
             raise VideoError(
                 f"{folder}: two videos are called '{source.video_id}' "
-                f"({videos[source.video_id].files[0].name} and {source.files[0].name}): keep one"
+                f"({_file_name(videos[source.video_id])} and {_file_name(source)}): keep one"
             )
         videos[source.video_id] = source
     return VideoFolder(folder, layout, videos)
+
+
+def _file_name(source: VideoSource) -> str:
+    inside = f":{source.member.name}" if source.member else ""
+    return source.files[0].name + inside
+
+
+def _shard_sources(paths: list[Path]) -> list[VideoSource]:
+    sources = [
+        VideoSource(member.key, (path,), member=member)
+        for path in paths
+        for member in shard_videos(path, VIDEO_SUFFIXES)
+    ]
+    if not sources:
+        raise VideoError(f"{paths[0]}: no shard holds a video: expected members <video>.mp4")
+    return sources
 
 
 def image_source(folder: Path) -> VideoSource:

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from aa_eval.cache import Cache
 from aa_eval.errors import WeightsUnavailable
 from aa_eval.features.networks import NETWORKS, verified
+from aa_eval.flow import OpticalFlowILK
 from aa_eval.metrics.l1 import l1, l1_per_pixel_count, l1_unit_range_float32
 from aa_eval.metrics.psnr import psnr, psnr_float32, psnr_uint8_overflow
 from aa_eval.metrics.ssim import (
@@ -18,10 +20,13 @@ from aa_eval.metrics.ssim import (
     ssim_colour_gaussian_frame_range,
     ssim_grey_uniform7,
 )
+from aa_eval.metrics.temporal import dtssd, flicker, ssim_of_differences, tof, warp_error
 from aa_eval.protocol import SET_KINDS, Metric, Protocol, VideoFeatures
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import Tensor
+
+    from aa_eval.perceptual import Perceptual
 
 Frames = NDArray[np.uint8]
 Values = NDArray[np.float64]
@@ -36,7 +41,11 @@ _PIXEL_METRICS: dict[str, Callable[[Frames, Frames], Values]] = {
     "psnr": psnr,
     "psnr_float32": psnr_float32,
     "psnr_uint8_overflow": psnr_uint8_overflow,
+    "dtssd": dtssd,
+    "flicker": flicker,
+    "ssim_of_differences": ssim_of_differences,
 }
+_FLOW_METRICS = {"tof_ilk": tof, "warp_error_ilk": warp_error}
 
 
 def without_key(metric: Metric) -> Metric:
@@ -54,13 +63,23 @@ class Measures:
         frame_metrics: distinct (metric without key, resize for mismatched sizes) to compute.
         features: distinct video features to compute.
         device: where networks run.
+        chunk_frames: how many frames to give at a time. One on a CPU, which gains nothing from
+            batches: what is kept between calls stays small then.
+
+    Args:
+        cache: where features of reference frames are kept for other methods.
     """
 
-    def __init__(self, protocols: Sequence[Protocol], device: str) -> None:
+    def __init__(
+        self, protocols: Sequence[Protocol], device: str, cache: Cache | None = None
+    ) -> None:
         self.device = device
+        self.chunk_frames = 1 if device == "cpu" else 8
+        self._cache = cache
+        self._flow = OpticalFlowILK()
         self._weights: dict[Metric | VideoFeatures, dict[str, str]] = {}
         self._reasons: dict[Metric | VideoFeatures, str] = {}
-        self._lpips: dict[str, nn.Module] = {}
+        self._perceptual: dict[tuple[str, str], Perceptual] = {}
         self._networks: dict[VideoFeatures, Callable[[Tensor], Tensor]] = {}
         wanted = [
             (without_key(metric), protocol.size_mismatch_resize)
@@ -103,20 +122,33 @@ class Measures:
         return dict(sorted(found.items()))
 
     def per_frame(self, metric: Metric, prediction: Frames, reference: Frames) -> Values:
-        """The metric per frame, [T].
+        """The metric per frame, [T]; a temporal one takes consecutive frames, its first is NaN.
 
         Raises:
             MetricUnavailable: it has no value on these frames.
         """
+        if metric.kind in _FLOW_METRICS:
+            return _FLOW_METRICS[metric.kind](prediction, reference, self._flow)
         if metric.net is None:
             return _PIXEL_METRICS[metric.kind](prediction, reference)
-        # torch takes seconds to import; a run that finds its values in the cache needs none
-        from aa_eval.metrics.lpips import lpips_per_frame, make_lpips
+        perceptual = self._perceptual_of(metric)
+        measure = perceptual.temporal if metric.kind == "tlpips" else perceptual.per_frame
+        return measure(prediction, reference)
 
-        if metric.net not in self._lpips:
-            self._lpips[metric.net] = make_lpips(metric.net, self.device)
+    def _perceptual_of(self, metric: Metric) -> Perceptual:
+        # torch takes seconds to import; a run that finds its values in the cache needs none
+        from aa_eval.metrics.lpips import make_lpips
+        from aa_eval.perceptual import Perceptual
+
+        assert metric.net is not None  # parse_protocol has seen to both
         assert metric.input_range is not None
-        return lpips_per_frame(self._lpips[metric.net], prediction, reference, metric.input_range)
+        key = (metric.net, metric.input_range)
+        if key not in self._perceptual:
+            model = make_lpips(metric.net, self.device)
+            self._perceptual[key] = Perceptual(
+                model, metric.input_range, self._cache, self.weights(metric)
+            )
+        return self._perceptual[key]
 
     def network(self, spec: VideoFeatures) -> Callable[[Tensor], Tensor]:
         """The features' network; built when first asked for, once for all videos."""

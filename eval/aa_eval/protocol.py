@@ -25,9 +25,19 @@ KINDS: dict[str, frozenset[str]] = {
     "psnr_float32": frozenset(),
     "psnr_uint8_overflow": frozenset(),
     "lpips": frozenset({"net", "input_range"}),
+    "dtssd": frozenset(),
+    "flicker": frozenset(),
+    "ssim_of_differences": frozenset(),
+    "tlpips": frozenset({"net", "input_range"}),
+    "tof_ilk": frozenset(),
+    "warp_error_ilk": frozenset(),
     "fvd": frozenset(),
     "kvd": frozenset(),
 }
+# from each frame and the one before: the first frame, and the first behind a gap, have no value
+TEMPORAL_KINDS = frozenset(
+    {"dtssd", "flicker", "ssim_of_differences", "tlpips", "tof_ilk", "warp_error_ilk"}
+)
 SET_KINDS = frozenset({"fvd", "kvd"})  # one value for all videos together
 
 
@@ -38,8 +48,8 @@ class Metric:
     Attributes:
         key: its name in results and on the board.
         kind: a key of `KINDS`: the function that computes it.
-        net: LPIPS only: "alex" or "vgg".
-        input_range: LPIPS only: "-1..1" (as the network was trained) or "0..1" (DisCo's script).
+        net: LPIPS and tLPIPS only: "alex" or "vgg".
+        input_range: of these only: "-1..1" (as the network was trained) or "0..1" (DisCo's script).
     """
 
     key: str

@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
-from itertools import islice
+from itertools import islice, pairwise
 from typing import Any
 
 import numpy as np
@@ -18,13 +18,13 @@ from aa_eval.cache import Cache
 from aa_eval.errors import MetricUnavailable, VideoError
 from aa_eval.measures import Measures
 from aa_eval.pairing import Pair
-from aa_eval.protocol import Metric, VideoFeatures
+from aa_eval.protocol import TEMPORAL_KINDS, Metric, VideoFeatures
 from aa_eval.resize import resize
 from aa_eval.source import VideoSource, iter_frames, iter_frames_backwards
 from aa_eval.windows import WindowFeatures, needed_starts
 
 REFERENCE = ""  # the name under which a reference's own features stand
-_CHUNK = 8  # frames in memory at a time
+_DIGEST_FRAMES = 8  # the size stands before every so many frames in a reference's digest
 
 Frames = NDArray[np.uint8]
 Values = NDArray[np.float64]
@@ -91,7 +91,8 @@ def _keys(pair: Pair, items: Sequence[Item], measures: Measures, cache: Cache) -
             return [item.what, reference]
         weights = measures.weights(item.what)
         if isinstance(item.what, Metric):
-            return ["frames", asdict(item.what), item.resize, weights, side, reference]
+            gaps = _gaps(pair) if item.what.kind in TEMPORAL_KINDS else []
+            return ["frames", asdict(item.what), item.resize, weights, side, reference, gaps]
         starts = needed_starts(item.what, pair.video_id, pair.frame_numbers, item.name == REFERENCE)
         spec = asdict(item.what)
         # these decide which windows (`starts`) and what is done with the vectors afterwards
@@ -100,6 +101,11 @@ def _keys(pair: Pair, items: Sequence[Item], measures: Measures, cache: Cache) -
         return ["features", spec, starts, weights, reference if item.name == REFERENCE else side]
 
     return {item: key(item) for item in items}
+
+
+def _gaps(pair: Pair) -> list[int]:
+    """Indices of frames whose number does not follow that of the frame before."""
+    return [t for t, (a, b) in enumerate(pairwise(pair.frame_numbers), start=1) if b != a + 1]
 
 
 def _compute(pair: Pair, items: Sequence[Item], measures: Measures) -> VideoScores:
@@ -119,29 +125,56 @@ def _compute(pair: Pair, items: Sequence[Item], measures: Measures) -> VideoScor
     values: dict[Item, list[Values]] = defaultdict(list)
     reasons: dict[Item, str] = {}
     pixels = hashlib.sha256()
-    for reference, frames_of in _chunks(pair, names):
-        pixels.update(f"{reference.shape[1:]}".encode() + reference.tobytes())
-        frames_of[REFERENCE] = reference
+    before: dict[str, Frames] = {}  # the frame before, of each name
+    done = 0
+    for frames_of in _chunks(pair, names, measures.chunk_frames):
+        reference = frames_of[REFERENCE]
+        if done % _DIGEST_FRAMES == 0:
+            pixels.update(f"{reference.shape[1:]}".encode())
+        pixels.update(reference.data)
+        done += len(reference)
         for item in items:
             frames = frames_of[item.name]
             if item in streams:
                 streams[item].push(frames)
             elif isinstance(item.what, Metric) and item not in reasons:
-                if frames.shape != reference.shape:
-                    frames = resize(frames, item.resize, pair.size_hw).astype(np.uint8)
                 try:
-                    values[item].append(measures.per_frame(item.what, frames, reference))
+                    values[item].append(_values(item, pair, frames_of, before, measures))
                 except MetricUnavailable as error:
                     reasons[item] = f"'{pair.video_id}': {error}"
+        before = {name: frames[-1:] for name, frames in frames_of.items()}
     scores: VideoScores = {item: stream.finish() for item, stream in streams.items()}
     scores |= {i: np.concatenate(arrays) for i, arrays in values.items() if i not in reasons}
+    for item, array in scores.items():
+        if isinstance(item.what, Metric) and item.what.kind in TEMPORAL_KINDS:
+            assert not isinstance(array, str)  # reasons come last
+            array[_gaps(pair)] = np.nan
     if PIXELS in items:
         scores[PIXELS] = np.frombuffer(pixels.digest(), dtype=np.uint8)
     return scores | reasons
 
 
-def _chunks(pair: Pair, names: Sequence[str]) -> Iterator[tuple[Frames, dict[str, Frames]]]:
-    """Reference frames [T, H, W, 3] of up to `_CHUNK` frames, and those of each name."""
+def _values(
+    item: Item,
+    pair: Pair,
+    frames_of: dict[str, Frames],
+    before: dict[str, Frames],
+    measures: Measures,
+) -> Values:
+    """A metric of the frames at hand; a temporal one sees the frame before them, too."""
+    assert isinstance(item.what, Metric)
+    frames, reference = frames_of[item.name], frames_of[REFERENCE]
+    lead = 1 if item.what.kind in TEMPORAL_KINDS and before else 0
+    if lead:
+        frames = np.concatenate([before[item.name], frames])
+        reference = np.concatenate([before[REFERENCE], reference])
+    if frames.shape != reference.shape:
+        frames = resize(frames, item.resize, pair.size_hw).astype(np.uint8)
+    return measures.per_frame(item.what, frames, reference)[lead:]
+
+
+def _chunks(pair: Pair, names: Sequence[str], size: int) -> Iterator[dict[str, Frames]]:
+    """Frames [T, H, W, 3] of each name and of `REFERENCE`, up to `size` at a time."""
     reference = iter_frames(pair.reference)
     readers = {
         name: iter_frames_backwards(pair.reference)
@@ -153,9 +186,9 @@ def _chunks(pair: Pair, names: Sequence[str]) -> Iterator[tuple[Frames, dict[str
     predictors = {name: BASELINES[name]() for name in names if name in BASELINES}
     left = pair.num_frames
     while left:
-        count = min(_CHUNK, left)
+        count = min(size, left)
         true = list(islice(reference, count))
-        frames_of = {}
+        frames_of = {REFERENCE: np.stack(true)} if true else {}
         for name in names:
             frames = list(islice(readers[name], count)) if name in readers else true
             if min(len(true), len(frames)) < count:
@@ -167,7 +200,7 @@ def _chunks(pair: Pair, names: Sequence[str]) -> Iterator[tuple[Frames, dict[str
             frames_of[name] = np.stack(frames)
         if len(true) < count:
             raise VideoError(f"'{pair.video_id}': fewer frames can be decoded than its file holds")
-        yield np.stack(true), frames_of
+        yield frames_of
         left -= count
     # also lets the readers make their own checks at a file's end
     if any(next(frames, None) is not None for frames in (reference, *readers.values())):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from aa_eval.errors import VideoError
+from aa_eval.shards import TarMember, open_member
 
 VIDEO_SUFFIXES = (".mp4", ".gif", ".webm", ".mkv")
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg")
@@ -41,15 +43,17 @@ class VideoSource:
 
     Attributes:
         video_id: what pairs a prediction with its reference.
-        files: one video file, or one image per frame in order.
+        files: one video file, one shard that holds it, or one image per frame in order.
         numbers: the frames' numbers as their file names say; None for a video file.
         limit: read only the first so many frames; None for all.
+        member: the video inside a shard; None where it is a file of its own.
     """
 
     video_id: str
     files: tuple[Path, ...]
     numbers: tuple[int, ...] | None = None
     limit: int | None = None
+    member: TarMember | None = None
 
     @property
     def is_video_file(self) -> bool:
@@ -57,8 +61,13 @@ class VideoSource:
 
     @property
     def place(self) -> Path:
-        """The video file, or the folder of the images."""
+        """The video file, the shard that holds it, or the folder of the images."""
         return self.files[0] if self.is_video_file else self.files[0].parent
+
+    @property
+    def name(self) -> str:
+        """What to call it in messages: its path, and its name inside a shard."""
+        return f"{self.place}:{self.member.name}" if self.member else str(self.place)
 
     def at_numbers(self, keep: set[int]) -> VideoSource:
         """The frames with these numbers only (a source of images)."""
@@ -136,70 +145,74 @@ def iter_frames_backwards(source: VideoSource) -> Iterator[NDArray[np.uint8]]:
             yield np.frombuffer(raw.read(size), dtype=np.uint8).reshape(shape)
 
 
-def _open(path: Path) -> Any:
+@contextmanager
+def _open(source: VideoSource) -> Iterator[Any]:
+    path, name = source.place, source.name
     if not path.is_file():
         raise VideoError(f"{path}: no such file")
     if path.stat().st_size == 0:
         raise VideoError(f"{path}: empty file (0 bytes): write it again")
-    try:
-        container = av.open(str(path))
-    except (av.error.FFmpegError, OSError) as error:
-        raise VideoError(
-            f"{path}: cannot be opened as a video ({_short(error)}): it is corrupt or cut off; "
-            "write it again"
-        ) from error
-    if not container.streams.video:
-        container.close()
-        raise VideoError(f"{path}: holds no video stream")
-    return container
+    member = source.member
+    with open_member(path, member) if member else nullcontext(str(path)) as file:
+        try:
+            container = av.open(file)
+        except (av.error.FFmpegError, OSError) as error:
+            raise VideoError(
+                f"{name}: cannot be opened as a video ({_short(error)}): it is corrupt or cut "
+                "off; write it again"
+            ) from error
+        with container:
+            if not container.streams.video:
+                raise VideoError(f"{name}: holds no video stream")
+            yield container
 
 
 def _probe_file(source: VideoSource) -> VideoInfo:
-    path = source.files[0]
-    with _open(path) as container:
+    name = source.name
+    with _open(source) as container:
         stream = container.streams.video[0]
         try:
             packets = sum(1 for p in container.demux(stream) if p.size and not p.is_discard)
         except av.error.FFmpegError as error:
-            raise VideoError(f"{path}: truncated or corrupt ({_short(error)})") from error
+            raise VideoError(f"{name}: truncated or corrupt ({_short(error)})") from error
         if packets == 0:
-            raise VideoError(f"{path}: holds no frame")
+            raise VideoError(f"{name}: holds no frame")
         if packets < stream.frames:
             raise VideoError(
-                f"{path}: truncated: its header promises {stream.frames} frames, {packets} are "
+                f"{name}: truncated: its header promises {stream.frames} frames, {packets} are "
                 "there; write it again"
             )
         rate = stream.average_rate or stream.guessed_rate
         pixels = stream.codec_context.format
         size_hw = (stream.codec_context.height, stream.codec_context.width)
         count = packets if source.limit is None else min(packets, source.limit)
-        return VideoInfo(size_hw, count, float(rate) if rate else None, _kind(pixels, path))
+        return VideoInfo(size_hw, count, float(rate) if rate else None, _kind(pixels, name))
 
 
-def _kind(pixels: Any, path: Path) -> str:
+def _kind(pixels: Any, name: str) -> str:
     if pixels is None:
-        raise VideoError(f"{path}: no frame can be decoded: corrupt")
+        raise VideoError(f"{name}: no frame can be decoded: corrupt")
     bits = max(component.bits for component in pixels.components)
-    if path.suffix.lower() == ".gif" or (pixels.has_palette and bits == 8):
+    if name.lower().endswith(".gif") or (pixels.has_palette and bits == 8):
         return _EIGHT_BIT_RGB  # a GIF is a palette of 8-bit colours by its nature
     colour = "grey" if len(pixels.components) == 1 else "colour"
     return f"{bits}-bit {colour}" + (" with alpha" if len(pixels.components) in (2, 4) else "")
 
 
 def _iter_file(source: VideoSource) -> Iterator[NDArray[np.uint8]]:
-    path = source.files[0]
+    name = source.name
     expected = _probe_file(source).num_frames
     decoded = 0
-    with _open(path) as container:
+    with _open(source) as container:
         stream = container.streams.video[0]
         stream.codec_context.options = {"err_detect": "explode"}
         try:
             for frame in container.decode(stream):
                 if frame.is_corrupt:
-                    raise VideoError(f"{path}: frame {decoded} is corrupt: write the file again")
+                    raise VideoError(f"{name}: frame {decoded} is corrupt: write the file again")
                 if frame.rotation:
                     raise VideoError(
-                        f"{path}: its header asks players to rotate it by {frame.rotation} "
+                        f"{name}: its header asks players to rotate it by {frame.rotation} "
                         "degrees: re-encode it upright"
                     )
                 decoded += 1
@@ -208,11 +221,11 @@ def _iter_file(source: VideoSource) -> Iterator[NDArray[np.uint8]]:
                     return
         except av.error.FFmpegError as error:
             raise VideoError(
-                f"{path}: corrupt after frame {decoded} ({_short(error)}): write it again"
+                f"{name}: corrupt after frame {decoded} ({_short(error)}): write it again"
             ) from error
     if decoded < expected:
         raise VideoError(
-            f"{path}: {decoded} of {expected} frames can be decoded: corrupt; write it again"
+            f"{name}: {decoded} of {expected} frames can be decoded: corrupt; write it again"
         )
 
 
@@ -257,7 +270,7 @@ def _iter_images(source: VideoSource) -> Iterator[NDArray[np.uint8]]:
                     grey = (np.asarray(image) >> 8).astype(np.uint8)
                     yield np.repeat(grey[..., None], 3, axis=-1)
                 else:
-                    yield np.asarray(image.convert("RGB"))
+                    yield np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
         except (OSError, SyntaxError) as error:
             raise VideoError(f"{path}: truncated or corrupt ({error}): write it again") from error
 

@@ -69,7 +69,7 @@ def _start(
     global _worker
     # read by OpenMP when torch is first imported, which is after this
     os.environ["OMP_NUM_THREADS"] = str(threads)
-    _worker = _Worker(names, Measures(protocols, device), cache)
+    _worker = _Worker(names, Measures(protocols, device, cache), cache)
 
 
 def _score(pair: Pair) -> VideoScores:

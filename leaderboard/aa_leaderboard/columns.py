@@ -54,6 +54,14 @@ COLUMNS = (
     Column("fid_vid", "FID-VID", "lower", 2, -10, 1e7, "Fréchet distance of 3D-ResNet features"),
     Column("l1", "L1", "lower", None, 0, 255, "mean absolute error, in the protocol's unit"),
     Column("pck", "PCK", "higher", 3, 0, 1, "share of keypoints found within the tolerance"),
+    Column("akd", "AKD", "lower", 2, 0, 1e5, "mean distance of keypoints that both have, pixels"),
+    Column("missing_rate", "MKR", "lower", 3, 0, 1, "share of keypoints that are missing"),
+    Column("dtssd", "dtSSD", "lower", 2, 0, 510, "difference of changes over time, levels"),
+    Column("flicker", "Flicker", "lower", 2, 0, 255, "change where the reference stands still"),
+    Column("ssim_differences", "ΔSSIM", "higher", 3, -1, 1, "SSIM of frame differences"),
+    Column("tlpips", "tLPIPS", "lower", 4, 0, 20, "difference of perceptual changes over time"),
+    Column("tof", "tOF", "lower", 2, 0, 1e5, "distance of optical flows, pixels"),
+    Column("warp_error", "Warp error", "lower", 4, 0, 1, "change along the reference's motion"),
 )  # fmt: skip
 BY_KEY = {column.key: column for column in COLUMNS}
 

@@ -147,11 +147,13 @@ def test_keypoints_give_pck(trees: Path, capsys: pytest.CaptureFixture[str]) -> 
                      scores=np.ones((3, 4)), size_hw=[40, 40])  # fmt: skip
     words = [trees / "good", "--references", trees / "gt", "--baselines", "off"]
     words += ["--keypoints", trees / "kp", "--reference-keypoints", trees / "kp_gt"]
-    words += ["--out", trees / "out"]
+    words += ["--protocol", "fvd-tf", "--out", trees / "out"]
     assert run(*words) == 0
     result = read_result(trees / "out")
     assert result.metrics["pck"].value == 0.75
     assert result.per_video["video_0"]["pck"] == 0.75
+    assert result.metrics["akd"].value == pytest.approx(25 * 2**0.5 / 4)
+    assert result.metrics["missing_rate"].value == 0
     (trees / "kp" / "video_3.npz").write_bytes(b"no npz")
     capsys.readouterr()
     assert run(*words) == 2
@@ -201,7 +203,7 @@ def test_errors_are_one_line_and_status_2(
 
 def test_protocols_and_weights_tell_what_there_is(capsys: pytest.CaptureFixture[str]) -> None:
     assert run("protocols") == 0
-    assert capsys.readouterr().out.count("\n") == 7
+    assert capsys.readouterr().out.count("\n") == 8
     assert run("protocols", "show", "aa-clean-v1") == 0
     assert "lpips_alex" in capsys.readouterr().out
     run("weights")

@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 import torch
 
+from aa_eval.cache import Cache
 from aa_eval.errors import MetricUnavailable, PairingError, WeightsUnavailable
 from aa_eval.metrics.lpips import lpips_per_frame, make_lpips
+from aa_eval.perceptual import Perceptual
 from aa_eval.weights import find_weight
 
 pytestmark = pytest.mark.weights
@@ -79,6 +81,57 @@ def test_ranges_equal_the_packages_own(alex: torch.nn.Module, noise: np.ndarray)
     other = noise[::-1].copy()
     np.testing.assert_allclose(lpips_per_frame(alex, noise, other), rescaled, rtol=1e-5)
     np.testing.assert_allclose(lpips_per_frame(alex, noise, other, "0..1"), raw, rtol=1e-5)
+
+
+@pytest.mark.parametrize("net", ["alex", "vgg"])
+def test_large_frames_equal_the_packages_own(
+    networks: dict[str, torch.nn.Module], net: str
+) -> None:
+    draw = np.random.default_rng(1)
+    first = draw.integers(0, 256, (1, 160, 144, 3), dtype=np.uint8)
+    near = np.clip(first + draw.normal(0, 2, first.shape), 0, 255).astype(np.uint8)
+    for other in (255 - first, near):
+        x, y = (torch.from_numpy(f).permute(0, 3, 1, 2).float() / 255 for f in (first, other))
+        with torch.no_grad():
+            expected = networks[net](x, y, normalize=True).item()
+        assert lpips_per_frame(networks[net], first, other)[0] == pytest.approx(expected, rel=1e-5)
+
+
+def test_features_are_computed_once_and_kept_for_the_next_method(
+    alex: torch.nn.Module, noise: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    passes: list[int] = []
+    net = alex.get_submodule("net")
+    forward = net.forward
+    monkeypatch.setattr(net, "forward", lambda x: passes.append(len(x)) or forward(x))
+    ours, white, other = 255 - noise, np.full_like(noise, 255), noise // 2
+    first = Perceptual(alex, "-1..1", Cache(tmp_path), "weights")
+    before = np.concatenate([noise[:1], noise[:-1]])
+    kept = [first.per_frame(side, noise) for side in (ours, white, before, noise)]
+    assert sum(passes) == 5 + 5 + 1
+    passes.clear()
+    second = Perceptual(alex, "-1..1", Cache(tmp_path), "weights")
+    again = [second.per_frame(side, noise) for side in (other, ours)]
+    assert sum(passes) == 5 + 5  # no reference among them
+    passes.clear()
+    Perceptual(alex, "-1..1", Cache(tmp_path), "other weights").per_frame(other, noise)
+    assert sum(passes) == 5 + 5
+    for values, side in zip(
+        [*kept, *again], [ours, white, before, noise, other, ours], strict=True
+    ):
+        np.testing.assert_array_equal(values, lpips_per_frame(alex, side, noise, batch=1))
+
+
+def test_features_stop_at_their_room(
+    alex: torch.nn.Module, noise: np.ndarray, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Perceptual(alex, "-1..1", Cache(tmp_path), "one").per_frame(255 - noise[:1], noise[:1])
+    (one,) = (file.stat().st_size for file in (tmp_path / "features").rglob("*.npy"))
+    cache = Cache(tmp_path, max_feature_bytes=int(3.5 * one))
+    values = Perceptual(alex, "-1..1", cache, "weights").per_frame(255 - noise, noise)
+    np.testing.assert_array_equal(values, lpips_per_frame(alex, 255 - noise, noise, batch=1))
+    assert len(list((tmp_path / "features").rglob("*.npy"))) == 3
+    assert capsys.readouterr().err.count("features of further frames are not kept") == 1
 
 
 def test_making_it_leaves_random_numbers_alone() -> None:

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aa_eval.errors import PairingError
-from aa_eval.metrics.pose import missing_rate, pck
+from aa_eval.metrics.pose import akd_px, missing_rate, pck
 
 # the corners of a 100 x 50 px box, and its centre
 REF = np.array([[[0, 0], [100, 0], [0, 50], [100, 50], [50, 25]]], dtype=np.float32)
@@ -79,3 +79,20 @@ def test_shapes_that_do_not_fit_are_refused() -> None:
         pck(REF, SEEN, REF[:, :4], SEEN[:, :4])
     with pytest.raises(PairingError, match="same T and J"):
         missing_rate(REF[..., :1], SEEN, REF, SEEN)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 9999), st.integers(1, 4), st.integers(1, 7))
+def test_average_distance_equals_a_plain_loop_over_common_joints(
+    seed: int, frames: int, joints: int
+) -> None:
+    draw = np.random.default_rng(seed)
+    ours, theirs = (draw.uniform(0, 99, (frames, joints, 2)) for _ in range(2))
+    a, b = (draw.integers(0, 2, (frames, joints)).astype(float) for _ in range(2))
+    ours[a == 0] = np.nan  # an absent joint has no place
+    found = akd_px(ours, a, theirs, b)
+    for t in range(frames):
+        seen = [j for j in range(joints) if a[t, j] and b[t, j]]
+        common = [np.linalg.norm(ours[t, j] - theirs[t, j]) for j in seen]
+        assert found[t] == pytest.approx(np.mean(common) if common else np.nan, nan_ok=True)
+    np.testing.assert_allclose(akd_px(theirs + np.array([3, 4]), b, theirs, b)[b.any(axis=1)], 5)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from aa_eval.metrics.exact_sums import absolute_difference, sums
+
 
 def l1(prediction: NDArray[np.generic], reference: NDArray[np.generic]) -> NDArray[np.float64]:
     """Mean absolute difference per frame, in [0, 255].
@@ -13,9 +15,7 @@ def l1(prediction: NDArray[np.generic], reference: NDArray[np.generic]) -> NDArr
         prediction, reference: [T, H, W, 3] in [0, 255], uint8 or float.
     """
     if prediction.dtype == np.uint8 and reference.dtype == np.uint8:
-        larger, smaller = np.maximum(prediction, reference), np.minimum(prediction, reference)
-        error = (larger - smaller).reshape(len(larger), -1)
-        return np.asarray(error.sum(axis=1, dtype=np.int64) / error.shape[1])
+        return np.asarray(sums(absolute_difference(prediction, reference)) / prediction[0].size)
     error64 = np.abs(prediction.astype(np.float64) - reference.astype(np.float64))
     return np.asarray(error64.reshape(len(error64), -1).mean(axis=1))
 

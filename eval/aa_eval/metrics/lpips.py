@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias, cast
 
 import lpips
 import numpy as np
@@ -15,6 +15,7 @@ from torch import nn
 from aa_eval.errors import MetricUnavailable, PairingError, WeightsUnavailable
 from aa_eval.weights import WeightTree, read_numpy_pickle, verify_weight
 
+LpipsFeatures: TypeAlias = list[torch.Tensor]
 # Below these the last layer of the backbone has no pixel left.
 _MIN_SIDE_PX = {"alex": 31, "vgg": 16}
 _FLAX_NAME = {"alex": "AlexNet_0", "vgg": "VGG16_0"}
@@ -74,6 +75,26 @@ def lpips_per_frame(
         MetricUnavailable: frames are too small for the backbone.
         PairingError: the shapes differ, or are not [T, H, W, 3] uint8.
     """
+    checked_frames(model, prediction, reference)
+    values: list[float] = []
+    for start in range(0, len(prediction), batch):
+        part = slice(start, start + batch)
+        ours, theirs = (
+            lpips_features(model, side[part], input_range) for side in (prediction, reference)
+        )
+        values += [lpips_distance(a, b) for a, b in zip(ours, theirs, strict=True)]
+    return np.asarray(values, dtype=np.float64)
+
+
+def checked_frames(
+    model: nn.Module, prediction: NDArray[np.uint8], reference: NDArray[np.uint8]
+) -> None:
+    """Refuse what `lpips_per_frame` cannot compare.
+
+    Raises:
+        MetricUnavailable: frames are too small for the backbone.
+        PairingError: the shapes differ, or are not [T, H, W, 3] uint8.
+    """
     for name, frames in (("prediction", prediction), ("reference", reference)):
         if frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[-1] != 3:
             raise PairingError(
@@ -91,19 +112,40 @@ def lpips_per_frame(
             f"frames of {width}x{height} are smaller than the {_MIN_SIDE_PX[net]} px "
             f"that the {net} backbone needs"
         )
+
+
+def lpips_features(
+    model: nn.Module, frames: NDArray[np.uint8], input_range: Literal["-1..1", "0..1"]
+) -> list[LpipsFeatures]:
+    """What LPIPS compares of each frame: its backbone's layers, [C, h, w] each.
+
+    Channels are normalised at each place and weighted by the root of the head's weight, so that
+    the distance of two frames is the sum over layers of their mean squared distance. (Half
+    precision would be wrong by 1e-4 of the distance of frames that are nearly alike.)
+
+    Args:
+        frames: uint8 [T, H, W, 3] RGB, in one pass.
+    """
     device = next(model.parameters()).device
-
-    def load(frames: NDArray[np.uint8]) -> torch.Tensor:
-        unit = torch.from_numpy(np.ascontiguousarray(frames)).to(device).movedim(-1, 1) / 255
-        return unit * 2 - 1 if input_range == "-1..1" else unit
-
-    values = np.empty(len(prediction))
+    x = torch.from_numpy(np.ascontiguousarray(frames)).to(device).movedim(-1, 1) / 255
+    if input_range == "-1..1":
+        x = x * 2 - 1
+    layers = []
     with torch.inference_mode():
-        for start in range(0, len(prediction), batch):
-            part = slice(start, start + batch)
-            distance: torch.Tensor = model(load(prediction[part]), load(reference[part]))
-            values[part] = distance.flatten().double().cpu().numpy()
-    return values
+        outputs = model.get_submodule("net")(model.get_submodule("scaling_layer")(x))
+        for output, head in zip(outputs, cast(nn.ModuleList, model.lins), strict=True):
+            (weight,) = head.parameters()  # [1, C, 1, 1], at least 0
+            layers.append(lpips.normalize_tensor(output) * weight[0].sqrt())
+    return [list(of_frame) for of_frame in zip(*layers, strict=True)]
+
+
+def lpips_distance(a: LpipsFeatures, b: LpipsFeatures) -> float:
+    """LPIPS of two frames from their `lpips_features`."""
+    total = 0.0
+    for ours, theirs in zip(a, b, strict=True):
+        error = (ours - theirs).square_()
+        total += float(error.sum(dtype=torch.float64)) / (error.shape[1] * error.shape[2])
+    return total
 
 
 def _load_convolution(convolution: nn.Conv2d, node: Any, where: str) -> None:

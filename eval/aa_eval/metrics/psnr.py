@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from aa_eval.metrics.exact_sums import absolute_difference, sums, sums_of_squares
+
 
 def psnr(prediction: NDArray[np.generic], reference: NDArray[np.generic]) -> NDArray[np.float64]:
     """20 log10(255 / sqrt(MSE)) per frame, in dB; infinite for identical frames.
@@ -13,10 +15,7 @@ def psnr(prediction: NDArray[np.generic], reference: NDArray[np.generic]) -> NDA
         prediction, reference: [T, H, W, 3] in [0, 255], uint8 or float.
     """
     if prediction.dtype == np.uint8 and reference.dtype == np.uint8:
-        difference = prediction.astype(np.int32) - reference.astype(np.int32)
-        flat = difference.reshape(len(difference), -1)
-        # whole numbers: the sum is exact in 64 bits
-        squares = np.einsum("tp,tp->t", flat, flat, dtype=np.int64).astype(np.float64)
+        squares = sums_of_squares(absolute_difference(prediction, reference))
     else:
         error = prediction.astype(np.float64) - reference.astype(np.float64)
         squares = np.square(error).reshape(len(error), -1).sum(axis=1)
@@ -46,7 +45,7 @@ def psnr_uint8_overflow(
     """
     difference = prediction - reference  # uint8: wraps
     squares = difference * difference  # uint8: wraps again
-    totals = squares.reshape(len(squares), -1).sum(axis=1, dtype=np.uint64).astype(np.float64)
+    totals = sums(squares)
     return _decibels(totals / prediction[0].size)
 
 

@@ -8,6 +8,10 @@ from scipy.ndimage import correlate1d
 
 from aa_eval.errors import MetricUnavailable
 
+# Of one strip of rows: its arrays stay in the cache, and below the size from which the allocator
+# asks the system for fresh pages each time, which costs more than the arithmetic.
+_STRIP_VALUES = 12_000
+
 
 def ssim_grey_uniform7(
     prediction: NDArray[np.uint8], reference: NDArray[np.uint8]
@@ -24,23 +28,53 @@ def ssim_grey_uniform7(
         MetricUnavailable: a frame is smaller than the window.
     """
     _require_window(prediction.shape, 7)
-    pairs = zip(prediction, reference, strict=True)  # one frame at a time stays in the cache
-    return np.concatenate([_grey_uniform7(a[None], b[None]) for a, b in pairs])
+    pairs = zip(prediction, reference, strict=True)
+    return np.asarray([_grey_uniform7(a, b) for a, b in pairs], dtype=np.float64)
 
 
-def _grey_uniform7(
-    prediction: NDArray[np.uint8], reference: NDArray[np.uint8]
-) -> NDArray[np.float64]:
+def _grey_uniform7(prediction: NDArray[np.uint8], reference: NDArray[np.uint8]) -> float:
+    height, width = prediction.shape[0] - 6, prediction.shape[1] - 6
+    rows = max(_STRIP_VALUES // width, 1)
+    total = 0.0
+    for top in range(0, height, rows):
+        strip = slice(top, min(top + rows, height) + 6)
+        total += _sum_grey_uniform7(prediction[strip], reference[strip])
+    return float(total / (height * width))
+
+
+def _sum_grey_uniform7(prediction: NDArray[np.uint8], reference: NDArray[np.uint8]) -> float:
     x, y = _opencv_grey(prediction), _opencv_grey(reference)
-    sum_x, sum_y = _box7(x), _box7(y)
-    sum_xx, sum_yy, sum_xy = _box7(x * x), _box7(y * y), _box7(x * y)
+    # window sums are whole numbers below 2^24, exact in float32, and their products in float64
+    sum_x, sum_y = _box7(x).astype(np.float64), _box7(y).astype(np.float64)
+    sum_xy = _box7(x * y).astype(np.float64)
+    sum_squares = _box7(x * x + y * y).astype(np.float64)
     n = 49.0
+    # both fractions of the index times n^2; sample covariance is over n - 1
+    product = sum_x * sum_y
+    both = np.square(sum_x, out=sum_x)
+    both += np.square(sum_y, out=sum_y)
+    c1, c2 = ((k * 255 * n) ** 2 for k in (0.01, 0.03))
     sample = n / (n - 1)
-    mean_x, mean_y = sum_x / n, sum_y / n
-    var_x = sample * (sum_xx / n - mean_x * mean_x)
-    var_y = sample * (sum_yy / n - mean_y * mean_y)
-    cov = sample * (sum_xy / n - mean_x * mean_y)
-    return np.asarray(_ssim(mean_x, mean_y, var_x, var_y, cov).mean(axis=(1, 2)))
+    cov = _covariance(sum_xy, product, n, 2 * sample, c2)
+    variances = _covariance(sum_squares, both, n, sample, c2)
+    product *= 2
+    product += c1
+    both += c1
+    product *= cov
+    both *= variances
+    product /= both
+    return float(product.sum())
+
+
+def _covariance(
+    sums: NDArray[np.float64], products: NDArray[np.float64], n: float, scale: float, c2: float
+) -> NDArray[np.float64]:
+    """scale * (n sums - products) + c2, in the place of `sums`."""
+    sums *= n
+    sums -= products
+    sums *= scale
+    sums += c2
+    return sums
 
 
 def ssim_colour_gaussian(
@@ -57,7 +91,7 @@ def ssim_colour_gaussian(
     Raises:
         MetricUnavailable: a frame is smaller than the window.
     """
-    return _colour_gaussian(prediction, reference, np.full(len(prediction), 255.0))
+    return ssim_of_range(prediction, reference, np.full(len(prediction), 255.0))
 
 
 def ssim_colour_gaussian_frame_range(
@@ -77,53 +111,64 @@ def ssim_colour_gaussian_frame_range(
         raise MetricUnavailable(
             "a predicted frame is constant: the script divides by its range, which is 0"
         )
-    return _colour_gaussian(prediction, reference, data_range)
+    return ssim_of_range(prediction, reference, data_range)
 
 
-def _colour_gaussian(
+def ssim_of_range(
+    prediction: NDArray[np.generic],
+    reference: NDArray[np.generic],
+    data_range: NDArray[np.float64],
+) -> NDArray[np.float64]:
+    """`ssim_colour_gaussian` of signals [T, H, W, C] of any scale, whose range is `data_range` [T].
+
+    Raises:
+        MetricUnavailable: a frame is smaller than the window.
+    """
+    maps = _ssim_maps(prediction, reference, data_range)
+    return np.asarray(maps.mean(axis=(1, 2, 3)))
+
+
+def _ssim_maps(
     prediction: NDArray[np.generic],
     reference: NDArray[np.generic],
     data_range: NDArray[np.float64],
 ) -> NDArray[np.float64]:
     _require_window(prediction.shape, 11)
     x, y = prediction.astype(np.float64), reference.astype(np.float64)
+    c1, c2 = ((k * data_range[:, None, None, None]) ** 2 for k in (0.01, 0.03))
     mean_x, mean_y = _gaussian11(x), _gaussian11(y)
-    var_x = _gaussian11(x * x) - mean_x * mean_x
-    var_y = _gaussian11(y * y) - mean_y * mean_y
-    cov = _gaussian11(x * y) - mean_x * mean_y
-    maps = _ssim(mean_x, mean_y, var_x, var_y, cov, data_range[:, None, None, None])
-    return np.asarray(maps.mean(axis=(1, 2, 3)))
+    products, squares = mean_x * mean_y, mean_x * mean_x + mean_y * mean_y
+    variances = _gaussian11(x * x + y * y) - squares
+    cov = _gaussian11(x * y) - products
+    # Eq. 13 of Wang et al. 2004 with K1 = 0.01, K2 = 0.03 and L = data_range
+    maps = (2 * products + c1) * (2 * cov + c2) / ((squares + c1) * (variances + c2))
+    return np.asarray(maps)
 
 
-def _ssim(
-    mean_x: NDArray[np.float64],
-    mean_y: NDArray[np.float64],
-    var_x: NDArray[np.float64],
-    var_y: NDArray[np.float64],
-    cov: NDArray[np.float64],
-    data_range: NDArray[np.float64] | float = 255.0,
-) -> NDArray[np.float64]:
-    """Eq. 13 of Wang et al. 2004 with K1 = 0.01, K2 = 0.03 and L = data_range."""
-    c1, c2 = (0.01 * data_range) ** 2, (0.03 * data_range) ** 2
-    numerator = (2 * mean_x * mean_y + c1) * (2 * cov + c2)
-    denominator = (mean_x * mean_x + mean_y * mean_y + c1) * (var_x + var_y + c2)
-    return np.asarray(numerator / denominator)
+def _opencv_grey(frame: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """0.299 R + 0.587 G + 0.114 B in OpenCV's 15-bit fixed point, as whole numbers in [0, 255].
+
+    All numbers on the way are whole and below 2^24, so that float32 holds them exactly.
+    """
+    weights = np.array([9798, 19235, 3735], dtype=np.float32)
+    grey = frame.astype(np.float32) @ weights
+    grey += 1 << 14
+    grey /= 1 << 15
+    return np.asarray(np.floor(grey, out=grey))
 
 
-def _opencv_grey(frames: NDArray[np.uint8]) -> NDArray[np.int32]:
-    """0.299 R + 0.587 G + 0.114 B in OpenCV's 15-bit fixed point, as whole numbers in [0, 255]."""
-    r, g, b = (frames[..., c].astype(np.int32) for c in range(3))
-    return (r * 9798 + g * 19235 + b * 3735 + (1 << 14)) >> 15
-
-
-def _box7(maps: NDArray[np.int32]) -> NDArray[np.int32]:
-    """Sums over every 7x7 window that lies inside: [T, H, W] -> [T, H - 6, W - 6]."""
-    for axis in (1, 2):
-        m = np.moveaxis(maps, axis, 0)
-        two = m[:-1] + m[1:]
-        four = two[:-2] + two[2:]
-        maps = np.moveaxis(four[:-3] + two[4:-1] + m[6:], 0, axis)
-    return maps
+def _box7(plane: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Sums over every 7x7 window that lies inside: [H, W] -> [H - 6, W - 6]."""
+    two = plane[:-1] + plane[1:]
+    rows = two[:-2] + two[2:]
+    rows = rows[:-3]
+    rows += two[4:-1]
+    rows += plane[6:]
+    two = rows[:, :-1] + rows[:, 1:]
+    sums = two[:, :-5] + two[:, 2:-3]
+    sums += two[:, 4:-1]
+    sums += rows[:, 6:]
+    return sums
 
 
 def _gaussian11(maps: NDArray[np.float64]) -> NDArray[np.float64]:
