@@ -1,6 +1,6 @@
 """How well a recipe decides: its accepts and reasons on labelled real clips.
 
-    python benchmarks/curation_confusion.py CORPUS [--recipe curation/recipes/demo.py] [--json FILE]
+    python benchmarks/curation_confusion.py CORPUS [--recipe RECIPE] [--weights DIR] [--json FILE]
 
 CORPUS holds `corpus.csv` (columns clip, kind, licence) and `clips/`; rows without a kind are left
 out. Thresholds are the recipe's, for all clips. A clip that the recipe excludes by its form (its
@@ -15,7 +15,7 @@ import json
 import sys
 import tempfile
 from collections import Counter
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from tqdm import tqdm
@@ -60,10 +60,12 @@ class Row:
         return bool(set(self.reasons) & (RIGHT.get(self.kind, set()) | FORM))
 
 
-def decide(recipe: Recipe, corpus: Path, scratch: Path) -> list[Row]:
+def decide(recipe: Recipe, corpus: Path, scratch: Path, only: list[str] | None = None) -> list[Row]:
     """Run the recipe's steps on each labelled clip, without Ray."""
     with (corpus / "corpus.csv").open(newline="") as file:
         labelled = [row for row in csv.DictReader(file) if row["kind"]]
+    if only:
+        labelled = [row for row in labelled if row["clip"] in only]
     worker = Worker(recipe, scratch)
     rows = []
     for row in tqdm(labelled, unit="clips"):
@@ -89,14 +91,16 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("corpus", type=Path)
     parser.add_argument("--recipe", type=Path, default=Path("curation/recipes/demo.py"))
+    parser.add_argument("--weights", type=Path, help="folder of the recipe's model files")
+    parser.add_argument("--clips", nargs="+", help="only these files")
     parser.add_argument("--json", type=Path, help="also write the rows here")
     arguments = parser.parse_args()
     if not (arguments.corpus / "corpus.csv").is_file():
         print(f"no corpus.csv in {arguments.corpus}", file=sys.stderr)
         return 2
-    recipe = load_recipe(arguments.recipe)
+    recipe = replace(load_recipe(arguments.recipe), weights=arguments.weights)
     with tempfile.TemporaryDirectory() as scratch:
-        rows = decide(recipe, arguments.corpus, Path(scratch))
+        rows = decide(recipe, arguments.corpus, Path(scratch), arguments.clips)
     for row in rows:
         print(f"{row.clip}  {row.kind:24s} {row.verdict:9s} {', '.join(row.reasons)}")
     print(f"\nrecipe {recipe.name} ({recipe.sha256[:12]}), {len(rows)} labelled clips\n")

@@ -6,6 +6,7 @@ import argparse
 import sys
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -87,6 +88,12 @@ def _parser() -> argparse.ArgumentParser:
             type=Path,
             metavar="DIR",
             help="your copy of the videos that a TaiChi-HD list names (default: beside the list)",
+        )
+        command.add_argument(
+            "--weights",
+            type=Path,
+            metavar="DIR",
+            help="folder of the model files that the recipe takes by path (each is verified)",
         )
 
     status = commands.add_parser("status", help="the funnel: planned, accepted, rejected by reason")
@@ -204,7 +211,9 @@ def _plan(arguments: argparse.Namespace) -> int:
 
 
 def _inputs(arguments: argparse.Namespace) -> tuple[Recipe, list[Source]]:
-    return load_recipe(arguments.recipe), read_sources(
+    weights = arguments.weights.resolve() if arguments.weights else None
+    recipe = replace(load_recipe(arguments.recipe), weights=weights)
+    return recipe, read_sources(
         arguments.sources, licence=arguments.licence, videos=arguments.videos
     )
 

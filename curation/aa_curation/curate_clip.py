@@ -21,12 +21,7 @@ from aa_curation.people import People, look_for_people, people_of_pose
 from aa_curation.poses.estimator import PoseEstimator
 from aa_curation.recipe import Recipe
 from aa_curation.shots import Span
-from aa_curation.signature import (
-    Signature,
-    perceptual_hash,
-    pose_signature,
-    signature_frames,
-)
+from aa_curation.signature import FrameLook, look_at_frame, make_signature, signature_frames
 from aa_curation.sources import Source
 from aa_datasets.canonical_video import encode_canonical, read_canonical
 from aa_datasets.clip import Clip
@@ -69,7 +64,7 @@ def curate_clip(
         drop = drop_by(check(people) for check in recipe.people_filters)
         if drop:
             return reject(drop)
-        mp4, pose, pose_from, hashes = _render(
+        mp4, pose, pose_from, looks = _render(
             planned, source, recipe, exact, estimator, fps, size_hw
         )
     except (VideoError, PoseError) as error:
@@ -107,7 +102,7 @@ def curate_clip(
         consent=source.consent,
         uploader=source.uploader,
         person=source.person,
-        signature=Signature(hashes, pose_signature(pose)).to_text(),
+        signature=make_signature(looks, pose).to_text(),
         mp4_sha256=_store(folder / f"{planned.clip_id}.mp4", mp4),
         pose_sha256=_store(folder / f"{planned.clip_id}.pose.npz", pose_npz.getvalue()),
     )
@@ -165,11 +160,11 @@ def _render(
     estimator: Callable[[], PoseEstimator],
     fps: float,
     size_hw: tuple[int, int],
-) -> tuple[bytes, Pose, str, NDArray[np.uint64]]:
+) -> tuple[bytes, Pose, str, list[FrameLook]]:
     """One decode feeds the pose and the encoder; no clip is ever held as pixels."""
     times_s = _ticks_s(planned, fps)
     wanted = set(signature_frames(len(times_s)).tolist())
-    hashes: dict[int, int] = {}
+    looks: dict[int, FrameLook] = {}
     found = None if exact is not None else estimator()
     tracker = found.track() if found else None
 
@@ -186,7 +181,7 @@ def _render(
                 tracker.see(frame)
             canonical = resized(frame, size_hw)
             if number in wanted:
-                hashes[number] = perceptual_hash(canonical)
+                looks[number] = look_at_frame(canonical)
             yield canonical
 
     mp4 = encode_canonical(frames(), fps)
@@ -194,7 +189,7 @@ def _render(
     assert pose is not None
     if pose.size_hw != size_hw:  # rounding must not touch an exact pose that fits
         pose = pose.resized(size_hw)
-    in_order = np.array([hashes[n] for n in signature_frames(len(times_s))], np.uint64)
+    in_order = [looks[n] for n in signature_frames(len(times_s)).tolist()]
     return mp4, pose, found.name if found else EXACT_POSE, in_order
 
 

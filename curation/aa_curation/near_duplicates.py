@@ -6,14 +6,16 @@ anew at the end of every run, so a better copy that comes later takes the place 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from aa_curation.decision import Decision
 from aa_curation.ledger import Ledger
-from aa_curation.signature import Signature, bits_apart, pose_distance
+from aa_curation.signature import Signature, bits_apart, colours_apart, limbs_apart
 
 NEAR_DUPLICATE = "near_duplicate"
 SPLIT_LEAK = "split_leak"
@@ -22,15 +24,63 @@ _OURS = frozenset({NEAR_DUPLICATE, SPLIT_LEAK})
 
 @dataclass(frozen=True, slots=True)
 class NearDuplicates:
-    """Which clips are one recording.
+    """Which clips are one recording: those whose distance is at most 1.
+
+    The distance is a sum, so that what agrees well makes up for what agrees less: a crop moves the
+    hash and leaves the colours, a change of light does the opposite, and an estimator may lose a
+    hand in one copy. `benchmarks/curation_near_duplicates.py` measures it.
 
     Attributes:
-        bits_at_most: of 64, mean over 8 frames, by which their pictures may differ.
-        pose_at_most: median distance of body joints, as a share of the body's extent.
+        bits: of 64, mean over 8 frames, by which hashes differ at distance 1, all else equal.
+        colour: in 1/255 of all light, mean over the picture: the same for colours.
+        limbs: share of the body's extent, mean over elbows, wrists and ankles: the same for poses.
+        poses_at_most: what poses may add: in a small copy an estimator may take somebody else.
     """
 
-    bits_at_most: float = 10.0
-    pose_at_most: float = 0.1
+    bits: float = 18.0
+    colour: float = 9.0
+    limbs: float = 0.25
+    poses_at_most: float = 0.6
+
+    def near_pictures(
+        self, one: Signature, others: Stacked
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """The places of those whose pictures alone leave the distance at 1 or below, and that part
+        of it. Hashes are compared with all, colours only where these agree."""
+        hashes = bits_apart(one.hashes, others.hashes) / np.float32(self.bits)
+        places = np.flatnonzero(hashes <= 1)
+        colours = colours_apart(one.colours, others.colours[places]) / np.float32(self.colour)
+        apart = hashes[places] + colours
+        return places[apart <= 1], apart[apart <= 1]
+
+    def apart(self, one: Signature, other: Signature) -> float:
+        """The distance of two."""
+        hashes = float(bits_apart(one.hashes, other.hashes[None])[0])
+        colours = float(colours_apart(one.colours, other.colours[None])[0])
+        return hashes / self.bits + colours / self.colour + self.poses_apart(one, other)
+
+    def poses_apart(self, one: Signature, other: Signature) -> float:
+        """The part of the distance that is the poses'; the most where they share no limb."""
+        apart = limbs_apart(one.pose, other.pose) / self.limbs
+        return self.poses_at_most if math.isnan(apart) else min(apart, self.poses_at_most)
+
+
+@dataclass(frozen=True, slots=True)
+class Stacked:
+    """Signatures of N clips as arrays: hashes uint64 [N, 8], colours uint8 [N, 4, 4, 2]."""
+
+    hashes: NDArray[np.uint64]
+    colours: NDArray[np.uint8]
+
+    @classmethod
+    def of(cls, signatures: Sequence[Signature]) -> Stacked:
+        return cls(
+            np.stack([signature.hashes for signature in signatures]),
+            np.stack([signature.colours for signature in signatures]),
+        )
+
+    def after(self, place: int) -> Stacked:
+        return Stacked(self.hashes[place + 1 :], self.colours[place + 1 :])
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +89,7 @@ class _Pair:
 
     first: str
     second: str
-    bits: float
+    distance: float
 
 
 def separate(ledger: Ledger, bounds: NearDuplicates) -> list[Decision]:
@@ -76,20 +126,20 @@ def _rank(decision: Decision) -> tuple[float, float, str]:
 
 
 def _pairs(clips: Sequence[Decision], bounds: NearDuplicates) -> list[_Pair]:
-    """All against all, a row at a time: 5,000 clips take seconds. (Past some 50,000, bands of the
-    hashes would have to choose whom to compare.)"""
+    """All against all, a row at a time; poses only where pictures agree."""
     if not clips:
         return []
     signatures = [Signature.from_text(decision.signature) for decision in clips]
-    hashes = np.stack([signature.hashes for signature in signatures])
+    stacked = Stacked.of(signatures)
     pairs = []
     for i, decision in enumerate(clips):
-        bits = bits_apart(hashes[i], hashes[i + 1 :])
-        for j in (np.flatnonzero(bits <= bounds.bits_at_most) + i + 1).tolist():
+        places, apart = bounds.near_pictures(signatures[i], stacked.after(i))
+        for j, pictures in zip((places + i + 1).tolist(), apart.tolist(), strict=True):
             if clips[j].source_id == decision.source_id:
                 continue
-            if pose_distance(signatures[i].pose, signatures[j].pose) <= bounds.pose_at_most:
-                pairs.append(_Pair(decision.clip_id, clips[j].clip_id, float(bits[j - i - 1])))
+            distance = pictures + bounds.poses_apart(signatures[i], signatures[j])
+            if distance <= 1:
+                pairs.append(_Pair(decision.clip_id, clips[j].clip_id, distance))
     return pairs
 
 
@@ -102,7 +152,7 @@ def _near(clips: Sequence[Decision], pairs: Sequence[_Pair]) -> dict[str, Decisi
             continue
         detail = f"the same recording as {pair.first}, which is as large or larger"
         verdicts[pair.second] = _rejected(
-            by_id[pair.second], NEAR_DUPLICATE, detail, round(pair.bits, 3)
+            by_id[pair.second], NEAR_DUPLICATE, detail, round(pair.distance, 3), 1.0
         )
     return verdicts
 
@@ -134,7 +184,7 @@ def _leaks(
         stays = min(found, key=lambda split: (split == "train", split))
         if decision.clip.split != stays:
             detail = f"clips of its source, uploader, person or recording are in {stays!r}"
-            verdicts[decision.clip_id] = _rejected(decision, SPLIT_LEAK, detail, None)
+            verdicts[decision.clip_id] = _rejected(decision, SPLIT_LEAK, detail)
     return verdicts
 
 
@@ -156,7 +206,13 @@ class _Groups:
         self._parent[self.root(b)] = self.root(a)
 
 
-def _rejected(decision: Decision, reason: str, detail: str, measured: float | None) -> Decision:
+def _rejected(
+    decision: Decision,
+    reason: str,
+    detail: str,
+    measured: float | None = None,
+    threshold: float | None = None,
+) -> Decision:
     """Keeps the clip's record: should the better copy leave, this one comes back."""
     return replace(
         decision,
@@ -164,7 +220,7 @@ def _rejected(decision: Decision, reason: str, detail: str, measured: float | No
         stage="dedup",
         reason=reason,
         measured=measured,
-        threshold=None,
+        threshold=threshold,
         detail=detail,
     )
 
@@ -172,4 +228,12 @@ def _rejected(decision: Decision, reason: str, detail: str, measured: float | No
 def _accepted(decision: Decision) -> Decision:
     if decision.status == "accepted":
         return decision
-    return replace(decision, status="accepted", stage="dedup", reason="", measured=None, detail="")
+    return replace(
+        decision,
+        status="accepted",
+        stage="dedup",
+        reason="",
+        measured=None,
+        threshold=None,
+        detail="",
+    )

@@ -76,7 +76,7 @@ def run(
         for leftover in clips.glob(".*.tmp"):
             leftover.unlink()
         if any(source.pose_path is None for source in sources):
-            recipe.estimator()  # fails here, by name, and not in every worker
+            recipe.make_estimator()  # fails here, by name, and not in every worker
         # The network is the limit here, not the CPU: threads of the driver do it.
         sources = fetch_sources(writer, sources, fetch, store)
         surveys = sources_to_survey(writer.ledger, sources)

@@ -19,7 +19,7 @@ from aa_curation.shots import ShotCuts
 from aa_datasets.foreign_video import VideoInfo
 from aa_datasets.pose import Pose
 
-STEPS_VERSION = 2  # raised when a step changes what it makes of the same clip
+STEPS_VERSION = 3  # raised when a step changes what it makes of the same clip
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,8 @@ class Recipe:
         cuts: how shots are told apart.
         bars: when black bars are cropped away; None keeps them.
         picture_filters: on a clip's pixels.
-        estimator: makes the pose estimator, once a worker.
+        estimator: makes the pose estimator, once a worker, from the folder of model files that
+            `--weights` names, or None.
         people_frames: how many frames of a clip are searched for people.
         people_filters: on who is seen in them.
         pose_filters: on the pose of the whole clip.
@@ -57,6 +58,7 @@ class Recipe:
         clips_per_shard: at most so many.
         thresholds: `{reason: threshold}` of `aa-curate redecide`, in place of the filters' own; no
             part of `sha256`, since they change while a corpus grows.
+        weights: the folder of model files; no part of `sha256`, since their content is verified.
     """
 
     name: str
@@ -65,7 +67,7 @@ class Recipe:
     video_filters: tuple[Callable[[VideoInfo], Check], ...]
     cuts: ShotCuts
     picture_filters: tuple[Callable[[Picture], Check], ...]
-    estimator: Callable[[], PoseEstimator]
+    estimator: Callable[[Path | None], PoseEstimator]
     people_frames: int
     people_filters: tuple[Callable[[People], Check], ...]
     pose_filters: tuple[Callable[[Pose], Check], ...]
@@ -74,12 +76,17 @@ class Recipe:
     near_duplicates: NearDuplicates = field(default_factory=NearDuplicates)
     clips_per_shard: int = 256
     thresholds: Mapping[str, float] = field(default_factory=dict, repr=False)
+    weights: Path | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         if not 0 < self.min_s <= self.max_s:
             raise RecipeError(f"clips of {self.min_s:g} to {self.max_s:g} s: no length fits")
         if self.people_frames < 1 or self.clips_per_shard < 1:
             raise RecipeError("people_frames and clips_per_shard must be at least 1")
+
+    def make_estimator(self) -> PoseEstimator:
+        """Raises WeightsError where a model is missing or altered."""
+        return self.estimator(self.weights)
 
     @property
     def sha256(self) -> str:

@@ -55,5 +55,5 @@ class Worker:
 
     def _make_estimator(self) -> PoseEstimator:
         if self._estimator is None:
-            self._estimator = self._recipe.estimator()
+            self._estimator = self._recipe.make_estimator()
         return self._estimator

@@ -15,7 +15,6 @@ from aa_curation.filters.resolution import Resolution
 from aa_curation.filters.single_person import PersonSize, RealPerson, SinglePerson, SomePerson
 from aa_curation.filters.static import Static
 from aa_curation.filters.tracking import Jitter, PoseFound
-from aa_curation.near_duplicates import NearDuplicates
 from aa_curation.poses.blazepose import BlazePose
 from aa_curation.recipe import Canonical, Recipe
 from aa_curation.shots import ShotCuts
@@ -56,8 +55,5 @@ RECIPE = Recipe(
         Jitter(jitter_at_most=0.04),
     ),
     canonical=Canonical(short_side_px=256, max_fps=30),
-    # Smooth backgrounds hash alike: of 132 puppets the nearest two differ by 7.5 bits, where copies
-    # of one puppet differ by at most 6.25.
-    near_duplicates=NearDuplicates(bits_at_most=6.5),
     clips_per_shard=64,
 )

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,7 +51,8 @@ class BlazePose:
     """A `PoseEstimator`. Construct one a process: the models are not to be shared.
 
     Args:
-        models: a folder with the four .tflite files; None takes the installed mediapipe wheel's.
+        models: a folder with .tflite files; those that are not in it, or all where it is None, are
+            the installed mediapipe wheel's.
 
     Raises:
         WeightsError: a model is missing or altered.
@@ -72,7 +74,7 @@ class BlazePose:
         people = []
         for i, found in enumerate(self._find(frame)):
             _, scores = to_joints(found.body, None, None, _size_hw(frame))
-            wobble = self._wobble(frame, found.body) if i == 0 else math.nan
+            wobble = self.wobble(frame, found.body) if i == 0 else math.nan
             people.append(Person(float(found.mask.mean()), wobble, scores))
         return people
 
@@ -82,11 +84,22 @@ class BlazePose:
     def main_body(self, frame: NDArray[np.uint8], region: Region | None) -> BodyLandmarks | None:
         """The body in `region`, or, where there is none, the largest in the frame."""
         if region is not None:
-            body = body_landmarks(self._body, frame, region)
-            if body.confidence >= _CONFIDENCE_AT_LEAST:
+            body = self.body_in(frame, region)
+            if body is not None:
                 return body
         found = self._find(frame)
         return found[0].body if found else None
+
+    def body_in(self, frame: NDArray[np.uint8], region: Region) -> BodyLandmarks | None:
+        """The body in a region, if the network says that one is there."""
+        body = body_landmarks(self._body, frame, region)
+        return body if body.confidence >= _CONFIDENCE_AT_LEAST else None
+
+    def bodies_in(self, frame: NDArray[np.uint8], region: Region) -> list[BodyLandmarks]:
+        """Those that the detector finds in a region, surest first."""
+        found = detect.detect_people(self._detector, frame, region)
+        bodies = (self.body_in(frame, person.body_region) for person in found)
+        return [body for body in bodies if body is not None]
 
     def both_hands(
         self, frame: NDArray[np.uint8], body: BodyLandmarks
@@ -109,9 +122,8 @@ class BlazePose:
             detect.whole_frame(size_hw),
             *detect.overlapping_tiles(size_hw, _TILE_SHARE),
         ):
-            for person in detect.detect_people(self._detector, frame, region):
-                body = body_landmarks(self._body, frame, person.body_region)
-                if body.confidence < _CONFIDENCE_AT_LEAST or _seen(body) < _SEEN_AT_LEAST:
+            for body in self.bodies_in(frame, region):
+                if _seen(body) < _SEEN_AT_LEAST:
                     continue
                 mask = body.mask_in_frame(size_hw, _MASK_PX)
                 if mask.any():
@@ -122,7 +134,7 @@ class BlazePose:
                 kept.append(found)
         return sorted(kept, key=lambda f: -int(f.mask.sum()))
 
-    def _wobble(self, frame: NDArray[np.uint8], body: BodyLandmarks) -> float:
+    def wobble(self, frame: NDArray[np.uint8], body: BodyLandmarks) -> float:
         """Mean way of the visible joints under `_NUDGES`, as a share of the region's side."""
         region = body.next_region
         seats = [region] + [
@@ -143,11 +155,23 @@ class BlazePose:
         return float(np.mean(ways) / region.side)
 
 
+class BodyFinder(Protocol):
+    """What the tracker follows with: `BlazePose`, or it behind another detector."""
+
+    def main_body(
+        self, frame: NDArray[np.uint8], region: Region | None
+    ) -> BodyLandmarks | None: ...
+
+    def both_hands(
+        self, frame: NDArray[np.uint8], body: BodyLandmarks
+    ) -> tuple[HandLandmarks | None, HandLandmarks | None]: ...
+
+
 class BlazePoseTracker:
     """Follows one person: the region comes from the frame before, so that the detector runs only
     at the start and after the person was lost."""
 
-    def __init__(self, estimator: BlazePose) -> None:
+    def __init__(self, estimator: BodyFinder) -> None:
         self._estimator = estimator
         self._region: Region | None = None
         self._joints: list[tuple[NDArray[np.float32], NDArray[np.float32]] | None] = []

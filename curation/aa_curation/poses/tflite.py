@@ -62,7 +62,7 @@ def read_model(name: str, folder: Path | None = None) -> bytes:
 
     Args:
         name: a key of MODELS.
-        folder: a folder that holds `<name>.tflite`; None takes the installed mediapipe wheel's.
+        folder: may hold `<name>.tflite`; else the installed mediapipe wheel's is taken.
 
     Raises:
         WeightsError: missing or altered; the message names what to install.
@@ -72,11 +72,9 @@ def read_model(name: str, folder: Path | None = None) -> bytes:
         f"reinstall it with: pip install --no-deps --force-reinstall mediapipe=={MEDIAPIPE_VERSION}"
     )
     try:
-        path = (
-            installed_file("mediapipe", MEDIAPIPE_VERSION, inside)
-            if folder is None
-            else folder / f"{name}.tflite"
-        )
+        path = folder / f"{name}.tflite" if folder else None
+        if path is None or not path.is_file():
+            path = installed_file("mediapipe", MEDIAPIPE_VERSION, inside)
         content = path.read_bytes()
     except PackageError as error:
         raise WeightsError(f"pose model {name} is unavailable: {error}") from error

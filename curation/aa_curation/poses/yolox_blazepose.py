@@ -1,0 +1,99 @@
+"""YOLOX says who is there, BlazePose where their joints are.
+
+BlazePose's own detector takes cartoons and cats for people and reports one of a crowd; YOLOX knows
+80 kinds of things, a person among them. Its file is given by path (see `OnnxFile`).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aa_curation.poses.blazepose import BlazePose, BlazePoseTracker
+from aa_curation.poses.estimator import Person
+from aa_curation.poses.hands import HandLandmarks
+from aa_curation.poses.landmarks import BodyLandmarks
+from aa_curation.poses.onnx_model import OnnxFile
+from aa_curation.poses.openpose_layout import to_joints
+from aa_curation.poses.region import Region
+from aa_curation.poses.yolox import Box, Yolox
+from aa_datasets.pose import NUM_JOINTS
+
+_SQUARE_SCALE = 1.25  # around the box: BlazePose's detector wants some room
+_BOX_FILLED = 0.5  # by a body, as `people_of_pose` has it
+
+
+@dataclass(frozen=True, slots=True)
+class YoloxThenBlazePose:
+    """Makes the estimator: a recipe's value.
+
+    Attributes:
+        detector: YOLOX's ONNX file.
+        score_at_least: of a person. Low: somebody half hidden must not go unseen.
+    """
+
+    detector: OnnxFile
+    score_at_least: float = 0.3
+
+    def __call__(self, weights: Path | None) -> YoloxBlazePose:
+        """Raises WeightsError where a model is missing or altered."""
+        content = self.detector.read(weights)
+        return YoloxBlazePose(
+            Yolox(content, self.detector.name, self.score_at_least), BlazePose(weights)
+        )
+
+
+class YoloxBlazePose:
+    """A `PoseEstimator`."""
+
+    name = "yolox+blazepose-full"
+
+    def __init__(self, find: Yolox, pose: BlazePose) -> None:
+        self._find = find
+        self._pose = pose
+
+    def people(self, frame: NDArray[np.uint8]) -> list[Person]:
+        """See `PoseEstimator`; joints and wobble of the first person only. A first person without
+        a body that BlazePose knows has no joints: `not_a_person`."""
+        boxes = self._find(frame)
+        area_px = frame.shape[0] * frame.shape[1]
+        people = [
+            Person(_BOX_FILLED * box.area_px / area_px, math.nan, np.zeros(NUM_JOINTS, np.float32))
+            for box in boxes
+        ]
+        body = self._body_in_box(frame, boxes[0]) if boxes else None
+        if body is not None:
+            _, scores = to_joints(body, None, None, (frame.shape[0], frame.shape[1]))
+            people[0] = Person(people[0].area, self._pose.wobble(frame, body), scores)
+        return people
+
+    def track(self) -> BlazePoseTracker:
+        return BlazePoseTracker(self)
+
+    def main_body(self, frame: NDArray[np.uint8], region: Region | None) -> BodyLandmarks | None:
+        """The body in `region`, or, where there is none, in the largest box."""
+        if region is not None:
+            body = self._pose.body_in(frame, region)
+            if body is not None:
+                return body
+        boxes = self._find(frame)
+        return self._body_in_box(frame, boxes[0]) if boxes else None
+
+    def both_hands(
+        self, frame: NDArray[np.uint8], body: BodyLandmarks
+    ) -> tuple[HandLandmarks | None, HandLandmarks | None]:
+        return self._pose.both_hands(frame, body)
+
+    def _body_in_box(self, frame: NDArray[np.uint8], box: Box) -> BodyLandmarks | None:
+        """The surest whose middle lies in the box: the neighbour's may be in its square, too."""
+        side = _SQUARE_SCALE * max(box.x1 - box.x0, box.y1 - box.y0)
+        square = Region((box.x0 + box.x1) / 2, (box.y0 + box.y1) / 2, side)
+        for body in self._pose.bodies_in(frame, square):
+            x, y = np.median(body.points, axis=0)
+            if box.x0 <= x <= box.x1 and box.y0 <= y <= box.y1:
+                return body
+        return self._pose.body_in(frame, square)
