@@ -46,6 +46,7 @@ class AnimateAnyone(nn.Module):
     denoising_unet: UNet2DConditionModel | UNetMotionModel
     reference_net: ReferenceNet | None
     controlnet: ReferenceControlNet | None
+    pose_guider: nn.Module | None
 
     def __init__(self, config: ModelConfig, *, temporal: bool = False) -> None:
         super().__init__()
@@ -57,10 +58,18 @@ class AnimateAnyone(nn.Module):
             self.reference_net = ReferenceNet(make_unet2d(config))
         if "controlnet" in config.appearance:
             self.controlnet = ReferenceControlNet(make_unet2d(config), config)
-        self.pose_guider = make_pose_guider(config)
+        self.pose_guider = make_pose_guider(config) if config.use_pose else None
         self._set_denoising_unet(make_unet2d(config))
         if temporal:
             self.add_temporal_layers()
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.parameters()).device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return next(self.parameters()).dtype
 
     @property
     def has_temporal_layers(self) -> bool:
@@ -98,10 +107,15 @@ class AnimateAnyone(nn.Module):
 
     def encode(self, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Images [N, 3, H, W] to latents [N, C, h, w]: the mean, or a sample with a generator."""
-        latents, std = encode_moments(self.vae, images)
+        return self.draw_latents(torch.cat(encode_moments(self.vae, images), dim=1), generator)
+
+    def draw_latents(self, moments: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """Scaled latents [N, C, h, w] of the VAE's means and deviations [N, 2C, h, w]."""
+        mean, std = moments.chunk(2, dim=1)
+        latents = mean
         if generator is not None:
-            noise = draw_normal(latents.shape, generator)
-            latents = latents + std * noise.to(latents)
+            noise = draw_normal(mean.shape, generator)
+            latents = mean + std * noise.to(mean)
         return latents * self.config.vae.scaling_factor
 
     def decode(self, latents: Tensor) -> Tensor:
@@ -134,7 +148,13 @@ class AnimateAnyone(nn.Module):
         return {}
 
     def pose_features(self, pose: Tensor) -> Tensor:
-        """Pose images [B, T, 3, H, W] to what is added in the UNet, [B, T, C', h, w]."""
+        """Pose images [B, T, 3, H, W] to what is added in the UNet, [B, T, C', h, w].
+
+        A network without a Pose Guider has nothing to add: C' is 0.
+        """
+        if self.pose_guider is None:
+            h, w = (side // self.config.vae.downscale for side in pose.shape[-2:])
+            return pose.new_empty(*pose.shape[:2], 0, h, w)
         features: Tensor = self.pose_guider(pose.flatten(0, 1))
         return torch.unflatten(features, 0, pose.shape[:2])
 
@@ -172,7 +192,7 @@ class AnimateAnyone(nn.Module):
                 "give single frames as [B*T, 1, C, h, w], or train stage 2"
             )
         unet_input = noisy_latents
-        if pose_features is not None:
+        if pose_features is not None and self.pose_guider is not None:
             unet_input = (
                 noisy_latents + pose_features
                 if self.config.pose_guider.layout == "paper"

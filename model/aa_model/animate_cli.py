@@ -3,30 +3,38 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
+import glob
+import hashlib
 import itertools
 import os
+import shutil
 import sys
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Never
 
 import numpy as np
 import torch
 from diffusers.utils import logging as diffusers_logging
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from tqdm import tqdm
 
 from aa_datasets.benchmark_split import TEST_SPLITS, match_test_videos
 from aa_datasets.canonical_video import encode_canonical
 from aa_datasets.draw_pose import draw_pose
 from aa_datasets.errors import DatasetError
-from aa_datasets.pose import read_pose
 from aa_datasets.shards import read_record
-from aa_model.animate_jobs import Job, read_jobs, swapped
+from aa_model import ui_cli
+from aa_model.animate_jobs import Job, keep_settings, read_jobs, swapped
+from aa_model.animate_one import Order, animate_one
+from aa_model.checkpoint import read_info
 from aa_model.errors import ModelError
 from aa_model.generate import GenerateConfig
 from aa_model.pipeline import AnimatePipeline
+from aa_model.pose_detectors import PUPPET_WEIGHTS, find_detector
 from aa_model.show_video import draw_strip, pick_moments
 
 
@@ -34,7 +42,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="aa-animate",
         description="Animate a photo by a pose sequence, or every clip of some shards from its "
-        "first frame and its own poses.",
+        "first frame and its own poses. `aa-animate ui` opens a page for the first.",
     )
     parser.add_argument("--checkpoint", required=True, type=Path, metavar="DIR")
     parser.add_argument(
@@ -42,11 +50,18 @@ def make_parser() -> argparse.ArgumentParser:
     )
     one = parser.add_argument_group("one video")
     one.add_argument("--reference", type=Path, metavar="PICTURE")
-    one.add_argument("--pose", type=Path, metavar="NPZ", help="driving poses")
-    one.add_argument("--reference-pose", type=Path, metavar="NPZ", help="pose in the reference: "
-                     "the driving skeleton is rescaled to its proportions")  # fmt: skip
+    one.add_argument("--pose", type=Path, metavar="NPZ_OR_VIDEO", help="driving poses, or a video "
+                     "to find them in")  # fmt: skip
+    one.add_argument("--reference-pose", type=Path, metavar="NPZ",
+                     help="pose in the reference (default: looked for); the driving skeleton is "
+                     "rescaled to its proportions")  # fmt: skip
     one.add_argument("--no-align", action="store_true", help="do not rescale the skeleton")
-    one.add_argument("--fps", type=float, default=24.0, help="of the .mp4 (default 24)")
+    one.add_argument("--pose-detector", metavar="NAME_OR_FILE",
+                     help="finds skeletons: an installed one by its name, or a .safetensors file "
+                     f"of aa-model puppet-keypoints (default: {PUPPET_WEIGHTS} beside the "
+                     "checkpoint, else the one installed)")  # fmt: skip
+    one.add_argument("--fps", type=float,
+                     help="of the .mp4 (default: the driving video's; 24 of an npz)")  # fmt: skip
     many = parser.add_argument_group("every clip of some shards")
     many.add_argument("--shards", nargs="+", type=Path, default=[], metavar="SHARD")
     many.add_argument("--benchmark", choices=TEST_SPLITS,
@@ -66,34 +81,50 @@ def make_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def animate_one(args: argparse.Namespace, config: GenerateConfig) -> None:
-    pose = read_pose(args.pose)
-    if args.max_frames:
-        pose = pose.at_frames(np.arange(min(args.max_frames, pose.num_frames)))
-    reference_pose = None
-    if args.reference_pose and not args.no_align:
-        reference_pose = read_pose(args.reference_pose)
-    elif not args.no_align:
-        print("aa-animate: no --reference-pose: the skeleton is not rescaled", file=sys.stderr)
-    try:
-        with Image.open(args.reference) as picture:
-            picture.load()
-    except (UnidentifiedImageError, OSError) as error:
-        raise ModelError(f"{args.reference} cannot be read as a picture: {error}") from error
+def animate_file(args: argparse.Namespace, config: GenerateConfig) -> None:
     pipeline = AnimatePipeline.from_pretrained(args.checkpoint, args.device)
-    with tqdm(total=config.steps, desc="denoising", unit="step") as bar:
-        frames = pipeline.stream(
-            picture,
-            pose,
+    order = Order(
+        args.reference,
+        args.pose,
+        reference_pose=args.reference_pose,
+        align=not args.no_align,
+        max_frames=args.max_frames,
+        fps=args.fps,
+    )
+    with Bars() as bars:
+        done = animate_one(
+            pipeline,
+            order,
             config,
-            reference_pose=reference_pose,
-            on_step=lambda done, latents: bar.update(),
+            args.out,
+            lambda: find_detector(args.pose_detector, args.checkpoint),
+            lambda sentence: tqdm.write(f"aa-animate: {sentence}", file=sys.stderr),
+            bars.show,
         )
-        content = encode_canonical(frames, args.fps)  # as they come: none is held
-    args.out.parent.mkdir(parents=True, exist_ok=True)
-    args.out.write_bytes(content)
-    height, width = pipeline.size_hw
-    print(f"{args.out}: {pose.num_frames} frames of {width}x{height}")
+    height, width = done.size_hw
+    print(f"{done.video}: {done.num_frames} frames of {width}x{height}")
+    if done.alignment:
+        print(f"{done.alignment}: the skeleton before and after it was rescaled")
+
+
+class Bars:
+    """One progress bar after the other, a new one for each thing that is done."""
+
+    def __init__(self) -> None:
+        self._bar: tqdm[Never] | None = None
+
+    def __enter__(self) -> Bars:
+        return self
+
+    def __exit__(self, *unused: object) -> None:
+        if self._bar is not None:
+            self._bar.close()
+
+    def show(self, what: str, done: int, total: int | None) -> None:
+        if self._bar is None or self._bar.desc != f"{what}: ":
+            self.__exit__()
+            self._bar = tqdm(total=total, desc=what)
+        self._bar.update(done - self._bar.n)
 
 
 def animate_shards(args: argparse.Namespace, config: GenerateConfig) -> None:
@@ -104,6 +135,7 @@ def animate_shards(args: argparse.Namespace, config: GenerateConfig) -> None:
         names = match_test_videos(args.benchmark, clips)
     pipeline = AnimatePipeline.from_pretrained(args.checkpoint, args.device)
     jobs = read_jobs(args.shards, pipeline.size_hw, max_frames=args.max_frames, names=names)
+    keep_settings(args.out.with_name(f"{args.out.name}-settings.json"), _settings(args, config))
     for job in swapped(itertools.islice(jobs, args.max_videos), args.swap):
         if (args.out / job.video_id).is_dir():
             print(f"{job.video_id}: already there")
@@ -118,10 +150,27 @@ def animate_shards(args: argparse.Namespace, config: GenerateConfig) -> None:
         print(f"{job.video_id}: {job.pose.num_frames} frames in {spent_s:.1f} s")
 
 
+def _settings(args: argparse.Namespace, config: GenerateConfig) -> dict[str, object]:
+    """All that decides a video's content; not how many are made, nor where."""
+    parts = read_info(args.checkpoint).parts
+    weights = hashlib.sha256("".join(part.sha256 for part in parts.values()).encode())
+    chosen = dataclasses.asdict(config)
+    for batch in ("window_batch", "decode_batch"):
+        del chosen[batch]
+    return {
+        "weights": weights.hexdigest()[:16],
+        **chosen,
+        "swap": args.swap,
+        "max_frames": args.max_frames,
+    }
+
+
 def _write_video(out: Path, job: Job, frames: Iterable[NDArray[np.uint8]]) -> None:
     """PNGs, mp4 and strip of one video, of frames that are seen once."""
     moments = pick_moments(job.pose.num_frames)
     kept: list[NDArray[np.uint8]] = []
+    for left in out.glob(f".{glob.escape(job.video_id)}.*.tmp"):  # by a run that was killed
+        shutil.rmtree(left)
     temporary = out / f".{job.video_id}.{os.getpid()}.tmp"
     temporary.mkdir(parents=True)
 
@@ -163,18 +212,21 @@ def run(args: argparse.Namespace) -> None:
     if args.shards:
         animate_shards(args, config)
     elif args.reference and args.pose:
-        animate_one(args, config)
+        animate_file(args, config)
     else:
-        raise ModelError("give --reference PICTURE and --pose NPZ, or --shards SHARD...")
+        raise ModelError("give --reference PICTURE and --pose NPZ_OR_VIDEO, or --shards SHARD...")
 
 
 def main(argv: list[str] | None = None) -> int:
+    argv = sys.argv[1:] if argv is None else argv
+    if argv[:1] == ["ui"]:
+        return ui_cli.main(argv[1:])
     args = make_parser().parse_args(argv)
     diffusers_logging.set_verbosity_error()  # it warns of an empty list of float32 modules
     try:
         run(args)
     except (ModelError, DatasetError, OSError) as error:
-        print(f"aa-animate: error: {error}", file=sys.stderr)
+        print(f"aa-animate: error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
     return 0
 

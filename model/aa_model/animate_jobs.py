@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import json
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from aa_datasets.canonical_video import read_canonical
 from aa_datasets.frames import resize_frames, resize_pose
 from aa_datasets.pose import Pose
 from aa_datasets.shards import read_shards
+from aa_model.checkpoint import replace_file
 from aa_model.errors import ModelError
 
 
@@ -93,3 +95,29 @@ def _mixed(job: Job, other: Job, swap: str | None) -> Job:
         T = min(job.pose.num_frames, other.pose.num_frames)
         return replace(job, pose=other.pose.at_frames(np.arange(T)))
     return job
+
+
+def keep_settings(path: Path, settings: Mapping[str, object]) -> None:
+    """Write what the videos of a folder are made with, or hold it against what is there.
+
+    A run that goes on with another checkpoint or number of steps would mix two methods in one
+    predictions folder, and nobody could tell which video is of which.
+
+    Raises:
+        ModelError: the file is there and says otherwise.
+    """
+    now = json.loads(json.dumps(settings))
+    if path.is_file():
+        try:
+            before = dict(json.loads(path.read_text()))
+        except (ValueError, TypeError) as error:
+            raise ModelError(f"{path} is not what aa-animate wrote ({error}): delete it") from error
+        differ = [key for key in sorted({*before, *now}) if before.get(key) != now.get(key)]
+        if differ:
+            was, wanted = ({key: row.get(key) for key in differ} for row in (before, now))
+            raise ModelError(
+                f"the videos there were made with {was}, not {wanted} ({path}): give another --out"
+            )
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    replace_file(path, (json.dumps(now, indent=2) + "\n").encode())

@@ -118,6 +118,8 @@ class ModelConfig:
 
     `appearance`: how the reference is shown (Table 3). `reference_net` and the two with `clip` give
     the image encoder's tokens to cross-attention, `controlnet` alone gives null tokens.
+    `use_pose`: off leaves the Pose Guider out: image to video in AnimateDiff's manner, which the
+    paper compares with in general.
     """
 
     preset: str
@@ -129,6 +131,7 @@ class ModelConfig:
     image_encoder: ImageEncoderConfig
     noise: NoiseConfig
     appearance: Appearance = "reference_net"
+    use_pose: bool = True
 
     def __post_init__(self) -> None:
         downscale = 1
@@ -178,6 +181,7 @@ class TrainConfig:
         temperature: of the image encoder's contrastive loss.
         autocast: bfloat16 matrix products where the device has them.
         cache_latents: keep the VAE's output for every picture in memory, see `latent_cache`.
+        precomputed_latents: read what `aa-train precompute` stored beside the shards instead.
     """
 
     steps: int
@@ -203,6 +207,7 @@ class TrainConfig:
     temperature: float = 0.1
     autocast: bool = False
     cache_latents: bool = False
+    precomputed_latents: bool = False
     gradient_checkpointing: bool = False
     seed: int = 0
 

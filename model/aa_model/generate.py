@@ -6,22 +6,24 @@ once; rows without a reference (for guidance) are computed apart and never see i
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from diffusers import DDIMScheduler
+from diffusers import SchedulerMixin
 from torch import Tensor
 
 from aa_model.animate_anyone import AnimateAnyone
 from aa_model.errors import ModelError
 from aa_model.image_encoder import null_tokens
-from aa_model.noise import make_scheduler
+from aa_model.noise import check_schedule, make_scheduler
 from aa_model.reference_attention import KeysValues, project_features
 from aa_model.windows import average, copy_overlaps, cut, make_windows, stitch
 
 POSE_PART = 16  # pose pictures that go through the guider together
+# Number of steps done and the latents; a tensor that is returned takes the latents' place.
 StepCallback = Callable[[int, Tensor], object]
 
 
@@ -97,7 +99,7 @@ def _pose_features(model: AnimateAnyone, pose: Tensor, reference: Tensor) -> Ten
 def predict(
     model: AnimateAnyone,
     latents: Tensor,
-    timestep: int,
+    timestep: float,
     conditions: Conditions,
     windows: Sequence[range],
     guidance: float,
@@ -132,16 +134,23 @@ def denoise(
     conditions: Conditions,
     config: GenerateConfig,
     *,
-    scheduler: DDIMScheduler | None = None,
+    scheduler: SchedulerMixin | None = None,
     on_step: StepCallback | None = None,
 ) -> Tensor:
     """Latents [T, C, h, w] of the video, from noise.
 
     Args:
-        scheduler: the checkpoint's own unless given.
-        on_step: called with the number of steps done and the current latents.
+        scheduler: any of diffusers', of the checkpoint's schedule (`check_schedule`); its own DDIM
+            unless given. One that remembers earlier predictions remembers each window's own.
+        on_step: called with the number of steps done and the current latents: [W, t, C, h, w] of
+            the windows with `edge`, else [T, C, h, w]; may return others.
+
+    Raises:
+        ModelError: the scheduler is of another schedule than the network was trained with.
     """
-    scheduler = scheduler or make_scheduler(model.config.noise)
+    if scheduler is None:
+        scheduler = make_scheduler(model.config.noise)
+    check_schedule(model.config.noise, scheduler)
     device = conditions.pose_features.device
     scheduler.set_timesteps(config.steps, device=device)
     T = len(conditions.pose_features)
@@ -149,6 +158,9 @@ def denoise(
     generator = torch.Generator("cpu").manual_seed(config.seed)
     shape = (T, model.config.vae.latent_channels, *conditions.pose_features.shape[-2:])
     noise = torch.randn(shape, generator=generator).to(device) * scheduler.init_noise_sigma
+    drawn = {}  # what schedulers that add noise in each step draw with
+    if "generator" in inspect.signature(scheduler.step).parameters:
+        drawn["generator"] = generator
     own = config.merge == "edge"
     latents = cut(noise, windows) if own else noise
     for done, timestep in enumerate(scheduler.timesteps.tolist(), start=1):
@@ -161,11 +173,12 @@ def denoise(
         prediction = torch.cat(parts)
         if not own:
             prediction = average(prediction, windows)
-        latents = scheduler.step(prediction, timestep, latents).prev_sample
+        latents = scheduler.step(prediction, timestep, latents, **drawn).prev_sample
         if own:
             latents = copy_overlaps(latents, windows)
         if on_step is not None:
-            on_step(done, latents)
+            returned = on_step(done, latents)
+            latents = returned if isinstance(returned, Tensor) else latents
     return stitch(latents, windows) if own else latents
 
 

@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 
 from aa_model.animate_anyone import AnimateAnyone
-from aa_model.draws import draw_normal
 from aa_model.vae import encode_moments
 
 
@@ -34,12 +33,7 @@ class LatentCache:
     def encode(self, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """As `AnimateAnyone.encode`: images [N, 3, H, W] to scaled latents [N, C, h, w]."""
         moments = torch.stack([self._of(image) for image in images])
-        mean, std = moments.chunk(2, dim=1)
-        latents = mean
-        if generator is not None:
-            noise = draw_normal(mean.shape, generator)
-            latents = mean + std * noise.to(mean)
-        return latents * self.model.config.vae.scaling_factor
+        return self.model.draw_latents(moments, generator)
 
     def _of(self, image: Tensor) -> Tensor:
         """Mean and standard deviation of one picture's latents, [2C, h, w]."""

@@ -201,6 +201,8 @@ def _check_expressible(config: ModelConfig) -> None:
     faults = []
     if config.appearance != "reference_net":
         faults.append(f"appearance {config.appearance!r}, not 'reference_net'")
+    if not config.use_pose:
+        faults.append("no pose guider")
     if config.pose_guider.layout != "controlnet":
         faults.append(f"pose guider layout {config.pose_guider.layout!r}, not 'controlnet'")
     if config.vae.kind != "kl":

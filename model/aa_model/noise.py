@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import torch
-from diffusers import DDIMScheduler
+from diffusers import DDIMScheduler, SchedulerMixin
 from torch import Tensor
 
 from aa_model.config import NoiseConfig
 from aa_model.draws import draw_normal, draw_uniform
+from aa_model.errors import ModelError
 
 
 def make_scheduler(config: NoiseConfig) -> DDIMScheduler:
@@ -24,6 +25,33 @@ def make_scheduler(config: NoiseConfig) -> DDIMScheduler:
         rescale_betas_zero_snr=config.zero_terminal_snr,
         timestep_spacing=config.timestep_spacing,
     )
+
+
+def check_schedule(config: NoiseConfig, scheduler: SchedulerMixin) -> None:
+    """Hold a scheduler for inference against the schedule that the network was trained with.
+
+    How many steps it takes, where it puts them, and what it does in one, is its own affair.
+
+    Raises:
+        ModelError: it is of another schedule; what differs is named.
+    """
+    faults = []
+    found_type = scheduler.config.get("prediction_type")
+    if found_type != config.prediction_type:
+        faults.append(f"prediction_type {found_type} instead of {config.prediction_type}")
+    # The numbers, not the options: from_config keeps options that a class does not know.
+    expected = make_scheduler(config).alphas_cumprod
+    found = getattr(scheduler, "alphas_cumprod", None)
+    if found is None or len(found) != len(expected):
+        faults.append(f"no noise levels for {len(expected)} timesteps")
+    elif (found.cpu() - expected).abs().max() > 1e-5:  # Euler's last one is 6e-8, not 0
+        faults.append(f"a last noise level of {found[-1]:.4g} instead of {expected[-1]:.4g}")
+    if faults:
+        raise ModelError(
+            f"{type(scheduler).__name__} is of another schedule than the checkpoint, with "
+            f"{' and '.join(faults)}: make it by from_config(pipeline.scheduler.config); if it "
+            "was, this class does not know zero terminal SNR, choose another"
+        )
 
 
 def draw_timesteps(

@@ -21,13 +21,15 @@ PARTS = {
 
 
 def parts_of(config: ModelConfig) -> tuple[str, ...]:
-    """The parts that a network of this appearance has, temporal layers included."""
+    """The parts that a network of this configuration has, temporal layers included."""
     absent = {
         "reference_net": {"controlnet"},
         "clip": {"reference_net", "controlnet"},
         "controlnet": {"reference_net", "image_encoder"},
         "clip+controlnet": {"reference_net"},
     }[config.appearance]
+    if not config.use_pose:
+        absent = absent | {"pose_guider"}
     return tuple(part for part in PARTS if part not in absent)
 
 

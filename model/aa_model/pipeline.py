@@ -1,12 +1,18 @@
-"""AnimatePipeline: a photo and a Pose in, frames out."""
+"""AnimatePipeline: a photo and a pose in, frames out; a pipeline in diffusers' sense."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, ClassVar, Literal
 
+import diffusers
 import numpy as np
 import torch
+from diffusers import DiffusionPipeline, SchedulerMixin
+from diffusers.utils import BaseOutput
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
@@ -15,8 +21,8 @@ from aa_datasets.frames import resize_frames, resize_pose
 from aa_datasets.pose import Pose
 from aa_model.align_pose import align_pose
 from aa_model.animate_anyone import AnimateAnyone
-from aa_model.checkpoint import read_model
-from aa_model.errors import ModelError
+from aa_model.checkpoint import read_info, read_model, write_checkpoint
+from aa_model.errors import CheckpointError, ModelError
 from aa_model.generate import (
     POSE_PART,
     GenerateConfig,
@@ -25,29 +31,73 @@ from aa_model.generate import (
     denoise,
     encode_conditions,
 )
+from aa_model.noise import make_scheduler
+from aa_model.parts import part_parameters, parts_of
 
 Picture = Image.Image | NDArray[np.uint8]
+Drawn = Sequence[Picture] | NDArray[np.uint8]
+StepEndCallback = Callable[["AnimatePipeline", int, float, dict[str, Any]], dict[str, Any]]
+_SCHEDULER = "scheduler"  # the subfolder of a checkpoint, where it has another than DDIM
 
 
-class AnimatePipeline:
+@dataclass
+class AnimatePipelineOutput(BaseOutput):  # type: ignore[misc]  # diffusers has no types
+    """`frames`: uint8 [T, H, W, 3], or a list of T PIL images."""
+
+    frames: NDArray[np.uint8] | list[Image.Image]
+
+
+class AnimatePipeline(DiffusionPipeline):  # type: ignore[misc]  # diffusers has no types
     """A checkpoint, ready to animate.
+
+    Components are the whole network and a scheduler: diffusers' own way to store UNets would drop
+    our attention processors and norms without a word (trap T3), so that `save_pretrained` and
+    `from_pretrained` write and read this project's checkpoint folders.
 
     Args:
         model: in eval mode, on the device to be used.
+        scheduler: any of diffusers', made by `from_config(pipeline.scheduler.config)`; DDIM with
+            the checkpoint's schedule unless given.
     """
 
-    def __init__(self, model: AnimateAnyone) -> None:
-        self.model = model
+    _optional_components: ClassVar[list[str]] = [_SCHEDULER]
+    model_cpu_offload_seq = "model"
+    model: AnimateAnyone
+    scheduler: SchedulerMixin
+
+    def __init__(self, model: AnimateAnyone, scheduler: SchedulerMixin | None = None) -> None:
+        super().__init__()
+        self.register_modules(
+            model=model, scheduler=scheduler or make_scheduler(model.config.noise)
+        )
+        self.made_by: dict[str, str] = {}
 
     @classmethod
-    def from_pretrained(cls, folder: Path, device: str | torch.device = "cpu") -> AnimatePipeline:
-        """Load a checkpoint folder that aa-train wrote.
+    def from_pretrained(
+        cls, folder: str | Path, device: str | torch.device = "cpu"
+    ) -> AnimatePipeline:
+        """Load a checkpoint folder that aa-train or `save_pretrained` wrote.
 
         Raises:
             CheckpointError: a part is absent, altered, or of another network.
         """
-        model = read_model(folder)
-        return cls(model.to(device).to(memory_format=torch.channels_last))
+        folder = Path(folder)
+        model = read_model(folder).to(device).to(memory_format=torch.channels_last)
+        pipeline = cls(model, _read_scheduler(folder / _SCHEDULER))
+        pipeline.made_by = {p: record.made_by for p, record in read_info(folder).parts.items()}
+        return pipeline
+
+    def save_pretrained(self, folder: str | Path, dtype: torch.dtype | None = None) -> None:
+        """Write a checkpoint folder, and the scheduler in its subfolder `scheduler`.
+
+        Args:
+            dtype: to store the weights in; None keeps theirs.
+        """
+        folder = Path(folder)
+        parts = [p for p in parts_of(self.model.config) if part_parameters(self.model, p)]
+        made_by = {part: self.made_by.get(part, "not said") for part in parts}
+        write_checkpoint(folder, self.model, made_by, dtype)
+        self.scheduler.save_pretrained(folder / _SCHEDULER)
 
     @property
     def size_hw(self) -> tuple[int, int]:
@@ -56,26 +106,42 @@ class AnimatePipeline:
     def __call__(
         self,
         reference: Picture,
-        pose: Pose,
+        pose: Pose | Drawn,
         config: GenerateConfig | None = None,
         *,
         reference_pose: Pose | None = None,
-        on_step: StepCallback | None = None,
-    ) -> NDArray[np.uint8]:
-        """Animate `reference` by `pose`; arguments as of `stream`.
+        output_type: Literal["np", "pil"] = "np",
+        callback_on_step_end: StepEndCallback | None = None,
+    ) -> AnimatePipelineOutput:
+        """Animate `reference` by `pose`; arguments as of `stream`, and:
+
+        Args:
+            callback_on_step_end: called as diffusers' pipelines do, with the pipeline, the step's
+                index, its timestep and {"latents": ...}; what it returns under "latents" is taken.
 
         Returns:
-            Frames uint8 [T, H, W, 3] of the checkpoint's size.
+            Frames of the checkpoint's size.
         """
+
+        def on_step(done: int, latents: torch.Tensor) -> torch.Tensor:
+            if callback_on_step_end is None:
+                return latents
+            timestep = float(self.scheduler.timesteps[done - 1])
+            returned = callback_on_step_end(self, done - 1, timestep, {"latents": latents})
+            kept: torch.Tensor = returned.get("latents", latents)
+            return kept
+
         frames = self.stream(
             reference, pose, config, reference_pose=reference_pose, on_step=on_step
         )
-        return np.stack(list(frames))
+        if output_type == "pil":
+            return AnimatePipelineOutput([Image.fromarray(frame) for frame in frames])
+        return AnimatePipelineOutput(np.stack(list(frames)))
 
     def stream(
         self,
         reference: Picture,
-        pose: Pose,
+        pose: Pose | Drawn,
         config: GenerateConfig | None = None,
         *,
         reference_pose: Pose | None = None,
@@ -87,26 +153,33 @@ class AnimatePipeline:
 
         Args:
             reference: a PIL image of any mode, or uint8 [H, W], [H, W, 3] or [H, W, 4].
-            pose: the driving pose of T frames, in any frame size.
+            pose: the driving pose of T frames, in any frame size; or T pictures of skeletons,
+                drawn as in training.
             reference_pose: the pose in the reference picture (its first frame is used). When
                 given, the driving skeleton is rescaled to its proportions (Sec. 4.1).
         """
         config = config or GenerateConfig()
-        if pose.num_frames == 0:
+        if (pose.num_frames if isinstance(pose, Pose) else len(pose)) == 0:
             raise ModelError("the pose has no frames: there is nothing to animate")
         picture = fit_picture(reference, self.size_hw)
-        driving = resize_pose(pose, self.size_hw)
-        if reference_pose is not None:
-            driving = align_pose(driving, resize_pose(reference_pose, self.size_hw))
-        device = next(self.model.parameters()).device
+        device = self._execution_device
+        if not isinstance(pose, Pose):
+            if reference_pose is not None:
+                raise ModelError("drawn skeletons cannot be rescaled: give a Pose")
+            driving = self._fit(pose, device)
+        elif reference_pose is None:
+            driving = self._draw(resize_pose(pose, self.size_hw), device)
+        else:
+            wanted = resize_pose(reference_pose, self.size_hw)
+            driving = self._draw(align_pose(resize_pose(pose, self.size_hw), wanted), device)
         with (
             torch.no_grad(),
             torch.autocast(device.type, torch.bfloat16, enabled=config.autocast),
         ):
             conditions = encode_conditions(
-                self.model, to_pixels(picture[None])[0].to(device), self._draw(driving, device)
+                self.model, to_pixels(picture[None])[0].to(device), driving
             )
-        latents = denoise(self.model, conditions, config, on_step=on_step)
+        latents = denoise(self.model, conditions, config, scheduler=self.scheduler, on_step=on_step)
         del conditions
         batch, autocast = config.decode_batch, config.autocast
         for frames in decode_frames(self.model, latents, batch, autocast=autocast):
@@ -117,6 +190,24 @@ class AnimatePipeline:
         for start in range(0, pose.num_frames, POSE_PART):
             part = pose.at_frames(np.arange(start, min(start + POSE_PART, pose.num_frames)))
             yield to_pixels(draw_pose(part, self.size_hw)).to(device)
+
+    def _fit(self, pictures: Drawn, device: torch.device) -> Iterator[torch.Tensor]:
+        """Drawn skeletons of any size, a part at a time, [n, 3, H, W]."""
+        for start in range(0, len(pictures), POSE_PART):
+            part = [fit_picture(p, self.size_hw) for p in pictures[start : start + POSE_PART]]
+            yield to_pixels(np.stack(part)).to(device)
+
+
+def _read_scheduler(folder: Path) -> SchedulerMixin | None:
+    """The scheduler that was saved, of whichever of diffusers' classes."""
+    path = folder / "scheduler_config.json"
+    if not path.is_file():
+        return None
+    try:
+        kind = getattr(diffusers, json.loads(path.read_text())["_class_name"])
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise CheckpointError(f"{path} names no scheduler of diffusers: {error!r}") from error
+    return kind.from_pretrained(folder)
 
 
 def to_pixels(frames: NDArray[np.uint8]) -> torch.Tensor:

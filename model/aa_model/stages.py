@@ -11,8 +11,6 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
-import torch.nn.functional as F
-from diffusers import DDIMScheduler
 from torch import Tensor, nn
 
 from aa_datasets.sample import Batch
@@ -20,22 +18,13 @@ from aa_model.animate_anyone import AnimateAnyone
 from aa_model.autoencoder import autoencoder_loss, measure_scaling_factor
 from aa_model.config import ModelConfig, TrainConfig
 from aa_model.contrastive import contrastive_loss
-from aa_model.draws import draw_uniform
+from aa_model.diffusion_loss import Observe, as_videos, diffusion_loss
 from aa_model.errors import ModelError
-from aa_model.image_encoder import null_tokens
 from aa_model.latent_cache import LatentCache
-from aa_model.noise import (
-    draw_timesteps,
-    loss_weights,
-    make_noise,
-    make_scheduler,
-    prediction_target,
-)
+from aa_model.noise import make_scheduler
 from aa_model.parts import PARTS, part_parameters, parts_of
 
 Loss = Callable[[Batch, torch.Generator], Tensor]
-Encode = Callable[..., Tensor]
-Observe = Callable[[Tensor, Tensor], object]
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,88 +125,16 @@ def make_loss(
         return lambda batch, generator: contrastive_loss(model, config, batch, generator)
     scheduler = make_scheduler(model.config.noise)
     encode = LatentCache(model).encode if config.cache_latents else model.encode
-    return lambda batch, generator: diffusion_loss(
-        model, scheduler, encode, config, _as_videos(batch, stage), generator, observe
-    )
+    single_frames = stage.loader_stage == 1
+
+    def loss(batch: Batch, generator: torch.Generator) -> Tensor:
+        videos = as_videos(batch, single_frames=single_frames)
+        return diffusion_loss(model, scheduler, encode, config, videos, generator, observe)
+
+    return loss
 
 
 def finish_stage(model: AnimateAnyone, stage: Stage, batch: Batch) -> None:
     """What must be measured before the weights are saved."""
     if stage.name == "autoencoder":
         model.set_scaling_factor(measure_scaling_factor(model, batch))
-
-
-@dataclass(frozen=True, slots=True)
-class Videos:
-    """What one diffusion step learns from: V videos of T frames, and the R references they share.
-
-    Attributes:
-        target, pose: [V, T, 3, H, W] in [-1, 1].
-        reference: [R, 3, H, W] in [-1, 1]; the first V / R videos read the first one, and so on.
-    """
-
-    target: Tensor
-    pose: Tensor
-    reference: Tensor
-
-
-def _as_videos(batch: Batch, stage: Stage) -> Videos:
-    """Stage 1 knows no time: its frames are videos of one frame. They share ReferenceNet's pass."""
-    if stage.loader_stage == 2:
-        return Videos(batch.target, batch.pose, batch.reference)
-    target, pose = (x.flatten(0, 1)[:, None] for x in (batch.target, batch.pose))
-    return Videos(target, pose, batch.reference)
-
-
-def diffusion_loss(
-    model: AnimateAnyone,
-    scheduler: DDIMScheduler,
-    encode: Encode,
-    config: TrainConfig,
-    videos: Videos,
-    generator: torch.Generator,
-    observe: Observe | None = None,
-) -> Tensor:
-    """Mean squared error of the predicted noise or velocity (Eq. 1), for both stages.
-
-    A clip is trained without its reference with probability `reference_drop`: no features, null
-    tokens, the pose kept; exactly what `generate` feeds for the unconditional rows.
-    """
-    V, T = videos.target.shape[:2]
-    device = videos.target.device
-    kept, which = _kept_references(len(videos.reference), config.reference_drop, generator)
-    with torch.no_grad():
-        latents = encode(videos.target.flatten(0, 1), generator)
-        latents = torch.unflatten(latents, 0, (V, T))
-        reference_latents = encode(videos.reference[kept]) if kept else None
-        tokens = model.image_tokens(videos.reference)
-    dropped = torch.tensor([r is None for r in which], device=device)[:, None, None]
-    tokens = torch.where(dropped, null_tokens(tokens), tokens)
-    features = {}
-    if kept and reference_latents is not None:
-        features = model.reference_features(videos.reference[kept], reference_latents, tokens[kept])
-    timesteps = draw_timesteps(scheduler, V, config.timestep_shift, generator).to(device)
-    noise = make_noise(latents, config.noise_offset, generator)
-    repeats = V // len(videos.reference)
-    prediction = model(
-        scheduler.add_noise(latents, noise, timesteps),
-        timesteps,
-        tokens.repeat_interleave(repeats, dim=0),
-        model.pose_features(videos.pose),
-        features,
-        tuple(r for r in which for _ in range(repeats)),
-    )
-    target = prediction_target(scheduler, latents, noise, timesteps)
-    error = F.mse_loss(prediction.float(), target.float(), reduction="none").flatten(1).mean(1)
-    if observe is not None:
-        observe(timesteps, error.detach())
-    return (loss_weights(scheduler, timesteps, config.min_snr_gamma) * error).mean()
-
-
-def _kept_references(
-    R: int, drop: float, generator: torch.Generator
-) -> tuple[list[int], tuple[int | None, ...]]:
-    """Which clips keep their reference, and for every clip its place among those."""
-    dropped = (draw_uniform((R,), generator) < drop).tolist()
-    kept = [i for i in range(R) if not dropped[i]]
-    return kept, tuple(None if gone else kept.index(i) for i, gone in enumerate(dropped))

@@ -34,6 +34,23 @@ def print_plan(
     )
 
 
+def print_step_time(step_s: float, config: TrainConfig, done: int) -> None:
+    """What was measured by `measure_step_s`, and how long the rest takes at that rate."""
+    rest = config.steps - done
+    print(
+        f"  time per step: {step_s:.3g} s forward and backward, measured on random pictures; "
+        f"{rest} steps take {duration(rest * step_s)} and what reading and updates add"
+    )
+
+
+def duration(seconds: float) -> str:
+    """In the largest unit of which there is one."""
+    for unit, length_s in (("days", 86400), ("hours", 3600), ("minutes", 60)):
+        if seconds >= length_s:
+            return f"{seconds / length_s:.1f} {unit}"
+    return f"{seconds:.1f} seconds"
+
+
 def print_summary(losses: list[Step], state: TrainingState, out: Path) -> None:
     if not losses:
         print(f"nothing to do: {state.step} steps were already made; raise --steps")

@@ -10,6 +10,7 @@ from __future__ import annotations
 import csv
 import itertools
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,22 @@ from aa_model.errors import ModelError
 from aa_model.generate import GenerateConfig
 from aa_model.pipeline import AnimatePipeline
 from aa_model.show_video import draw_strip, pick_moments
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What was written of one step, by video id.
+
+    Attributes:
+        strips: reference, pose, generated and true frames of five moments, uint8 [H', W', 3].
+        videos: the four side by side, uint8 [T, H, 4 W, 3], at `fps`.
+        probes: reference_swapped, pose_swapped, in grey levels.
+    """
+
+    strips: dict[str, NDArray[np.uint8]]
+    videos: dict[str, NDArray[np.uint8]]
+    fps: float
+    probes: dict[str, float]
 
 
 class TrainingSamples:
@@ -45,24 +62,34 @@ class TrainingSamples:
         if len(self.jobs) < 2:
             raise ModelError("samples need two clips or more, to swap their references")
 
-    def write(self, step: int) -> None:
+    def write(self, step: int) -> Shown:
         """Write the pictures of this step, and its row of probes."""
         self.folder.mkdir(parents=True, exist_ok=True)
         found = [self._animate(job) for job in self.jobs]
+        strips, videos = {}, {}
         for job, frames in zip(self.jobs, found, strict=True):
             moments = pick_moments(len(frames))
             poses = draw_pose(job.pose.at_frames(moments), self.pipeline.size_hw)
             columns = [poses, frames[moments], job.true_frames(moments)]
             strip = draw_strip(job.reference, columns)
             Image.fromarray(strip).save(self.folder / f"step-{step:06d}-{job.video_id}.png")
-        changes = [self._change(found, swap) for swap in ("reference", "pose")]
+            strips[job.video_id] = strip
+            videos[job.video_id] = self._side_by_side(job, frames)
+        probes = {f"{swap}_swapped": self._change(found, swap) for swap in ("reference", "pose")}
         path = self.folder / "probes.csv"
         new = not path.exists()
         with path.open("a", newline="") as file:
             writer = csv.writer(file)
             if new:
-                writer.writerow(["step", "reference_swapped", "pose_swapped"])
-            writer.writerow([step, *(f"{change:.4f}" for change in changes)])
+                writer.writerow(["step", *probes])
+            writer.writerow([step, *(f"{change:.4f}" for change in probes.values())])
+        return Shown(strips, videos, self.jobs[0].fps, probes)
+
+    def _side_by_side(self, job: Job, frames: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        poses = draw_pose(job.pose, self.pipeline.size_hw)
+        reference = np.broadcast_to(job.reference, frames.shape)
+        true = job.true_frames(np.arange(len(frames)))
+        return np.concatenate([reference, poses, frames, true], axis=2)
 
     def _change(self, found: list[NDArray[np.uint8]], swap: str) -> float:
         others = [self._animate(job) for job in swapped(self.jobs, swap)]
@@ -73,4 +100,4 @@ class TrainingSamples:
         return float(np.mean(changes))
 
     def _animate(self, job: Job) -> NDArray[np.uint8]:
-        return self.pipeline(job.reference, job.pose, self.config)
+        return np.stack(list(self.pipeline.stream(job.reference, job.pose, self.config)))

@@ -68,7 +68,12 @@ def test_a_benchmark_becomes_its_predictions_folder_and_goes_on_where_it_was(
     command = ["--checkpoint", checkpoint, "--benchmark", "tiktok", "--shards", shard,
                "--out", out, "--steps", 1, "--guidance", 1]  # fmt: skip
     command = [str(a) for a in command]
+    killed = out / f".{ids[0]}.1.tmp"  # by SIGKILL in the middle of a video
+    killed.mkdir(parents=True)
+    (killed / "0000.png").write_bytes(b"")
     assert animate_cli.main([*command, "--max-videos", "3"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split(": 2 frames in")[0] for line in lines] == list(ids[:3])  # one line each
     assert {p.name for p in out.iterdir()} == set(ids[:3])
     first = (out / ids[0] / "0001.png").read_bytes()
     assert animate_cli.main(command) == 0
@@ -77,6 +82,8 @@ def test_a_benchmark_becomes_its_predictions_folder_and_goes_on_where_it_was(
     assert (out / ids[0] / "0001.png").read_bytes() == first
     with Image.open(out / ids[9] / "0001.png") as picture:
         assert np.asarray(picture).shape == (32, 32, 3)
+    assert animate_cli.main([*command, "--seed", "1"]) == 2
+    assert "were made with {'seed': 0}, not {'seed': 1}" in capsys.readouterr().err
     few = write_clips(tmp_path / "few.tar", clips[:9])
     command[command.index(str(shard))] = str(few)
     assert animate_cli.main(command) == 2

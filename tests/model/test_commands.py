@@ -195,9 +195,9 @@ def test_one_photo_becomes_a_video(trained: dict[str, Path], tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "give --reference PICTURE and --pose NPZ, or --shards"),
+        ([], "give --reference PICTURE and --pose NPZ_OR_VIDEO, or --shards"),
         (["--shards", "a.tar", "--pose", "b.npz"], "not both"),
-        (["--reference", "a.png", "--pose", "missing.npz"], "missing.npz"),
+        (["--reference", "missing.png", "--pose", "b.npz"], "missing.png"),
     ],
 )
 def test_animate_errors_are_one_line_and_exit_2(

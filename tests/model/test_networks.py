@@ -153,3 +153,26 @@ def test_strides_that_miss_the_latents_are_refused() -> None:
     guider = PoseGuiderConfig("paper", (16, 32, 64, 128), (2, 2, 2, 2))
     with pytest.raises(ConfigError, match="reduce by 16, the VAE by 8"):
         dataclasses.replace(PAPER.model, pose_guider=guider)
+
+
+def test_eight_heads_in_every_layer_of_sd_sizes() -> None:
+    """diffusers calls SD-1.5's number of heads attention_head_dim (trap T10)."""
+    with torch.device("meta"):
+        unet = add_temporal_layers(make_unet2d(PAPER.model), PAPER.model)
+    spatial = [m for n, m in unet.named_modules() if n.endswith(("attn1", "attn2"))]
+    assert {m.heads for m in spatial} == {8}
+    assert {m.to_q.out_features // m.heads for m in spatial} == {40, 80, 160}
+
+
+def test_networks_without_a_temporal_middle_block_train_with_checkpointing() -> None:
+    """As AnimateDiff v1 and v3 (trap T14): the middle block stays that of images."""
+    temporal = dataclasses.replace(TINY.model.temporal, mid_block=False)
+    torch.manual_seed(7)
+    model = AnimateAnyone(dataclasses.replace(TINY.model, temporal=temporal), temporal=True)
+    assert not any("mid_block" in n and "motion" in n for n, _ in model.named_parameters())
+    model.enable_gradient_checkpointing()
+    latents, tokens = torch.randn(1, 2, 4, 8, 8), torch.randn(1, 1, 16)
+    model(latents, torch.tensor([3]), tokens, None, {}, (None,)).square().sum().backward()
+    temporal_layers = [m for m in model.modules() if isinstance(m, AnimateDiffTransformer3D)]
+    assert len(temporal_layers) == 6
+    assert all(layer.proj_out.weight.grad.any() for layer in temporal_layers)

@@ -3,11 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from diffusers import (
+    DDIMScheduler,
+    DDPMScheduler,
+    DiffusionPipeline,
+    DPMSolverMultistepScheduler,
+    EulerAncestralDiscreteScheduler,
+    EulerDiscreteScheduler,
+    LCMScheduler,
+    PNDMScheduler,
+    UniPCMultistepScheduler,
+)
 from PIL import Image
 
+from aa_datasets.draw_pose import draw_pose
 from aa_datasets.pose import NUM_JOINTS, make_pose
 from aa_datasets.puppets import render_puppet
 from aa_model.animate_anyone import AnimateAnyone
@@ -70,13 +84,13 @@ def test_animate_gives_frames_that_depend_on_reference_and_pose(
     pipeline = AnimatePipeline(make_tiny(temporal=True))
     a, b = (render_puppet(i, i, num_frames=4, size_hw=(64, 48)) for i in (1, 2))
     config = GenerateConfig(steps=2)
-    plain = pipeline(a.frames[0], a.pose, config)
+    plain = pipeline(a.frames[0], a.pose, config).frames
     assert plain.shape == (4, 32, 32, 3)
     assert plain.dtype == np.uint8
-    assert np.array_equal(plain, pipeline(a.frames[0], a.pose, config))
-    assert not np.array_equal(plain, pipeline(b.frames[0], a.pose, config))
-    assert not np.array_equal(plain, pipeline(a.frames[0], b.pose, config))
-    aligned = pipeline(a.frames[0], a.pose, config, reference_pose=b.pose)
+    assert np.array_equal(plain, pipeline(a.frames[0], a.pose, config).frames)
+    assert not np.array_equal(plain, pipeline(b.frames[0], a.pose, config).frames)
+    assert not np.array_equal(plain, pipeline(a.frames[0], b.pose, config).frames)
+    aligned = pipeline(a.frames[0], a.pose, config, reference_pose=b.pose).frames
     assert not np.array_equal(plain, aligned)
 
 
@@ -98,7 +112,94 @@ def test_a_stream_holds_a_few_pictures_and_gives_the_same_video(
     for count, frame in enumerate(frames, start=2):
         streamed.append(frame)
         assert sum(decoded) < count + 5
-    assert np.array_equal(np.stack(streamed), pipeline(puppet.frames[0], puppet.pose, config))
+    assert np.array_equal(
+        np.stack(streamed), pipeline(puppet.frames[0], puppet.pose, config).frames
+    )
+
+
+def test_what_is_saved_animates_as_before_and_keeps_its_scheduler(
+    make_tiny: Callable[..., AnimateAnyone], tmp_path: Path
+) -> None:
+    pipeline = AnimatePipeline(make_tiny(temporal=True))
+    assert isinstance(pipeline, DiffusionPipeline)
+    assert set(pipeline.components) == {"model", "scheduler"}
+    pipeline.scheduler = EulerDiscreteScheduler.from_config(pipeline.scheduler.config)
+    puppet = render_puppet(1, 1, num_frames=3, size_hw=(64, 48))
+    arguments = (Image.fromarray(puppet.frames[0]), puppet.pose, GenerateConfig(steps=2))
+    expected = pipeline(*arguments, output_type="pil").frames
+    pipeline.save_pretrained(tmp_path / "saved")
+    loaded = AnimatePipeline.from_pretrained(tmp_path / "saved")
+    assert isinstance(loaded.scheduler, EulerDiscreteScheduler)
+    for one, other in zip(expected, loaded(*arguments).frames, strict=True):
+        assert np.abs(np.asarray(one).astype(int) - other).max() <= 1
+    ddim = AnimatePipeline(pipeline.model)(*arguments).frames
+    assert not np.array_equal(ddim, np.stack(expected))
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [DDPMScheduler, DPMSolverMultistepScheduler, EulerAncestralDiscreteScheduler, LCMScheduler,
+     UniPCMultistepScheduler],
+)  # fmt: skip
+def test_diffusers_schedulers_animate_reproducibly_over_windows(
+    make_tiny: Callable[..., AnimateAnyone], kind: type
+) -> None:
+    pipeline = AnimatePipeline(make_tiny(temporal=True))
+    pipeline.scheduler = kind.from_config(pipeline.scheduler.config)
+    puppet = render_puppet(1, 1, num_frames=6, size_hw=(32, 32))
+    arguments = (puppet.frames[0], puppet.pose, GenerateConfig(steps=3, window=4))
+    frames = pipeline(*arguments).frames
+    assert frames.shape == (6, 32, 32, 3)
+    assert frames.std() > 1
+    assert np.array_equal(frames, pipeline(*arguments).frames)
+
+
+def test_a_scheduler_of_another_schedule_is_refused_by_what_differs(
+    make_tiny: Callable[..., AnimateAnyone],
+) -> None:
+    puppet = render_puppet(1, 1, num_frames=1, size_hw=(32, 32))
+    for scheduler, message in (
+        (DDIMScheduler(), "prediction_type epsilon instead of v_prediction"),
+        (PNDMScheduler.from_config(AnimatePipeline(make_tiny()).scheduler.config),
+         "a last noise level of 0.00466 instead of 0"),
+    ):  # fmt: skip
+        with pytest.raises(ModelError, match=message):
+            AnimatePipeline(make_tiny(), scheduler)(puppet.frames[0], puppet.pose)
+
+
+def test_the_callback_sees_every_step_and_may_change_the_latents(
+    make_tiny: Callable[..., AnimateAnyone],
+) -> None:
+    pipeline = AnimatePipeline(make_tiny(temporal=True))
+    puppet = render_puppet(1, 1, num_frames=3, size_hw=(32, 32))
+    config = GenerateConfig(steps=3, merge="mean")
+    seen = []
+
+    def callback(
+        given: AnimatePipeline, index: int, timestep: float, kwargs: dict[str, torch.Tensor]
+    ) -> dict[str, torch.Tensor]:
+        assert given is pipeline
+        seen.append((index, timestep))
+        return {"latents": torch.zeros_like(kwargs["latents"])} if index == 2 else {}
+
+    changed = pipeline(puppet.frames[0], puppet.pose, config, callback_on_step_end=callback)
+    assert seen == list(enumerate(pipeline.scheduler.timesteps.tolist()))
+    empty = pipeline.model.decode(torch.zeros(1, 4, 8, 8))[0].permute(1, 2, 0)
+    expected = ((empty + 1) * 127.5).detach().numpy()
+    assert np.abs(changed.frames - expected).max() <= 1
+
+
+def test_drawn_skeletons_of_any_size_take_the_place_of_a_pose(
+    make_tiny: Callable[..., AnimateAnyone],
+) -> None:
+    pipeline = AnimatePipeline(make_tiny(temporal=True))
+    puppet = render_puppet(1, 1, num_frames=3, size_hw=(32, 32))
+    drawn, config = draw_pose(puppet.pose), GenerateConfig(steps=1)
+    expected = pipeline(puppet.frames[0], puppet.pose, config).frames
+    pictures = [Image.fromarray(frame) for frame in drawn]
+    assert np.array_equal(pipeline(puppet.frames[0], pictures, config).frames, expected)
+    with pytest.raises(ModelError, match="cannot be rescaled"):
+        pipeline(puppet.frames[0], drawn, config, reference_pose=puppet.pose)
 
 
 def test_a_pose_without_frames_is_refused(make_tiny: Callable[..., AnimateAnyone]) -> None:

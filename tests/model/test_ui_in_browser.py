@@ -1,0 +1,158 @@
+"""`aa-animate ui` in a real headless Chromium: photo and pose in, video out, errors in one line."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from aa_datasets.pose import write_pose
+from aa_datasets.puppets import render_puppet
+from aa_model import ui_cli
+from aa_model.animate_anyone import AnimateAnyone
+from aa_model.checkpoint import write_checkpoint
+from aa_model.parts import parts_of
+from aa_model.presets import TINY
+
+pytest.importorskip("gradio", reason="skipped: gradio is not installed (the extra `ui`)")
+webdriver = pytest.importorskip("selenium.webdriver", reason="skipped: selenium is not installed")
+from selenium.webdriver.chrome.service import Service  # noqa: E402 (after the skip above)
+from selenium.webdriver.common.by import By  # noqa: E402
+from selenium.webdriver.support.ui import WebDriverWait  # noqa: E402
+
+CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
+DRIVER = shutil.which("chromedriver")
+FLAGS = (
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--disable-dev-shm-usage",
+    "--window-size=1280,900",
+)
+PATIENCE_S = 120  # of a busy machine; it takes a few seconds
+
+pytestmark = pytest.mark.skipif(
+    CHROMIUM is None or DRIVER is None,
+    reason="skipped: no chromium and chromedriver (apt-get install chromium chromium-driver)",
+)
+
+
+@pytest.fixture
+def browser(tmp_path: Path) -> Iterator[Any]:
+    options = webdriver.ChromeOptions()
+    options.binary_location = str(CHROMIUM)
+    for flag in (*FLAGS, f"--user-data-dir={tmp_path / 'profile'}"):
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    driver = webdriver.Chrome(options=options, service=Service(str(DRIVER)))
+    yield driver
+    driver.quit()
+
+
+@pytest.fixture
+def strangers(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Addresses other than this machine's that this process connects to."""
+    found: list[str] = []
+    connect = socket.socket.connect
+
+    def noted(self: socket.socket, address: Any) -> None:
+        if isinstance(address, tuple) and address[0] not in ("127.0.0.1", "::1", "localhost"):
+            found.append(str(address[0]))
+        connect(self, address)
+
+    monkeypatch.setattr(socket.socket, "connect", noted)
+    return found
+
+
+@pytest.fixture
+def url(
+    make_tiny: Callable[..., AnimateAnyone],
+    strangers: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Iterator[str]:
+    checkpoint = tmp_path / "checkpoint"
+    made_by = dict.fromkeys(parts_of(TINY.model), "a test")
+    write_checkpoint(checkpoint, make_tiny(temporal=True), made_by)
+    for name in ("GRADIO_ANALYTICS_ENABLED", "GRADIO_TEMP_DIR"):  # set by the page
+        monkeypatch.setenv(name, "")
+    options = ["--checkpoint", checkpoint, "--port", 0, "--steps", 2, "--pose-detector", "absent"]
+    args = ui_cli.make_parser().parse_args([str(option) for option in options])
+    (tmp_path / "page").mkdir()
+    blocks, url = ui_cli.open_page(args, tmp_path / "page")
+    yield url
+    blocks.close(verbose=False)
+    assert strangers == []
+
+
+def test_a_photo_and_a_pose_become_a_video_that_plays(
+    browser: Any, url: str, tmp_path: Path
+) -> None:
+    puppet = render_puppet(7, 7, num_frames=9, size_hw=(48, 64))
+    Image.fromarray(puppet.frames[0]).convert("L").save(tmp_path / "photo.png")
+    write_pose(tmp_path / "pose.npz", puppet.pose)
+    (tmp_path / "other.npz").write_bytes(b"no pose at all")
+    wait = WebDriverWait(browser, PATIENCE_S)
+    run = browser.execute_script
+
+    def give(where: str, *files: Path) -> None:
+        for file in files:
+            browser.find_element(By.CSS_SELECTOR, f"#{where} input[type=file]").send_keys(str(file))
+
+    def shown(where: str) -> str:
+        """The text there without spaces: a file's name is shown in two parts."""
+        return "".join(browser.find_element(By.ID, where).text.split())
+
+    def press() -> None:
+        button = browser.find_element(By.ID, "animate")
+        run("arguments[0].scrollIntoView({block: 'center', behavior: 'instant'})", button)
+        button.click()
+
+    def status(kind: str) -> str:
+        found = wait.until(lambda _: browser.find_elements(By.CSS_SELECTOR, f"#status .{kind}"))
+        assert len(found) == 1
+        return str(found[0].text)
+
+    browser.get(url)
+    wait.until(lambda _: browser.find_elements(By.ID, "animate"))
+    press()
+    assert status("error") == "a photo is missing: put one in first"
+
+    give("reference", tmp_path / "photo.png")
+    give("pose", tmp_path / "pose.npz")
+    wait.until(lambda _: browser.find_elements(By.CSS_SELECTOR, "#reference img"))
+    wait.until(lambda _: "pose.npz" in shown("pose"))
+    press()
+    assert status("done") == "9 frames of 32x32"
+    notes = browser.find_element(By.ID, "status").text
+    assert "64x48 cropped at its centre to 48x48" in notes
+    assert "no pose detector 'absent'" in notes
+    playing = "const v = document.querySelector('#video video'); return v && "
+    wait.until(lambda _: run(playing + "v.readyState >= 2 && v.currentTime > 0"))
+    assert run(playing + "[v.videoWidth, v.videoHeight]") == [32, 32]
+    browser.save_screenshot(str(tmp_path / "page.png"))
+
+    # An error is one line, and the page goes on.
+    browser.find_element(By.CSS_SELECTOR, "#pose button[aria-label=Clear]").click()
+    wait.until(lambda _: browser.find_elements(By.CSS_SELECTOR, "#pose input[type=file]"))
+    give("pose", tmp_path / "other.npz")
+    wait.until(lambda _: "other.npz" in shown("pose"))
+    press()
+    assert status("error").startswith("other.npz is not a pose file")
+    assert browser.find_elements(By.CSS_SELECTOR, "#status .done") == []
+
+    # Nothing was asked of anybody else.
+    asked = run("return performance.getEntriesByType('resource').map(entry => entry.name)")
+    assert [name for name in asked if not name.startswith((url, "data:", "blob:"))] == []
+    severe = [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"]
+    assert severe == []
