@@ -9,10 +9,12 @@ from pathlib import Path
 
 from aa_eval.benchmark import read_benchmark
 from aa_eval.compare import claim, compare
-from aa_eval.errors import EvalError
+from aa_eval.errors import EvalError, WeightsUnavailable
 from aa_eval.evaluate_command import evaluate_command
+from aa_eval.features.networks import RESNET3D_50
 from aa_eval.folders import Parser, add_folders, read_pairs
 from aa_eval.layout import find_videos
+from aa_eval.own_weights import verify_own_weight
 from aa_eval.pairing import make_pairs
 from aa_eval.protocol import list_protocols, read_protocol
 from aa_eval.result import read_result
@@ -97,8 +99,12 @@ def _verify(words: Sequence[str]) -> int:
     parser.add_argument("result", type=Path, metavar="RESULT", help="folder with a result.json")
     parser.add_argument("--references", type=Path, required=True, metavar="DIR")
     options = parser.parse_args(words)
-    count = verify_references(read_result(options.result), find_videos(options.references))
-    print(f"{count} references are the frames that {options.result} was scored against")
+    found = verify_references(read_result(options.result), find_videos(options.references))
+    for sentence in found.trimmed:
+        print(sentence)
+    if found.not_scored:
+        print(f"not in the result: {len(found.not_scored)} references ({found.not_scored[0]}, ...)")
+    print(f"{found.num_videos} references are the frames that {options.result} was scored against")
     return 0
 
 
@@ -129,6 +135,11 @@ def _weights(words: Sequence[str]) -> int:
         print(f"{row.status:8} {row.name:12} {(row.sha256 or '-')[:12]:12} {row.location}")
         if row.remedy:
             print(f"         {row.remedy}")
+    try:
+        path, sha256 = verify_own_weight(RESNET3D_50)
+        print(f"{'ok':8} {RESNET3D_50.name:12} {sha256[:12]:12} {path}")
+    except WeightsUnavailable as error:  # optional: none of the other metrics needs it
+        print(f"{'absent':8} {error}")
     return 0 if all(row.status == "ok" for row in rows) else 2
 
 

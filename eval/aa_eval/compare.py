@@ -62,6 +62,12 @@ def compare(a: Result, b: Result) -> list[Difference]:
                 f"reference '{video}' had other frames when '{b.method}' was scored than when "
                 f"'{a.method}' was: score both against the same references"
             )
+    for region in a.regions.keys() & b.regions.keys():
+        if a.regions[region] != b.regions[region]:
+            raise ResultError(
+                f"region '{region}' had other masks when '{b.method}' was scored than when "
+                f"'{a.method}' was: score both with the same masks"
+            )
     for name in a.weights.keys() & b.weights.keys():
         if a.weights[name] != b.weights[name]:
             raise ResultError(f"the two were scored with other weights of {name}: score both anew")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -15,10 +16,10 @@ from aa_eval.cache import Cache
 from aa_eval.keypoints import pose_metrics
 from aa_eval.measures import Measures, without_key
 from aa_eval.pairing import Pair
-from aa_eval.protocol import SET_KINDS, Metric, Protocol
+from aa_eval.protocol import REGION_KINDS, SET_KINDS, Metric, Protocol
 from aa_eval.provenance import describe_machine, package_versions
-from aa_eval.result import SCHEMA, MetricValue, Result
-from aa_eval.scoring import PIXELS, REFERENCE, Item, VideoScores, score_video
+from aa_eval.result import SCHEMA, MetricValue, Result, region_key
+from aa_eval.scoring import PIXELS, REFERENCE, Item, VideoScores, masks_of, score_video
 from aa_eval.set_metrics import set_metric
 from aa_eval.statistics import cluster_bootstrap
 from aa_eval.workers import score_in_processes
@@ -107,7 +108,7 @@ def evaluate(
             progress.update(pair.num_frames)
     context = _Context(pairs, scores, measures, pose, benchmark, overrides)
     return [
-        _evaluation(context, protocol, name, label if name == method else "baseline")
+        _evaluation(context, protocol, name, label if name == method else None)
         for protocol in protocols
         for name in names
     ]
@@ -120,7 +121,8 @@ def _score_in_turn(
         yield pair, score_video(pair, names, measures, cache)
 
 
-def _evaluation(context: _Context, protocol: Protocol, name: str, label: str) -> Evaluation:
+def _evaluation(context: _Context, protocol: Protocol, name: str, label: str | None) -> Evaluation:
+    """`label` is the method's; None for a baseline that this run made, whose pose nobody found."""
     pairs, measures = context.pairs, context.measures
     metrics: dict[str, MetricValue] = {}
     per_frame: dict[str, dict[str, Values]] = {pair.video_id: {} for pair in pairs}
@@ -133,11 +135,21 @@ def _evaluation(context: _Context, protocol: Protocol, name: str, label: str) ->
             metrics[metric.key] = _of_frames(context, metric, protocol, name, per_frame, per_video)
         else:
             metrics[metric.key] = MetricValue(None, None, None, reason, 0, None)
-        if metrics[metric.key].value is None and metric.kind not in SET_KINDS:
-            for video_id in per_video:
-                per_frame[video_id].pop(metric.key, None)
-                per_video[video_id][metric.key] = None
-    if context.pose and label != "baseline":
+        if metric.kind not in SET_KINDS:
+            _fill_where_unavailable(metric.key, metrics, per_frame, per_video)
+    for region in pairs[0].regions if pairs else ():
+        for metric in protocol.metrics:
+            if metric.kind not in REGION_KINDS:
+                continue
+            key = region_key(metric.key, region)
+            if reason := measures.reason(metric, protocol):
+                metrics[key] = MetricValue(None, None, None, reason, 0, None)
+            else:
+                metrics[key] = _of_frames(
+                    context, metric, protocol, name, per_frame, per_video, region
+                )
+            _fill_where_unavailable(key, metrics, per_frame, per_video)
+    if context.pose and label is not None:
         notes = {"pck": f"within {protocol.pck_alpha:g}", "akd": "pixels; joints of both sides",
                  "missing_rate": None}  # fmt: skip
         for key, note in notes.items():
@@ -148,7 +160,7 @@ def _evaluation(context: _Context, protocol: Protocol, name: str, label: str) ->
     result = Result(
         schema=SCHEMA,
         method=name,
-        label=label,
+        label=label or "baseline",
         benchmark=context.benchmark,
         protocol=protocol.name,
         protocol_version=protocol.version,
@@ -156,6 +168,8 @@ def _evaluation(context: _Context, protocol: Protocol, name: str, label: str) ->
         metrics=metrics,
         per_video=per_video,
         references={video: _pixels(scores) for video, scores in context.scores.items()},
+        regions=_regions(context),
+        trimmed={pair.video_id: _spans(pair.kept) for pair in pairs if pair.kept is not None},
         num_videos=len(pairs),
         num_frames=sum(pair.num_frames for pair in pairs),
         weights=measures.weights_of(protocol),
@@ -165,6 +179,39 @@ def _evaluation(context: _Context, protocol: Protocol, name: str, label: str) ->
         created=datetime.now(UTC).isoformat(timespec="seconds"),
     )
     return Evaluation(result, per_frame)
+
+
+def _fill_where_unavailable(
+    key: str,
+    metrics: dict[str, MetricValue],
+    per_frame: dict[str, dict[str, Values]],
+    per_video: dict[str, dict[str, float | None]],
+) -> None:
+    """A metric without value has none for any video, and no column of frames."""
+    if metrics[key].value is None:
+        for video_id in per_video:
+            per_frame[video_id].pop(key, None)
+            per_video[video_id][key] = None
+
+
+def _regions(context: _Context) -> dict[str, str]:
+    """Region -> sha256 over the videos, in order, of their masks'."""
+    found = {}
+    for region in context.pairs[0].regions if context.pairs else ():
+        whole = hashlib.sha256()
+        for pair in context.pairs:
+            digest = context.scores[pair.video_id][masks_of(region)]
+            assert not isinstance(digest, str)  # masks that could be read have a digest
+            whole.update(pair.video_id.encode() + b"\0" + digest.tobytes())
+        found[region] = whole.hexdigest()
+    return found
+
+
+def _spans(positions: tuple[int, ...]) -> tuple[tuple[int, int], ...]:
+    """Ascending positions as (first, end), the end not among them."""
+    starts = [p for i, p in enumerate(positions) if i == 0 or positions[i - 1] != p - 1]
+    ends = [p + 1 for i, p in enumerate(positions, 1) if positions[i : i + 1] != (p + 1,)]
+    return tuple(zip(starts, ends, strict=True))
 
 
 def _pixels(scores: VideoScores) -> str:
@@ -195,22 +242,29 @@ def _of_frames(
     name: str,
     per_frame: dict[str, dict[str, Values]],
     per_video: dict[str, dict[str, float | None]],
+    region: str = "",
 ) -> MetricValue:
-    item = Item(name, without_key(metric), protocol.size_mismatch_resize)
-    identical = 0
+    item = Item(name, without_key(metric), protocol.size_mismatch_resize, region)
+    key = region_key(metric.key, region) if region else metric.key
+    identical = absent = 0
     for pair in context.pairs:
         values = context.scores[pair.video_id][item]
         if isinstance(values, str):
             return MetricValue(None, None, None, values, 0, None)
         values = _without_reference_frame(values, protocol)
         identical += int(np.isposinf(values).sum())
-        per_frame[pair.video_id][metric.key] = np.where(
+        absent += int(np.isnan(values).sum()) if region else 0
+        per_frame[pair.video_id][key] = np.where(
             np.isposinf(values), protocol.identical_psnr_db, values
         )
-    cap = f"{protocol.identical_psnr_db:g} dB"
-    note = f"{identical} frames of zero error (in its arithmetic) count as {cap}"
-    return _mean(metric.key, per_frame, per_video, protocol.aggregation,
-                 note if identical else None)  # fmt: skip
+    notes = []
+    if identical:
+        cap = f"{protocol.identical_psnr_db:g} dB"
+        notes.append(f"{identical} frames of zero error (in its arithmetic) count as {cap}")
+    skipped = 0 if protocol.score_reference_frame else len(context.pairs)
+    if absent > skipped:
+        notes.append(f"{absent - skipped} frames have no {region}")
+    return _mean(key, per_frame, per_video, protocol.aggregation, "; ".join(notes) or None)
 
 
 def _without_reference_frame(values: Values, protocol: Protocol) -> Values:

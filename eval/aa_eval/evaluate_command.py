@@ -18,6 +18,8 @@ from aa_eval.evaluate import Evaluation, evaluate
 from aa_eval.folders import Parser, add_folders, read_pairs
 from aa_eval.pairing import Pair
 from aa_eval.protocol import list_protocols, read_protocol
+from aa_eval.region_pairs import pairs_with_regions
+from aa_eval.regions import REGION_NAMES
 from aa_eval.result import Result, write_result
 from aa_eval.text_table import text_table
 
@@ -59,6 +61,9 @@ def evaluate_command(words: Sequence[str]) -> int:
     method = options.method or predictions.resolve().name
     if method in BASELINES:
         raise EvalError(f"--method {method}: the name of a trivial baseline: choose another")
+    pairs = pairs_with_regions(
+        pairs, options.regions, _names(options.region_boxes), options.reference_keypoints
+    )
     keypoints = (options.keypoints, options.reference_keypoints) if options.keypoints else None
     evaluations = evaluate(
         pairs, protocols, method=method, label=options.label, benchmark=options.benchmark,
@@ -101,6 +106,15 @@ def _parser() -> Parser:
     )  # fmt: skip
     parser.add_argument("--keypoints", type=Path, metavar="DIR", help="<video>.npz of predictions")
     parser.add_argument("--reference-keypoints", type=Path, metavar="DIR", help="of references")
+    parser.add_argument(
+        "--regions", type=Path, metavar="DIR",
+        help="image metrics inside of masks, too: DIR/<region>/<video>/<frame>.png, 0 and 255",
+    )  # fmt: skip
+    parser.add_argument(
+        "--region-boxes", metavar="NAME,NAME",
+        help=f"the same inside of boxes around the reference's joints: {', '.join(REGION_NAMES)}; "
+        "needs --reference-keypoints",
+    )  # fmt: skip
     parser.add_argument("--method", metavar="NAME", help="name in the result; else the folder's")
     parser.add_argument("--label", default="measured", help='what the row is, e.g. "demo"')
     parser.add_argument("--device", default="cpu", help='"cpu" (the default) or "cuda"')
@@ -123,7 +137,11 @@ def _parser() -> Parser:
 
 
 def _require_sense(options: argparse.Namespace) -> None:
-    if (options.keypoints is None) != (options.reference_keypoints is None):
+    if options.region_boxes and options.reference_keypoints is None:
+        raise EvalError("--region-boxes needs --reference-keypoints DIR, whose joints it boxes in")
+    boxes_alone = options.region_boxes and options.keypoints is None
+    both = (options.keypoints is None) == (options.reference_keypoints is None)
+    if not (both or boxes_alone):
         raise EvalError("--keypoints and --reference-keypoints belong together: give both")
     if options.workers < 1:
         raise EvalError(f"--workers {options.workers}: expected at least 1")
@@ -134,6 +152,11 @@ def _require_sense(options: argparse.Namespace) -> None:
 
         if not torch.cuda.is_available():
             raise EvalError(f"--device {options.device}: torch sees no CUDA device: use cpu")
+
+
+def _names(words: str | None) -> list[str]:
+    """The names in a list with commas, each once."""
+    return list(dict.fromkeys(name.strip() for name in words.split(","))) if words else []
 
 
 def _default_predictions(benchmark: Benchmark | None) -> Path:
@@ -178,7 +201,7 @@ def _print_results(results: Sequence[Result]) -> None:
     )
     order = list(_HEADINGS)
     keys = sorted(first.metrics, key=lambda k: order.index(k) if k in order else len(order))
-    rows = [["", *(_HEADINGS.get(key, key) for key in keys)]]
+    rows = [["", *map(_heading, keys)]]
     for result in results:
         cells = [_cell(result.metrics[k].value) if k in result.metrics else "" for k in keys]
         rows.append([result.method, *cells])
@@ -189,7 +212,12 @@ def _print_results(results: Sequence[Result]) -> None:
         metric = first.metrics[key]
         for text in (metric.unavailable and f"unavailable: {metric.unavailable}", metric.note):
             if text:
-                print(f"  {_HEADINGS.get(key, key)}: {text}")
+                print(f"  {_heading(key)}: {text}")
+
+
+def _heading(key: str) -> str:
+    metric, at, region = key.partition("@")
+    return _HEADINGS.get(metric, metric) + at + region
 
 
 def _cell(value: float | None) -> str:

@@ -23,8 +23,8 @@ def pose_metrics(
     Raises:
         PairingError: a file is missing or malformed, or frames, joints or sizes differ.
     """
-    ours = _read(predicted / f"{pair.video_id}.npz")
-    theirs = _read(reference / f"{pair.video_id}.npz")
+    ours = read_keypoints(predicted / f"{pair.video_id}.npz")
+    theirs = read_keypoints(reference / f"{pair.video_id}.npz")
     if ours[0].shape != theirs[0].shape or len(ours[0]) != pair.num_frames:
         raise PairingError(
             f"keypoints of '{pair.video_id}' are {list(ours[0].shape)} and "
@@ -43,7 +43,14 @@ def pose_metrics(
     }
 
 
-def _read(path: Path) -> tuple[NDArray[np.float64], NDArray[np.float64], tuple[int, int]]:
+def read_keypoints(
+    path: Path,
+) -> tuple[NDArray[np.float64], NDArray[np.float64], tuple[int, int]]:
+    """keypoints_px [T, J, 2], scores [T, J] and (height, width) of one file.
+
+    Raises:
+        PairingError: it is missing or malformed.
+    """
     if not path.is_file():
         raise PairingError(f"{path}: no such file: each video needs its <video>.npz of keypoints")
     try:
@@ -56,6 +63,8 @@ def _read(path: Path) -> tuple[NDArray[np.float64], NDArray[np.float64], tuple[i
             f"{path}: not a keypoints file ({error}): expected an npz of keypoints_px [T, J, 2], "
             "scores [T, J] and size_hw"
         ) from error
+    if min(height, width) < 1:
+        raise PairingError(f"{path}: size_hw is {[height, width]}, expected at least 1 pixel")
     if points.ndim != 3 or points.shape[2] != 2 or scores.shape != points.shape[:2]:
         raise PairingError(
             f"{path}: keypoints_px is {list(points.shape)} and scores {list(scores.shape)}: "

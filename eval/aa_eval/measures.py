@@ -14,6 +14,7 @@ from aa_eval.errors import WeightsUnavailable
 from aa_eval.features.networks import NETWORKS, verified
 from aa_eval.flow import OpticalFlowILK
 from aa_eval.metrics.l1 import l1, l1_per_pixel_count, l1_unit_range_float32
+from aa_eval.metrics.masks import Mask
 from aa_eval.metrics.psnr import psnr, psnr_float32, psnr_uint8_overflow
 from aa_eval.metrics.ssim import (
     ssim_colour_gaussian,
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 Frames = NDArray[np.uint8]
 Values = NDArray[np.float64]
 
-_PIXEL_METRICS: dict[str, Callable[[Frames, Frames], Values]] = {
+_PIXEL_METRICS: dict[str, Callable[[Frames, Frames, Mask | None], Values]] = {
     "l1": l1,
     "l1_per_pixel_count": l1_per_pixel_count,
     "l1_unit_range_float32": l1_unit_range_float32,
@@ -41,6 +42,8 @@ _PIXEL_METRICS: dict[str, Callable[[Frames, Frames], Values]] = {
     "psnr": psnr,
     "psnr_float32": psnr_float32,
     "psnr_uint8_overflow": psnr_uint8_overflow,
+}
+_CHANGE_METRICS: dict[str, Callable[[Frames, Frames], Values]] = {
     "dtssd": dtssd,
     "flicker": flicker,
     "ssim_of_differences": ssim_of_differences,
@@ -121,19 +124,27 @@ class Measures:
             found |= self.weights(_what(metric, protocol))
         return dict(sorted(found.items()))
 
-    def per_frame(self, metric: Metric, prediction: Frames, reference: Frames) -> Values:
+    def per_frame(
+        self, metric: Metric, prediction: Frames, reference: Frames, mask: Mask | None = None
+    ) -> Values:
         """The metric per frame, [T]; a temporal one takes consecutive frames, its first is NaN.
+
+        Args:
+            mask: [T, H, W], the pixels that a metric of `REGION_KINDS` looks at.
 
         Raises:
             MetricUnavailable: it has no value on these frames.
         """
         if metric.kind in _FLOW_METRICS:
             return _FLOW_METRICS[metric.kind](prediction, reference, self._flow)
+        if metric.kind in _CHANGE_METRICS:
+            return _CHANGE_METRICS[metric.kind](prediction, reference)
         if metric.net is None:
-            return _PIXEL_METRICS[metric.kind](prediction, reference)
+            return _PIXEL_METRICS[metric.kind](prediction, reference, mask)
         perceptual = self._perceptual_of(metric)
-        measure = perceptual.temporal if metric.kind == "tlpips" else perceptual.per_frame
-        return measure(prediction, reference)
+        if metric.kind == "tlpips":
+            return perceptual.temporal(prediction, reference)
+        return perceptual.per_frame(prediction, reference, mask)
 
     def _perceptual_of(self, metric: Metric) -> Perceptual:
         # torch takes seconds to import; a run that finds its values in the cache needs none

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from itertools import pairwise
 
 from aa_eval.errors import PairingError
 from aa_eval.layout import VideoFolder
+from aa_eval.regions import Region
 from aa_eval.source import VideoInfo, VideoSource, probe
 
 # What `--allow` may name, and what is done then.
@@ -35,6 +36,8 @@ class Pair:
         reference: the ground truth.
         frame_numbers: of the reference's frames (0, 1, ... for a video file).
         size_hw: of the reference.
+        kept: positions of the compared frames in the whole reference; None where all of them are.
+        regions: name -> part of the picture that image metrics are computed in, too.
     """
 
     video_id: str
@@ -42,6 +45,8 @@ class Pair:
     reference: VideoSource
     frame_numbers: tuple[int, ...]
     size_hw: tuple[int, int]
+    kept: tuple[int, ...] | None = None
+    regions: Mapping[str, Region] = field(default_factory=dict)
 
     @property
     def num_frames(self) -> int:
@@ -109,6 +114,7 @@ def _pair(
 ) -> tuple[Pair, list[_Problem]]:
     reference_info = probe(reference)
     problems = [*_gaps(reference, "reference"), *_pixels(reference, reference_info, "reference")]
+    whole = reference
     if prediction is not None:
         info = probe(prediction)
         problems += [*_gaps(prediction, "prediction"), *_pixels(prediction, info, "prediction")]
@@ -121,7 +127,11 @@ def _pair(
     numbers = reference.numbers if reference.numbers is not None else tuple(range(count))
     if not numbers:
         raise PairingError(f"'{video_id}': prediction and reference have no frame in common")
-    return Pair(video_id, prediction, reference, numbers, reference_info.size_hw), problems
+    kept = None
+    if len(numbers) < reference_info.num_frames:
+        places = {number: place for place, number in enumerate(whole.numbers or numbers)}
+        kept = tuple(places[number] for number in numbers)
+    return Pair(video_id, prediction, reference, numbers, reference_info.size_hw, kept), problems
 
 
 def _same_frames(

@@ -25,7 +25,10 @@ from aa_eval.metrics.lpips import (
     lpips_distance,
     lpips_features,
 )
+from aa_eval.metrics.masks import Mask, frame_masks
 
+# A chunk of each side, its baseline and the still pictures; more would only grow with the video.
+_KEPT_FRAMES = 32
 _KEPT_BYTES = 512 * 2**20
 _KEPT_AT_LEAST = 4  # frames
 
@@ -61,12 +64,17 @@ class Perceptual:
         self._kept_bytes = 0
         self._layers: dict[tuple[int, ...], list[torch.Size]] = {}  # of frames of one shape
 
-    def per_frame(self, prediction: Frames, reference: Frames) -> Values:
-        """As `aa_eval.metrics.lpips.lpips_per_frame`, which see for arguments and errors."""
+    def per_frame(self, prediction: Frames, reference: Frames, mask: Mask | None = None) -> Values:
+        """As `aa_eval.metrics.lpips.lpips_per_frame`, which see for arguments and errors.
+
+        Args:
+            mask: [T, H, W], the pixels to look at, as of `lpips_distance`.
+        """
         checked_frames(self._model, prediction, reference)
         ours = self._features(prediction, stored=False)  # first: tells the shapes of stored ones
         theirs = self._features(reference, stored=True)
-        return np.asarray([lpips_distance(a, b) for a, b in zip(ours, theirs, strict=True)])
+        frames = zip(ours, theirs, frame_masks(mask, prediction), strict=True)
+        return np.asarray([lpips_distance(a, b, inside) for a, b, inside in frames])
 
     def temporal(self, prediction: Frames, reference: Frames) -> Values:
         """|LPIPS(p_t-1, p_t) - LPIPS(r_t-1, r_t)|, the first NaN (tLP, Chu et al. 2020)."""
@@ -118,7 +126,9 @@ class Perceptual:
             self._kept[digest] = features
             self._kept_bytes += _size(features)
         self._kept.move_to_end(digest)
-        while self._kept_bytes > _KEPT_BYTES and len(self._kept) > _KEPT_AT_LEAST:
+        while len(self._kept) > _KEPT_FRAMES or (
+            self._kept_bytes > _KEPT_BYTES and len(self._kept) > _KEPT_AT_LEAST
+        ):
             self._kept_bytes -= _size(self._kept.popitem(last=False)[1])
 
 

@@ -39,6 +39,8 @@ TEMPORAL_KINDS = frozenset(
     {"dtssd", "flicker", "ssim_of_differences", "tlpips", "tof_ilk", "warp_error_ilk"}
 )
 SET_KINDS = frozenset({"fvd", "kvd"})  # one value for all videos together
+# of one frame and its reference: can be had within a region of the picture, too
+REGION_KINDS = frozenset(KINDS) - TEMPORAL_KINDS - SET_KINDS
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,12 +7,13 @@ import json
 import math
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from aa_eval.errors import ResultError
 
-SCHEMA = 2
+SCHEMA = 3
 RESULT_FILE = "result.json"
 MAX_BYTES = 64 * 2**20  # a result of 10,000 videos is about 4 MB
 
@@ -51,6 +52,10 @@ class Result:
         per_video: video id -> metric key -> mean over the video's frames (None: not scored).
         references: video id -> sha256 of the reference's size and pixels, frame by frame, as they
             were compared: two results with equal hashes were scored against the same frames.
+        regions: region ("face") -> sha256 of its masks in all videos; its metrics stand under keys
+            like "ssim@face".
+        trimmed: video id -> spans (first, end) of the positions in the whole reference that were
+            compared, the end not among them; only of videos of which frames were left out.
         num_videos, num_frames: how many were compared.
         weights: weight name -> sha256 of its content.
         packages: package -> version, of those that the numbers depend on.
@@ -69,6 +74,8 @@ class Result:
     metrics: dict[str, MetricValue]
     per_video: dict[str, dict[str, float | None]]
     references: dict[str, str]
+    regions: dict[str, str]
+    trimmed: dict[str, tuple[tuple[int, int], ...]]
     num_videos: int
     num_frames: int
     weights: dict[str, str]
@@ -76,6 +83,11 @@ class Result:
     overrides: tuple[str, ...]
     machine: str
     created: str
+
+
+def region_key(key: str, region: str) -> str:
+    """The key of a metric within a region: "ssim@face"."""
+    return f"{key}@{region}"
 
 
 def write_result(directory: Path, result: Result) -> None:
@@ -140,6 +152,8 @@ _RESULT_FIELDS = {
     "metrics": (dict,),
     "per_video": (dict,),
     "references": (dict,),
+    "regions": (dict,),
+    "trimmed": (dict,),
     "num_videos": (int,),
     "num_frames": (int,),
     "weights": (dict,),
@@ -164,14 +178,33 @@ def _parse(row: Any, path: Path) -> Result:
         _check_fields(
             values, dict.fromkeys(values, (float, int, type(None))), path, f"per_video.{video}"
         )
-    for field in ("weights", "packages", "references"):
+    for field in ("weights", "packages", "references", "regions"):
         _check_fields(row[field], dict.fromkeys(row[field], (str,)), path, field)
     if not all(isinstance(item, str) for item in row["overrides"]):
         raise ResultError(f"{path}: overrides must be a list of strings")
     for field in ("num_videos", "num_frames"):
         if row[field] < 0:
             raise ResultError(f"{path}: {field} is {row[field]}, expected at least 0")
-    return Result(**{**row, "metrics": metrics, "overrides": tuple(row["overrides"])})
+    trimmed = {video: _spans(spans, path, video) for video, spans in row["trimmed"].items()}
+    if unknown := sorted(trimmed.keys() - row["references"].keys()):
+        raise ResultError(f"{path}: trimmed.{unknown[0]}: no reference of that name was scored")
+    overrides = tuple(row["overrides"])
+    return Result(**{**row, "metrics": metrics, "trimmed": trimmed, "overrides": overrides})
+
+
+def _spans(spans: Any, path: Path, video: str) -> tuple[tuple[int, int], ...]:
+    """(first, end) of a trimmed video: ascending, apart, at least one frame."""
+    flat: list[Any] = []
+    if isinstance(spans, list | tuple):
+        for span in spans:
+            flat += span if isinstance(span, list | tuple) and len(span) == 2 else [None]
+    if not flat or not all(type(end) is int for end in flat) or flat[0] < 0 or any(
+        later <= earlier for earlier, later in pairwise(flat)
+    ):  # fmt: skip
+        raise ResultError(
+            f"{path}: trimmed.{video} is {spans!r:.60}, expected [[first, end], ...], ascending"
+        )
+    return tuple(zip(flat[::2], flat[1::2], strict=True))
 
 
 def _check_fields(row: Any, fields: dict[str, tuple[type, ...]], path: Path, where: str) -> None:

@@ -18,7 +18,8 @@ from aa_eval.cache import Cache
 from aa_eval.errors import MetricUnavailable, VideoError
 from aa_eval.measures import Measures
 from aa_eval.pairing import Pair
-from aa_eval.protocol import TEMPORAL_KINDS, Metric, VideoFeatures
+from aa_eval.protocol import REGION_KINDS, TEMPORAL_KINDS, Metric, VideoFeatures
+from aa_eval.regions import iter_masks, region_digest
 from aa_eval.resize import resize
 from aa_eval.source import VideoSource, iter_frames, iter_frames_backwards
 from aa_eval.windows import WindowFeatures, needed_starts
@@ -36,19 +37,26 @@ class Item:
 
     Attributes:
         name: the method, a trivial baseline, or `REFERENCE`.
-        what: a metric without key (its values, [T]), video features (vectors, [windows, d]), or
-            "pixels" (sha256 of the reference's frames, uint8 [32]).
+        what: a metric without key (its values, [T]), video features (vectors, [windows, d]),
+            "pixels" (sha256 of the reference's frames, uint8 [32]), or "masks" (of the region's).
         resize: of predictions whose size is not the reference's; "" where `what` is no metric.
+        region: the part of the picture that a metric looks at; "" for all of it.
     """
 
     name: str
     what: Metric | VideoFeatures | str
     resize: str = ""
+    region: str = ""
 
 
 # A string in place of an array says why there is none.
 VideoScores = dict[Item, NDArray[Any] | str]
 PIXELS = Item(REFERENCE, "pixels")
+
+
+def masks_of(region: str) -> Item:
+    """The sha256 of a region's masks."""
+    return Item(REFERENCE, "masks", region=region)
 
 
 def score_video(
@@ -64,8 +72,13 @@ def score_video(
         VideoError: a frame cannot be decoded.
     """
     items = [PIXELS, *(Item(REFERENCE, spec) for spec in measures.features)]
+    items += [masks_of(region) for region in pair.regions]
     for name in names:
-        items += [Item(name, metric, resize) for metric, resize in measures.frame_metrics]
+        items += [
+            Item(name, metric, resize, region)
+            for metric, resize in measures.frame_metrics
+            for region in ("", *(pair.regions if metric.kind in REGION_KINDS else ()))
+        ]
         items += [Item(name, spec) for spec in measures.features]
     if cache is None:
         return _compute(pair, items, measures)
@@ -84,15 +97,19 @@ def score_video(
 def _keys(pair: Pair, items: Sequence[Item], measures: Measures, cache: Cache) -> dict[Item, Any]:
     reference = cache.digest(pair.reference)
     prediction = cache.digest(pair.prediction) if pair.prediction else None
+    regions = {name: [region_digest(region, cache)] for name, region in pair.regions.items()}
+    regions[""] = []
 
     def key(item: Item) -> Any:
         side: Any = ["baseline", item.name, reference] if item.name in BASELINES else prediction
+        inside = regions[item.region]
         if isinstance(item.what, str):
-            return [item.what, reference]
+            return [item.what, reference, *inside]
         weights = measures.weights(item.what)
         if isinstance(item.what, Metric):
             gaps = _gaps(pair) if item.what.kind in TEMPORAL_KINDS else []
-            return ["frames", asdict(item.what), item.resize, weights, side, reference, gaps]
+            what = asdict(item.what)
+            return ["frames", what, item.resize, weights, side, reference, gaps, *inside]
         starts = needed_starts(item.what, pair.video_id, pair.frame_numbers, item.name == REFERENCE)
         spec = asdict(item.what)
         # these decide which windows (`starts`) and what is done with the vectors afterwards
@@ -125,6 +142,11 @@ def _compute(pair: Pair, items: Sequence[Item], measures: Measures) -> VideoScor
     values: dict[Item, list[Values]] = defaultdict(list)
     reasons: dict[Item, str] = {}
     pixels = hashlib.sha256()
+    mask_readers = {
+        name: iter_masks(pair.regions[name], pair.size_hw)
+        for name in dict.fromkeys(item.region for item in items if item.region)
+    }
+    mask_digests = {name: hashlib.sha256() for name in mask_readers}
     before: dict[str, Frames] = {}  # the frame before, of each name
     done = 0
     for frames_of in _chunks(pair, names, measures.chunk_frames):
@@ -133,13 +155,22 @@ def _compute(pair: Pair, items: Sequence[Item], measures: Measures) -> VideoScor
             pixels.update(f"{reference.shape[1:]}".encode())
         pixels.update(reference.data)
         done += len(reference)
+        masks = {
+            name: _next_masks(pair, name, reader, len(reference))
+            for name, reader in mask_readers.items()
+        }
+        for name, mask in masks.items():
+            for of_frame in mask:
+                mask_digests[name].update(f"{of_frame.shape}".encode())
+                mask_digests[name].update(np.packbits(of_frame).data)
         for item in items:
             frames = frames_of[item.name]
             if item in streams:
                 streams[item].push(frames)
             elif isinstance(item.what, Metric) and item not in reasons:
                 try:
-                    values[item].append(_values(item, pair, frames_of, before, measures))
+                    inside = masks.get(item.region)
+                    values[item].append(_values(item, pair, frames_of, before, measures, inside))
                 except MetricUnavailable as error:
                     reasons[item] = f"'{pair.video_id}': {error}"
         before = {name: frames[-1:] for name, frames in frames_of.items()}
@@ -151,7 +182,20 @@ def _compute(pair: Pair, items: Sequence[Item], measures: Measures) -> VideoScor
             array[_gaps(pair)] = np.nan
     if PIXELS in items:
         scores[PIXELS] = np.frombuffer(pixels.digest(), dtype=np.uint8)
+    for name, digest in mask_digests.items():
+        if masks_of(name) in items:
+            scores[masks_of(name)] = np.frombuffer(digest.digest(), dtype=np.uint8)
     return scores | reasons
+
+
+def _next_masks(
+    pair: Pair, name: str, reader: Iterator[NDArray[np.bool_]], count: int
+) -> NDArray[np.bool_]:
+    """The masks of the next `count` frames, [count, H, W]."""
+    masks = list(islice(reader, count))
+    if len(masks) < count:
+        raise VideoError(f"'{pair.video_id}': region '{name}' has fewer masks than frames")
+    return np.stack(masks)
 
 
 def _values(
@@ -160,6 +204,7 @@ def _values(
     frames_of: dict[str, Frames],
     before: dict[str, Frames],
     measures: Measures,
+    mask: NDArray[np.bool_] | None,
 ) -> Values:
     """A metric of the frames at hand; a temporal one sees the frame before them, too."""
     assert isinstance(item.what, Metric)
@@ -170,7 +215,7 @@ def _values(
         reference = np.concatenate([before[REFERENCE], reference])
     if frames.shape != reference.shape:
         frames = resize(frames, item.resize, pair.size_hw).astype(np.uint8)
-    return measures.per_frame(item.what, frames, reference)[lead:]
+    return measures.per_frame(item.what, frames, reference, mask)[lead:]
 
 
 def _chunks(pair: Pair, names: Sequence[str], size: int) -> Iterator[dict[str, Frames]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -74,6 +74,18 @@ class VideoSource:
         assert self.numbers is not None
         pairs = [(f, n) for f, n in zip(self.files, self.numbers, strict=True) if n in keep]
         return replace(self, files=tuple(f for f, _ in pairs), numbers=tuple(n for _, n in pairs))
+
+    def at_positions(self, keep: Sequence[int]) -> VideoSource:
+        """The frames at these positions (0 is the first frame, whatever its number) only.
+
+        Raises:
+            VideoError: of a video file, which can only be read from its start on.
+        """
+        if self.numbers is not None:
+            return self.at_numbers({self.numbers[position] for position in keep})
+        if list(keep) != list(range(len(keep))):
+            raise VideoError(f"{self.name}: some of its frames are asked for: give it as images")
+        return replace(self, limit=len(keep))
 
     def first(self, num_frames: int) -> VideoSource:
         """The first `num_frames` frames."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
+
 from aa_eval.errors import ResultError
 from aa_eval.layout import VideoFolder
 from aa_eval.measures import Measures
@@ -9,6 +11,7 @@ from aa_eval.pairing import PROBLEMS, make_pairs
 from aa_eval.protocol import list_protocols, read_protocol
 from aa_eval.result import Result
 from aa_eval.scoring import PIXELS, score_video
+from aa_eval.source import VideoSource, probe
 
 
 def known_protocol_hashes() -> dict[str, str]:
@@ -34,31 +37,72 @@ def require_known_protocol(result: Result) -> None:
     )
 
 
-def verify_references(result: Result, references: VideoFolder) -> int:
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """What `verify_references` held.
+
+    Attributes:
+        num_videos: references whose frames are those of the result.
+        trimmed: a sentence for each that was compared in part only.
+        not_scored: references at hand that the result says nothing of.
+    """
+
+    num_videos: int
+    trimmed: tuple[str, ...]
+    not_scored: tuple[str, ...]
+
+
+def verify_references(result: Result, references: VideoFolder) -> Verified:
     """Decode the references again and hold them to the hashes in the result.
 
-    Returns:
-        How many videos were held.
+    Of a video that was compared in part (`Result.trimmed`) those frames are held.
 
     Raises:
-        ResultError: the protocol is unknown, a video is missing, or its frames are others.
+        ResultError: the protocol is unknown, a video is missing, its frames are others, or the
+            result is trimmed without saying under which override.
+        VideoError: a reference cannot be read.
     """
     require_known_protocol(result)
-    pairs, _ = make_pairs(None, references, frozenset(PROBLEMS))
-    measures = Measures([], "cpu")
-    found = {}
-    for pair in pairs:
-        if pair.video_id in result.references:
-            digest = score_video(pair, [], measures, None)[PIXELS]
-            assert not isinstance(digest, str)  # pixels have a digest or raise
-            found[pair.video_id] = digest.tobytes().hex()
-    for video_id, expected in result.references.items():
-        if video_id not in found:
+    allowed = any(override.startswith("allow frame-count:") for override in result.overrides)
+    if result.trimmed and not allowed:
+        raise ResultError(
+            f"'{result.method}': frames of '{min(result.trimmed)}' were left out, but the result "
+            "holds no override 'allow frame-count': it was altered; score it anew"
+        )
+    trimmed, kept = [], {}
+    for video_id in sorted(result.references):
+        source = references.videos.get(video_id)
+        if source is None:
             raise ResultError(f"{references.path}: reference '{video_id}' of the result is missing")
-        if found[video_id] != expected:
+        if video_id in result.trimmed:
+            source, sentence = _compared_part(source, result.trimmed[video_id])
+            trimmed.append(sentence)
+        kept[video_id] = source
+    pairs, _ = make_pairs(None, replace(references, videos=kept), frozenset(PROBLEMS))
+    measures = Measures([], "cpu")
+    for pair in pairs:
+        digest = score_video(pair, [], measures, None)[PIXELS]
+        assert not isinstance(digest, str)  # pixels have a digest or raise
+        found, expected = digest.tobytes().hex(), result.references[pair.video_id]
+        if found != expected:
             raise ResultError(
-                f"{references.path}: '{video_id}' has other frames ({found[video_id][:12]}) than "
+                f"{references.path}: '{pair.video_id}' has other frames ({found[:12]}) than "
                 f"the result was scored against ({expected[:12]})"
                 + (f"; it was scored with {result.overrides[0]}" if result.overrides else "")
             )
-    return len(found)
+    not_scored = sorted(references.videos.keys() - result.references.keys())
+    return Verified(len(pairs), tuple(trimmed), tuple(not_scored))
+
+
+def _compared_part(
+    source: VideoSource, spans: tuple[tuple[int, int], ...]
+) -> tuple[VideoSource, str]:
+    """The frames at `spans`, and a sentence that says how many they are."""
+    there = probe(source).num_frames
+    if spans[-1][1] > there:
+        raise ResultError(
+            f"{source.name}: {there} frames, the result was scored against frame {spans[-1][1] - 1}"
+        )
+    positions = [position for span in spans for position in range(*span)]
+    sentence = f"'{source.video_id}': {len(positions)} of {there} frames were compared"
+    return source.at_positions(positions), sentence

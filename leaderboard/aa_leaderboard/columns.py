@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 
@@ -70,13 +70,23 @@ PAPER_KEYS = ("ssim", "psnr", "lpips", "fvd")
 
 
 def column_of(key: str) -> Column:
-    """The column of a metric; one that the board does not know is shown but never ranked."""
+    """The column of a metric; one that the board does not know is shown but never ranked.
+
+    "ssim@face" is the column of "ssim" within region "face".
+    """
+    metric, _, region = key.partition("@")
+    if region and metric in BY_KEY:
+        whole = BY_KEY[metric]
+        meaning = f"{whole.meaning}; within region {region} only"
+        return replace(whole, key=key, heading=f"{whole.heading} {region}", meaning=meaning)
     unknown = Column(key, key, None, 4, -1e9, 1e9, "not known to this board: shown, never ranked")
     return BY_KEY.get(key, unknown)
 
 
 def columns_of(keys: Iterable[str]) -> tuple[Column, ...]:
-    """The columns of `keys` in the papers' order; unknown ones last, by name."""
+    """The columns of `keys` in the papers' order, those of regions behind; unknown ones last."""
     present = set(keys)
-    known = tuple(column for column in COLUMNS if column.key in present)
-    return known + tuple(column_of(key) for key in sorted(present - BY_KEY.keys()))
+    regions = sorted({key.partition("@")[2] for key in present})  # "" first: the whole picture
+    keys = [f"{c.key}@{region}" if region else c.key for region in regions for c in COLUMNS]
+    known = tuple(column_of(key) for key in keys if key in present)
+    return known + tuple(column_of(key) for key in sorted(present - set(keys)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from aa_leaderboard.columns import BY_KEY, PAPER_KEYS
+from aa_leaderboard.columns import BY_KEY, PAPER_KEYS, column_of
 from aa_leaderboard.paper_tables import PaperTable
 from aa_leaderboard.row import Row
 from aa_leaderboard.table import Table, rank
@@ -68,8 +68,7 @@ def _cell(row: Row, key: str, place: int | None) -> str:
         return f"unavailable: {escape(cell.unavailable or '')}"
     interval = ""
     if cell.ci_low is not None and cell.ci_high is not None:
-        column = BY_KEY.get(key)
-        ends = [column.text_of(v) if column else f"{v:.4f}" for v in (cell.ci_low, cell.ci_high)]
+        ends = [column_of(key).text_of(value) for value in (cell.ci_low, cell.ci_high)]
         interval = f" [{ends[0]}, {ends[1]}]"
     return _marked(cell.text, place) + interval
 

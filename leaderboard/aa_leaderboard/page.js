@@ -139,9 +139,14 @@
       wins += verdict === "better" ? 1 : 0;
       const words = `${video}: ${x.method} ${digits(a, metric)}, ${y.method} ${digits(b, metric)}`;
       const point = drawn("circle", { class: `point ${verdict}`, cx: atX(a), cy: atY(b), r: 6,
-        tabindex: 0, role: "img", "aria-label": words });
+        tabindex: 0, role: "button", "aria-label": words });
       point.append(drawn("title", {}, words));
       point.addEventListener("click", () => showVideo(table.name, video));
+      point.addEventListener("keydown", (event) => {
+        if (event.key !== "Enter" && event.key !== " ") return;
+        event.preventDefault(); // a space would scroll
+        showVideo(table.name, video);
+      });
       svg.append(point);
     });
     const way = metric.better === null ? "higher" : "better";

@@ -82,6 +82,8 @@ def _problems(result: Result) -> Iterator[str]:
     yield from _provenance_problems(result)
     if len(result.per_video) > MAX_VIDEOS or len(result.metrics) > MAX_METRICS:
         yield f"more than {MAX_VIDEOS} videos or {MAX_METRICS} metrics"
+    if len(result.overrides) > MAX_VIDEOS:
+        yield f"{len(result.overrides)} overrides, expected at most {MAX_VIDEOS}"
     if result.per_video and result.num_videos != len(result.per_video):
         yield f"num_videos is {result.num_videos}, per_video has {len(result.per_video)}"
     counts = {"num_videos": result.num_videos, "num_frames": result.num_frames}
@@ -117,6 +119,7 @@ def _name_problems(result: Result) -> Iterator[str]:
     names |= {f"metric {key[:MAX_NAME]!r}": key for key in result.metrics}
     names |= {f"video {video[:MAX_NAME]!r}": video for video in result.per_video}
     names |= {f"weight {name[:MAX_NAME]!r}": name for name in result.weights}
+    names |= {f"region {name[:MAX_NAME]!r}": name for name in result.regions}
     names |= {f"reference {video[:MAX_NAME]!r}": video for video in result.references}
     for values in result.per_video.values():
         names |= {f"metric {key[:MAX_NAME]!r}": key for key in values}
@@ -132,7 +135,7 @@ def _name_problems(result: Result) -> Iterator[str]:
 
 def _provenance_problems(result: Result) -> Iterator[str]:
     texts = {"label": result.label, "machine": result.machine}
-    texts |= {"overrides": " ".join(result.overrides)}
+    texts |= {f"overrides[{n}]": text for n, text in enumerate(result.overrides)}
     texts |= {f"package {name[:MAX_NAME]!r}": name + text for name, text in result.packages.items()}
     for key, metric in result.metrics.items():
         texts[f"metrics.{key}.note"] = metric.note or ""
@@ -141,6 +144,7 @@ def _provenance_problems(result: Result) -> Iterator[str]:
         yield from _text_problems(field, text, MAX_NAME if field == "label" else MAX_TEXT)
     hashes = {"protocol_hash": result.protocol_hash}
     hashes |= {f"weights.{name[:MAX_NAME]}": value for name, value in result.weights.items()}
+    hashes |= {f"regions.{n[:MAX_NAME]}": value for n, value in result.regions.items()}
     hashes |= {f"references.{v[:MAX_NAME]}": value for v, value in result.references.items()}
     for field, value in hashes.items():
         if not _SHA256.fullmatch(value):

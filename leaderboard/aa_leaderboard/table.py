@@ -54,6 +54,12 @@ def _why_not_measured_alike(a: Result, b: Result) -> str | None:
         return f"other videos: {a.num_videos} against {b.num_videos}{named}"
     if a.num_frames != b.num_frames:
         return f"other frames: {a.num_frames} against {b.num_frames}"
+    for video in sorted(a.references.keys() & b.references.keys()):
+        if a.references[video] != b.references[video]:
+            return f"other reference frames of {video!r}"
+    for region in sorted(a.regions.keys() & b.regions.keys()):
+        if a.regions[region] != b.regions[region]:
+            return f"other masks of region {region!r}"
     for name in sorted(a.weights.keys() & b.weights.keys()):
         if a.weights[name] != b.weights[name]:
             return f"other weights of {name}: {a.weights[name][:12]} against {b.weights[name][:12]}"

@@ -13,6 +13,7 @@ from PIL import Image
 
 from aa_eval.benchmark import read_benchmark
 from aa_eval.cli import main
+from aa_eval.protocol import list_protocols
 from aa_eval.result import iter_results, read_result
 
 
@@ -135,6 +136,42 @@ def test_verify_holds_references_to_the_result(
     assert "which no protocol here is: its hash here is" in capsys.readouterr().err
 
 
+def test_verify_holds_the_frames_that_were_compared_of_a_trimmed_video(
+    trees: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (trees / "good" / "video_0" / "1.png").unlink()  # a hole
+    shutil.rmtree(trees / "good" / "video_1")  # left out whole
+    (trees / "gt" / "video_2" / "2.png").unlink()  # the prediction is the longer one
+    words = ["--protocol", "tiktok-disco-2023", "--baselines", "off", "--out", trees / "out"]
+    for problem in ("frame-count", "missing-videos", "numbering-gap"):
+        words += ["--allow", problem]
+    assert run(trees / "good", "--references", trees / "gt", *words) == 0
+    row = json.loads((trees / "out" / "result.json").read_text())
+    assert row["trimmed"] == {"video_0": [[0, 1], [2, 3]]}
+    assert run("verify", trees / "out", "--references", trees / "gt") == 0
+    said = capsys.readouterr().out
+    assert "'video_0': 2 of 3 frames were compared" in said
+    assert "not in the result: 1 references (video_1" in said
+    assert "4 references are the frames" in said
+    # one pixel of a frame that was compared, not of the one that was left out
+    left_out, compared = (trees / "gt" / "video_0" / f"{n}.png" for n in (1, 2))
+    for path, status in ((left_out, 0), (compared, 2)):
+        pixels = np.asarray(Image.open(path)).copy()
+        pixels[0, 0, 0] ^= 1
+        Image.fromarray(pixels).save(path)
+        assert run("verify", trees / "out", "--references", trees / "gt") == status
+    for change, words_of_error in (
+        ({"overrides": []}, "no override 'allow frame-count'"),
+        ({"trimmed": {"video_0": [[0, 10**15]]}}, "3 frames, the result was scored against frame"),
+        ({"trimmed": {"video_0": [[0, 2], [1, 3]]}}, "expected [[first, end], ...], ascending"),
+        ({"trimmed": {"video_9": [[0, 2]]}}, "no reference of that name was scored"),
+    ):
+        altered = json.dumps(row | change)
+        (trees / "out" / "result.json").write_text(altered)
+        assert run("verify", trees / "out", "--references", trees / "gt") == 2
+        assert words_of_error in capsys.readouterr().err
+
+
 def test_keypoints_give_pck(trees: Path, capsys: pytest.CaptureFixture[str]) -> None:
     reference = np.tile([[0.0, 0.0], [0.0, 30.0], [20.0, 0.0], [20.0, 30.0]], (3, 1, 1))
     for name in ("kp", "kp_gt"):
@@ -148,8 +185,10 @@ def test_keypoints_give_pck(trees: Path, capsys: pytest.CaptureFixture[str]) -> 
     words = [trees / "good", "--references", trees / "gt", "--baselines", "off"]
     words += ["--keypoints", trees / "kp", "--reference-keypoints", trees / "kp_gt"]
     words += ["--protocol", "fvd-tf", "--out", trees / "out"]
+    words += ["--label", "baseline"]  # a folder that `--write-baselines` made has its pose, too
     assert run(*words) == 0
     result = read_result(trees / "out")
+    assert result.label == "baseline"
     assert result.metrics["pck"].value == 0.75
     assert result.per_video["video_0"]["pck"] == 0.75
     assert result.metrics["akd"].value == pytest.approx(25 * 2**0.5 / 4)
@@ -203,7 +242,7 @@ def test_errors_are_one_line_and_status_2(
 
 def test_protocols_and_weights_tell_what_there_is(capsys: pytest.CaptureFixture[str]) -> None:
     assert run("protocols") == 0
-    assert capsys.readouterr().out.count("\n") == 8
+    assert capsys.readouterr().out.count("\n") == len(list_protocols())
     assert run("protocols", "show", "aa-clean-v1") == 0
     assert "lpips_alex" in capsys.readouterr().out
     run("weights")

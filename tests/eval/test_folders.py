@@ -80,7 +80,7 @@ def test_png_frames_come_in_the_order_of_their_numbers(tmp_path: Path) -> None:
     ),
     st.sampled_from(["{}_{:04}.png", "TiktokDance_{}_{:04}.png", "TiktokDance_{}_{:04}png.png"]),
 )  # fmt: skip
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 def test_flat_folders_come_apart_again(
     tmp_path_factory: pytest.TempPathFactory, videos: dict[str, set[int]], pattern: str
 ) -> None:

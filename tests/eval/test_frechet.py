@@ -30,7 +30,7 @@ def draw(seed: int, n: int, d: int) -> NDArray[np.float64]:
 sizes = st.tuples(st.integers(2, 40), st.integers(2, 40), st.integers(1, 24), st.integers(0, 999))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(sizes)
 def test_identical_sets_are_at_zero(size: tuple[int, int, int, int]) -> None:
     n, _, d, seed = size
@@ -38,7 +38,7 @@ def test_identical_sets_are_at_zero(size: tuple[int, int, int, int]) -> None:
     assert frechet_distance(a, a) <= 1e-11 * max(np.square(a).sum(), 1)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(sizes, st.booleans())
 def test_symmetric_and_blind_to_order_and_rotation(
     size: tuple[int, int, int, int], unbiased: bool

@@ -35,7 +35,7 @@ def natural(seed: int, count: int = 3, size: tuple[int, int] = (33, 46)) -> np.n
 
 
 @given(PAIRS)
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 def test_psnr_and_l1_of_any_frames(pair: np.ndarray) -> None:
     x, y = pair
     error = x.astype(np.float64) - y
@@ -53,7 +53,7 @@ def test_psnr_and_l1_of_any_frames(pair: np.ndarray) -> None:
 
 
 @given(PAIRS)
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 def test_overflow_psnr_is_the_first_releases_arithmetic(pair: np.ndarray) -> None:
     x, y = pair
     for ours, prediction, reference in zip(psnr_uint8_overflow(x, y), x, y, strict=True):

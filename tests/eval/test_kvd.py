@@ -19,7 +19,7 @@ def test_equals_torchmetrics(n: int, d: int) -> None:
     assert kernel_distance(a, b) == pytest.approx(expected, rel=1e-9, abs=1e-12)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(2, 8), st.integers(2, 8), st.integers(1, 6), st.integers(0, 999))
 def test_equals_the_double_sum_and_is_symmetric(n1: int, n2: int, d: int, seed: int) -> None:
     rng = np.random.default_rng(seed)

@@ -10,7 +10,7 @@ import torch
 from aa_eval.cache import Cache
 from aa_eval.errors import MetricUnavailable, PairingError, WeightsUnavailable
 from aa_eval.metrics.lpips import lpips_per_frame, make_lpips
-from aa_eval.perceptual import Perceptual
+from aa_eval.perceptual import _KEPT_FRAMES, Perceptual
 from aa_eval.weights import find_weight
 
 pytestmark = pytest.mark.weights
@@ -120,6 +120,17 @@ def test_features_are_computed_once_and_kept_for_the_next_method(
         [*kept, *again], [ours, white, before, noise, other, ours], strict=True
     ):
         np.testing.assert_array_equal(values, lpips_per_frame(alex, side, noise, batch=1))
+
+
+def test_what_is_kept_in_memory_does_not_grow_with_the_video(alex: torch.nn.Module) -> None:
+    draw = np.random.default_rng(1)
+    perceptual = Perceptual(alex, "-1..1", None, "weights")
+    most = 0
+    for _ in range(40):
+        ours, theirs = draw.integers(0, 256, (2, 1, 32, 32, 3), dtype=np.uint8)
+        perceptual.per_frame(ours, theirs)
+        most = max(most, len(perceptual._kept))
+    assert most == _KEPT_FRAMES == len(perceptual._kept)
 
 
 def test_features_stop_at_their_room(

@@ -41,7 +41,7 @@ def test_frames_that_say_nothing_are_nan() -> None:
     np.testing.assert_array_equal(missing_rate(ref, scores, ref, scores), [np.nan, 0, 0])
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(
     st.integers(0, 9999), st.integers(1, 5), st.integers(1, 9), st.sampled_from([0.05, 0.1, 0.3])
 )
@@ -81,7 +81,7 @@ def test_shapes_that_do_not_fit_are_refused() -> None:
         missing_rate(REF[..., :1], SEEN, REF, SEEN)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(0, 9999), st.integers(1, 4), st.integers(1, 7))
 def test_average_distance_equals_a_plain_loop_over_common_joints(
     seed: int, frames: int, joints: int

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from aa_eval.errors import ProtocolError
-from aa_eval.protocol import list_protocols, parse_protocol, read_protocol
+from aa_eval.protocol import TEMPORAL_KINDS, list_protocols, parse_protocol, read_protocol
 
 MINIMAL = """
 name = "p"
@@ -29,6 +29,9 @@ def test_every_protocol_shows_both_psnrs_and_has_its_own_hash() -> None:
     protocols = [read_protocol(name) for name in list_protocols()]
     assert {p.name for p in protocols} == {
         "aa-clean-v1",
+        "aa-temporal-v1",
+        "fid-vid-disco",
+        "fvd-bdmm-128f",
         "fvd-styleganv",
         "fvd-tf",
         "tiktok-disco-2023",
@@ -39,8 +42,11 @@ def test_every_protocol_shows_both_psnrs_and_has_its_own_hash() -> None:
     assert len({p.hash for p in protocols}) == len(protocols)
     for protocol in protocols:
         kinds = {metric.key: metric.kind for metric in protocol.metrics}
-        if protocol.name.startswith("fvd-"):
-            assert kinds == {"fvd": "fvd"}
+        if protocol.name.startswith(("fvd-", "fid-vid-")):
+            assert list(kinds.values()) == ["fvd"]
+            continue
+        if protocol.name.startswith("aa-temporal-"):
+            assert set(kinds.values()) <= TEMPORAL_KINDS
             continue
         assert kinds["psnr"] in ("psnr", "psnr_float32")
         assert kinds["psnr_overflow"] == "psnr_uint8_overflow"

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import scipy.linalg
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -68,7 +68,6 @@ def write_trees(folder: Path, lengths: list[int]) -> list[Pair]:
 
 
 @given(st.lists(st.booleans(), max_size=40), st.integers(1, 9), st.integers(1, 9))
-@settings(deadline=None)
 def test_windows_are_the_runs_of_consecutive_numbers(
     kept: list[bool], length: int, stride: int
 ) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from aa_eval.protocol import read_protocol
-from aa_eval.result import MetricValue, Result, write_result
+from aa_eval.result import SCHEMA, MetricValue, Result, write_result
 
 MakeResult = Callable[..., Result]
 
@@ -43,7 +43,7 @@ def make_result() -> MakeResult:
             "lpips_alex": draw.uniform(0.1, 0.5),
         }
         given: dict[str, Any] = {
-            "schema": 2,
+            "schema": SCHEMA,
             "method": method,
             "label": "demo",
             "benchmark": None,
@@ -56,6 +56,8 @@ def make_result() -> MakeResult:
                 for n in range(3)
             },
             "references": {f"video_{n}": f"{n}0" * 32 for n in range(3)},
+            "regions": {},
+            "trimmed": {},
             "num_videos": 3,
             "num_frames": 72,
             "weights": {"lpips_alex": "cd" * 32},

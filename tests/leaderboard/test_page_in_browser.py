@@ -77,6 +77,8 @@ def page(
         (folder / "media").mkdir()
         for role in ("prediction",) if n else ("reference", "ground_truth", "prediction"):
             write_clip(folder / "media" / f"video_1.{role}.mp4", 60 * n)
+        if not n:
+            write_clip(folder / "media" / "video_2.prediction.mp4", 200)
         add_results(folder, board)
     assert main(["render", "--board", str(board), "--out", str(tmp_path / "site")]) == 0
     return (tmp_path / "site" / "index.html").as_uri()
@@ -152,6 +154,21 @@ def test_the_page_sorts_filters_and_plays_from_disk(browser: Any, page: str) -> 
     # Video by video: one dot for each video, and a sentence.
     assert run("return document.querySelectorAll('#scatter .point').length") == 3
     assert "of 3 videos" in browser.find_element(By.ID, "scatter-words").text
+
+    # A dot leads to its video's clips, by keyboard, too.
+    press = """
+      const dots = [...document.querySelectorAll('#scatter .point')];
+      const dot = dots.find(d => d.getAttribute('aria-label').startsWith(arguments[0]));
+      dot.focus();
+      dot.dispatchEvent(new KeyboardEvent('keydown', {key: arguments[1], bubbles: true}));
+      return [document.activeElement === dot, dot.getAttribute('role')];
+    """
+    chosen = "return document.getElementById('clip-video').selectedOptions[0].textContent"
+    assert run(chosen) == "video_1"
+    assert run(press, "video_2:", "Enter") == [True, "button"]
+    assert run(chosen) == "video_2"
+    assert run(press, "video_1:", " ") == [True, "button"]
+    assert run(chosen) == "video_1"
 
     # Play: five clips run in step; scrubbing stops them all at one frame.
     assert run("return document.querySelectorAll('#panes video').length") == 5

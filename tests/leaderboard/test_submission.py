@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aa_eval.result import MetricValue, Result
+from aa_eval.result import SCHEMA, MetricValue, Result
 from aa_leaderboard.board import add_results, read_board, row_id_of
 from aa_leaderboard.errors import BoardError, SubmissionError
 
@@ -59,7 +59,7 @@ def edit(folder: Path, change: Callable[[dict[str, Any]], object]) -> Path:
         ({"references": {"../v": "ab" * 32}}, "a path"),
         ({"weights": {"lpips": "none"}}, r"weights\.lpips"),
         ({"weights": {"../lpips": "ab" * 32}}, "a path"),
-        ({"overrides": ("x" * 3000,)}, "overrides has 3000 characters"),
+        ({"overrides": ("x" * 3000,)}, "overrides\\[0\\] has 3000 characters"),
         ({"num_videos": 4}, "num_videos is 4, per_video has 3"),
         ({"num_frames": 10**30}, "num_frames is 1000000"),
         ({"created": "yesterday"}, "created is 'yesterday', expected an ISO 8601"),
@@ -221,6 +221,15 @@ def test_other_numbers_of_the_same_evaluation_need_replace(
     assert row.method == "ours"
 
 
+def test_a_result_may_name_an_override_for_each_of_many_videos(
+    make_result: Make, write: Write, tmp_path: Path
+) -> None:
+    spoken = tuple(f"allow frame-count: 'video_{n}': 23 predicted frames, 24" for n in range(500))
+    add_results(write(make_result(overrides=spoken)), tmp_path / "board")
+    (row,) = read_board(tmp_path / "board")
+    assert ("caution", "checks overridden") in row.badges
+
+
 def test_a_folder_without_a_result_says_what_was_expected(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     refused(tmp_path / "empty", tmp_path, "holds no result.json: give a folder")
@@ -229,9 +238,9 @@ def test_a_folder_without_a_result_says_what_was_expected(tmp_path: Path) -> Non
 
 @given(st.text(min_size=1, max_size=80))
 def test_a_row_id_is_a_plain_file_name_whatever_the_method_is_called(method: str) -> None:
-    result = Result(
-        2, method, "", None, "p", "1", "ab" * 32, {}, {}, {}, 0, 0, {}, {}, (), "", "2025-01-01"
-    )
+    nothing: tuple[dict[str, Any], ...] = ({}, {}, {}, {}, {})
+    hashed = ("p", "1", "ab" * 32)
+    result = Result(SCHEMA, method, "", None, *hashed, *nothing, 0, 0, {}, {}, (), "", "2025-01-01")
     assert row_id_of(result).isascii()
     assert row_id_of(result).replace("-", "").isalnum()
     assert len(row_id_of(result)) <= 80

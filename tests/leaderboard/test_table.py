@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aa_eval.result import MetricValue, Result
+from aa_leaderboard.columns import column_of, columns_of
 from aa_leaderboard.errors import NotComparableError
 from aa_leaderboard.published import read_published
 from aa_leaderboard.row import Cell, Measured, Row, row_of_result
@@ -91,6 +92,31 @@ def test_rows_scored_on_other_videos_are_not_ranked(make_result: Callable[..., R
     reason = why_not_comparable(row_of_result("a", a), row_of_result("b", b))
     assert reason is not None
     assert "'clip_0' is in one only" in reason
+
+
+def test_rows_of_other_reference_frames_or_other_masks_are_not_ranked(
+    make_result: Callable[..., Result],
+) -> None:
+    masks = {"face": "a0" * 32, "hands": "b0" * 32}
+    ours = row_of_result("a", make_result("a", regions=masks))
+    other = row_of_result("b", make_result("b", regions={"face": "c0" * 32}))
+    assert why_not_comparable(ours, other) == "other masks of region 'face'"
+    alike = row_of_result("c", make_result("c", regions={"face": masks["face"]}))
+    assert why_not_comparable(ours, alike) is None
+    assert why_not_comparable(row_of_result("d", make_result("d")), ours) is None
+    frames = make_result("e").references | {"video_1": "ff" * 32}
+    elsewhere = row_of_result("e", make_result("e", references=frames))
+    assert why_not_comparable(elsewhere, alike) == "other reference frames of 'video_1'"
+
+
+def test_a_metric_within_a_region_is_headed_and_ranked_as_the_metric_is() -> None:
+    face = column_of("psnr@face")
+    assert (face.heading, face.better, face.low) == ("PSNR* face", "higher", -50)
+    keys = ["lpips@hands", "odd", "ssim@face", "fvd", "odd@face", "psnr@face", "ssim"]
+    assert [column.key for column in columns_of(keys)] == [
+        "ssim", "fvd", "ssim@face", "psnr@face", "lpips@hands", "odd", "odd@face",
+    ]  # fmt: skip
+    assert column_of("odd@face").better is None
 
 
 def test_a_published_row_is_never_ranked_with_a_measured_one_even_of_the_same_name(

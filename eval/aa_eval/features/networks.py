@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from aa_eval.own_weights import OwnWeight, verify_own_weight
 from aa_eval.weights import WEIGHTS, verify_weight
 
 if TYPE_CHECKING:
@@ -65,6 +66,27 @@ def _slide_i3d(network: Network) -> Callable[[Tensor, int], Tensor]:
     return SlidingI3D(network.model).logits
 
 
+# No package index carries it, and no hash of it is published.
+RESNET3D_50 = OwnWeight(
+    "resnet3d-50-kinetics",
+    "resnet-50-kinetics.pth",
+    "3D ResNet-50 on Kinetics of kenshohara/video-classification-3d-cnn-pytorch",
+)
+
+
+def _verify_resnet3d() -> dict[str, str]:
+    return {RESNET3D_50.name: verify_own_weight(RESNET3D_50)[1]}
+
+
+def _resnet3d(spec: VideoFeatures, device: str) -> Network:
+    from aa_eval.features.resnet3d import ResNet3D, load_resnet3d
+
+    path, _ = verify_own_weight(RESNET3D_50)
+    model = ResNet3D(bn_eps=spec.bn_eps, pool_frames=spec.pool_frames)
+    return load_resnet3d(path, model).to(device)
+
+
 NETWORKS: dict[str, FeatureNetwork] = {
     "i3d-kinetics-400": FeatureNetwork(400, (224, 224), verified("i3d-k400"), _i3d, _slide_i3d),
+    "resnet3d-50-kinetics": FeatureNetwork(2048, (112, 112), _verify_resnet3d, _resnet3d),
 }

@@ -9,10 +9,12 @@ from typing import Any, Literal, TypeAlias, cast
 import lpips
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import nn
 
 from aa_eval.errors import MetricUnavailable, PairingError, WeightsUnavailable
+from aa_eval.metrics.masks import Mask
 from aa_eval.weights import WeightTree, read_numpy_pickle, verify_weight
 
 LpipsFeatures: TypeAlias = list[torch.Tensor]
@@ -139,12 +141,26 @@ def lpips_features(
     return [list(of_frame) for of_frame in zip(*layers, strict=True)]
 
 
-def lpips_distance(a: LpipsFeatures, b: LpipsFeatures) -> float:
-    """LPIPS of two frames from their `lpips_features`."""
+def lpips_distance(a: LpipsFeatures, b: LpipsFeatures, mask: Mask | None = None) -> float:
+    """LPIPS of two frames from their `lpips_features`.
+
+    Args:
+        mask: [H, W] of the frames: each place of a layer counts by the share of its cell of the
+            picture that lies inside. What a place has seen reaches beyond its cell. NaN where
+            nothing lies inside.
+    """
+    if mask is not None and not mask.any():
+        return float("nan")
     total = 0.0
     for ours, theirs in zip(a, b, strict=True):
         error = (ours - theirs).square_()
-        total += float(error.sum(dtype=torch.float64)) / (error.shape[1] * error.shape[2])
+        places: float = error.shape[1] * error.shape[2]
+        if mask is not None:
+            picture = torch.from_numpy(mask[None].astype(np.float32)).to(error.device)
+            share = F.adaptive_avg_pool2d(picture, (error.shape[1], error.shape[2]))
+            error *= share
+            places = float(share.sum(dtype=torch.float64))
+        total += float(error.sum(dtype=torch.float64)) / places
     return total
 
 

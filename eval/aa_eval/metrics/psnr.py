@@ -6,36 +6,44 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aa_eval.metrics.exact_sums import absolute_difference, sums, sums_of_squares
+from aa_eval.metrics.masks import Mask, frame_masks, mean_inside, values_inside, zero_outside
 
 
-def psnr(prediction: NDArray[np.generic], reference: NDArray[np.generic]) -> NDArray[np.float64]:
+def psnr(
+    prediction: NDArray[np.generic], reference: NDArray[np.generic], mask: Mask | None = None
+) -> NDArray[np.float64]:
     """20 log10(255 / sqrt(MSE)) per frame, in dB; infinite for identical frames.
 
     Args:
         prediction, reference: [T, H, W, 3] in [0, 255], uint8 or float.
+        mask: [T, H, W], the pixels to look at; NaN for a frame without any.
     """
     if prediction.dtype == np.uint8 and reference.dtype == np.uint8:
-        squares = sums_of_squares(absolute_difference(prediction, reference))
+        difference = absolute_difference(prediction, reference)
+        squares = sums_of_squares(zero_outside(difference, mask))
     else:
         error = prediction.astype(np.float64) - reference.astype(np.float64)
-        squares = np.square(error).reshape(len(error), -1).sum(axis=1)
-    return _decibels(squares / prediction[0].size)
+        squares = zero_outside(np.square(error), mask).reshape(len(error), -1).sum(axis=1)
+    return _decibels(squares / values_inside(prediction, mask))
 
 
 def psnr_float32(
-    prediction: NDArray[np.generic], reference: NDArray[np.generic]
+    prediction: NDArray[np.generic], reference: NDArray[np.generic], mask: Mask | None = None
 ) -> NDArray[np.float64]:
     """`psnr` with the error squared and averaged in float32: BDMM's script, to its last digit.
 
     evaluation/getMetrics_animation.py at 96181b0. It is within 1e-5 dB of `psnr`.
     """
-    pairs = zip(prediction.astype(np.float32), reference.astype(np.float32), strict=True)
-    mse = [np.mean((theirs - ours) ** 2) for ours, theirs in pairs]
+    frames = zip(
+        prediction.astype(np.float32), reference.astype(np.float32),
+        frame_masks(mask, prediction), strict=True,
+    )  # fmt: skip
+    mse = [mean_inside((theirs - ours) ** 2, inside) for ours, theirs, inside in frames]
     return _decibels(np.asarray(mse, dtype=np.float64))
 
 
 def psnr_uint8_overflow(
-    prediction: NDArray[np.uint8], reference: NDArray[np.uint8]
+    prediction: NDArray[np.uint8], reference: NDArray[np.uint8], mask: Mask | None = None
 ) -> NDArray[np.float64]:
     """PSNR whose difference and square wrap at 256, in dB; infinite where all squares wrap to 0.
 
@@ -45,8 +53,8 @@ def psnr_uint8_overflow(
     """
     difference = prediction - reference  # uint8: wraps
     squares = difference * difference  # uint8: wraps again
-    totals = sums(squares)
-    return _decibels(totals / prediction[0].size)
+    totals = sums(zero_outside(squares, mask))
+    return _decibels(totals / values_inside(prediction, mask))
 
 
 def _decibels(mse: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import correlate1d
 
 from aa_eval.errors import MetricUnavailable
+from aa_eval.metrics.masks import Mask, frame_masks, mean_inside
 
 # Of one strip of rows: its arrays stay in the cache, and below the size from which the allocator
 # asks the system for fresh pages each time, which costs more than the arithmetic.
@@ -14,7 +15,7 @@ _STRIP_VALUES = 12_000
 
 
 def ssim_grey_uniform7(
-    prediction: NDArray[np.uint8], reference: NDArray[np.uint8]
+    prediction: NDArray[np.uint8], reference: NDArray[np.uint8], mask: Mask | None = None
 ) -> NDArray[np.float64]:
     """SSIM of grey frames under a uniform 7x7 window, per frame, in [-1, 1].
 
@@ -23,26 +24,36 @@ def ssim_grey_uniform7(
 
     Args:
         prediction, reference: uint8 [T, H, W, 3] RGB.
+        mask: [T, H, W]; the mean is over the windows whose centre lies inside, and NaN for a frame
+            without any. Windows see what lies around their centre, in the region or not.
 
     Raises:
         MetricUnavailable: a frame is smaller than the window.
     """
     _require_window(prediction.shape, 7)
-    pairs = zip(prediction, reference, strict=True)
-    return np.asarray([_grey_uniform7(a, b) for a, b in pairs], dtype=np.float64)
+    frames = zip(prediction, reference, frame_masks(mask, prediction), strict=True)
+    return np.asarray([_grey_uniform7(a, b, inside) for a, b, inside in frames], dtype=np.float64)
 
 
-def _grey_uniform7(prediction: NDArray[np.uint8], reference: NDArray[np.uint8]) -> float:
+def _grey_uniform7(
+    prediction: NDArray[np.uint8], reference: NDArray[np.uint8], mask: Mask | None
+) -> float:
+    centres = None if mask is None else mask[3:-3, 3:-3]
+    if centres is not None and not centres.any():
+        return float("nan")
     height, width = prediction.shape[0] - 6, prediction.shape[1] - 6
     rows = max(_STRIP_VALUES // width, 1)
     total = 0.0
     for top in range(0, height, rows):
         strip = slice(top, min(top + rows, height) + 6)
-        total += _sum_grey_uniform7(prediction[strip], reference[strip])
-    return float(total / (height * width))
+        inside = None if centres is None else centres[top : top + rows]
+        total += _sum_grey_uniform7(prediction[strip], reference[strip], inside)
+    return float(total / (height * width if centres is None else centres.sum()))
 
 
-def _sum_grey_uniform7(prediction: NDArray[np.uint8], reference: NDArray[np.uint8]) -> float:
+def _sum_grey_uniform7(
+    prediction: NDArray[np.uint8], reference: NDArray[np.uint8], inside: Mask | None
+) -> float:
     x, y = _opencv_grey(prediction), _opencv_grey(reference)
     # window sums are whole numbers below 2^24, exact in float32, and their products in float64
     sum_x, sum_y = _box7(x).astype(np.float64), _box7(y).astype(np.float64)
@@ -63,7 +74,7 @@ def _sum_grey_uniform7(prediction: NDArray[np.uint8], reference: NDArray[np.uint
     product *= cov
     both *= variances
     product /= both
-    return float(product.sum())
+    return float(product.sum() if inside is None else product[inside].sum())
 
 
 def _covariance(
@@ -78,7 +89,7 @@ def _covariance(
 
 
 def ssim_colour_gaussian(
-    prediction: NDArray[np.generic], reference: NDArray[np.generic]
+    prediction: NDArray[np.generic], reference: NDArray[np.generic], mask: Mask | None = None
 ) -> NDArray[np.float64]:
     """SSIM per colour channel under Wang's Gaussian window, mean over channels, in [-1, 1].
 
@@ -87,20 +98,22 @@ def ssim_colour_gaussian(
 
     Args:
         prediction, reference: [T, H, W, 3] RGB in [0, 255], uint8 or float.
+        mask: as of `ssim_grey_uniform7`.
 
     Raises:
         MetricUnavailable: a frame is smaller than the window.
     """
-    return ssim_of_range(prediction, reference, np.full(len(prediction), 255.0))
+    return ssim_of_range(prediction, reference, np.full(len(prediction), 255.0), mask)
 
 
 def ssim_colour_gaussian_frame_range(
-    prediction: NDArray[np.generic], reference: NDArray[np.generic]
+    prediction: NDArray[np.generic], reference: NDArray[np.generic], mask: Mask | None = None
 ) -> NDArray[np.float64]:
     """`ssim_colour_gaussian` with the range of each predicted frame as its data range.
 
     BDMM's script (evaluation/getMetrics_animation.py at 96181b0): a prediction of low contrast gets
-    smaller constants, and a constant one no value at all.
+    smaller constants, and a constant one no value at all. Under a mask the range is still the
+    whole frame's.
 
     Raises:
         MetricUnavailable: a frame is smaller than the window, or a predicted frame is constant.
@@ -111,13 +124,14 @@ def ssim_colour_gaussian_frame_range(
         raise MetricUnavailable(
             "a predicted frame is constant: the script divides by its range, which is 0"
         )
-    return ssim_of_range(prediction, reference, data_range)
+    return ssim_of_range(prediction, reference, data_range, mask)
 
 
 def ssim_of_range(
     prediction: NDArray[np.generic],
     reference: NDArray[np.generic],
     data_range: NDArray[np.float64],
+    mask: Mask | None = None,
 ) -> NDArray[np.float64]:
     """`ssim_colour_gaussian` of signals [T, H, W, C] of any scale, whose range is `data_range` [T].
 
@@ -125,7 +139,9 @@ def ssim_of_range(
         MetricUnavailable: a frame is smaller than the window.
     """
     maps = _ssim_maps(prediction, reference, data_range)
-    return np.asarray(maps.mean(axis=(1, 2, 3)))
+    centres = None if mask is None else mask[:, 5:-5, 5:-5]
+    frames = zip(maps, frame_masks(centres, maps), strict=True)
+    return np.asarray([mean_inside(of_frame, inside) for of_frame, inside in frames])
 
 
 def _ssim_maps(

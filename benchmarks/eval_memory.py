@@ -1,0 +1,84 @@
+"""Peak memory of aa-eval over the length and the number of videos, each run in a fresh process.
+
+Image metrics, LPIPS alex and FVD of aa-clean-v1 on small PNG frames, the fast baselines beside; the
+peak is the process's largest resident size. The goal: within 10 % of the smallest run.
+
+    python benchmarks/eval_memory.py [--frames 32 1000] [--videos 4 40] [--side 64] [--without-fvd]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from aa_eval.baselines import FAST
+from aa_eval.cache import Cache
+from aa_eval.evaluate import evaluate
+from aa_eval.layout import find_videos
+from aa_eval.pairing import make_pairs
+from aa_eval.protocol import read_protocol
+
+_KEYS = ("ssim", "psnr", "psnr_overflow", "lpips_alex")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--frames", type=int, nargs=2, default=(32, 1000))
+    parser.add_argument("--videos", type=int, nargs=2, default=(4, 40))
+    parser.add_argument("--side", type=int, default=64)
+    parser.add_argument("--without-fvd", action="store_true")
+    parser.add_argument("--score", type=Path, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.score is not None:
+        print(json.dumps(score(options.score, not options.without_fvd)))
+        return
+    (short, long), (few, many) = options.frames, options.videos
+    print(f"frames of {options.side} px{', without FVD' if options.without_fvd else ''}")
+    first: float | None = None
+    for videos, frames in ((few, short), (many, short), (1, short), (1, long)):
+        with tempfile.TemporaryDirectory() as folder:
+            write(Path(folder), videos, frames, options.side)
+            command = [sys.executable, __file__, "--score", folder]
+            command += ["--without-fvd"] if options.without_fvd else []
+            run = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+        peak_mib: float = json.loads(run.stdout.splitlines()[-1])
+        first = peak_mib if first is None or (videos, frames) == (1, short) else first
+        against = f"{peak_mib / first:.3f} of the run with less"
+        print(f"{videos:4} videos of {frames:5} frames {peak_mib:8.0f} MiB   {against}", flush=True)
+
+
+def write(folder: Path, videos: int, frames: int, side: int) -> None:
+    draw = np.random.default_rng(0)
+    for name in ("gen", "gt"):
+        for video in range(videos):
+            place = folder / name / f"video_{video:03}"
+            place.mkdir(parents=True)
+            for number in range(frames):
+                frame = draw.integers(0, 256, (side, side, 3), dtype=np.uint8)
+                Image.fromarray(frame).save(place / f"{number:05}.png", compress_level=0)
+
+
+def score(folder: Path, with_fvd: bool) -> float:
+    """Peak resident size in MiB of scoring the two trees below `folder` in this process."""
+    clean = read_protocol("aa-clean-v1")
+    keys = (*_KEYS, "fvd") if with_fvd else _KEYS
+    metrics = tuple(metric for metric in clean.metrics if metric.key in keys)
+    features = clean.video_features if with_fvd else None
+    protocol = replace(clean, metrics=metrics, video_features=features)
+    pairs, _ = make_pairs(find_videos(folder / "gen"), find_videos(folder / "gt"))
+    cache = Cache(folder / "cache")
+    evaluate(pairs, [protocol], method="noise", baselines=FAST, cache=cache)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+if __name__ == "__main__":
+    main()
