@@ -17,12 +17,14 @@ from numpy.typing import NDArray
 from aa_curation.decision import Decision, PlannedClip, rejected
 from aa_curation.drop import Check, Drop, first_drop, with_thresholds
 from aa_curation.frames import canonical_size, iter_frames_at, resized, thinned_fps, ticks_s
-from aa_curation.people import People, look_for_people, people_of_pose
+from aa_curation.people import look_for_people, people_of_pose
 from aa_curation.poses.estimator import PoseEstimator
 from aa_curation.recipe import Recipe
 from aa_curation.shots import Span
 from aa_curation.signature import FrameLook, look_at_frame, make_signature, signature_frames
 from aa_curation.sources import Source
+from aa_curation.text.detector import TextDetector
+from aa_curation.text.overlay import OverlaidText, find_overlaid_text
 from aa_datasets.canonical_video import encode_canonical, read_canonical
 from aa_datasets.clip import Clip
 from aa_datasets.errors import PoseError, VideoError
@@ -37,6 +39,7 @@ def curate_clip(
     recipe: Recipe,
     estimator: Callable[[], PoseEstimator],
     folder: Path,
+    text_detector: Callable[[], TextDetector | None],
 ) -> Decision:
     """Decide on one clip; an accepted one lies in `folder` as `<clip_id>.mp4` and `.pose.npz`.
 
@@ -46,6 +49,7 @@ def curate_clip(
         recipe: thresholds and form.
         estimator: gives the worker's pose estimator (not asked for where the pose is exact).
         folder: for the files; shared by all workers.
+        text_detector: gives the worker's text detector, None where the recipe looks for no text.
     """
     checks = list(with_thresholds(planned.checks, recipe.thresholds))
 
@@ -60,10 +64,21 @@ def curate_clip(
     size_hw = canonical_size(planned.size_hw, recipe.canonical.short_side_px)
     try:
         exact = _exact_pose(source, planned, fps)
-        people = _people(planned, source, recipe, exact, estimator)
+        needed = exact is None or recipe.text is not None
+        sampled = _sampled_frames(planned, source, recipe) if needed else []
+        people = (
+            look_for_people(sampled, estimator())
+            if exact is None
+            else people_of_pose(exact, recipe.people_frames)
+        )
         drop = drop_by(check(people) for check in recipe.people_filters)
         if drop:
             return reject(drop)
+        text = _text(sampled, recipe, text_detector(), size_hw)
+        drop = drop_by(check(text) for check in recipe.text_filters)
+        if drop:
+            return reject(drop)
+        del sampled
         mp4, pose, pose_from, looks = _render(
             planned, source, recipe, exact, estimator, fps, size_hw
         )
@@ -88,6 +103,7 @@ def curate_clip(
         synthetic=source.synthetic,
         pose_from=pose_from,
         split=source.split,
+        text_px=text.boxes,
     )
     pose_npz = io.BytesIO()
     write_pose(pose_npz, pose)
@@ -131,16 +147,10 @@ def _ticks_s(planned: PlannedClip, fps: float) -> NDArray[np.float64]:
     return ticks_s(Span(planned.start_s, planned.end_s), fps)
 
 
-def _people(
-    planned: PlannedClip,
-    source: Source,
-    recipe: Recipe,
-    exact: Pose | None,
-    estimator: Callable[[], PoseEstimator],
-) -> People:
-    if exact is not None:
-        return people_of_pose(exact, recipe.people_frames)
-    # The middles of equal parts of the clip.
+def _sampled_frames(
+    planned: PlannedClip, source: Source, recipe: Recipe
+) -> list[NDArray[np.uint8]]:
+    """At the middles of equal parts of the clip; ten frames of 1920 x 1080 are 62 MB."""
     times_s = np.linspace(planned.start_s, planned.end_s, 2 * recipe.people_frames + 1)[1::2]
     frames = iter_frames_at(
         source.path,
@@ -149,7 +159,19 @@ def _people(
         crop_px=planned.crop_px,
         max_side_px=recipe.canonical.read_side_px,
     )
-    return look_for_people(frames, estimator())
+    return list(frames)
+
+
+def _text(
+    sampled: list[NDArray[np.uint8]],
+    recipe: Recipe,
+    detector: TextDetector | None,
+    size_hw: tuple[int, int],
+) -> OverlaidText:
+    """What is laid over the clip, in pixels of the canonical clip."""
+    if recipe.text is None or detector is None:
+        return OverlaidText((), size_hw)
+    return find_overlaid_text(sampled, recipe.text, detector).resized(size_hw)
 
 
 def _render(

@@ -92,18 +92,18 @@ class _Pair:
     distance: float
 
 
-def separate(ledger: Ledger, bounds: NearDuplicates) -> list[Decision]:
+def separate(ledger: Ledger, bounds: NearDuplicates | None) -> list[Decision]:
     """The rows that change so that no recording is in twice and no group in two splits.
 
     Of a recording the largest and fastest clip stays (then the first id), the others are rejected
     as `near_duplicate`. Clips of one source, uploader, person or recording are one group; where
     lists put a group into several splits, those for training are rejected as `split_leak`: a
-    held-out split stays as it was asked for.
+    held-out split stays as it was asked for. Without `bounds` no two clips are one recording.
     """
     clips = sorted(
         (d for d in ledger.decisions.values() if _in_question(d)), key=lambda d: _rank(d)
     )
-    pairs = _pairs(clips, bounds)
+    pairs = _pairs(clips, bounds) if bounds is not None else []
     verdicts = _near(clips, pairs)
     verdicts |= _leaks(ledger, [d for d in clips if d.clip_id not in verdicts], clips, pairs)
     rows = []

@@ -62,7 +62,7 @@ def run(
         LedgerError: another run or another recipe holds the folder.
         SharedPathError: the folder is not one that all nodes share.
         SourceError: sources are URLs and `fetch` is None.
-        WeightsError: the pose models are missing or altered.
+        WeightsError: the recipe's models are missing or altered.
     """
     refuse_relative_in_job(folder)
     folder = folder.resolve()
@@ -77,6 +77,8 @@ def run(
             leftover.unlink()
         if any(source.pose_path is None for source in sources):
             recipe.make_estimator()  # fails here, by name, and not in every worker
+        if recipe.text is not None:
+            recipe.text.make_detector()
         # The network is the limit here, not the CPU: threads of the driver do it.
         sources = fetch_sources(writer, sources, fetch, store)
         surveys = sources_to_survey(writer.ledger, sources)

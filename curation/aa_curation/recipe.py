@@ -16,6 +16,7 @@ from aa_curation.people import People
 from aa_curation.picture import Picture
 from aa_curation.poses.estimator import PoseEstimator
 from aa_curation.shots import ShotCuts
+from aa_curation.text.overlay import OverlaidText, TextSearch
 from aa_datasets.foreign_video import VideoInfo
 from aa_datasets.pose import Pose
 
@@ -54,7 +55,11 @@ class Recipe:
         people_filters: on who is seen in them.
         pose_filters: on the pose of the whole clip.
         canonical: the form of the stored clip.
-        near_duplicates: which clips are one recording.
+        text: how the frames that are searched for people are searched for overlaid text, too (boxes
+            go to `Clip.text_px`); None does not look for any.
+        text_filters: on what was found.
+        near_duplicates: which clips are one recording; None keeps them all (two videos of the same
+            bytes or packets are one source in any case).
         clips_per_shard: at most so many.
         thresholds: `{reason: threshold}` of `aa-curate redecide`, in place of the filters' own; no
             part of `sha256`, since they change while a corpus grows.
@@ -73,7 +78,9 @@ class Recipe:
     pose_filters: tuple[Callable[[Pose], Check], ...]
     canonical: Canonical
     bars: BlackBars | None = field(default_factory=BlackBars)
-    near_duplicates: NearDuplicates = field(default_factory=NearDuplicates)
+    text: TextSearch | None = None
+    text_filters: tuple[Callable[[OverlaidText], Check], ...] = ()
+    near_duplicates: NearDuplicates | None = field(default_factory=NearDuplicates)
     clips_per_shard: int = 256
     thresholds: Mapping[str, float] = field(default_factory=dict, repr=False)
     weights: Path | None = field(default=None, repr=False)
@@ -83,6 +90,8 @@ class Recipe:
             raise RecipeError(f"clips of {self.min_s:g} to {self.max_s:g} s: no length fits")
         if self.people_frames < 1 or self.clips_per_shard < 1:
             raise RecipeError("people_frames and clips_per_shard must be at least 1")
+        if self.text_filters and self.text is None:
+            raise RecipeError("text_filters without text: add text=TextSearch()")
 
     def make_estimator(self) -> PoseEstimator:
         """Raises WeightsError where a model is missing or altered."""

@@ -15,10 +15,11 @@ from aa_curation.poses.estimator import PoseEstimator
 from aa_curation.recipe import Recipe
 from aa_curation.sources import Source
 from aa_curation.survey import file_stamp, survey
+from aa_curation.text.detector import TextDetector
 
 
 class Worker:
-    """Surveys sources and curates clips, one at a time; holds the pose estimator.
+    """Surveys sources and curates clips, one at a time; holds the models.
 
     Args:
         recipe: what to do.
@@ -30,6 +31,7 @@ class Worker:
         self._recipe = recipe
         self._folder = clips_folder
         self._estimator: PoseEstimator | None = None
+        self._detector: TextDetector | None = None
 
     def survey(self, source: Source) -> Survey:
         """Never raises for a bad source; a missing model or package stops the run."""
@@ -46,7 +48,14 @@ class Worker:
         """Never raises for a bad clip; a missing model or package stops the run."""
         start_s = time.perf_counter()
         try:
-            row = curate_clip(planned, source, self._recipe, self._make_estimator, self._folder)
+            row = curate_clip(
+                planned,
+                source,
+                self._recipe,
+                self._make_estimator,
+                self._folder,
+                self._make_detector,
+            )
             return replace(row, seconds=round(time.perf_counter() - start_s, 3))
         except (WeightsError, PackageError):
             raise
@@ -57,3 +66,8 @@ class Worker:
         if self._estimator is None:
             self._estimator = self._recipe.make_estimator()
         return self._estimator
+
+    def _make_detector(self) -> TextDetector | None:
+        if self._detector is None and self._recipe.text is not None:
+            self._detector = self._recipe.text.make_detector()
+        return self._detector

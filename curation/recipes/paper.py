@@ -12,10 +12,12 @@ from aa_curation.filters.frame_rate import FrameRate
 from aa_curation.filters.resolution import Resolution
 from aa_curation.filters.single_person import PersonSize, RealPerson, SinglePerson, SomePerson
 from aa_curation.filters.static import Static
+from aa_curation.filters.text import TextArea
 from aa_curation.filters.tracking import Jitter, PoseFound
 from aa_curation.poses.blazepose import BlazePose
 from aa_curation.recipe import Canonical, Recipe
 from aa_curation.shots import ShotCuts
+from aa_curation.text.overlay import TextSearch
 
 RECIPE = Recipe(
     name="paper",
@@ -42,6 +44,10 @@ RECIPE = Recipe(
         Completeness(body="upper"),
         RealPerson(wobble_at_most=0.03),
     ),
+    # The same frames are searched for captions; their boxes go into the clip's record, of which
+    # the loader's `text_mask` makes a mask for the loss.
+    text=TextSearch(side_px=736, share_at_least=0.3),
+    text_filters=(TextArea(share_at_most=0.2),),
     pose_filters=(
         PoseFound(share_at_least=0.95),
         Jitter(jitter_at_most=0.04),

@@ -22,7 +22,7 @@ def test_the_accept_decision_agrees_with_the_labels(tmp_path: Path) -> None:
     command = [sys.executable, "benchmarks/curation_confusion.py", str(CORPUS), "--json", str(out)]
     done = subprocess.run(command, cwd=ROOT, text=True, capture_output=True, check=True)
     print(done.stdout)
-    rows = json.loads(out.read_text())
+    rows = json.loads(out.read_text())["rows"]
     positive = {"fullbody-single", "upperbody", "head"}
     negatives = [row for row in rows if row["kind"] not in positive]
     judged = [row for row in rows if row["kind"] in positive and row["verdict"] != "form"]

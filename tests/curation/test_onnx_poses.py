@@ -100,7 +100,7 @@ def test_a_model_that_is_missing_altered_or_another_is_refused_by_name(
         DWPoseFiles(yolox, body)(tmp_path).joints(frame, Box(0, 0, 96, 96, 1))
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(
     box=st.tuples(*[st.integers(0, 150)] * 2, *[st.integers(40, 160)] * 2),
     share=st.tuples(st.floats(0.1, 0.9), st.floats(0.1, 0.9)),

@@ -49,9 +49,14 @@ def test_an_altered_model_is_refused_by_name_with_the_remedy(models: Path) -> No
     assert "pip install --no-deps --force-reinstall mediapipe==0.10.21" in str(caught.value)
 
 
-def test_a_missing_model_is_refused_by_name(tmp_path: Path) -> None:
-    with pytest.raises(WeightsError, match="pose_detection is unavailable"):
-        read_model("pose_detection", tmp_path)
+def test_a_folder_without_the_model_leaves_the_wheels(tmp_path: Path) -> None:
+    assert read_model("pose_detection", tmp_path) == read_model("pose_detection")
+
+
+def test_a_missing_model_is_refused_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("aa_curation.poses.tflite.MEDIAPIPE_VERSION", "0.0.1")
+    with pytest.raises(WeightsError, match=r"pose_detection is unavailable.*0\.0\.1"):
+        read_model("pose_detection")
 
 
 @given(

