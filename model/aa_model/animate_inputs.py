@@ -18,7 +18,7 @@ from aa_datasets.foreign_video import iter_foreign_frames, probe_video
 from aa_datasets.frames import crop_box
 from aa_datasets.pose import BODY_JOINTS, Pose, read_pose
 from aa_model.errors import ModelError
-from aa_model.pipeline import fit_picture
+from aa_model.pictures import fit_picture, has_wide_grey, to_8_bit
 from aa_model.pose_detectors import PoseDetector, body_pose, shows_skeleton
 
 POSE_SUFFIX = ".npz"
@@ -51,29 +51,12 @@ def read_picture(path: Path, note: Note) -> NDArray[np.uint8]:
         raise ModelError(f"{path} cannot be read as a picture: {error}") from error
     if turned:
         note(f"{path.name}: turned upright, as its EXIF data say")
-    if image.mode == "F" or image.mode.startswith("I"):
+    if has_wide_grey(image):
         note(f"{path.name}: mode {image.mode}, taken as 8-bit grey")
-        image = Image.fromarray(_to_8_bit(np.asarray(image), image.mode, path))
+        image = to_8_bit(image, str(path))
     elif "A" in image.getbands() or "a" in image.getbands() or "transparency" in image.info:
         note(f"{path.name}: what is transparent becomes white")
     return fit_picture(image, (image.height, image.width))
-
-
-def _to_8_bit(values: NDArray[np.generic], mode: str, path: Path) -> NDArray[np.uint8]:
-    numbers = values.astype(np.float64)
-    least, most = float(numbers.min()), float(numbers.max())
-    if mode.startswith("I;16"):
-        white = 65535.0
-    elif mode == "I":  # 32 bits that hold what was 8 or 16
-        white = 65535.0 if most > 255 else 255.0
-    else:
-        white = 255.0 if most > 1 else 1.0
-    if not (np.isfinite(numbers).all() and least >= 0 and most <= white):
-        raise ModelError(
-            f"{path} holds values from {least:g} to {most:g}: expected brightness from 0 to "
-            f"{white:g}; save it as an 8-bit or 16-bit picture"
-        )
-    return np.asarray(np.rint(numbers * (255 / white)), np.uint8)
 
 
 def read_driving(

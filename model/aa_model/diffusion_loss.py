@@ -29,12 +29,14 @@ class Videos:
         target, pose: [V, T, 3, H, W] in [-1, 1].
         reference: [R, 3, H, W] in [-1, 1]; the first V / R videos read the first one, and so on.
         latents: of target and reference, if they were made before; these then have no channels.
+        loss_mask: bool [V, 1, H, W], False where the error does not count; None counts all of it.
     """
 
     target: Tensor
     pose: Tensor
     reference: Tensor
     latents: EncodedFrames | None = None
+    loss_mask: Tensor | None = None
 
 
 def as_videos(batch: Batch, *, single_frames: bool) -> Videos:
@@ -42,13 +44,15 @@ def as_videos(batch: Batch, *, single_frames: bool) -> Videos:
 
     Frames of a clip then share ReferenceNet's pass.
     """
-    target, pose, latents = batch.target, batch.pose, batch.latents
+    target, pose, latents, mask = batch.target, batch.pose, batch.latents, batch.loss_mask
     if single_frames:
+        if mask is not None:
+            mask = mask.repeat_interleave(target.shape[1], dim=0)
         target, pose = (x.flatten(0, 1)[:, None] for x in (target, pose))
         if latents is not None:
             moments = latents.target_moments.flatten(0, 1)[:, None]
             latents = replace(latents, target_moments=moments)
-    return Videos(target, pose, batch.reference, latents)
+    return Videos(target, pose, batch.reference, latents, mask)
 
 
 def diffusion_loss(
@@ -64,6 +68,9 @@ def diffusion_loss(
 
     A clip is trained without its reference with probability `reference_drop`: no features, null
     tokens, the pose kept; exactly what `generate` feeds for the unconditional rows.
+
+    Under `videos.loss_mask` there is no error and no gradient; each video's error is the mean of
+    what counts, so that every video weighs the same, in any process.
     """
     V, device = len(videos.target), videos.target.device
     kept, which = _kept_references(len(videos.reference), config.reference_drop, generator)
@@ -86,10 +93,35 @@ def diffusion_loss(
         tuple(r for r in which for _ in range(repeats)),
     )
     target = prediction_target(scheduler, latents, noise, timesteps)
-    error = F.mse_loss(prediction.float(), target.float(), reduction="none").flatten(1).mean(1)
+    error = F.mse_loss(prediction.float(), target.float(), reduction="none")
+    error = (
+        error.flatten(1).mean(1)
+        if videos.loss_mask is None
+        else mean_of_counted(error, videos.loss_mask)
+    )
     if observe is not None:
         observe(timesteps, error.detach())
     return (loss_weights(scheduler, timesteps, config.min_snr_gamma) * error).mean()
+
+
+def mean_of_counted(error: Tensor, loss_mask: Tensor) -> Tensor:
+    """Mean error of each video over the latents that show no masked pixel; 0 if there are none.
+
+    (A VAE looks further than its cell: latents beside a text know a little of it.)
+
+    Args:
+        error: [V, T, C, h, w].
+        loss_mask: bool [V, 1, H, W], H and W multiples of h and w; on any device.
+
+    Returns:
+        [V].
+    """
+    T, C, h, w = error.shape[1:]
+    cell = loss_mask.shape[-2] // h, loss_mask.shape[-1] // w
+    touched = F.max_pool2d((~loss_mask).to(error.device, error.dtype), cell)
+    counted = 1 - touched  # [V, 1, h, w]
+    number = counted.flatten(1).sum(1) * T * C
+    return (error * counted[:, None]).flatten(1).sum(1) / number.clamp(min=1)
 
 
 def _encode(

@@ -16,7 +16,8 @@ class LatentCache:
 
     Worth it where pictures come back, as when a small corpus is read many times without random
     crops. Pictures are encoded one by one and in float32: the result does not depend on what else
-    is in the batch, so a resumed run, whose cache is empty, goes on with the same numbers.
+    is in the batch, so a resumed run, whose cache is empty, goes on with the same numbers. A VAE
+    that is kept in bfloat16 (`frozen_bfloat16`) encodes under autocast, as without the cache.
 
     Args:
         model: its VAE must not change while the cache lives.
@@ -42,9 +43,10 @@ class LatentCache:
         found = self._moments.get(key)
         if found is not None:
             return found
-        with torch.autocast(image.device.type, enabled=False):
+        halved = any(p.dtype == torch.bfloat16 for p in self.model.vae.parameters())
+        with torch.autocast(image.device.type, torch.bfloat16, enabled=halved):
             mean, std = encode_moments(self.model.vae, image[None].float())
-        both = torch.cat([mean[0], std[0]])
+        both = torch.cat([mean[0], std[0]]).float()
         if self.num_bytes + both.nbytes <= self.max_bytes:
             self._moments[key] = both
             self.num_bytes += both.nbytes

@@ -14,10 +14,10 @@ import torch
 from diffusers import DiffusionPipeline, SchedulerMixin
 from diffusers.utils import BaseOutput
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image
 
 from aa_datasets.draw_pose import draw_pose
-from aa_datasets.frames import resize_frames, resize_pose
+from aa_datasets.frames import resize_pose
 from aa_datasets.pose import Pose
 from aa_model.align_pose import align_pose
 from aa_model.animate_anyone import AnimateAnyone
@@ -33,8 +33,8 @@ from aa_model.generate import (
 )
 from aa_model.noise import make_scheduler
 from aa_model.parts import part_parameters, parts_of
+from aa_model.pictures import Picture, fit_picture
 
-Picture = Image.Image | NDArray[np.uint8]
 Drawn = Sequence[Picture] | NDArray[np.uint8]
 StepEndCallback = Callable[["AnimatePipeline", int, float, dict[str, Any]], dict[str, Any]]
 _SCHEDULER = "scheduler"  # the subfolder of a checkpoint, where it has another than DDIM
@@ -213,35 +213,3 @@ def _read_scheduler(folder: Path) -> SchedulerMixin | None:
 def to_pixels(frames: NDArray[np.uint8]) -> torch.Tensor:
     """uint8 [T, H, W, 3] to float32 [T, 3, H, W] in [-1, 1]."""
     return torch.from_numpy(np.array(frames)).permute(0, 3, 1, 2).float() / 127.5 - 1
-
-
-def fit_picture(picture: Picture, size_hw: tuple[int, int]) -> NDArray[np.uint8]:
-    """Any picture as uint8 RGB [H, W, 3]: turned as EXIF says, alpha on white, cropped, resized.
-
-    Cropped at the centre and resized as training frames are (Sec. 4.1), and the driving pose too.
-
-    Raises:
-        ModelError: an array that is no picture.
-    """
-    if isinstance(picture, np.ndarray):
-        if picture.dtype != np.uint8 or not (
-            picture.ndim == 2 or (picture.ndim == 3 and picture.shape[2] in (3, 4))
-        ):
-            raise ModelError(
-                f"the reference is {picture.dtype} {picture.shape}: expected uint8 [H, W], "
-                "[H, W, 3] or [H, W, 4]"
-            )
-        picture = Image.fromarray(picture)
-    image = ImageOps.exif_transpose(picture)
-    if image.mode.startswith("I"):
-        values = np.asarray(image, dtype=np.float64)
-        image = Image.fromarray(
-            (values / (65535 if values.max() > 255 else 255) * 255).astype("u1")
-        )
-    if "A" in image.getbands() or "transparency" in image.info:
-        image = image.convert("RGBA")
-        white = Image.new("RGBA", image.size, "white")
-        image = Image.alpha_composite(white, image)
-    pixels: NDArray[np.uint8] = np.asarray(image.convert("RGB"))
-    fitted: NDArray[np.uint8] = resize_frames(pixels[None], size_hw)[0]
-    return fitted

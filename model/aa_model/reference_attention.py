@@ -111,8 +111,8 @@ class SpatialAttention:
                     for r in reader.reference_of_video[start:stop]
                     for _ in range(reader.num_frames)
                 ]
-                k = torch.cat([k, reference_key[which]], dim=1)
-                v = torch.cat([v, reference_value[which]], dim=1)
+                k = _append(k, reference_key, which)
+                v = _append(v, reference_value, which)
             outputs.append(_attend(query[rows], k, v, attn.heads))
             start = stop
         return outputs[0] if len(outputs) == 1 else torch.cat(outputs)
@@ -176,6 +176,15 @@ def project_features(unet: nn.Module, features: Mapping[str, Tensor]) -> dict[st
 def _attend(query: Tensor, key: Tensor, value: Tensor, heads: int) -> Tensor:
     q, k, v = (torch.unflatten(x, -1, (heads, -1)).transpose(1, 2) for x in (query, key, value))
     return F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
+
+
+def _append(own: Tensor, reference: Tensor, which: list[int | None]) -> Tensor:
+    """Keys or values [B*T, N, C] and, behind them, those of each row's reference [R, M, C].
+
+    A single reference, as in inference, is read in place, not gathered for each row first.
+    """
+    chosen = reference.expand(len(which), -1, -1) if len(reference) == 1 else reference[which]
+    return torch.cat([own, chosen], dim=1)
 
 
 def _runs(reference_of_video: tuple[int | None, ...]) -> list[tuple[int, bool]]:

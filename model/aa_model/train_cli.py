@@ -61,6 +61,8 @@ def make_plan(args: argparse.Namespace) -> Plan:
         precompute.check_applies(stage, network)
     if args.samples_every and "denoising_unet" not in (*stage.needs, *stage.trains):
         raise ModelError(f"stage {stage.name} makes no videos: leave out --samples-every")
+    if args.text_mask and "denoising_unet" not in (*stage.needs, *stage.trains):
+        raise ModelError(f"stage {stage.name} has no diffusion loss: leave out --text-mask")
     processes = join_processes(args.device)
     if processes.world_size > 1 and math.isfinite(args.time_limit_s):
         raise ModelError("--time-limit-s is for one process: clocks differ; give --steps")
@@ -82,6 +84,7 @@ def describe(args: argparse.Namespace, plan: Plan) -> dict[str, Any]:
         "training": to_json(plan.config),
         "model": to_json(plan.model.config),
         "recipe": args.recipe,
+        "text_mask": args.text_mask,
         "shards": [path.name for path in args.shards],
         "init": [str(path) for path in args.init],
         "torch": torch.__version__,
@@ -107,6 +110,7 @@ def open_loader(args: argparse.Namespace, plan: Plan) -> ShardLoader:
         num_workers=args.num_workers,
         cache_bytes=int(args.cache_gb * 1e9),
         latents=key,
+        text_mask=args.text_mask,
     )
 
 
@@ -181,6 +185,7 @@ class _OnDevice:
             target=batch.target.to(self.device),
             pose=batch.pose.to(self.device),
             latents=None if batch.latents is None else batch.latents.to(self.device),
+            loss_mask=None if batch.loss_mask is None else batch.loss_mask.to(self.device),
         )
         return self.last
 

@@ -60,6 +60,8 @@ def make_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--no-pose", action="store_true", help="stage 1: leave the Pose Guider "
                         "out, image to video; later stages follow")  # fmt: skip
+    parser.add_argument("--text-mask", action="store_true", help="stages 1 and 2: no loss on text "
+                        "that aa-curate found laid over a clip")  # fmt: skip
     parser.add_argument("--out", required=True, type=Path, help="the run's folder")
     parser.add_argument(
         "--init",

@@ -28,7 +28,7 @@ def rigid_pose(T: int, seed: int) -> Pose:
     return make_pose(moved, np.repeat(puppet.scores, T, 0), puppet.size_hw)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(
     seed=st.integers(0, 20), scale=st.floats(0.5, 2.0), x=st.floats(-30, 30), y=st.floats(-30, 30)
 )

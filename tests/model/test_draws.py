@@ -25,7 +25,7 @@ def shares(world_size: int, clips: int, seed: int = 3) -> list[ShareOfWorld]:
     return found
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     world_size=st.integers(1, 4), clips=st.integers(1, 3), rows=st.integers(1, 3),
     draw=st.sampled_from([draw_normal, draw_uniform]),

@@ -16,7 +16,7 @@ from aa_model.puppet_keypoints import KeypointNet, _decode, detect_keypoints, ke
 from aa_model.puppet_keypoints_commands import KeypointBatches, read_training_frames
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(x=st.floats(4, 123), y=st.floats(4, 123))
 def test_a_gaussian_heat_map_decodes_to_its_centre(x: float, y: float) -> None:
     cells = (torch.tensor([x, y]) + 0.5) / 2 - 0.5

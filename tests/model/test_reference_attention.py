@@ -24,7 +24,7 @@ from aa_model.reference_attention import (
 MakeModel = Callable[..., AnimateAnyone]
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(
     T=st.integers(1, 3),
     h=st.integers(1, 5),
