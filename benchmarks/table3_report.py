@@ -1,0 +1,156 @@
+"""The miniature Table 3 as Markdown, from the records that table3.py left.
+
+    python benchmarks/table3_report.py table3-out --write docs/table3.md
+    python benchmarks/table3_report.py --budget benchmarks/table3.toml --write docs/table3.md
+
+The second form writes the page as it stands before any run. All runs are reported, also those that
+went badly; where runs are missing, that is said.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from table3_budget import VARIANTS, Budget, read_budget
+from table3_scores import DIGITS, OURS, Run, Scores, read_runs
+
+from aa_eval.compare import claim, compare
+
+_HEADINGS = {"ssim": "SSIM ↑", "psnr": "PSNR ↑ (dB)", "lpips_alex": "LPIPS alex ↓", "fvd": "FVD ↓"}
+_SETTING = """\
+Preset `{preset}`. {train} training puppets, {test} held-out ones of other identities and motions:
+all synthetic, no real footage. All runs start from one UNet, pre-trained for {pretraining} steps on
+the training puppets without reference and without pose, which stands for Stable Diffusion;
+ReferenceNet starts as its copy, as in the paper. Autoencoder and image encoder are those of
+`{start}`, frozen. **The image encoder is a small one that this project trained on puppets,
+contrastively. It is not CLIP**, whatever the variants' names say.
+
+Every variant gets {stage_1} + {stage_2} optimiser steps, stage 1 and stage 2, at the same batch
+sizes and learning rates. Where there is a ControlNet, half of stage 1 fine-tunes the UNet and half
+trains the ControlNet. Equal steps are not equal computation: ReferenceNet and ControlNet are
+further networks. Budget, learning rates and metrics were fixed before the first run; all runs are
+reported.
+"""
+_NOT_MADE = """\
+**The real run has not been made yet; there is no result here.** It is `python benchmarks/table3.py
+--out table3-out`, under the budget of `benchmarks/table3.toml`: {runs} runs, each sized to take at
+most {minutes} minutes on 2 cores, so up to {hours:.1f} hours, after the puppets are made and the
+shared pre-training is done (about one hour more). These times are estimates from the time of a
+step, not measured. It goes on where it was stopped; `--only VARIANT,SEED` makes one run.
+"""
+_SCOPE = """\
+{protocol}, {videos} held-out videos. Mean and 95 % interval over videos and seeds
+(`benchmarks/table3_intervals.py`): it takes in other puppets and other runs, but not another
+pre-training, and is not corrected for the number of metrics. FVD has no value per video, so that
+its differences are not paired.
+"""
+
+
+def table(rows: list[list[str]]) -> list[str]:
+    """Markdown; the first row is the head."""
+    lines = ["| " + " | ".join(row) + " |" for row in rows]
+    return [lines[0], "|" + "---|" * len(rows[0]), *lines[1:]]
+
+
+def introduce(budget: Budget, runs: dict[tuple[str, int], Run]) -> list[str]:
+    total = len(budget.runs())
+    lines = ["# Miniature Table 3: four ways to show the reference", ""]
+    if budget.kind == "trial":
+        lines += ["**A trial of the chain: these numbers mean nothing.**", ""]
+    if not runs:
+        minutes = budget.minutes_per_run
+        lines += [_NOT_MADE.format(runs=total, minutes=minutes, hours=total * minutes / 60)]
+    elif len(runs) < total:
+        lines += [f"**{len(runs)} of {total} runs are made: not a result yet.**", ""]
+    setting = _SETTING.format(
+        preset=budget.preset,
+        start=budget.start,
+        train=budget.puppets["train"],
+        test=budget.puppets["test"],
+        pretraining=budget.pretraining["steps"],
+        stage_1=budget.stage_1["steps"],
+        stage_2=budget.stage_2["steps"],
+    )
+    return [*lines, setting]
+
+
+def report(out: Path | None, budget: Budget) -> str:
+    runs = read_runs(out, budget) if out else {}
+    lines = introduce(budget, runs)
+    if runs:
+        lines += results(budget, runs) + list_runs(budget, runs) + seed_by_seed(runs)
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def results(budget: Budget, runs: dict[tuple[str, int], Run]) -> list[str]:
+    scores = [Scores(runs, metric) for metric in budget.evaluation["metrics"]]
+    still = next(iter(runs.values())).still
+    rows = [["", *(_HEADINGS[s.metric] for s in scores)]]
+    rows += [[f"`{v}`", *(s.show(s.estimates.get(v)) for s in scores)] for v in VARIANTS]
+    baseline = [still.metrics[s.metric].value for s in scores]
+    rows.append(["the reference, repeated", *(
+        "-" if value is None else f"{value:.{DIGITS[s.metric]}f}"
+        for s, value in zip(scores, baseline, strict=True))])  # fmt: skip
+    verdicts = [["", "best other", "ReferenceNet minus it", "so"]]
+    complete = len(runs) == len(budget.runs())
+    for s in scores:
+        other = s.best_other()
+        if not complete:
+            verdicts.append([_HEADINGS[s.metric], "-", "-", "runs are missing"])
+            continue
+        if other is None:
+            verdicts.append([_HEADINGS[s.metric], "-", "-", "not measured for all four"])
+            continue
+        found = s.difference(other)
+        shown = s.show(found, sign=True)
+        verdicts.append([_HEADINGS[s.metric], f"`{other}`", shown, s.verdict(found)])
+    first = next(iter(runs.values())).result
+    scope = _SCOPE.format(protocol=first.protocol, videos=first.num_videos)
+    return [scope, *table(rows), "", *table(verdicts), ""]
+
+
+def list_runs(budget: Budget, runs: dict[tuple[str, int], Run]) -> list[str]:
+    metrics = budget.evaluation["metrics"]
+    rows = [["run", *(_HEADINGS[m] for m in metrics), "minutes"]]
+    for (variant, seed), one in runs.items():
+        found = [one.result.metrics[m].value for m in metrics]
+        values = ["-" if v is None else f"{v:.{DIGITS[m]}f}"
+                  for m, v in zip(metrics, found, strict=True)]  # fmt: skip
+        rows.append([f"`{variant}`, seed {seed}", *values, f"{one.minutes:.0f}"])
+    first = next(iter(runs.values()))
+    threads, cores = first.record["threads"], first.record["cores"]
+    return ["## All runs", "", *table(rows), "",
+            f"{first.result.machine}; {threads} threads on {cores} cores; torch "
+            f"{first.record['torch']}; {first.record['date']}.", ""]  # fmt: skip
+
+
+def seed_by_seed(runs: dict[tuple[str, int], Run]) -> list[str]:
+    """What `aa-eval compare` says of ReferenceNet (A) and each other (B), seed by seed."""
+    lines = [
+        f"- `{variant}`, seed {seed}: {claim(a, one.result, compare(a, one.result))}"
+        for (variant, seed), one in runs.items()
+        if variant != OURS and (OURS, seed) in runs
+        for a in [runs[OURS, seed].result]
+    ]
+    if not lines:
+        return []
+    head = "`aa-eval compare` of ReferenceNet (A) with each other (B), within one seed:"
+    return ["## Seed by seed", "", head, "", *lines]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("out", type=Path, nargs="?", help="folder of table3.py's runs")
+    parser.add_argument("--budget", type=Path, help="without OUT: the page before any run")
+    parser.add_argument("--write", type=Path, required=True, metavar="FILE")
+    args = parser.parse_args()
+    if (args.out is None) == (args.budget is None):
+        raise SystemExit("give OUT, or --budget alone")
+    budget = read_budget(args.budget or args.out / "budget.toml")
+    args.write.write_text(report(args.out, budget), encoding="utf-8")
+    print(f"written: {args.write}")
+
+
+if __name__ == "__main__":
+    main()
