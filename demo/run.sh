@@ -8,8 +8,8 @@ cd "$(dirname "$0")/.."
 
 case "${1:-full}" in
 full)
-    train_puppets=120 test_puppets=24 frames=24 ddim=6
-    stage1_s=100 stage2_s=50 probe_videos=4 clips=6
+    train_puppets=120 test_puppets=20 frames=24 ddim=6
+    stage1_s=80 stage2_s=40 probe_videos=3 clips=6
     ;;
 short)
     train_puppets=12 test_puppets=3 frames=16 ddim=4
@@ -125,8 +125,8 @@ report() {
 step "0. the weights that are used" weights
 step "1. puppets (synthetic)" make_puppets
 step "1. curate puppets and nine real clips" curate
-step "2. train stage 1 further" train 1 $stage1_s 2e-4 demo/learned
-step "2. train stage 2 further" train 2 $stage2_s 1e-4 demo/learned "$out/training/1"
+step "2. train stage 1 further" train 1 $stage1_s 5e-5 demo/learned
+step "2. train stage 2 further" train 2 $stage2_s 5e-5 demo/learned "$out/training/1"
 puppets=$out/corpus/shards/test-000000.tar
 real=$out/corpus/shards/test-real-000000.tar
 step "3. animate held-out puppets" animate "$out/training/2" "$puppets" puppets

@@ -94,7 +94,7 @@ def test_mirroring_and_resizing_commute(pose: Pose) -> None:
     assert np.abs(one - resize_frames(flip_frames(frames), (64, 64))).max() <= 1
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(seed=st.integers(0, 2**31), drop=st.floats(0, 1), scale=st.floats(0, 0.5))
 def test_disturbed_poses_keep_scores_middle_and_proportions(
     pose: Pose, seed: int, drop: float, scale: float
@@ -158,7 +158,7 @@ def test_the_loader_mirrors_whole_samples_of_the_same_windows(
     assert 3 <= sum(flips) <= 13
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     size_hw=st.tuples(st.integers(40, 90), st.integers(40, 90)),
     to_hw=st.tuples(st.integers(8, 32), st.integers(8, 32)),

@@ -61,14 +61,14 @@ def _has_idr(packet: bytes) -> bool:
     return 5 in kinds
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(indices=st.lists(st.integers(0, 30), min_size=1, max_size=12))
 def test_any_frames_in_any_order_equal_those_of_the_whole(mp4: bytes, indices: list[int]) -> None:
     wanted = np.array(indices)
     np.testing.assert_array_equal(read_canonical(mp4, wanted), read_canonical(mp4)[wanted])
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.tuples(*[st.integers(0, 255)] * 3))
 def test_plain_colours_come_back_within_3(colour: tuple[int, int, int]) -> None:
     frames = np.zeros((2, 32, 64, 3), np.uint8) + np.array(colour, np.uint8)

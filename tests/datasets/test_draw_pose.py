@@ -25,7 +25,7 @@ def test_nothing_is_drawn_of_absent_and_doubtful_joints() -> None:
     assert draw_pose(_only(everything, 0.31)).any()
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(0, 17), st.integers(0, 127), st.integers(0, 95))
 def test_a_joints_pixel_has_its_colour(joint: int, x: int, y: int) -> None:
     picture = draw_pose(_only({joint: (x, y)}))[0]

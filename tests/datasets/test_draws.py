@@ -22,7 +22,7 @@ def _take(
     return [[next(sampler) for sampler in samplers] for _ in range(steps)]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     seed=st.integers(0, 99), clips=st.integers(1, 40), legs=st.lists(worlds, min_size=1, max_size=4)
 )

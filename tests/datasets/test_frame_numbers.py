@@ -84,7 +84,7 @@ def test_foreign_files_give_every_frame_once_and_in_order(
     assert numbers_of(read_canonical(mp4, wanted, num_frames=COUNT)) == wanted.tolist()
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(start=st.integers(0, COUNT - 1), length=st.integers(1, 24), stride=st.integers(1, 4))
 def test_both_readers_of_canonical_video_give_the_window_asked_for(
     canonical: bytes, start: int, length: int, stride: int

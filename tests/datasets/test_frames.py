@@ -42,7 +42,7 @@ def test_crop_box_is_centred_inside_and_touches_two_sides(
     assert abs(height / width - to_hw[0] / to_hw[1]) < 0.04 * to_hw[0] / to_hw[1]
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(sizes, sizes, st.floats(0.2, 0.8), st.floats(0.2, 0.8))
 def test_a_dot_and_its_keypoint_move_together(
     size_hw: tuple[int, int], to_hw: tuple[int, int], down: float, along: float

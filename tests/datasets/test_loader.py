@@ -21,9 +21,7 @@ from aa_datasets.sample import Batch
 from aa_datasets.shards import ShardSample, write_shard
 
 SIZE_HW = (16, 16)
-fast = settings(
-    max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+fast = settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 def _world(

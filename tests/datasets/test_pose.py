@@ -40,7 +40,7 @@ def test_joint_table_is_128_unique_names_in_four_groups() -> None:
     assert all(name.startswith("face_") for name in JOINT_NAMES[FACE])
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(0, 2**31), st.integers(1, 5))
 def test_written_pose_reads_back_equal_and_with_equal_bytes(seed: int, num_frames: int) -> None:
     pose = random_pose(seed, num_frames)
@@ -54,7 +54,7 @@ def test_written_pose_reads_back_equal_and_with_equal_bytes(seed: int, num_frame
     assert back.size_hw == pose.size_hw
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(0, 2**31), st.integers(8, 900), st.integers(8, 900))
 def test_resize_there_and_back_is_the_identity(seed: int, height: int, width: int) -> None:
     pose = random_pose(seed)
