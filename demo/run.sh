@@ -9,11 +9,11 @@ cd "$(dirname "$0")/.."
 case "${1:-full}" in
 full)
     train_puppets=120 test_puppets=20 frames=24 ddim=6
-    stage1_s=80 stage2_s=40 probe_videos=3 clips=6
+    stage1_s=80 stage2_s=40 probe_videos=3 clips=6 workers=2
     ;;
 short)
     train_puppets=12 test_puppets=3 frames=16 ddim=4
-    stage1_s=15 stage2_s=10 probe_videos=2 clips=1
+    stage1_s=15 stage2_s=10 probe_videos=2 clips=1 workers=1
     ;;
 *)
     echo "usage: demo/run.sh full|short" >&2
@@ -77,7 +77,7 @@ score() { # predictions, references, method, more
     local predictions=$1 references=$2 method=$3
     shift 3
     aa-eval "$out/$predictions" --references "$out/$references" --method "$method" \
-        --out "$out/results/$predictions" --workers 2 "$@"
+        --out "$out/results/$predictions" --workers $workers "$@"
 }
 score_pose() { # predictions of the puppets, method, more
     local predictions=$1 method=$2

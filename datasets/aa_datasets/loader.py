@@ -1,27 +1,21 @@
-"""make_loader: shards -> batches, in an order that the seed alone decides, and exactly resumable.
-
-Every epoch is a permutation of all clips. Each batch of the world takes the next world_size x
-batch_size clips of the endless sequence of epochs and every rank a strided share of them, so that
-all ranks get equally many batches, no clip comes twice or is lost in an epoch, and the state
-(seed, samples consumed) resumes at any world size and worker count.
-"""
+"""make_loader: shards -> batches, in an order that the seed alone decides, exactly resumable."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset
 
 from aa_datasets.augment import Augmentation, disturb_pose, draw_flip, flip_frames
 from aa_datasets.canonical_video import read_canonical
 from aa_datasets.draw_pose import draw_pose
+from aa_datasets.draws import Draw, Draws
 from aa_datasets.errors import LatentsError, ShardError
 from aa_datasets.frames import choose_frames, choose_window, resize_frames, resize_pose
 from aa_datasets.latents import LatentsKey, StoredLatents
@@ -29,14 +23,6 @@ from aa_datasets.pose import Pose
 from aa_datasets.sample import Batch, Sample, stack_samples
 from aa_datasets.shards import ClipEntry, read_entry, verify_shard
 from aa_datasets.text_mask import mask_text
-
-
-@dataclass(frozen=True, slots=True)
-class _Draw:
-    """One sample to be made: which clip, and the number that seeds its window."""
-
-    clip: int
-    number: int
 
 
 def make_loader(
@@ -127,7 +113,7 @@ class ShardLoader:
 
     def __next__(self) -> Batch:
         if self._batches is None:
-            sampler = _Draws(
+            sampler = Draws(
                 self._seed,
                 self.num_clips,
                 self._batch_size,
@@ -178,33 +164,6 @@ class ShardLoader:
         self._batches = None
 
 
-class _Draws(Sampler[list[_Draw]]):
-    """The endless sequence of batches of one rank, from a global position on."""
-
-    def __init__(
-        self, seed: int, num_clips: int, batch_size: int, rank: int, world_size: int, start: int
-    ) -> None:
-        self.seed, self.num_clips = seed, num_clips
-        self.batch_size, self.rank, self.world_size = batch_size, rank, world_size
-        self.start = start
-
-    def __iter__(self) -> Iterator[list[_Draw]]:
-        position = self.start
-        orders: dict[int, NDArray[np.int64]] = {}
-        while True:
-            batch = []
-            for i in range(self.batch_size):
-                number = position + i * self.world_size + self.rank
-                epoch, place = divmod(number, self.num_clips)
-                if epoch not in orders:
-                    orders = {e: o for e, o in orders.items() if e >= epoch - 1}
-                    generator = np.random.default_rng([self.seed, epoch])
-                    orders[epoch] = generator.permutation(self.num_clips)
-                batch.append(_Draw(int(orders[epoch][place]), number))
-            yield batch
-            position += self.batch_size * self.world_size
-
-
 class _Decoded(NamedTuple):
     """Frames of a clip at the size of training, uint8 [T, *size_hw, 3]: pictures, their pose, and
     its skeletons."""
@@ -246,7 +205,7 @@ class _Windows(Dataset[Sample]):
         ids = "\n".join(entry.clip.clip_id for _, entry in self.clips)
         return hashlib.sha256(ids.encode()).hexdigest()
 
-    def __getitem__(self, draw: _Draw) -> Sample:
+    def __getitem__(self, draw: Draw) -> Sample:
         path, entry = self.clips[draw.clip]
         clip = entry.clip
         generator = np.random.default_rng([self.seed, 1, draw.number])

@@ -8,17 +8,15 @@ from collections import Counter
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aa_datasets.loader import _Draw, _Draws
+from aa_datasets.draws import Draw, Draws
 
 worlds = st.tuples(st.integers(1, 9), st.integers(1, 7), st.integers(0, 12))  # ranks, batch, steps
 
 
-def _take(
-    seed: int, clips: int, world: tuple[int, int, int], start: int
-) -> list[list[list[_Draw]]]:
+def _take(seed: int, clips: int, world: tuple[int, int, int], start: int) -> list[list[list[Draw]]]:
     """[step][rank] -> that rank's batch."""
     ranks, batch_size, steps = world
-    samplers = [iter(_Draws(seed, clips, batch_size, rank, ranks, start)) for rank in range(ranks)]
+    samplers = [iter(Draws(seed, clips, batch_size, rank, ranks, start)) for rank in range(ranks)]
     return [[next(sampler) for sampler in samplers] for _ in range(steps)]
 
 
