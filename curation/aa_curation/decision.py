@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 import traceback
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 from aa_curation.crawl.fetch import Fetched
@@ -51,6 +51,18 @@ class Decision:
     signature: str = ""
     mp4_sha256: str = ""
     pose_sha256: str = ""
+
+    def accepted(self, stage: str) -> Decision:
+        """The same clip, let in after all by `stage`."""
+        return replace(
+            self,
+            status="accepted",
+            stage=stage,
+            reason="",
+            measured=None,
+            threshold=None,
+            detail="",
+        )
 
     def to_json(self) -> dict[str, Any]:
         return {**asdict(self), "clip": self.clip.to_json() if self.clip else None}

@@ -100,15 +100,15 @@ def separate(ledger: Ledger, bounds: NearDuplicates | None) -> list[Decision]:
     lists put a group into several splits, those for training are rejected as `split_leak`: a
     held-out split stays as it was asked for. Without `bounds` no two clips are one recording.
     """
-    clips = sorted(
-        (d for d in ledger.decisions.values() if _in_question(d)), key=lambda d: _rank(d)
-    )
+    clips = sorted((d for d in ledger.decisions.values() if _in_question(d)), key=_rank)
     pairs = _pairs(clips, bounds) if bounds is not None else []
     verdicts = _near(clips, pairs)
     verdicts |= _leaks(ledger, [d for d in clips if d.clip_id not in verdicts], clips, pairs)
     rows = []
     for decision in clips:
-        row = verdicts.get(decision.clip_id) or _accepted(decision)
+        row = verdicts.get(decision.clip_id)
+        if row is None:
+            row = decision if decision.status == "accepted" else decision.accepted("dedup")
         if row != decision:
             rows.append(row)
     return rows
@@ -222,18 +222,4 @@ def _rejected(
         measured=measured,
         threshold=threshold,
         detail=detail,
-    )
-
-
-def _accepted(decision: Decision) -> Decision:
-    if decision.status == "accepted":
-        return decision
-    return replace(
-        decision,
-        status="accepted",
-        stage="dedup",
-        reason="",
-        measured=None,
-        threshold=None,
-        detail="",
     )

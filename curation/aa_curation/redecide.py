@@ -39,16 +39,7 @@ def redecided(decision: Decision, thresholds: Mapping[str, float]) -> Decision |
         )
     if decision.clip is None:
         return None  # it was rejected before it was encoded
-    return replace(
-        decision,
-        status="accepted",
-        stage="redecide",
-        reason="",
-        measured=None,
-        threshold=None,
-        detail="",
-        checks=checks,
-    )
+    return replace(decision.accepted("redecide"), checks=checks)
 
 
 def parse_setting(text: str) -> tuple[str, float]:

@@ -154,8 +154,7 @@ class ShardLoader:
                 f"the loader's state is of seed {state['seed']} over {state['num_clips']} clips, "
                 f"this is seed {self._seed} over {self.num_clips}: give the run's own shards"
             )
-        # States of before there was the hash resume without it.
-        if state.get("clips_sha256", own := self._dataset.clips_sha256()) != own:
+        if state["clips_sha256"] != self._dataset.clips_sha256():
             raise ShardError(
                 f"the loader's state is of {self.num_clips} other clips, or of the same in other "
                 "shards, which come in another order: give the run's own shards"

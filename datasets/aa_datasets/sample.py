@@ -68,6 +68,16 @@ class Batch:
     def size(self) -> int:
         return len(self.clip_ids)
 
+    def to(self, device: torch.device) -> Batch:
+        return Batch(
+            self.reference.to(device),
+            self.target.to(device),
+            self.pose.to(device),
+            self.clip_ids,
+            None if self.latents is None else self.latents.to(device),
+            None if self.loss_mask is None else self.loss_mask.to(device),
+        )
+
 
 def stack_samples(samples: list[Sample]) -> Batch:
     """Stack samples of one size into a batch; all have latents, or none; masks likewise."""

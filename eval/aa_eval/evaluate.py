@@ -160,7 +160,7 @@ def _evaluation(context: _Context, protocol: Protocol, name: str, label: str | N
     result = Result(
         schema=SCHEMA,
         method=name,
-        label=label or "baseline",
+        label="baseline" if label is None else label,
         benchmark=context.benchmark,
         protocol=protocol.name,
         protocol_version=protocol.version,

@@ -117,12 +117,15 @@ class Bars:
         return self
 
     def __exit__(self, *unused: object) -> None:
+        self._close()
+
+    def _close(self) -> None:
         if self._bar is not None:
             self._bar.close()
 
     def show(self, what: str, done: int, total: int | None) -> None:
         if self._bar is None or self._bar.desc != f"{what}: ":
-            self.__exit__()
+            self._close()
             self._bar = tqdm(total=total, desc=what)
         self._bar.update(done - self._bar.n)
 

@@ -111,14 +111,14 @@ def mean_of_counted(error: Tensor, loss_mask: Tensor) -> Tensor:
 
     Args:
         error: [V, T, C, h, w].
-        loss_mask: bool [V, 1, H, W], H and W multiples of h and w; on any device.
+        loss_mask: bool [V, 1, H, W], H and W multiples of h and w.
 
     Returns:
         [V].
     """
     T, C, h, w = error.shape[1:]
     cell = loss_mask.shape[-2] // h, loss_mask.shape[-1] // w
-    touched = F.max_pool2d((~loss_mask).to(error.device, error.dtype), cell)
+    touched = F.max_pool2d((~loss_mask).to(error.dtype), cell)
     counted = 1 - touched  # [V, 1, h, w]
     number = counted.flatten(1).sum(1) * T * C
     return (error * counted[:, None]).flatten(1).sum(1) / number.clamp(min=1)

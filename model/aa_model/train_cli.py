@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import math
 import sys
 from dataclasses import dataclass
@@ -178,15 +177,7 @@ class _OnDevice:
         return self
 
     def __next__(self) -> Batch:
-        batch = next(self.loader)
-        self.last = dataclasses.replace(
-            batch,
-            reference=batch.reference.to(self.device),
-            target=batch.target.to(self.device),
-            pose=batch.pose.to(self.device),
-            latents=None if batch.latents is None else batch.latents.to(self.device),
-            loss_mask=None if batch.loss_mask is None else batch.loss_mask.to(self.device),
-        )
+        self.last = next(self.loader).to(self.device)
         return self.last
 
 

