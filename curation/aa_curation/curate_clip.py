@@ -197,6 +197,8 @@ def _render(
             planned.fps,
             crop_px=planned.crop_px,
             max_side_px=recipe.canonical.read_side_px,
+            # Large frames are for the estimator; where the pose is known they need not travel.
+            size_hw=None if found else size_hw,
         )
         for number, frame in enumerate(at):
             if tracker:

@@ -37,6 +37,7 @@ def iter_frames_at(
     *,
     crop_px: Crop | None,
     max_side_px: int,
+    size_hw: tuple[int, int] | None = None,
 ) -> Iterator[NDArray[np.uint8]]:
     """What a video shows at these times (ascending), uint8 RGB [H, W, 3].
 
@@ -45,6 +46,7 @@ def iter_frames_at(
             rounds them to 1 ms).
         crop_px: x0, y0, x1, y1 in pixels of the full-size frame.
         max_side_px: the decoder scales frames down to this long side; with a crop it does not.
+        size_hw: what is wanted in the end: it scales to that at once, again without a crop.
 
     Raises:
         VideoError: the file cannot be decoded, or the crop lies outside of its frames.
@@ -53,6 +55,7 @@ def iter_frames_at(
     frames = iter_foreign_frames(
         path,
         max_side_px=None if crop_px else max_side_px,
+        size_hw=None if crop_px else size_hw,
         start_s=max(0.0, float(times_s[0]) - 1.0),
     )
     try:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
-from typing import cast
+from typing import TypeAlias, cast
 
 import av
 import numpy as np
@@ -21,6 +22,8 @@ _INDEXED = frozenset({"mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm"})
 _SEEK_MARGIN_S = (
     2.0  # before the wanted frame: what follows a key frame of an open GOP may be broken
 )
+
+ScaleTo: TypeAlias = int | tuple[int, int] | None  # longest side at most, (height, width), as it is
 
 _REORDER_S = 1.0  # AVI has no presentation times: with B-frames they come out of order
 
@@ -60,6 +63,18 @@ class ForeignFrame:
 
 
 @dataclass(frozen=True, slots=True)
+class FrameHeader:
+    """What announces a frame on the pipe; its bytes follow as they lie in memory.
+
+    Pickled, a frame of full HD is copied six times and read in as many buffers of its size as it
+    has pieces of 64 KiB.
+    """
+
+    shape: tuple[int, ...]
+    time_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class PacketsDigest:
     """The sha256 of the video packets."""
 
@@ -71,7 +86,7 @@ def run(
     path: str,
     task: str,
     limits: DecodeLimits,
-    max_side_px: int | None,
+    scale_to: ScaleTo,
     span_s: tuple[float, float],
 ) -> None:
     """Do one task and send what it finds: VideoInfo ("probe"), PacketsDigest ("packets"), or frames
@@ -86,8 +101,9 @@ def run(
         elif task == "packets":
             sender.send(_hash_packets(path))
         else:
-            for frame in _decode(path, limits, max_side_px, span_s):
-                sender.send(frame)
+            for frame in _decode(path, limits, scale_to, span_s):
+                sender.send(FrameHeader(frame.pixels.shape, frame.time_s))
+                _write(sender, frame.pixels)
             sender.send(None)
     except VideoError as error:
         sender.send(str(error))
@@ -95,6 +111,12 @@ def run(
         sender.send(f"cannot be decoded ({type(error).__name__}: {error})")
     except BrokenPipeError:
         pass  # the parent has seen enough
+
+
+def _write(sender: Connection, pixels: NDArray[np.uint8]) -> None:
+    left = memoryview(np.ascontiguousarray(pixels)).cast("B")
+    while left:
+        left = left[os.write(sender.fileno(), left) :]
 
 
 def _open(path: str) -> av.container.InputContainer:
@@ -150,7 +172,7 @@ def _video_stream(container: av.container.InputContainer) -> av.VideoStream:
 
 
 def _decode(
-    path: str, limits: DecodeLimits, max_side_px: int | None, span_s: tuple[float, float]
+    path: str, limits: DecodeLimits, scale_to: ScaleTo, span_s: tuple[float, float]
 ) -> Iterator[ForeignFrame]:
     size_hw: tuple[int, int] | None = None
     origin_s = _origin_of_jump(path, span_s[0])
@@ -191,7 +213,7 @@ def _decode(
                 if time_s - origin_s >= span_s[1] + _REORDER_S:
                     return
                 if span_s[0] <= time_s - origin_s < span_s[1]:
-                    yield ForeignFrame(_pixels(frame, max_side_px), time_s - origin_s)
+                    yield ForeignFrame(_pixels(frame, scale_to), time_s - origin_s)
                 count += 1
     if count == 0 and not jumped:
         raise VideoError("holds a video stream without a single frame")
@@ -228,16 +250,22 @@ def _jump(
     container.seek(int((time_stamp_s - _SEEK_MARGIN_S) / stream.time_base), stream=stream)
 
 
-def _pixels(frame: av.VideoFrame, max_side_px: int | None) -> NDArray[np.uint8]:
-    scale = 1.0 if max_side_px is None else min(1.0, max_side_px / max(frame.height, frame.width))
-    if scale < 1:
-        frame = frame.reformat(
-            width=max(2, round(frame.width * scale)),
-            height=max(2, round(frame.height * scale)),
-            format="rgb24",
-            interpolation="AREA",
-        )
-    pixels = cast(NDArray[np.uint8], frame.to_ndarray(format="rgb24"))
+def _pixels(frame: av.VideoFrame, scale_to: ScaleTo) -> NDArray[np.uint8]:
     # The display matrix, in degrees counter-clockwise: as np.rot90 counts.
     turns = round(frame.rotation / 90) % 4
+    height, width = _stored_size(frame, scale_to, turns)
+    if (height, width) != (frame.height, frame.width):
+        frame = frame.reformat(width=width, height=height, format="rgb24", interpolation="AREA")
+    pixels = cast(NDArray[np.uint8], frame.to_ndarray(format="rgb24"))
     return np.ascontiguousarray(np.rot90(pixels, turns)) if turns else pixels
+
+
+def _stored_size(frame: av.VideoFrame, scale_to: ScaleTo, turns: int) -> tuple[int, int]:
+    """The (height, width) to scale to, of the frame as it is stored: before it is turned."""
+    if isinstance(scale_to, tuple):
+        return scale_to[::-1] if turns % 2 else scale_to
+    size_hw = frame.height, frame.width
+    if scale_to is None or scale_to >= max(size_hw):
+        return size_hw
+    height, width = (max(2, round(side * scale_to / max(size_hw))) for side in size_hw)
+    return height, width

@@ -10,19 +10,26 @@ themselves are opened: a playlist under a video's name would make FFmpeg read th
 from __future__ import annotations
 
 import multiprocessing
+import os
 import sys
 import time
 from collections.abc import Iterator
+from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from aa_datasets.errors import VideoError
 from aa_datasets.foreign_decode import (
     DecodeLimits,
     ForeignFrame,
+    FrameHeader,
     PacketsDigest,
+    ScaleTo,
     VideoInfo,
     run,
 )
@@ -67,6 +74,7 @@ def iter_foreign_frames(
     limits: DecodeLimits | None = None,
     *,
     max_side_px: int | None = None,
+    size_hw: tuple[int, int] | None = None,
     start_s: float = 0.0,
     end_s: float = float("inf"),
 ) -> Iterator[ForeignFrame]:
@@ -76,6 +84,7 @@ def iter_foreign_frames(
         path: any file that FFmpeg reads.
         limits: wall clock, memory and size at which the child is killed.
         max_side_px: scale frames down (area filter) so that no side exceeds this; None keeps them.
+        size_hw: scale them to this height and width instead, as displayed.
         start_s, end_s: only frames shown from `start_s` on and before `end_s`, in seconds from the
             file's first frame. Where the container has an index, what lies before is skipped. That
             a file is truncated behind `end_s` is not seen.
@@ -84,14 +93,14 @@ def iter_foreign_frames(
         VideoError: as `probe_video`; or the stream breaks off, changes size, or exceeds a limit.
     """
     span_s = (start_s, end_s)
-    yield from _from_child(path, "frames", limits or DecodeLimits(), max_side_px, span_s)
+    yield from _from_child(path, "frames", limits or DecodeLimits(), size_hw or max_side_px, span_s)
 
 
 def _from_child(
     path: Path,
     task: str,
     limits: DecodeLimits,
-    max_side_px: int | None,
+    scale_to: ScaleTo,
     span_s: tuple[float, float] = (0.0, float("inf")),
 ) -> Iterator[Any]:
     if not path.is_file():
@@ -103,7 +112,7 @@ def _from_child(
     context.set_forkserver_preload([__name__])
     receiver, sender = context.Pipe(duplex=False)
     child = context.Process(
-        target=run, args=(sender, str(path), task, limits, max_side_px, span_s), daemon=True
+        target=run, args=(sender, str(path), task, limits, scale_to, span_s), daemon=True
     )
     _start_without_main(child)
     sender.close()
@@ -129,11 +138,29 @@ def _from_child(
                 return
             if isinstance(message, str):
                 raise VideoError(f"{path.name}: {message}")
+            if isinstance(message, FrameHeader):
+                pixels = _read(receiver, message.shape, limits.stall_s)
+                if pixels is None:
+                    raise VideoError(f"{path.name}: the decoder died in the middle of a frame")
+                yield ForeignFrame(pixels, message.time_s)
+                continue
             yield message
     finally:
         child.kill()
         child.join()
         receiver.close()
+
+
+def _read(receiver: Connection, shape: tuple[int, ...], stall_s: float) -> NDArray[np.uint8] | None:
+    """The bytes that follow a header; None if they break off."""
+    pixels = np.empty(shape, np.uint8)
+    left = memoryview(pixels).cast("B")
+    while left:
+        count = os.readv(receiver.fileno(), [left]) if receiver.poll(stall_s) else 0
+        if not count:
+            return None
+        left = left[count:]
+    return pixels
 
 
 def _start_without_main(child: BaseProcess) -> None:

@@ -5,6 +5,7 @@ import time
 from pathlib import Path
 
 import av
+import cv2
 import numpy as np
 import pytest
 
@@ -58,6 +59,11 @@ def test_display_rotation_is_applied(
     turned = _pixels(path)
     np.testing.assert_array_equal(turned, np.rot90(upright, -turns, axes=(1, 2)))
     assert probe_video(path).size_hw == turned.shape[1:3]
+    height, width = turned.shape[1:3]
+    small = next(iter_foreign_frames(path, size_hw=(height // 2, width // 2))).pixels
+    assert small.shape == (height // 2, width // 2, 3)
+    by_opencv = cv2.resize(turned[0], small.shape[1::-1], interpolation=cv2.INTER_AREA)
+    assert np.abs(small.astype(float) - by_opencv).mean() < 2
 
 
 def test_frames_are_scaled_down_and_never_up(mp4: bytes, tmp_path: Path) -> None:
@@ -213,3 +219,13 @@ def test_child_ends_when_the_reader_stops_early(mp4: bytes, tmp_path: Path) -> N
     next(frames)
     frames.close()  # type: ignore[attr-defined]
     assert multiprocessing.active_children() == []
+
+
+def test_frames_come_in_the_size_that_is_asked_for_as_displayed(mp4: bytes, tmp_path: Path) -> None:
+    path = _write(tmp_path, mp4)
+    (full, *_), (small, *_) = (
+        list(iter_foreign_frames(path, size_hw=size_hw)) for size_hw in (None, (20, 44))
+    )
+    assert small.pixels.shape == (20, 44, 3)
+    by_opencv = cv2.resize(full.pixels, (44, 20), interpolation=cv2.INTER_AREA)
+    assert np.abs(small.pixels.astype(float) - by_opencv).mean() < 2
