@@ -114,7 +114,7 @@ def run(
 
 
 def _write(sender: Connection, pixels: NDArray[np.uint8]) -> None:
-    left = memoryview(np.ascontiguousarray(pixels)).cast("B")
+    left = np.ascontiguousarray(pixels).data.cast("B")
     while left:
         left = left[os.write(sender.fileno(), left) :]
 

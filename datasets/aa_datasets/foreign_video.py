@@ -154,7 +154,7 @@ def _from_child(
 def _read(receiver: Connection, shape: tuple[int, ...], stall_s: float) -> NDArray[np.uint8] | None:
     """The bytes that follow a header; None if they break off."""
     pixels = np.empty(shape, np.uint8)
-    left = memoryview(pixels).cast("B")
+    left = pixels.data.cast("B")
     while left:
         count = os.readv(receiver.fileno(), [left]) if receiver.poll(stall_s) else 0
         if not count:
