@@ -3,15 +3,21 @@
     python benchmarks/loader_speed.py [--shards SHARD...] [--samples 32] [--rounds 5]
 
 Without --shards, puppets are rendered and packed first, at the size of training. Each way makes the
-same number of samples in this process: 24 frames and a reference at 256 px. Ways alternate, the
-figures are medians over rounds of CPU seconds of the process: other work on the machine disturbs
-them less than the clock.
+same number of samples in this process: 24 frames and a reference at 256 px. Ways alternate; a
+figure is the median over rounds of CPU seconds of the process, all of its threads: other work on
+the machine disturbs them less than the clock. Shares are medians over rounds, too, each of two
+ways in one round.
 
-    decord            windows out of mp4s that lie in memory; nothing else: the limit
-    loader, frames    ours without its skeletons (they are not drawn): what the decoder is held to
-    loader            ours: reads the shard, decodes, resizes, draws skeletons, makes tensors
-    webdataset, window   its pipeline; a window by decord, the same resize, skeletons and tensors
+    decord               the loader's frames out of mp4s that lie in memory, left where decord puts
+                         them, not copied to NumPy: the limit
+    loader               ours: reads the shard, decodes, resizes frames and poses, makes a batch
+    loader, drawn        and draws the skeletons: what a worker process does for a batch
+    loader, floats       and makes floats of it all: what training without workers waits for
+    webdataset, window   its pipeline: a window by decord; resize, skeletons and floats are ours
     webdataset, whole    the same, but each clip decoded whole by PyAV, as its video decoder does
+
+What is left to the consumer of a batch is timed alone: `drawn` and `floats`, for the same poses and
+pictures again and again.
 
 webdataset shuffles in a buffer of 100 clips, which is where it reads all clips whole.
 """
@@ -24,27 +30,29 @@ import itertools
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from unittest import mock
+from typing import Any
 
 import decord
 import numpy as np
 import torch
 import webdataset
 
-import aa_datasets.loader
 from aa_datasets.canonical_video import encode_canonical, read_canonical, read_sequentially
 from aa_datasets.clip import Clip
-from aa_datasets.draw_pose import draw_pose
+from aa_datasets.draws import Draws
 from aa_datasets.frames import choose_window, resize_frames, resize_pose
 from aa_datasets.loader import make_loader
-from aa_datasets.pose import Pose, read_pose
+from aa_datasets.pose import read_pose
 from aa_datasets.puppets import render_puppet
+from aa_datasets.sample import Batch, FrameBatch, Sample, stack_samples
 from aa_datasets.shards import ShardSample, read_shards, write_shard
 
 NUM_FRAMES, SIZE_HW = 24, (256, 256)
-Way = Callable[[], Iterator[object]]
+SEED = 0
+CPU = torch.device("cpu")
+DECORD, FLOATS = "decord", "loader, floats"
 
 
 def make_shard(folder: Path, clips: int, frames: int) -> Path:
@@ -62,51 +70,44 @@ def make_shard(folder: Path, clips: int, frames: int) -> Path:
 
 
 def by_decord(shards: list[Path]) -> Iterator[object]:
-    stored = list(read_shards(shards))
-    generator = np.random.default_rng(0)
-    while True:
-        for sample in stored:
-            window = choose_window(sample.clip.num_frames, NUM_FRAMES, 1, generator)
-            reader = decord.VideoReader(io.BytesIO(sample.mp4), num_threads=1, fault_tol=1)
-            wanted = np.unique([window.reference, *window.targets])
-            yield reader.get_batch(wanted).asnumpy()
+    """The very frames that the loader reads, in its order."""
+    stored = list(read_shards(sorted(shards)))
+    for (draw,) in Draws(SEED, len(stored), 1, 0, 1, 0):
+        sample = stored[draw.clip]
+        generator = np.random.default_rng([SEED, 1, draw.number])
+        window = choose_window(sample.clip.num_frames, NUM_FRAMES, 1, generator)
+        reader = decord.VideoReader(io.BytesIO(sample.mp4), num_threads=1, fault_tol=1)
+        yield reader.get_batch(np.unique([window.reference, *window.targets]))
 
 
-def by_loader(shards: list[Path]) -> Iterator[object]:
+def by_loader(shards: list[Path]) -> Iterator[FrameBatch]:
     return make_loader(
-        shards, stage=2, batch_size=1, size_hw=SIZE_HW, num_frames=NUM_FRAMES, cache_bytes=0
+        shards,
+        stage=2,
+        batch_size=1,
+        size_hw=SIZE_HW,
+        num_frames=NUM_FRAMES,
+        seed=SEED,
+        cache_bytes=0,
     )
 
 
-def by_loader_without_skeletons(shards: list[Path]) -> Iterator[object]:
-    def no_skeletons(pose: Pose) -> np.ndarray:
-        return np.zeros((pose.num_frames, 1, 1, 3), np.uint8)
+def by_webdataset(shards: list[Path], *, whole: bool) -> Iterator[Batch]:
+    generator = np.random.default_rng(SEED)
 
-    loader = by_loader(shards)
-    while True:
-        with mock.patch.object(aa_datasets.loader, "draw_pose", no_skeletons):
-            sample = next(loader)
-        yield sample
-
-
-def by_webdataset(shards: list[Path], *, whole: bool) -> Iterator[object]:
-    generator = np.random.default_rng(0)
-
-    def decode(row: dict[str, bytes]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    def decode(row: dict[str, Any]) -> Sample:
         pose = read_pose(row["pose.npz"])
         window = choose_window(pose.num_frames, NUM_FRAMES, 1, generator)
-        wanted = np.array([window.reference, *window.targets])
         read = read_sequentially if whole else read_canonical
-        frames = resize_frames(read(row["mp4"], wanted), SIZE_HW)
-        drawn = draw_pose(resize_pose(pose.at_frames(wanted), SIZE_HW))
-        video, control = (
-            torch.from_numpy(x).permute(0, 3, 1, 2).float() / 127.5 - 1 for x in (frames, drawn)
-        )
-        return video[0], video[1:], control[1:]
+        wanted = np.array([window.reference, *window.targets])
+        frames = torch.from_numpy(resize_frames(read(row["mp4"], wanted), SIZE_HW))
+        resized = resize_pose(pose.at_frames(window.targets), SIZE_HW)
+        return Sample(frames[0], frames[1:], resized, row["__key__"])
 
     urls = [str(path) for path in shards]
     rows = webdataset.WebDataset(urls, shardshuffle=False).repeat().shuffle(100).map(decode)
-    return iter(rows.batched(1))
+    for sample in rows:
+        yield stack_samples([sample]).to(CPU)
 
 
 def cpu_s(samples: Iterator[object], count: int) -> float:
@@ -127,12 +128,17 @@ def main() -> None:
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory(prefix="aa-loader-") as folder:
         shards = args.shards or [make_shard(Path(folder), args.clips, args.frames)]
-        ways = {
-            "decord": by_decord(shards),
-            "loader, frames": by_loader_without_skeletons(shards),
+        some = next(by_loader(shards))
+        drawn = some.drawn()
+        ways: dict[str, Iterator[object]] = {
+            DECORD: by_decord(shards),
             "loader": by_loader(shards),
+            "loader, drawn": (batch.drawn() for batch in by_loader(shards)),
+            FLOATS: (batch.to(CPU) for batch in by_loader(shards)),
             "webdataset, window": by_webdataset(shards, whole=False),
             "webdataset, whole": by_webdataset(shards, whole=True),
+            "of it: skeletons": (some.drawn() for _ in itertools.count()),
+            "of it: floats": (drawn.to(CPU) for _ in itertools.count()),
         }
         times: dict[str, list[float]] = {name: [] for name in ways}
         for samples in ways.values():
@@ -140,16 +146,18 @@ def main() -> None:
         for _ in range(args.rounds):
             for name, samples in ways.items():
                 times[name].append(cpu_s(samples, args.samples))
-    medians = {name: statistics.median(values) / args.samples for name, values in times.items()}
-    print(f"{'':22}{'CPU ms a sample':>16}{'spread':>14}{'of decord':>11}")
-    for name, each_s in medians.items():
-        low, high = (1000 * f(times[name]) / args.samples for f in (min, max))
-        print(
-            f"{name:22}{1000 * each_s:16.1f}{f'{low:.1f}-{high:.1f}':>14}"
-            f"{medians['decord'] / each_s:10.0%}"
-        )
+    print(f"{'':20}{'CPU ms a sample':>16}{'spread':>14}{'of decord':>11}")
+    for name, each in times.items():
+        low, middle, high = (1000 * f(each) / args.samples for f in (min, statistics.median, max))
+        share = ratio(times[DECORD], each)
+        print(f"{name:20}{middle:16.1f}{f'{low:.1f}-{high:.1f}':>14}{share:10.0%}")
     for name in ("webdataset, window", "webdataset, whole"):
-        print(f"loader beside {name}: {medians[name] / medians['loader']:.2f}x")
+        print(f"{FLOATS} beside {name}: {ratio(times[name], times[FLOATS]):.2f}x")
+
+
+def ratio(one: list[float], other: list[float]) -> float:
+    """Median over the rounds of one / other."""
+    return statistics.median(a / b for a, b in zip(one, other, strict=True))
 
 
 if __name__ == "__main__":

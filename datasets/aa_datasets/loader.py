@@ -14,13 +14,12 @@ from torch.utils.data import DataLoader, Dataset
 
 from aa_datasets.augment import Augmentation, disturb_pose, draw_flip, flip_frames
 from aa_datasets.canonical_video import read_canonical
-from aa_datasets.draw_pose import draw_pose
 from aa_datasets.draws import Draw, Draws
 from aa_datasets.errors import LatentsError, ShardError
 from aa_datasets.frames import choose_frames, choose_window, resize_frames, resize_pose
 from aa_datasets.latents import LatentsKey, StoredLatents
 from aa_datasets.pose import Pose
-from aa_datasets.sample import Batch, Sample, stack_samples
+from aa_datasets.sample import FrameBatch, Sample, stack_and_draw, stack_samples
 from aa_datasets.shards import ClipEntry, read_entry, verify_shard
 from aa_datasets.text_mask import mask_text
 
@@ -53,12 +52,13 @@ def make_loader(
         stride: of the window of stage 2, in frames of the clip.
         seed: decides the order and every window.
         rank, world_size: this process's share.
-        num_workers: processes that decode ahead.
-        cache_bytes: how much each process may keep of clips that it has decoded and drawn; a small
-            corpus is then decoded once. 0 keeps nothing. The batches are the same either way.
+        num_workers: processes that decode ahead, and draw the skeletons; 0 leaves drawing to
+            `FrameBatch.to`.
+        cache_bytes: how much each process may keep of clips that it has decoded; a small corpus is
+            then decoded once. 0 keeps nothing. The batches are the same either way.
         latents: read what these encoders made of the frames, from beside the shards, instead of
             decoding: reference and target then have no channels.
-        augmentation: what is changed at random; skeletons are then drawn anew for each sample.
+        augmentation: what is changed at random.
         text_mask: give each sample a `loss_mask`.
 
     Raises:
@@ -106,34 +106,40 @@ class ShardLoader:
         self._batch_size, self._rank, self._world_size = batch_size, rank, world_size
         self._num_workers = num_workers
         self._consumed = 0  # samples that all ranks together have received
-        self._batches: Iterator[Batch] | None = None
+        self._batches: Iterator[FrameBatch] | None = None
 
     def __iter__(self) -> ShardLoader:
         return self
 
-    def __next__(self) -> Batch:
+    def __next__(self) -> FrameBatch:
         if self._batches is None:
-            sampler = Draws(
-                self._seed,
-                self.num_clips,
-                self._batch_size,
-                self._rank,
-                self._world_size,
-                self._consumed,
-            )
-            self._batches = iter(
-                DataLoader(
-                    self._dataset,
-                    batch_sampler=sampler,
-                    num_workers=self._num_workers,
-                    collate_fn=stack_samples,
-                    # decord and Ray do not survive a fork with threads.
-                    multiprocessing_context="forkserver" if self._num_workers else None,
-                )
-            )
+            self._batches = self._begin()
         batch = next(self._batches)
         self._consumed += self._batch_size * self._world_size
         return batch
+
+    def _begin(self) -> Iterator[FrameBatch]:
+        """Batches from where the consumer is."""
+        draws = Draws(
+            self._seed,
+            self.num_clips,
+            self._batch_size,
+            self._rank,
+            self._world_size,
+            self._consumed,
+        )
+        if not self._num_workers:
+            return (stack_samples([self._dataset[draw] for draw in some]) for some in draws)
+        return iter(
+            DataLoader(
+                self._dataset,
+                batch_sampler=draws,
+                num_workers=self._num_workers,
+                collate_fn=stack_and_draw,
+                # decord and Ray do not survive a fork with threads.
+                multiprocessing_context="forkserver",
+            )
+        )
 
     def state_dict(self) -> dict[str, Any]:
         return {
@@ -164,12 +170,10 @@ class ShardLoader:
 
 
 class _Decoded(NamedTuple):
-    """Frames of a clip at the size of training, uint8 [T, *size_hw, 3]: pictures, their pose, and
-    its skeletons."""
+    """Frames of a clip at the size of training, uint8 [T, *size_hw, 3], and their pose."""
 
     frames: NDArray[np.uint8]
     pose: Pose
-    drawn: NDArray[np.uint8]
 
 
 class _Windows(Dataset[Sample]):
@@ -213,17 +217,19 @@ class _Windows(Dataset[Sample]):
             if self.stage == 1
             else choose_window(clip.num_frames, self.num_frames, self.stride, generator)
         )
-        frames, pose, drawn = self._read(draw.clip, np.array([window.reference, *window.targets]))
+        wanted = np.array([window.reference, *window.targets])
+        reference, target, pose = self._read(draw.clip, wanted)
         mask = mask_text(clip.text_px, clip.size_hw, self.size_hw) if self.text_mask else None
         if self.augmentation is not None:
             if draw_flip(self.augmentation, generator):
-                frames, pose = flip_frames(frames), pose.mirrored()
+                reference, target = flip_frames(reference).copy(), flip_frames(target).copy()
+                pose = pose.mirrored()
                 mask = None if mask is None else mask[:, ::-1].copy()
-            drawn = draw_pose(disturb_pose(pose, self.augmentation, generator))
+            pose = disturb_pose(pose, self.augmentation, generator)
         return Sample(
-            reference=_to_float(frames[:1])[0],
-            target=_to_float(frames[1:]),
-            pose=_to_float(drawn[1:]),
+            reference=torch.from_numpy(reference),
+            target=torch.from_numpy(target),
+            pose=pose.at_frames(slice(1, None)),
             clip_id=clip.clip_id,
             latents=self.latents.read(path, clip.clip_id, window.reference, window.targets)
             if self.latents is not None
@@ -231,35 +237,34 @@ class _Windows(Dataset[Sample]):
             loss_mask=None if mask is None else torch.from_numpy(mask[None]),
         )
 
-    def _read(self, index: int, wanted: NDArray[np.int64]) -> _Decoded:
-        """These frames of a clip."""
+    def _read(
+        self, index: int, wanted: NDArray[np.int64]
+    ) -> tuple[NDArray[np.uint8], NDArray[np.uint8], Pose]:
+        """The first of these frames of a clip, the others, and the pose of all."""
         path, entry = self.clips[index]
-        size = 2 * 3 * entry.clip.num_frames * self.size_hw[0] * self.size_hw[1]
-        keep = index in self._decoded or size <= self.cache_bytes
-        if not keep:
-            return self._decode(path, entry, wanted)
-        if index not in self._decoded:
-            self.cache_bytes -= size
-            self._decoded[index] = self._decode(path, entry, np.arange(entry.clip.num_frames))
-        frames, pose, drawn = self._decoded[index]
-        if self.augmentation is not None:
-            return _Decoded(frames[wanted], pose.at_frames(wanted), drawn)
-        return _Decoded(frames[wanted], pose, drawn[wanted])
+        size = 3 * entry.clip.num_frames * self.size_hw[0] * self.size_hw[1]
+        if index in self._decoded or size <= self.cache_bytes:
+            if index not in self._decoded:
+                self.cache_bytes -= size
+                self._decoded[index] = self._decode(path, entry, np.arange(entry.clip.num_frames))
+            kept = self._decoded[index]
+            return (
+                kept.frames[wanted[0]].copy(),
+                kept.frames[wanted[1:]],
+                kept.pose.at_frames(wanted),
+            )
+        ordered, places = np.unique(wanted, return_inverse=True)
+        frames, pose = self._decode(path, entry, ordered)
+        first, last = places[1], places[-1]
+        neighbours = np.array_equal(places[1:], np.arange(first, last + 1))
+        # A window is a part of what was decoded: copying it would cost a tenth of decoding it.
+        target = frames[first : last + 1] if neighbours else frames[places[1:]]
+        return frames[places[0]], target, pose.at_frames(places)
 
     def _decode(self, path: Path, entry: ClipEntry, wanted: NDArray[np.int64]) -> _Decoded:
         stored = read_entry(path, entry)
         pose = resize_pose(stored.pose.at_frames(wanted), self.size_hw)
-        # What augmentation changes is drawn when it has been changed.
-        drawn = np.empty((0, 0, 0, 3), np.uint8) if self.augmentation else draw_pose(pose)
         if self.latents is not None:  # nobody looks at the pictures
-            return _Decoded(np.empty((len(wanted), *self.size_hw, 0), np.uint8), pose, drawn)
+            return _Decoded(np.empty((len(wanted), *self.size_hw, 0), np.uint8), pose)
         frames = read_canonical(stored.mp4, wanted, num_frames=entry.clip.num_frames)
-        return _Decoded(resize_frames(frames, self.size_hw), pose, drawn)
-
-
-def _to_float(frames: NDArray[np.uint8]) -> torch.Tensor:
-    """uint8 [T, H, W, 3] -> float32 [T, 3, H, W] in [-1, 1]."""
-    channels_first = torch.from_numpy(np.ascontiguousarray(frames)).permute(0, 3, 1, 2)
-    # One buffer, written in place: each further one of this size costs its page faults again.
-    out = torch.empty(channels_first.shape, dtype=torch.float32)
-    return out.copy_(channels_first).div_(127.5).sub_(1)
+        return _Decoded(resize_frames(frames, self.size_hw), pose)

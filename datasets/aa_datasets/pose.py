@@ -96,15 +96,15 @@ class Pose:
             )
         if not np.all((self.scores >= 0) & (self.scores <= 1)):
             raise PoseError("a score is outside [0, 1] or not a number: absent joints score 0")
-        absent = self.scores == 0
-        if not np.array_equal(np.isnan(self.keypoints_px).any(-1), absent):
+        unknown = np.isnan(self.keypoints_px)  # `any` over an axis of 2 takes ten times as long
+        if not np.array_equal(unknown[..., 0] | unknown[..., 1], self.scores == 0):
             raise PoseError("a joint must be NaN exactly where its score is 0: use make_pose()")
 
     @property
     def num_frames(self) -> int:
         return len(self.scores)
 
-    def at_frames(self, indices: NDArray[np.int64]) -> Pose:
+    def at_frames(self, indices: NDArray[np.int64] | slice) -> Pose:
         """The pose at these frames, in this order."""
         return Pose(self.keypoints_px[indices], self.scores[indices], self.size_hw)
 

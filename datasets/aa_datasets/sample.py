@@ -1,10 +1,18 @@
-"""Sample and Batch: what one training step receives."""
+"""What the loader hands over (Sample, FrameBatch), and what one training step receives (Batch).
+
+The loader deals in 8-bit pictures and in poses as numbers: a quarter of the floats' bytes, to hold,
+to send between processes and to carry to a device, where `FrameBatch.to` makes floats of them.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import torch
+
+from aa_datasets.draw_pose import draw_pose
+from aa_datasets.pose import Pose
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,14 +39,14 @@ class EncodedFrames:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One clip's window, ready for training.
+    """One clip's window, at the size of training.
 
     With `latents` no frame is decoded: `reference` and `target` then have 0 channels.
 
     Attributes:
-        reference: float32 [3, H, W] in [-1, 1], the frame whose appearance is to be kept.
-        target: float32 [T, 3, H, W] in [-1, 1], the frames to be generated; T = 1 in stage 1.
-        pose: float32 [T, 3, H, W] in [-1, 1], the drawn skeletons of the target frames.
+        reference: uint8 RGB [H, W, 3], the frame whose appearance is to be kept.
+        target: uint8 RGB [T, H, W, 3], the frames to be generated; T = 1 in stage 1.
+        pose: of the T target frames, in pixels of H x W.
         clip_id: which clip.
         latents: of reference and target, where they were made before.
         loss_mask: bool [1, H, W], False on text laid over the video, where the loss should not
@@ -47,15 +55,63 @@ class Sample:
 
     reference: torch.Tensor
     target: torch.Tensor
-    pose: torch.Tensor
+    pose: Pose
     clip_id: str
     latents: EncodedFrames | None = None
     loss_mask: torch.Tensor | None = None
 
 
 @dataclass(frozen=True, slots=True)
+class FrameBatch:
+    """B samples of equal T, H, W: the fields of `Sample` with a leading axis B.
+
+    Attributes:
+        skeletons: uint8 RGB [B, T, H, W, 3], the poses drawn; None until somebody has.
+    """
+
+    reference: torch.Tensor
+    target: torch.Tensor
+    poses: tuple[Pose, ...]
+    clip_ids: tuple[str, ...]
+    latents: EncodedFrames | None = None
+    loss_mask: torch.Tensor | None = None
+    skeletons: torch.Tensor | None = None
+
+    @property
+    def size(self) -> int:
+        return len(self.clip_ids)
+
+    def drawn(self) -> FrameBatch:
+        """The batch with its skeletons."""
+        return replace(self, skeletons=self._skeletons())
+
+    def to(self, device: torch.device) -> Batch:
+        """What a training step receives, on its device; draws the skeletons if nobody has."""
+        return Batch(
+            reference=_to_video(self.reference, device),
+            target=_to_video(self.target, device),
+            pose=_to_video(self._skeletons(), device),
+            clip_ids=self.clip_ids,
+            latents=None if self.latents is None else self.latents.to(device),
+            loss_mask=None if self.loss_mask is None else self.loss_mask.to(device),
+        )
+
+    def _skeletons(self) -> torch.Tensor:
+        if self.skeletons is not None:
+            return self.skeletons
+        return _stack([torch.from_numpy(draw_pose(pose)) for pose in self.poses])
+
+
+@dataclass(frozen=True, slots=True)
 class Batch:
-    """B samples of equal T, H, W: the fields of `Sample` with a leading axis B."""
+    """What one training step receives: B samples as floats.
+
+    Attributes:
+        reference: float32 [B, 3, H, W] in [-1, 1].
+        target: float32 [B, T, 3, H, W] in [-1, 1].
+        pose: float32 [B, T, 3, H, W] in [-1, 1], the drawn skeletons of the target frames.
+        clip_ids, latents, loss_mask: as in `FrameBatch`.
+    """
 
     reference: torch.Tensor
     target: torch.Tensor
@@ -68,29 +124,32 @@ class Batch:
     def size(self) -> int:
         return len(self.clip_ids)
 
-    def to(self, device: torch.device) -> Batch:
-        return Batch(
-            self.reference.to(device),
-            self.target.to(device),
-            self.pose.to(device),
-            self.clip_ids,
-            None if self.latents is None else self.latents.to(device),
-            None if self.loss_mask is None else self.loss_mask.to(device),
-        )
 
-
-def stack_samples(samples: list[Sample]) -> Batch:
+def stack_samples(samples: Sequence[Sample]) -> FrameBatch:
     """Stack samples of one size into a batch; all have latents, or none; masks likewise."""
     encoded = [s.latents for s in samples if s.latents is not None]
     masks = [s.loss_mask for s in samples if s.loss_mask is not None]
-    return Batch(
+    return FrameBatch(
         reference=_stack([s.reference for s in samples]),
         target=_stack([s.target for s in samples]),
-        pose=_stack([s.pose for s in samples]),
+        poses=tuple(s.pose for s in samples),
         clip_ids=tuple(s.clip_id for s in samples),
         latents=_stack_latents(encoded) if encoded else None,
         loss_mask=torch.stack(masks) if masks else None,
     )
+
+
+def stack_and_draw(samples: Sequence[Sample]) -> FrameBatch:
+    """`stack_samples`, with the skeletons: in worker processes, beside training."""
+    return stack_samples(samples).drawn()
+
+
+def _to_video(frames: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """uint8 [..., H, W, C] -> float32 [..., C, H, W] in [-1, 1]."""
+    channels_first = frames.to(device).movedim(-1, -3)
+    # One buffer, written in place: each further one of this size costs its page faults again.
+    out = torch.empty(channels_first.shape, dtype=torch.float32, device=device)
+    return out.copy_(channels_first).div_(127.5).sub_(1)
 
 
 def _stack(tensors: list[torch.Tensor]) -> torch.Tensor:

@@ -15,7 +15,7 @@ from torch import nn
 from aa_datasets.benchmark_split import refuse_test_clips
 from aa_datasets.errors import DatasetError
 from aa_datasets.loader import ShardLoader, make_loader
-from aa_datasets.sample import Batch
+from aa_datasets.sample import Batch, FrameBatch
 from aa_datasets.shards import read_record
 from aa_model import precompute
 from aa_model.animate_anyone import AnimateAnyone
@@ -168,7 +168,7 @@ def run(args: argparse.Namespace) -> None:
 class _OnDevice:
     """Batches moved to a device; keeps the last one, which finish_stage measures on."""
 
-    def __init__(self, loader: Loader[Batch], device: torch.device) -> None:
+    def __init__(self, loader: Loader[FrameBatch], device: torch.device) -> None:
         self.loader = loader
         self.device = device
         self.last: Batch | None = None

@@ -131,7 +131,7 @@ def _batches(
         shards, stage=2, batch_size=4, size_hw=SIZE_HW, num_frames=3, seed=3,
         augmentation=augmentation, **options,
     )  # fmt: skip
-    return [next(loader) for _ in range(4)]
+    return [next(loader).to(torch.device("cpu")) for _ in range(4)]
 
 
 def test_the_loader_mirrors_whole_samples_of_the_same_windows(

@@ -15,12 +15,13 @@ from hypothesis import strategies as st
 from aa_datasets.canonical_video import read_canonical
 from aa_datasets.draw_pose import draw_pose
 from aa_datasets.errors import ShardError
-from aa_datasets.frames import resize_frames, resize_pose
+from aa_datasets.frames import choose_window, resize_frames, resize_pose
 from aa_datasets.loader import ShardLoader, make_loader
-from aa_datasets.sample import Batch
+from aa_datasets.sample import FrameBatch
 from aa_datasets.shards import ShardSample, write_shard
 
 SIZE_HW = (16, 16)
+CPU = torch.device("cpu")
 fast = settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
@@ -39,10 +40,11 @@ def _world(
     return loaders
 
 
-def _assert_equal_batches(one: Batch, other: Batch) -> None:
+def _assert_equal_batches(one: FrameBatch, other: FrameBatch) -> None:
+    """Whether or not their skeletons are drawn yet."""
     assert one.clip_ids == other.clip_ids
     for name in ("reference", "target", "pose"):
-        assert torch.equal(getattr(one, name), getattr(other, name))
+        assert torch.equal(getattr(one.to(CPU), name), getattr(other.to(CPU), name))
 
 
 def _assert_evenly_drawn(drawn: Counter[str], samples: Iterable[ShardSample]) -> None:
@@ -143,7 +145,9 @@ def test_workers_change_nothing_even_after_a_resume(shards: list[Path]) -> None:
 
     inline, parallel = loader(0), loader(2)
     for _ in range(5):
-        _assert_equal_batches(next(inline), next(parallel))
+        batch = next(parallel)
+        assert batch.skeletons is not None
+        _assert_equal_batches(next(inline), batch)
     # What workers fetched ahead is not consumed.
     assert parallel.state_dict() == inline.state_dict()
     _assert_equal_batches(next(loader(0, parallel.state_dict())), next(inline))
@@ -217,37 +221,92 @@ def test_windows_vary_between_epochs(shards: list[Path]) -> None:
 
 @pytest.mark.parametrize(("stage", "num_frames"), [(1, 1), (1, 4), (2, 4)])
 def test_shapes_and_ranges(shards: list[Path], stage: int, num_frames: int) -> None:
-    batch = next(
+    frames = next(
         make_loader(
             shards, stage=stage, batch_size=3, size_hw=(32, 24), num_frames=num_frames, stride=2
         )
     )
+    assert frames.reference.shape == (3, 32, 24, 3)
+    assert frames.target.shape == (3, num_frames, 32, 24, 3)
+    assert frames.reference.dtype == frames.target.dtype == torch.uint8
+    assert [(p.num_frames, p.size_hw) for p in frames.poses] == 3 * [(num_frames, (32, 24))]
+    batch = frames.to(CPU)
     assert batch.reference.shape == (3, 3, 32, 24)
     assert batch.target.shape == batch.pose.shape == (3, num_frames, 3, 32, 24)
     for tensor in (batch.reference, batch.target, batch.pose):
         assert tensor.dtype == torch.float32
+        assert tensor.is_contiguous()
         assert tensor.min() >= -1
         assert tensor.max() <= 1
         assert tensor.max() > 0
     assert (batch.pose == -1).float().mean() > 0.5  # black around the skeleton
 
 
+@pytest.mark.parametrize("cache_bytes", [0, 1 << 30])
 def test_sample_is_the_clips_frames_with_the_poses_of_the_same_frames(
-    samples: list[ShardSample], shards: list[Path]
+    samples: list[ShardSample], shards: list[Path], cache_bytes: int
 ) -> None:
     stored = {sample.clip.clip_id: sample for sample in samples}
-    batch = next(make_loader(shards, stage=2, batch_size=7, size_hw=(32, 24), num_frames=10))
+    batch = next(
+        make_loader(
+            shards, stage=2, batch_size=7, size_hw=(32, 24), num_frames=10, cache_bytes=cache_bytes
+        )
+    )
+    floats = batch.to(CPU)
     for i, clip_id in enumerate(batch.clip_ids):  # 10 of 10 frames: there is only one window
         frames = resize_frames(read_canonical(stored[clip_id].mp4), (32, 24))
         pose = draw_pose(resize_pose(stored[clip_id].pose, (32, 24)))
-        np.testing.assert_array_equal(_to_uint8(batch.target[i]), frames)
-        np.testing.assert_array_equal(_to_uint8(batch.pose[i]), pose)
-        reference = _to_uint8(batch.reference[i][None])[0]
-        assert any(np.array_equal(reference, frame) for frame in frames)
+        np.testing.assert_array_equal(batch.target[i].numpy(), frames)
+        for found, expected in ((floats.target[i], frames), (floats.pose[i], pose)):
+            in_range = expected.transpose(0, 3, 1, 2) / 127.5 - 1
+            np.testing.assert_allclose(found.numpy(), in_range, atol=1e-6)
+        assert any(np.array_equal(batch.reference[i].numpy(), frame) for frame in frames)
 
 
-def _to_uint8(frames: torch.Tensor) -> np.ndarray:
-    return ((frames + 1) * 127.5).round().byte().permute(0, 2, 3, 1).numpy()
+def test_a_window_without_its_reference_or_with_gaps_is_the_same_frames(
+    samples: list[ShardSample], shards: list[Path]
+) -> None:
+    """Windows are cut out of what was decoded, which holds the reference as well."""
+    stored = {sample.clip.clip_id: read_canonical(sample.mp4) for sample in samples}
+    places = Counter[str]()
+    for stride in (1, 3):
+        loader = make_loader(
+            shards, stage=2, batch_size=1, size_hw=(64, 80), num_frames=3, stride=stride,
+            cache_bytes=0,
+        )  # fmt: skip
+        for number in range(30):
+            batch = next(loader)
+            clip = stored[batch.clip_ids[0]]
+            window = choose_window(10, 3, stride, np.random.default_rng([0, 1, number]))
+            np.testing.assert_array_equal(batch.target[0].numpy(), clip[window.targets])
+            np.testing.assert_array_equal(batch.reference[0].numpy(), clip[window.reference])
+            first, last = window.targets[[0, -1]]
+            places["before" if window.reference < first else "after"] += 1
+            places["between"] += first < window.reference < last
+    assert min(places[place] for place in ("before", "between", "after")) > 5
+
+
+def test_only_workers_draw_ahead(shards: list[Path]) -> None:
+    loader = make_loader(shards, stage=2, batch_size=2, size_hw=SIZE_HW, num_frames=3)
+    batch = next(loader)
+    assert batch.skeletons is None
+    drawn = batch.drawn()
+    assert drawn.skeletons is not None
+    assert drawn.skeletons.shape == (2, 3, *SIZE_HW, 3)
+    assert drawn.drawn().skeletons is drawn.skeletons
+    _assert_equal_batches(batch, drawn)
+
+
+def test_what_is_done_to_a_batch_stays_there(shards: list[Path]) -> None:
+    def loader() -> ShardLoader:
+        return make_loader(shards, stage=2, batch_size=1, size_hw=SIZE_HW, num_frames=10)
+
+    spoilt, whole = loader(), loader()
+    for _ in range(14):  # two epochs: the second one out of memory
+        batch = next(spoilt)
+        _assert_equal_batches(batch, next(whole))
+        batch.target.zero_()
+        batch.reference.zero_()
 
 
 def test_what_cannot_be_loaded_is_named(shards: list[Path], tmp_path: Path) -> None:
