@@ -12,29 +12,13 @@ from typing import Any
 import av
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
 
 from aa_eval.errors import VideoError
+from aa_eval.images import EIGHT_BIT_RGB, image_size_and_kind, read_image
 from aa_eval.shards import TarMember, open_member
 
 VIDEO_SUFFIXES = (".mp4", ".gif", ".webm", ".mkv")
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg")
-_EIGHT_BIT_RGB = "8-bit colour"
-# Pillow's modes; LA and PA are grey or palette with alpha.
-_PILLOW_KINDS = {
-    "RGB": _EIGHT_BIT_RGB,
-    "L": "8-bit grey",
-    "1": "1-bit grey",
-    "P": "8-bit palette",
-    "RGBA": "8-bit colour with alpha",
-    "LA": "8-bit grey with alpha",
-    "PA": "8-bit palette with alpha",
-    "I;16": "16-bit grey",
-    "I;16B": "16-bit grey",
-    "I": "32-bit grey",
-    "F": "float grey",
-    "CMYK": "8-bit CMYK",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +96,7 @@ class VideoInfo:
 
     @property
     def is_eight_bit_rgb(self) -> bool:
-        return self.kind == _EIGHT_BIT_RGB
+        return self.kind == EIGHT_BIT_RGB
 
 
 def probe(source: VideoSource) -> VideoInfo:
@@ -133,7 +117,7 @@ def iter_frames(source: VideoSource) -> Iterator[NDArray[np.uint8]]:
     Raises:
         VideoError: a frame cannot be decoded, or fewer come out than the file holds.
     """
-    return _iter_file(source) if source.is_video_file else _iter_images(source)
+    return _iter_file(source) if source.is_video_file else map(read_image, source.files)
 
 
 def iter_frames_backwards(source: VideoSource) -> Iterator[NDArray[np.uint8]]:
@@ -143,7 +127,7 @@ def iter_frames_backwards(source: VideoSource) -> Iterator[NDArray[np.uint8]]:
         VideoError: as `iter_frames`.
     """
     if not source.is_video_file:
-        yield from _iter_images(replace(source, files=source.files[::-1]))
+        yield from map(read_image, source.files[::-1])
         return
     with tempfile.TemporaryFile() as raw:
         shape, count = (0, 0, 3), 0
@@ -206,7 +190,7 @@ def _kind(pixels: Any, name: str) -> str:
         raise VideoError(f"{name}: no frame can be decoded: corrupt")
     bits = max(component.bits for component in pixels.components)
     if name.lower().endswith(".gif") or (pixels.has_palette and bits == 8):
-        return _EIGHT_BIT_RGB  # a GIF is a palette of 8-bit colours by its nature
+        return EIGHT_BIT_RGB  # a GIF is a palette of 8-bit colours by its nature
     colour = "grey" if len(pixels.components) == 1 else "colour"
     return f"{bits}-bit {colour}" + (" with alpha" if len(pixels.components) in (2, 4) else "")
 
@@ -241,23 +225,11 @@ def _iter_file(source: VideoSource) -> Iterator[NDArray[np.uint8]]:
         )
 
 
-def _open_image(path: Path) -> Image.Image:
-    if path.stat().st_size == 0:
-        raise VideoError(f"{path}: empty file (0 bytes): write it again")
-    try:
-        return Image.open(path)
-    except (UnidentifiedImageError, OSError, Image.DecompressionBombError) as error:
-        raise VideoError(f"{path}: not an image that can be read: write it again") from error
-
-
 def _probe_images(source: VideoSource) -> VideoInfo:
     first: VideoInfo | None = None
     for path in source.files:
-        with _open_image(path) as image:
-            kind = _PILLOW_KINDS.get(image.mode, image.mode)
-            if image.format == "PNG" and image.mode == "RGB" and _png_bits(path) == 16:
-                kind = "16-bit colour"  # Pillow drops the low byte without a word
-            info = VideoInfo((image.height, image.width), len(source.files), None, kind)
+        size_hw, kind = image_size_and_kind(path)
+        info = VideoInfo(size_hw, len(source.files), None, kind)
         first = first or info
         if info != first:
             raise VideoError(
@@ -267,24 +239,6 @@ def _probe_images(source: VideoSource) -> VideoInfo:
     if first is None:
         raise VideoError(f"{source.video_id}: no frame")
     return first
-
-
-def _png_bits(path: Path) -> int:
-    with path.open("rb") as file:
-        return file.read(25)[24]  # the IHDR chunk's bit depth
-
-
-def _iter_images(source: VideoSource) -> Iterator[NDArray[np.uint8]]:
-    for path in source.files:
-        try:
-            with _open_image(path) as image:
-                if image.mode.startswith("I;16"):
-                    grey = (np.asarray(image) >> 8).astype(np.uint8)
-                    yield np.repeat(grey[..., None], 3, axis=-1)
-                else:
-                    yield np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
-        except (OSError, SyntaxError) as error:
-            raise VideoError(f"{path}: truncated or corrupt ({error}): write it again") from error
 
 
 def _words(info: VideoInfo) -> str:

@@ -1,11 +1,9 @@
-"""Sums over 8-bit pixels in float32, exact: every partial sum is a whole number below 2^24."""
+"""Sums over 8-bit pixels, exact: in whole numbers, by rows of less than 2^16 values."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-
-_BLOCK = 256  # 256 * 255^2 < 2^24: any order of additions gives the same whole number
 
 
 def absolute_difference(
@@ -18,20 +16,13 @@ def absolute_difference(
 
 
 def sums(frames: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """The sum of each frame of uint8 [T, ...]: float64 [T] of whole numbers."""
-    blocks, rest = _blocks(frames)
-    return np.asarray(blocks.sum(axis=2).sum(axis=1, dtype=np.float64) + rest.sum(axis=1))
+    """The sum of each frame of uint8 [T, H, ...]: float64 [T] of whole numbers."""
+    rows = frames.reshape(*frames.shape[:2], -1).sum(axis=2, dtype=np.uint32)
+    return np.asarray(rows.sum(axis=1, dtype=np.float64))
 
 
 def sums_of_squares(frames: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """The sum of the squares of each frame of uint8 [T, ...]: float64 [T] of whole numbers."""
-    blocks, rest = _blocks(frames)
-    squares = np.einsum("tbp,tbp->tb", blocks, blocks)
-    return np.asarray(squares.sum(axis=1, dtype=np.float64) + np.square(rest).sum(axis=1))
-
-
-def _blocks(frames: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
-    flat = frames.reshape(len(frames), -1)
-    whole = flat.shape[1] // _BLOCK * _BLOCK
-    blocks = flat[:, :whole].astype(np.float32).reshape(len(flat), -1, _BLOCK)
-    return blocks, flat[:, whole:].astype(np.float64)
+    """The sum of the squares of each frame of uint8 [T, H, ...]: float64 [T] of whole numbers."""
+    squares = np.multiply(frames, frames, dtype=np.uint16)
+    rows = squares.reshape(*frames.shape[:2], -1).sum(axis=2, dtype=np.uint32)
+    return np.asarray(rows.sum(axis=1, dtype=np.float64))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import correlate1d
@@ -11,7 +13,7 @@ from aa_eval.metrics.masks import Mask, frame_masks, mean_inside
 
 # Of one strip of rows: its arrays stay in the cache, and below the size from which the allocator
 # asks the system for fresh pages each time, which costs more than the arithmetic.
-_STRIP_VALUES = 12_000
+_STRIP_VALUES = 16_000
 
 
 def ssim_grey_uniform7(
@@ -20,7 +22,8 @@ def ssim_grey_uniform7(
     """SSIM of grey frames under a uniform 7x7 window, per frame, in [-1, 1].
 
     What DisCo computes: OpenCV's 8-bit grey, then scikit-image's defaults (sample covariance,
-    mean over the interior). It cannot see colour. All window sums are exact whole numbers.
+    mean over the interior). It cannot see colour. All sums are exact whole numbers; only the last
+    fraction is rounded.
 
     Args:
         prediction, reference: uint8 [T, H, W, 3] RGB.
@@ -54,38 +57,33 @@ def _grey_uniform7(
 def _sum_grey_uniform7(
     prediction: NDArray[np.uint8], reference: NDArray[np.uint8], inside: Mask | None
 ) -> float:
-    x, y = _opencv_grey(prediction), _opencv_grey(reference)
-    # window sums are whole numbers below 2^24, exact in float32, and their products in float64
-    sum_x, sum_y = _box7(x).astype(np.float64), _box7(y).astype(np.float64)
-    sum_xy = _box7(x * y).astype(np.float64)
-    sum_squares = _box7(x * x + y * y).astype(np.float64)
-    n = 49.0
-    # both fractions of the index times n^2; sample covariance is over n - 1
+    """The sum of a strip's SSIM map. Rows are laid end to end: NumPy is faster in one dimension."""
+    height, width = prediction.shape[:2]
+    grey = np.stack([_opencv_grey(prediction), _opencv_grey(reference)])  # uint16 [2, H W]
+    squares = grey * grey
+    products = np.empty(grey.shape, dtype=np.int32)
+    np.multiply(grey[0], grey[1], out=products[0])
+    np.add(squares[0], squares[1], out=products[1], dtype=np.int32)
+    sum_x, sum_y = _box7(grey, width).astype(np.int32)
+    cov, variances = _box7(products, width)  # first the sums of x y and of x^2 + y^2
     product = sum_x * sum_y
-    both = np.square(sum_x, out=sum_x)
-    both += np.square(sum_y, out=sum_y)
+    both = sum_x * sum_x + sum_y * sum_y
+    # both fractions of the index times n^2, below 2^31 up to here
+    n = 49
+    for sums, of_means in ((cov, product), (variances, both)):
+        sums *= n
+        sums -= of_means
     c1, c2 = ((k * 255 * n) ** 2 for k in (0.01, 0.03))
-    sample = n / (n - 1)
-    cov = _covariance(sum_xy, product, n, 2 * sample, c2)
-    variances = _covariance(sum_squares, both, n, sample, c2)
-    product *= 2
-    product += c1
-    both += c1
-    product *= cov
-    both *= variances
-    product /= both
-    return float(product.sum() if inside is None else product[inside].sum())
-
-
-def _covariance(
-    sums: NDArray[np.float64], products: NDArray[np.float64], n: float, scale: float, c2: float
-) -> NDArray[np.float64]:
-    """scale * (n sums - products) + c2, in the place of `sums`."""
-    sums *= n
-    sums -= products
-    sums *= scale
-    sums += c2
-    return sums
+    sample = n / (n - 1)  # sample covariance is over n - 1
+    maps = product + c1 / 2
+    maps *= cov + c2 / (2 * sample)
+    below = both + c1
+    below *= variances + c2 / sample
+    maps /= below
+    maps *= 4
+    # a window that begins in a row's last 6 columns would go on in the next row
+    whole = np.append(maps, np.zeros(6)).reshape(height - 6, width)[:, :-6]
+    return float(whole.sum() if inside is None else whole[inside].sum())
 
 
 def ssim_colour_gaussian(
@@ -161,29 +159,28 @@ def _ssim_maps(
     return np.asarray(maps)
 
 
-def _opencv_grey(frame: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """0.299 R + 0.587 G + 0.114 B in OpenCV's 15-bit fixed point, as whole numbers in [0, 255].
+def _opencv_grey(frame: NDArray[np.uint8]) -> NDArray[np.uint16]:
+    """0.299 R + 0.587 G + 0.114 B in OpenCV's 15-bit fixed point: [H W] in [0, 255].
 
-    All numbers on the way are whole and below 2^24, so that float32 holds them exactly.
+    All numbers on the way are whole multiples of 2^-15 below 2^9: float32 holds them exactly.
     """
-    weights = np.array([9798, 19235, 3735], dtype=np.float32)
-    grey = frame.astype(np.float32) @ weights
-    grey += 1 << 14
-    grey /= 1 << 15
-    return np.asarray(np.floor(grey, out=grey))
+    weights = np.array([9798, 19235, 3735], dtype=np.float32) / np.float32(1 << 15)
+    grey = frame.reshape(-1, 3).astype(np.float32) @ weights
+    grey += np.float32(0.5)
+    return grey.astype(np.uint16)
 
 
-def _box7(plane: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Sums over every 7x7 window that lies inside: [H, W] -> [H - 6, W - 6]."""
-    two = plane[:-1] + plane[1:]
-    rows = two[:-2] + two[2:]
-    rows = rows[:-3]
-    rows += two[4:-1]
-    rows += plane[6:]
-    two = rows[:, :-1] + rows[:, 1:]
-    sums = two[:, :-5] + two[:, 2:-3]
-    sums += two[:, 4:-1]
-    sums += rows[:, 6:]
+def _box7(planes: NDArray[Any], width: int) -> NDArray[Any]:
+    """Sums over 7x7 windows of planes [..., H W], at the place of the window's first pixel."""
+    return _sums_of_7(_sums_of_7(planes, width), 1)
+
+
+def _sums_of_7(values: NDArray[Any], step: int) -> NDArray[Any]:
+    """Sums of 7 values that stand `step` apart: [..., N] -> [..., N - 6 step]."""
+    pairs = values[..., :-step] + values[..., step:]
+    sums = pairs[..., : -5 * step] + pairs[..., 2 * step : -3 * step]
+    sums += pairs[..., 4 * step : -step]
+    sums += values[..., 6 * step :]
     return sums
 
 
