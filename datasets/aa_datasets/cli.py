@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections import Counter
 from pathlib import Path
 
-import numpy as np
 from tqdm import tqdm
 
 from aa_datasets.benchmark_copy import find_copies
@@ -18,6 +16,7 @@ from aa_datasets.errors import DatasetError
 from aa_datasets.export import export_frames, export_keypoints, export_nearest_pose
 from aa_datasets.puppet_corpus import write_puppets
 from aa_datasets.shards import read_record, read_shards, verify_shard
+from aa_datasets.stats import count, describe
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -40,10 +39,13 @@ def make_parser() -> argparse.ArgumentParser:
     for name, text in (
         ("show", "list the clips of shards"),
         ("verify", "compare shards with the sha256 of their records"),
-        ("stats", "count clips, frames, seconds, licences, scores of the hands"),
+        ("stats", "splits, lengths, sizes, rates, joints, estimators, licences of shards"),
     ):
         command = commands.add_parser(name, help=text)
         command.add_argument("shards", nargs="+", type=Path, metavar="SHARD", help="tar files")
+    commands.choices["stats"].add_argument(
+        "--window", type=_positive, default=24, metavar="N", help="frames that stage 2 takes"
+    )
 
     fetch = commands.add_parser(
         "fetch", help="a benchmark's splits from your own copy: references, and shards or sources"
@@ -132,17 +134,8 @@ def run_verify(args: argparse.Namespace) -> None:
 
 
 def run_stats(args: argparse.Namespace) -> None:
-    licences: Counter[str] = Counter()
-    seconds, frames, hands = 0.0, 0, []
-    for sample in tqdm(read_shards(args.shards), desc="clips", unit="clip"):
-        licences[sample.clip.licence] += 1
-        frames += sample.clip.num_frames
-        seconds += sample.clip.num_frames / sample.clip.fps
-        hands.append(float((sample.pose.scores[:, 18:60] > 0).mean()))
-    print(f"{licences.total()} clips, {frames} frames, {seconds:.1f} s")
-    print(f"hand joints present: {100 * float(np.mean(hands or [0])):.1f} %")
-    for licence, count in licences.most_common():
-        print(f"{licence}: {count} clips")
+    samples = tqdm(read_shards(args.shards), desc="clips", unit="clip")
+    print("\n".join(describe(count(samples), args.window)))
 
 
 def run_export(args: argparse.Namespace) -> None:

@@ -2,8 +2,9 @@
 
 A clip is three members: `<clip_id>.meta.json` (the Clip), `<clip_id>.mp4` (canonical video) and
 `<clip_id>.pose.npz` (the Pose). Beside `x.tar` stands its commit record `x.json` with the tar's
-sha256 and the place of every member: a shard without a record was never finished, one that does not
-match it was altered. The same clips give the same bytes wherever and whenever they are written.
+sha256, and the place and CRC-32 of every member, which tell where damage is: a shard without a
+record was never finished, one that does not match it was altered. The same clips give the same
+bytes wherever and whenever they are written.
 """
 
 from __future__ import annotations
@@ -14,9 +15,11 @@ import itertools
 import json
 import os
 import tarfile
+import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import BinaryIO, NamedTuple
 
 import webdataset
 
@@ -36,12 +39,20 @@ class ShardSample:
     pose: Pose
 
 
+class Member(NamedTuple):
+    """Where a member lies in its shard, in bytes; records of before there was the CRC lack it."""
+
+    offset: int
+    length: int
+    crc32: int | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class ClipEntry:
-    """Where one clip lies in its shard: `{member: (offset, length)}` in bytes."""
+    """Where one clip lies in its shard."""
 
     clip: Clip
-    members: dict[str, tuple[int, int]]
+    members: dict[str, Member]
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,12 +118,24 @@ def _check_ids(name: str, clip_ids: Sequence[str]) -> None:
 
 
 def _index(path: Path, clips: Sequence[Clip]) -> tuple[ClipEntry, ...]:
-    places: dict[str, dict[str, tuple[int, int]]] = {}
+    members: dict[str, dict[str, Member]] = {clip.clip_id: {} for clip in clips}
+    with path.open("rb") as file:
+        for (clip_id, kind), (offset, length) in _places(path).items():
+            crc32 = zlib.crc32(_read(file, offset, length))
+            members[clip_id][kind] = Member(offset, length, crc32)
+    return tuple(ClipEntry(clip, members[clip.clip_id]) for clip in clips)
+
+
+def _places(path: Path) -> dict[tuple[str, str], tuple[int, int]]:
+    """(clip id, kind) -> (offset, length) of every member, as the tar's own headers say it."""
     with tarfile.open(path, "r:") as tar:
-        for member in tar:
-            key, _, kind = member.name.partition(".")
-            places.setdefault(key, {})[kind] = (member.offset_data, member.size)
-    return tuple(ClipEntry(clip, places[clip.clip_id]) for clip in clips)
+        parted = [(member.name.partition("."), member) for member in tar]
+        return {(key, kind): (m.offset_data, m.size) for (key, _, kind), m in parted}
+
+
+def _read(file: BinaryIO, offset: int, length: int) -> bytes:
+    file.seek(offset)
+    return file.read(length)
 
 
 def read_record(path: Path) -> ShardRecord:
@@ -138,7 +161,7 @@ def read_record(path: Path) -> ShardRecord:
             clips=tuple(
                 ClipEntry(
                     Clip.from_json(entry["clip"]),
-                    {kind: (place[0], place[1]) for kind, place in entry["members"].items()},
+                    _read_members(entry["members"], row["num_bytes"]),
                 )
                 for entry in row["clips"]
             ),
@@ -148,26 +171,73 @@ def read_record(path: Path) -> ShardRecord:
     found = path.stat().st_size
     if found != record.num_bytes:
         raise ShardError(
-            f"{path.name} is damaged: its record says {record.num_bytes} bytes, found {found} "
+            f"{path.name} is damaged: its record{_of_another(path, record)} says "
+            f"{record.num_bytes} bytes, found {found} "
             f"(differs from byte {min(found, record.num_bytes)} on): copy or build it again"
         )
     return record
 
 
+def _read_members(row: dict[str, list[int]], num_bytes: int) -> dict[str, Member]:
+    """Only members that a clip has are ever looked at; a `.pyd`, say, which others unpickle, is not
+    one of them."""
+    if strangers := set(row) - set(_MEMBERS):
+        raise ValueError(f"{', '.join(sorted(strangers))} is no part of a clip")
+    members = {kind: Member(*place) for kind, place in row.items()}
+    for kind, (offset, length, _) in members.items():
+        if not 0 <= offset <= offset + length <= num_bytes:
+            raise ValueError(f"{kind} lies at bytes {offset} to {offset + length} of {num_bytes}")
+    return members
+
+
+def _of_another(path: Path, record: ShardRecord) -> str:
+    return "" if record.name == path.name else f", which is of {record.name},"
+
+
 def verify_shard(path: Path) -> ShardRecord:
-    """Read the whole shard and compare its sha256 with its record.
+    """Read the whole shard; hold its sha256 and its own headers against its record.
 
     Raises:
-        ShardError: as `read_record`, or the content was altered.
+        ShardError: as `read_record`, or shard or record was altered.
     """
     record = read_record(path)
     found = _sha256(path)
     if found != record.sha256:
         raise ShardError(
-            f"{path.name} is altered: its record says sha256 {record.sha256[:12]}…, "
+            f"{path.name} is altered {_first_damage(path, record)}: its record"
+            f"{_of_another(path, record)} says sha256 {record.sha256[:12]}…, "
             f"found {found[:12]}…: copy or build it again"
         )
+    recorded = {
+        (e.clip.clip_id, kind): m[:2] for e in record.clips for kind, m in e.members.items()
+    }
+    for (clip_id, kind), (offset, length) in _places(path).items():
+        if recorded.pop((clip_id, kind), None) != (offset, length):
+            raise ShardError(
+                f"{path.name} holds {clip_id}.{kind} at byte {offset}, its record says otherwise: "
+                "build it again"
+            )
+    for (clip_id, kind), (offset, _) in recorded.items():
+        raise ShardError(
+            f"{path.name} holds no {clip_id}.{kind} at byte {offset}, as its record says: "
+            "build it again"
+        )
     return record
+
+
+def _first_damage(path: Path, record: ShardRecord) -> str:
+    """Where: the first member that is not as recorded."""
+    places = sorted(
+        (m, e.clip.clip_id, kind) for e in record.clips for kind, m in e.members.items()
+    )
+    with path.open("rb") as file:
+        for place, clip_id, kind in places:
+            if place.crc32 is None:
+                return "somewhere"
+            if place.crc32 != zlib.crc32(_read(file, place.offset, place.length)):
+                end = place.offset + place.length - 1
+                return f"in bytes {place.offset} to {end}, {clip_id}.{kind}"
+    return "between its members"
 
 
 def read_entry(path: Path, entry: ClipEntry) -> ShardSample:
@@ -183,9 +253,8 @@ def read_entry(path: Path, entry: ClipEntry) -> ShardSample:
     with path.open("rb") as file:
         content = {}
         for kind in _MEMBERS:
-            offset, length = entry.members[kind]
-            file.seek(offset)
-            content[kind] = file.read(length)
+            offset, length, _ = entry.members[kind]
+            content[kind] = _read(file, offset, length)
             if len(content[kind]) != length:
                 raise ShardError(
                     f"{path.name} ends at byte {offset + len(content[kind])} inside "

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import shutil
 import subprocess
 import sys
@@ -12,8 +13,9 @@ import pytest
 
 from aa_datasets.canonical_video import read_canonical
 from aa_datasets.cli import main
-from aa_datasets.pose import read_pose
+from aa_datasets.pose import RIGHT_HAND, make_pose, read_pose
 from aa_datasets.puppets import render_puppet
+from aa_datasets.shards import ShardSample, write_shard
 
 
 def _refused(capsys: pytest.CaptureFixture[str], *argv: object) -> str:
@@ -56,8 +58,48 @@ def test_show_verify_and_stats_say_what_is_there(
     assert "a.tar: 4 clips" in capsys.readouterr().out
     assert main(["stats", *paths]) == 0
     stats = capsys.readouterr().out
-    assert "7 clips, 70 frames, 5.8 s" in stats
-    assert "CC0-1.0: 7 clips" in stats
+    assert "7 clips of 7 sources, 70 frames, 5.8 s" in stats
+    assert "licences: CC0-1.0 (7 clips)" in stats
+
+
+def test_stats_count_what_differs(
+    samples: list[ShardSample], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Two splits, of which one has half of the frames, half of them without a right hand."""
+    written = []
+    for i, sample in enumerate(samples[:4]):
+        test = i == 3
+        scores = sample.pose.scores.copy()
+        if test:
+            scores[:5, RIGHT_HAND] = 0
+        clip = dataclasses.replace(
+            sample.clip, split="test" if test else "train", source_id=f"s{i // 2}",
+            synthetic=not test, licence="mine" if test else "CC0-1.0",
+            text_px=((0, 0, 9, 9),) if test else (),
+        )  # fmt: skip
+        pose = make_pose(sample.pose.keypoints_px, scores, sample.pose.size_hw)
+        written.append(ShardSample(clip, sample.mp4, pose))
+    write_shard(tmp_path / "a.tar", written)
+    assert main(["stats", str(tmp_path / "a.tar"), "--window", "11"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    video_bytes = sum(len(sample.mp4) for sample in written)
+    right = sum(int((s.pose.scores[:, RIGHT_HAND] > 0).sum()) for s in written) / (40 * 21)
+    assert right < 0.9
+    assert lines[0] == "4 clips of 2 sources, 40 frames, 3.3 s"
+    assert lines[1] == "split test: 1 clips of 1 sources, 10 frames, 0.8 s"
+    assert lines[2] == "split train: 3 clips of 2 sources, 30 frames, 2.5 s"
+    for line in (
+        "length in frames: 10 to 10, median 10",
+        "shorter than a window of 11 frames: 4 clips, which stage 2 leaves out",
+        "frames per second: 12 (4 clips)",
+        "width x height: 80x64 (4 clips)",
+        f"video: {video_bytes} bytes, {video_bytes / 40:.0f} a frame",
+        "synthetic: 3 of 4 clips",
+        "with text laid over: 1 of 4 clips",
+        "licences: CC0-1.0 (3 clips), mine (1 clips)",
+    ):
+        assert line in lines
+    assert f"right hand {100 * right:.1f} %" in "".join(lines)
 
 
 def test_export_writes_frames_or_keypoints(shards: list[Path], tmp_path: Path) -> None:

@@ -1,6 +1,11 @@
 from __future__ import annotations
 
+import dataclasses
+import itertools
 import math
+import re
+import shutil
+import warnings
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
@@ -12,13 +17,14 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from aa_datasets.canonical_video import read_canonical
+from aa_datasets.canonical_video import encode_canonical, read_canonical
 from aa_datasets.draw_pose import draw_pose
 from aa_datasets.errors import ShardError
 from aa_datasets.frames import choose_window, resize_frames, resize_pose
 from aa_datasets.loader import ShardLoader, make_loader
+from aa_datasets.puppets import render_puppet
 from aa_datasets.sample import FrameBatch
-from aa_datasets.shards import ShardSample, write_shard
+from aa_datasets.shards import ShardSample, read_record, write_shard
 
 SIZE_HW = (16, 16)
 CPU = torch.device("cpu")
@@ -321,6 +327,8 @@ def test_what_cannot_be_loaded_is_named(shards: list[Path], tmp_path: Path) -> N
         load(shards, num_frames=11)
     with pytest.raises(ShardError, match=r"no clip in 2 shards has 11 frames"):
         load(shards, num_frames=6, stride=2)
+    with pytest.raises(ShardError, match=r"puppet_0 is in .*a\.tar and in .*a\.tar: give each"):
+        load([shards[0], shards[1], shards[0]])
     loader = load(shards, num_frames=2)
     for other in ({"seed": 1}, {"num_clips": 6}):
         with pytest.raises(ShardError, match="the loader's state is of seed"):
@@ -341,3 +349,44 @@ def test_what_is_kept_in_memory_changes_no_batch(
     one, other = loader(cache_bytes), loader(0)
     for _ in range(6):
         _assert_equal_batches(next(one), next(other))
+
+
+def test_short_clips_are_counted(samples: list[ShardSample], tmp_path: Path) -> None:
+    short = render_puppet(7, 7, num_frames=4, fps=12, size_hw=(64, 80))
+    clip = dataclasses.replace(samples[0].clip, clip_id="short", num_frames=4)
+    added = ShardSample(clip, encode_canonical(short.frames, 12), short.pose)
+    write_shard(tmp_path / "a.tar", [*samples[:2], added])
+    options = {"stage": 2, "batch_size": 2, "size_hw": SIZE_HW}
+    with pytest.warns(RuntimeWarning, match="1 of 3 clips have less than 5 frames"):
+        loader = make_loader([tmp_path / "a.tar"], num_frames=5, **options)
+    assert loader.num_clips == 2
+    with warnings.catch_warnings(action="error"):
+        assert make_loader([tmp_path / "a.tar"], num_frames=4, **options).num_clips == 3
+
+
+@pytest.mark.parametrize("num_workers", [0, pytest.param(1, marks=pytest.mark.slow)])
+def test_a_clip_damaged_after_the_start_stops_training_by_name(
+    shards: list[Path], tmp_path: Path, num_workers: int
+) -> None:
+    """It is not skipped: asked again, the loader says so again."""
+    for path in (shards[0], shards[0].with_suffix(".json")):
+        shutil.copy(path, tmp_path)
+    shard = tmp_path / "a.tar"
+    loader = make_loader(
+        [shard], stage=2, batch_size=1, size_hw=SIZE_HW, num_frames=3, num_workers=num_workers
+    )
+    damaged = read_record(shard).clips[2]
+    offset, length, _ = damaged.members["mp4"]
+    content = bytearray(shard.read_bytes())
+    content[offset + length // 2 : offset + length] = bytes(length - length // 2)
+    shard.write_bytes(content)
+    drawn: list[str] = []
+    for _ in range(3):
+        with pytest.raises(ShardError) as refused:
+            drawn.extend(itertools.chain.from_iterable(batch.clip_ids for batch in loader))
+        assert re.fullmatch(
+            rf"a\.tar: clip {damaged.clip.clip_id} at byte {offset}: .* cannot be decoded .*",
+            str(refused.value),
+        )
+    assert damaged.clip.clip_id not in drawn
+    assert loader.state_dict()["consumed"] == len(drawn) < 4

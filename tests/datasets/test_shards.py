@@ -1,20 +1,25 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import io
 import json
 import random
 import shutil
+import tarfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 import webdataset
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from aa_datasets.clip import Clip
 from aa_datasets.errors import ShardError
 from aa_datasets.pose import read_pose
 from aa_datasets.shards import (
+    Member,
     ShardSample,
     read_entry,
     read_record,
@@ -76,16 +81,94 @@ def test_shard_cut_short_is_refused(shard: Path) -> None:
             read(shard)
 
 
-@pytest.mark.parametrize("part", [0.01, 0.3, 0.6, 0.99])
-def test_one_changed_bit_is_noticed(shard: Path, part: float) -> None:
-    content = bytearray(shard.read_bytes())
-    content[int(part * len(content))] ^= 1
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(part=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7))
+def test_one_changed_bit_is_noticed_and_found(shard: Path, part: float, bit: int) -> None:
+    original = shard.read_bytes()
+    record = read_record(shard)
+    place = int(part * len(original))
+    content = bytearray(original)
+    content[place] ^= 1 << bit
     shard.write_bytes(content)
-    assert read_record(shard).num_bytes == len(content)
-    with pytest.raises(ShardError, match=r"a\.tar is altered: its record says sha256"):
+    inside = [
+        f"in bytes {m.offset} to {m.offset + m.length - 1}, {entry.clip.clip_id}.{kind}"
+        for entry in record.clips
+        for kind, m in entry.members.items()
+        if m.offset <= place < m.offset + m.length
+    ]
+    where = inside[0] if inside else "between its members"
+    try:
+        for read in (verify_shard, lambda path: next(read_shards([path]))):
+            with pytest.raises(ShardError, match=rf"a\.tar is altered {where}: its record"):
+                read(shard)
+    finally:
+        shard.write_bytes(original)
+
+
+def test_a_record_beside_another_shard_is_named(shards: list[Path], shard: Path) -> None:
+    shutil.copy(shards[1].with_suffix(".json"), shard.with_suffix(".json"))
+    with pytest.raises(ShardError, match=r"a\.tar is damaged: its record, which is of b\.tar,"):
         verify_shard(shard)
-    with pytest.raises(ShardError, match="is altered"):
+    row = json.loads(shard.with_suffix(".json").read_text())
+    row["num_bytes"] = shard.stat().st_size
+    shard.with_suffix(".json").write_text(json.dumps(row))
+    with pytest.raises(ShardError, match=r"a\.tar is altered in bytes .*, which is of b\.tar"):
+        verify_shard(shard)
+
+
+def test_a_record_that_exchanges_two_videos_is_noticed(shard: Path) -> None:
+    """Both are as long, so that no decoder would see it; the shard itself is as it was."""
+    row = json.loads(shard.with_suffix(".json").read_text())
+    one, other = (clip["members"] for clip in row["clips"][:2])
+    one["mp4"], other["mp4"] = other["mp4"], one["mp4"]
+    shard.with_suffix(".json").write_text(json.dumps(row))
+    with pytest.raises(ShardError, match=r"a\.tar holds puppet_0\.mp4 at byte \d+, its record"):
+        verify_shard(shard)
+    del row["clips"][1]
+    shard.with_suffix(".json").write_text(json.dumps(row))
+    with pytest.raises(ShardError, match=r"a\.tar holds puppet_"):
+        verify_shard(shard)
+
+
+@pytest.mark.parametrize(
+    ("members", "message"),
+    [
+        ({"mp4": [-1, 5]}, "mp4 lies at bytes -1 to 4"),
+        ({"mp4": [0, 10**9]}, "mp4 lies at bytes 0 to 1000000000"),
+        ({"pyd": [512, 5]}, "pyd is no part of a clip"),
+    ],
+)
+def test_members_that_cannot_be_are_refused(
+    shard: Path, members: dict[str, list[int]], message: str
+) -> None:
+    row = json.loads(shard.with_suffix(".json").read_text())
+    row["clips"][0]["members"].update(members)
+    shard.with_suffix(".json").write_text(json.dumps(row))
+    with pytest.raises(ShardError, match=message):
+        read_record(shard)
+
+
+def test_a_member_that_others_would_unpickle_is_refused(shard: Path) -> None:
+    """webdataset's `.decode()` runs what it finds in a `.pyd`."""
+    row = json.loads(shard.with_suffix(".json").read_text())
+    with tarfile.open(shard, "a:") as tar:
+        tar.add(__file__, "puppet_0.pyd")
+    content = shard.read_bytes()
+    row.update(num_bytes=len(content), sha256=hashlib.sha256(content).hexdigest())
+    shard.with_suffix(".json").write_text(json.dumps(row))
+    with pytest.raises(ShardError, match=r"a\.tar holds puppet_0\.pyd at byte \d+, its record"):
         next(read_shards([shard]))
+
+
+def test_a_record_without_crcs_still_serves(shard: Path) -> None:
+    row = json.loads(shard.with_suffix(".json").read_text())
+    for clip in row["clips"]:
+        clip["members"] = {kind: place[:2] for kind, place in clip["members"].items()}
+    shard.with_suffix(".json").write_text(json.dumps(row))
+    assert len(list(read_shards([shard]))) == 4
+    shard.write_bytes(shard.read_bytes()[:-1] + b"x")
+    with pytest.raises(ShardError, match=r"a\.tar is altered somewhere: its record"):
+        verify_shard(shard)
 
 
 def test_missing_shard_and_missing_record_are_named(shard: Path) -> None:
@@ -123,14 +206,14 @@ def test_entry_is_checked_against_the_bytes(shard: Path) -> None:
     lacking = dataclasses.replace(entry, members={"mp4": entry.members["mp4"]})
     with pytest.raises(ShardError, match=r"lacks meta\.json, pose\.npz"):
         read_entry(shard, lacking)
-    beyond = {**entry.members, "mp4": (shard.stat().st_size - 10, 100)}
+    beyond = {**entry.members, "mp4": Member(shard.stat().st_size - 10, 100)}
     with pytest.raises(ShardError, match=r"inside puppet_0\.mp4"):
         read_entry(shard, dataclasses.replace(entry, members=beyond))
     renamed = dataclasses.replace(entry, clip=dataclasses.replace(entry.clip, licence="other"))
     with pytest.raises(ShardError, match="not the one that its record describes"):
         read_entry(shard, renamed)
     for kind in ("meta.json", "pose.npz"):
-        moved = {**entry.members, kind: (entry.members[kind][0] + 7, entry.members[kind][1])}
+        moved = {**entry.members, kind: Member(entry.members[kind][0] + 7, entry.members[kind][1])}
         with pytest.raises(ShardError, match=r"clip puppet_0 at byte .* is altered"):
             read_entry(shard, dataclasses.replace(entry, members=moved))
 
@@ -153,11 +236,11 @@ def test_pickled_pose_in_a_shard_is_refused(samples: list[ShardSample], tmp_path
     np.savez(pickled, keypoints_px=np.array([{"not": "data"}], object))
     write_shard(path, samples[:1])
     entry = read_record(path).clips[0]
-    offset, length = entry.members["pose.npz"]
+    offset, length, _ = entry.members["pose.npz"]
     content = pickled.getvalue()
     whole = path.read_bytes()
     path.write_bytes(whole[:offset] + content + whole[offset + len(content) :])
-    members = {**entry.members, "pose.npz": (offset, len(content))}
+    members = {**entry.members, "pose.npz": Member(offset, len(content))}
     assert len(content) < length
     with pytest.raises(ShardError, match=r"clip puppet_0 .* is altered"):
         read_entry(path, dataclasses.replace(entry, members=members))
