@@ -67,7 +67,10 @@ def _parser() -> argparse.ArgumentParser:
     plan.set_defaults(command=_plan)
     for command in (run, plan):
         command.add_argument(
-            "recipe", type=Path, metavar="RECIPE", help="Python file that defines RECIPE"
+            "recipe",
+            type=Path,
+            metavar="RECIPE",
+            help="Python file that defines RECIPE, or the name of one of ours: default, yolox, ...",
         )
         command.add_argument(
             "--sources",

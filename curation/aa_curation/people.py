@@ -24,6 +24,9 @@ class People:
             slightly other angle, as a share of the person's size; NaN where fewer than four joints
             are seen. People are steady; cats, cartoons and hands are not.
         scores: float32 [N, J], of the main person's joints.
+        face: float32 [N] in [0, 1], that the main person's face is seen.
+        eyes: float32 [N], the width of the main person's eyes over the height of their face; NaN
+            where nobody looked. Of use where `face` is sure.
     """
 
     count: NDArray[np.int64]
@@ -31,6 +34,8 @@ class People:
     second_area: NDArray[np.float32]
     wobble: NDArray[np.float32]
     scores: NDArray[np.float32]
+    face: NDArray[np.float32]
+    eyes: NDArray[np.float32]
 
 
 def look_for_people(frames: Iterable[NDArray[np.uint8]], estimator: PoseEstimator) -> People:
@@ -63,4 +68,6 @@ def _gather(frames: list[list[Person]]) -> People:
         ),
         wobble=np.array([p.wobble if p else np.nan for p in main], np.float32),
         scores=np.stack([p.scores if p else none for p in main]),
+        face=np.array([p.face if p else 0 for p in main], np.float32),
+        eyes=np.array([p.eyes if p else np.nan for p in main], np.float32),
     )

@@ -20,6 +20,9 @@ from aa_curation.text.overlay import OverlaidText, TextSearch
 from aa_datasets.foreign_video import VideoInfo
 from aa_datasets.pose import Pose
 
+# Our recipes: in an installed wheel, and beside the package in a checkout.
+_OURS = (Path(__file__).parent / "recipes", Path(__file__).parents[1] / "recipes")
+
 STEPS_VERSION = 3  # raised when a step changes what it makes of the same clip
 
 
@@ -106,11 +109,20 @@ class Recipe:
 def load_recipe(path: Path) -> Recipe:
     """The `RECIPE` that a Python file defines.
 
+    Args:
+        path: of the file; or the name of one of ours, such as `default`.
+
     Raises:
         RecipeError: no such file, it fails to run, or it defines no Recipe.
     """
+    ours = {file.stem: file for folder in _OURS for file in sorted(folder.glob("*.py"))}
+    if not path.is_file() and str(path) in ours:
+        path = ours[str(path)]
     if not path.is_file():
-        raise RecipeError(f"no recipe {path}: give a Python file that defines RECIPE = Recipe(...)")
+        raise RecipeError(
+            f"no recipe {path}: give a Python file that defines RECIPE = Recipe(...), or one of "
+            f"{', '.join(sorted(ours)) or 'ours (none is installed)'}"
+        )
     spec = importlib.util.spec_from_file_location(f"recipe_{path.stem}", path)
     if spec is None or spec.loader is None:
         raise RecipeError(f"{path} is no Python file: a recipe ends in .py")

@@ -1,63 +1,34 @@
-"""People found by YOLOX, joints by BlazePose: `aa-curate run ... --weights DIR`.
+"""As default.py, but people are found by YOLOX: `aa-curate run … --weights DIR`.
 
 DIR holds `yolox_nano.onnx` (Apache-2.0, YOLOX by Megvii; model/ of Kazuhito00's
 YOLOX-ONNX-TFLite-Sample at commit 3d4f111). Another YOLOX export serves as well: put its name and
-sha256 below. The bounds are demo.py's.
+sha256 below. Joints are still BlazePose's.
 """
 
-import math
+from dataclasses import replace
+from pathlib import Path
 
-from aa_curation.filters.blur import Blur
-from aa_curation.filters.camera import CameraMotion
 from aa_curation.filters.completeness import Completeness
-from aa_curation.filters.exposure import Bright, Dark
-from aa_curation.filters.frame_rate import FrameRate
-from aa_curation.filters.resolution import Resolution
-from aa_curation.filters.single_person import PersonSize, RealPerson, SinglePerson, SomePerson
-from aa_curation.filters.static import Static
-from aa_curation.filters.tracking import Jitter, PoseFound
+from aa_curation.filters.real_face import HumanEyes, SteadyOrFace
+from aa_curation.filters.single_person import PersonSize, SinglePerson, SomePerson
 from aa_curation.poses.onnx_model import OnnxFile
 from aa_curation.poses.yolox_blazepose import YoloxThenBlazePose
-from aa_curation.recipe import Canonical, Recipe
-from aa_curation.shots import ShotCuts
+from aa_curation.recipe import load_recipe
 
-RECIPE = Recipe(
+RECIPE = replace(
+    load_recipe(Path(__file__).with_name("default.py")),
     name="yolox",
-    min_s=1.0,
-    max_s=10.0,
-    # On the header, before decoding.
-    video_filters=(
-        Resolution(short_side_px=240),
-        FrameRate(fps=15),
-    ),
-    # One decode finds the shots and measures their pictures.
-    cuts=ShotCuts(),
-    picture_filters=(
-        Static(share_at_most=0.5),
-        Dark(brightness_at_least=16),
-        Bright(brightness_at_most=250),
-        Blur(sharpness_at_least=20),
-        CameraMotion(sides_per_s_at_most=math.inf),  # measured, and no reason to drop a clip
-    ),
-    # Ten frames of each clip are searched for people.
     estimator=YoloxThenBlazePose(
         OnnxFile(
             "yolox_nano.onnx", "695e750a5d5754bb5a8d5325643b59282191a7e7a564e435a415fd3c578eab14"
         )
     ),
-    people_frames=10,
     people_filters=(
         SomePerson(share_at_least=0.8),
-        SinglePerson(second_area=1 / 3, share_at_most=0.2),
+        SinglePerson(second_area=1 / 3, share_at_most=0.2),  # what YOLOX counts are people
+        SteadyOrFace(wobble_at_most=0.03, face_at_least=0.5),
+        HumanEyes(width_at_most=0.2, face_at_least=0.5),
         PersonSize(area_at_least=0.02),
-        Completeness(body="upper"),
-        RealPerson(wobble_at_most=0.03),
+        Completeness(body="head"),
     ),
-    # Then the pose is found in every frame, in the same decode that feeds the encoder.
-    pose_filters=(
-        PoseFound(share_at_least=0.95),
-        Jitter(jitter_at_most=0.04),
-    ),
-    canonical=Canonical(short_side_px=256, max_fps=30),
-    clips_per_shard=64,
 )

@@ -7,6 +7,7 @@ import pytest
 from aa_curation.cli import main
 from aa_curation.decision import Decision, PlannedClip, Survey
 from aa_curation.drop import at_least, at_most
+from aa_curation.errors import RecipeError
 from aa_curation.ledger import LedgerWriter
 from aa_curation.poses.tflite import MODELS
 from aa_curation.recipe import load_recipe
@@ -99,12 +100,27 @@ def test_wrong_options_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_the_recipes_load_and_differ() -> None:
-    demo, paper = (load_recipe(RECIPES / f"{name}.py") for name in ("demo", "paper"))
-    assert (paper.min_s, paper.max_s) == (2, 10)  # Animate Anyone, Sec. 4.1
-    assert paper.canonical.short_side_px == 768
-    assert demo.min_s < 100 / 60 < paper.min_s
-    assert demo.sha256 != paper.sha256
+    recipes = [load_recipe(path) for path in sorted(RECIPES.glob("*.py"))]
+    names = [recipe.name for recipe in recipes]
+    assert names == ["default", "demo", "dwpose", "whole-videos", "yolox"]
+    assert len({recipe.sha256 for recipe in recipes}) == len(recipes)
+    default, demo = recipes[:2]
+    assert (default.min_s, default.max_s) == (2, 10)  # Animate Anyone, Sec. 4.1
+    assert default.canonical.short_side_px == 768
+    assert demo.min_s < 100 / 60 < default.min_s
     assert demo.sha256 == load_recipe(RECIPES / "demo.py").sha256
+
+
+def test_a_recipe_of_ours_goes_by_its_name_and_a_file_of_that_name_goes_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert load_recipe(Path("default")).sha256 == load_recipe(RECIPES / "default.py").sha256
+    with pytest.raises(RecipeError, match=r"no recipe defualt: .* or one of default, demo, dwpose"):
+        load_recipe(Path("defualt"))
+    (tmp_path / "default").write_text("mine")
+    with pytest.raises(RecipeError, match="is no Python file"):
+        load_recipe(Path("default"))
 
 
 @pytest.mark.weights

@@ -14,14 +14,17 @@ from aa_curation.drop import Check, Drop, at_least, at_most
 from aa_curation.filters.blur import Blur
 from aa_curation.filters.camera import CameraMotion
 from aa_curation.filters.completeness import Completeness
+from aa_curation.filters.drawing import Drawing
 from aa_curation.filters.exposure import Bright, Dark
 from aa_curation.filters.frame_rate import FrameRate
+from aa_curation.filters.real_face import HumanEyes, SteadyOrFace
 from aa_curation.filters.resolution import Resolution
 from aa_curation.filters.single_person import PersonSize, RealPerson, SinglePerson, SomePerson
 from aa_curation.filters.static import Static
 from aa_curation.filters.tracking import Jitter, PoseFound
 from aa_curation.people import People, people_of_pose
 from aa_curation.picture import Picture, PictureMeter
+from aa_datasets.draw_pose import draw_pose
 from aa_datasets.foreign_video import VideoInfo
 from aa_datasets.pose import JOINT_NAMES, NUM_JOINTS, Pose, make_pose
 from aa_datasets.puppets import render_puppet
@@ -45,6 +48,8 @@ def _people(**changes: object) -> People:
         second_area=np.zeros(n, np.float32),
         wobble=np.full(n, 0.008, np.float32),
         scores=np.ones((n, NUM_JOINTS), np.float32),
+        face=np.zeros(n, np.float32),
+        eyes=np.full(n, np.nan, np.float32),
     )
     return dataclasses.replace(people, **changes)  # type: ignore[arg-type]
 
@@ -106,6 +111,27 @@ def test_exposure_drops_night_and_glare() -> None:
     assert Bright()(_picture(PUPPET.frames)).drop is None
 
 
+@pytest.mark.parametrize("level", [90, 255])
+@pytest.mark.parametrize("count", [80, 600])
+def test_the_measure_of_drawings_counts_no_black(level: int, count: int) -> None:
+    """A dot's Laplacian is -4 times its level and four times 1: 20 squares over the one level."""
+    frame = np.zeros((200, 300), np.uint8)
+    frame[10:190:6, 10:290:9][np.unravel_index(np.arange(count), (30, 32))] = level
+    check = Drawing()(_picture(np.repeat(frame[None, :, :, None], 3, 3)))
+    brightness = max(1.0, count * level / frame.size)
+    assert check.measured == pytest.approx(
+        20 * level**2 * count / frame.size / brightness, rel=0.02
+    )
+
+
+def test_skeletons_are_drawings_and_darkness_is_none() -> None:
+    skeletons = draw_pose(PUPPET.pose)
+    assert _drop(Drawing()(_picture(skeletons)))[0] == "drawing"
+    assert _drop(Dark()(_picture(skeletons)))[0] == "too_dark"  # what it would be without
+    for level in (1, 10, 40):
+        assert Drawing()(_picture(PUPPET.frames // level)).drop is None
+
+
 def test_nobody_in_three_of_ten_frames_is_no_person() -> None:
     count = np.array([0] * 3 + [1] * 7)
     assert _drop(SomePerson(0.8)(_people(count=count))) == ("no_person", 0.7)
@@ -130,6 +156,33 @@ def test_small_and_unsteady_people_are_dropped() -> None:
     assert _drop(RealPerson()(_people(wobble=nothing)))[0] == "not_a_person"
 
 
+def test_a_face_stands_in_for_steady_joints_in_the_frames_that_show_it() -> None:
+    wobbling = np.full(10, 0.07, np.float32)
+    seen_in_6, seen_in_4 = (_people(wobble=wobbling, face=_share(n, 1)) for n in (6, 4))
+    assert SteadyOrFace()(seen_in_6).drop is None
+    assert _drop(RealPerson()(seen_in_6))[0] == "not_a_person"
+    assert _drop(SteadyOrFace()(seen_in_4))[0] == "not_a_person"
+    nothing = np.full(10, np.nan, np.float32)
+    assert SteadyOrFace()(_people(wobble=nothing, face=_share(4, 1))).drop is None
+    assert _drop(SteadyOrFace()(_people(wobble=nothing)))[0] == "not_a_person"
+
+
+@given(st.lists(st.floats(0, 1, width=32), min_size=10, max_size=10))
+def test_without_a_sure_face_a_person_is_as_real_as_by_joints_alone(wobble: list[float]) -> None:
+    people = _people(wobble=np.array(wobble, np.float32), face=np.full(10, 0.49, np.float32))
+    assert SteadyOrFace()(people) == RealPerson()(people)
+
+
+def test_eyes_count_only_where_a_face_is_sure() -> None:
+    eyes = np.where(np.arange(10) < 4, 0.22, 0.17).astype(np.float32)
+    everywhere = np.ones(10, np.float32)
+    assert HumanEyes()(_people(eyes=eyes, face=everywhere)).drop is None
+    reason, width = _drop(HumanEyes()(_people(eyes=eyes, face=_share(4, 1))))
+    assert (reason, width) == ("animation", pytest.approx(0.22))
+    assert HumanEyes()(_people(eyes=eyes)).measured == 0  # nobody's face: nobody's eyes
+    assert HumanEyes()(_people(face=everywhere)).measured == 0  # an estimator without faces
+
+
 def test_completeness_asks_for_legs_only_when_full() -> None:
     scores = np.ones((10, NUM_JOINTS), np.float32)
     for name in ("left_knee", "right_knee", "left_ankle", "right_ankle", "left_hip", "right_hip"):
@@ -139,6 +192,10 @@ def test_completeness_asks_for_legs_only_when_full() -> None:
     reason, share = _drop(Completeness("full")(people))
     assert reason == "incomplete_body"
     assert share == pytest.approx(5 / 11)
+    for name in ("left_elbow", "right_elbow"):
+        scores[:, JOINT_NAMES.index(name)] = 0
+    assert Completeness("head")(_people(scores=scores)).drop is None
+    assert _drop(Completeness("upper")(_people(scores=scores))) == ("incomplete_body", 0.6)
 
 
 def test_the_exact_pose_of_a_puppet_passes_every_person_filter() -> None:

@@ -16,7 +16,9 @@ from aa_curation.errors import WeightsError
 from aa_curation.frames import iter_frames_at
 from aa_curation.poses.blazepose import BlazePose
 from aa_curation.poses.dwpose import DWPose, DWPoseFiles
+from aa_curation.poses.landmarks import BodyLandmarks
 from aa_curation.poses.onnx_model import OnnxFile
+from aa_curation.poses.region import Region
 from aa_curation.poses.yolox import Box, Yolox
 from aa_curation.poses.yolox_blazepose import YoloxBlazePose, YoloxThenBlazePose
 from aa_curation.recipe import load_recipe
@@ -81,9 +83,9 @@ def test_a_model_that_is_missing_altered_or_another_is_refused_by_name(
     weights: tuple[Path, OnnxFile, OnnxFile], tmp_path: Path
 ) -> None:
     folder, yolox, pose = weights
-    recipe = load_recipe(ROOT / "curation/recipes/yolox.py")
-    with pytest.raises(WeightsError, match=r"yolox_nano.onnx is unavailable.*--weights DIR"):
-        recipe.make_estimator()
+    for name, file in (("yolox", "yolox_nano.onnx"), ("dwpose", "yolox_l.onnx")):
+        with pytest.raises(WeightsError, match=rf"{file} is unavailable.*--weights DIR"):
+            load_recipe(Path(name)).make_estimator()
     with pytest.raises(WeightsError, match="No such file"):
         yolox.read(tmp_path)
     (tmp_path / yolox.name).write_bytes((folder / yolox.name).read_bytes() + b"\0")
@@ -185,6 +187,26 @@ def test_a_person_in_a_box_has_the_joints_that_blazepose_finds_alone(
     (person,) = found.people(frame)
     assert person.wobble < 0.03
     assert person.area == pytest.approx(0.5 * box.area_px / (1920 * 1080))
+
+
+def test_a_head_is_the_body_of_its_box_though_its_hips_are_put_below_the_frame(
+    tmp_path: Path,
+) -> None:
+    def body(seen_xy: tuple[float, float], unseen_xy: tuple[float, float]) -> BodyLandmarks:
+        seen = np.arange(33) < 13  # head and shoulders
+        points = np.where(seen[:, None], seen_xy, unseen_xy).astype(np.float32)
+        visibility = np.where(seen, 0.98, 0.02).astype(np.float32)
+        region = Region(50, 50, 100)
+        return BodyLandmarks(
+            points, visibility, visibility, 1.0, region, region, np.zeros((256, 256), np.float32)
+        )
+
+    head, neighbour = body((50, 60), (50, 300)), body((150, 60), (50, 50))
+    alone = BlazePose()
+    alone.bodies_in = lambda frame, region: [neighbour, head]  # type: ignore[method-assign]
+    yolox = Yolox(FILES.write_yolox(tmp_path / "yolox.onnx").read(tmp_path), "", 0.5)
+    found = YoloxBlazePose(_Fixed(yolox, [Box(0, 0, 100, 100, 0.9)]), alone)
+    assert found.main_body(np.zeros((100, 200, 3), np.uint8), None) is head
 
 
 class _Fixed(Yolox):

@@ -30,7 +30,7 @@ def estimator() -> BlazePose:
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Copies of the four models, to be spoiled."""
+    """Copies of the models, to be spoiled."""
     folder = tmp_path_factory.mktemp("models")
     for name in MODELS:
         (folder / f"{name}.tflite").write_bytes(read_model(name))

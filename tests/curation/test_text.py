@@ -352,8 +352,8 @@ def test_text_filters_need_a_search(demo_recipe: Recipe) -> None:
         dataclasses.replace(demo_recipe, text_filters=(TextArea(0.1),))
 
 
-def test_the_papers_recipe_looks_for_text_and_the_demos_does_not(demo_recipe: Recipe) -> None:
-    paper = load_recipe(ROOT / "curation/recipes/paper.py")
-    assert paper.text is not None
-    assert [type(check) for check in paper.text_filters] == [TextArea]
+def test_the_default_recipe_looks_for_text_and_the_demos_does_not(demo_recipe: Recipe) -> None:
+    default = load_recipe(Path("default"))
+    assert default.text is not None
+    assert [type(check) for check in default.text_filters] == [TextArea]
     assert demo_recipe.text is None

@@ -11,8 +11,10 @@ from aa_curation.drop import Check, at_least
 from aa_curation.people import People
 from aa_datasets.pose import BODY_JOINTS, JOINT_NAMES
 
-_UPPER = ("nose", "right_shoulder", "left_shoulder", "right_elbow", "left_elbow")
+_HEAD = ("nose", "right_shoulder", "left_shoulder")
+_UPPER = (*_HEAD, "right_elbow", "left_elbow")
 REQUIRED_JOINTS = {
+    "head": _HEAD,
     "upper": _UPPER,
     "full": (
         *_UPPER,
@@ -27,13 +29,13 @@ class Completeness:
     """Measured: the share of the required joints that are seen, median of the sampled frames.
 
     Attributes:
-        body: "full" (head to ankles) or "upper" (head to elbows).
+        body: "full" (head to ankles), "upper" (head to elbows) or "head" (with shoulders).
         score_at_least: from which score on a joint is seen. One side of the body hides the other
             when somebody walks by, so not all joints can be asked for.
         share_at_least: of the required joints.
     """
 
-    body: Literal["full", "upper"]
+    body: Literal["full", "upper", "head"]
     score_at_least: float = 0.3
     share_at_least: float = 0.75
 

@@ -15,7 +15,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from aa_curation.poses import detect, hands, landmarks
+from aa_curation.poses import detect, face, hands, landmarks
 from aa_curation.poses.estimator import Person
 from aa_curation.poses.hands import HandLandmarks, hand_landmarks
 from aa_curation.poses.landmarks import BodyLandmarks, body_landmarks
@@ -68,15 +68,25 @@ class BlazePose:
         self._body = model("pose_landmark_full", landmarks.OUTPUTS)
         self._recrop = model("hand_recrop", hands.RECROP_OUTPUTS)
         self._hand = model("hand_landmark_full", hands.LANDMARK_OUTPUTS)
+        self._face = model("face_landmark", face.OUTPUTS)
 
     def people(self, frame: NDArray[np.uint8]) -> list[Person]:
-        """See `PoseEstimator`; only the first person's wobble is measured, others' is NaN."""
+        """See `PoseEstimator`; of the others than the first only the joints are measured."""
         people = []
         for i, found in enumerate(self._find(frame)):
-            _, scores = to_joints(found.body, None, None, _size_hw(frame))
-            wobble = self.wobble(frame, found.body) if i == 0 else math.nan
-            people.append(Person(float(found.mask.mean()), wobble, scores))
+            area = float(found.mask.mean())
+            if i == 0:
+                people.append(self.person(frame, found.body, area))
+            else:
+                _, scores = to_joints(found.body, None, None, _size_hw(frame))
+                people.append(Person(area, math.nan, scores))
         return people
+
+    def person(self, frame: NDArray[np.uint8], body: BodyLandmarks, area: float) -> Person:
+        """Everything that is measured of the main person."""
+        _, scores = to_joints(body, None, None, _size_hw(frame))
+        seen = face.look_at_face(self._face, frame, body.points)
+        return Person(area, self.wobble(frame, body), scores, seen.confidence, seen.eyes)
 
     def track(self) -> BlazePoseTracker:
         return BlazePoseTracker(self)

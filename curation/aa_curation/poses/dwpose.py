@@ -81,7 +81,7 @@ class DWPose:
         self._model = model
 
     def people(self, frame: NDArray[np.uint8]) -> list[Person]:
-        """See `PoseEstimator`; joints and wobble of the first person only."""
+        """See `PoseEstimator`; joints and wobble of the first person only, and no face."""
         boxes = self.find(frame)
         area_px = frame.shape[0] * frame.shape[1]
         people = [

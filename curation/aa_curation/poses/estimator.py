@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -19,11 +20,15 @@ class Person:
         area: share of the frame's area that the person covers, in [0, 1].
         wobble: see `People.wobble`.
         scores: float32 [J] in [0, 1], of the project's joints.
+        face: in [0, 1], that their face is seen; 0 where nobody looked for it.
+        eyes: see `People.eyes`.
     """
 
     area: float
     wobble: float
     scores: NDArray[np.float32]
+    face: float = 0.0
+    eyes: float = math.nan
 
 
 class PoseTracker(Protocol):

@@ -18,7 +18,6 @@ from aa_curation.poses.estimator import Person
 from aa_curation.poses.hands import HandLandmarks
 from aa_curation.poses.landmarks import BodyLandmarks
 from aa_curation.poses.onnx_model import OnnxFile
-from aa_curation.poses.openpose_layout import to_joints
 from aa_curation.poses.region import Region
 from aa_curation.poses.yolox import Box, Yolox
 from aa_datasets.pose import NUM_JOINTS
@@ -57,8 +56,8 @@ class YoloxBlazePose:
         self._pose = pose
 
     def people(self, frame: NDArray[np.uint8]) -> list[Person]:
-        """See `PoseEstimator`; joints and wobble of the first person only. A first person without
-        a body that BlazePose knows has no joints: `not_a_person`."""
+        """See `PoseEstimator`; of the others than the first only the area is measured. A first
+        person without a body that BlazePose knows has no joints: `not_a_person`."""
         boxes = self._find(frame)
         area_px = frame.shape[0] * frame.shape[1]
         people = [
@@ -67,8 +66,7 @@ class YoloxBlazePose:
         ]
         body = self._body_in_box(frame, boxes[0]) if boxes else None
         if body is not None:
-            _, scores = to_joints(body, None, None, (frame.shape[0], frame.shape[1]))
-            people[0] = Person(people[0].area, self._pose.wobble(frame, body), scores)
+            people[0] = self._pose.person(frame, body, people[0].area)
         return people
 
     def track(self) -> BlazePoseTracker:
@@ -89,11 +87,12 @@ class YoloxBlazePose:
         return self._pose.both_hands(frame, body)
 
     def _body_in_box(self, frame: NDArray[np.uint8], box: Box) -> BodyLandmarks | None:
-        """The surest whose middle lies in the box: the neighbour's may be in its square, too."""
+        """The surest whose middle lies in the box: the neighbour's may be in its square, too.
+        Joints that are not seen do not count: a head's hips are put below the frame."""
         side = _SQUARE_SCALE * max(box.x1 - box.x0, box.y1 - box.y0)
         square = Region((box.x0 + box.x1) / 2, (box.y0 + box.y1) / 2, side)
         for body in self._pose.bodies_in(frame, square):
-            x, y = np.median(body.points, axis=0)
+            x, y = np.average(body.points, axis=0, weights=body.visibility * body.presence + 1e-6)
             if box.x0 <= x <= box.x1 and box.y0 <= y <= box.y1:
                 return body
         return self._pose.body_in(frame, square)
