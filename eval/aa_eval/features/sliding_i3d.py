@@ -1,20 +1,41 @@
 """I3D over overlapping windows of one video: what neighbouring windows share is computed once.
 
-What is shared is exact. A window of 16 frames has 8 outputs of the first convolution (7 frames,
-stride 2, padded by 2 and 3). Five of them see no padding: the window two frames on has four of
-them, too. Of the 8 outputs of Conv3d_2c three see nothing that padding has touched; of those of
-Mixed_3b's 3x3x3 convolutions one; behind it none. So the stem up to Conv3d_2c is shared, which is
-more than half of the network's work, and what is behind it is computed for each window. Where
-padding is zero in time it is left out rather than multiplied.
+What is shared is exact but for the rounding of sums. A window of 16 frames has 8 outputs of the
+first convolution (7 frames, stride 2, padded by 2 and 3). Five of them see no padding: the window
+two frames on has four of them, too. Of the 8 outputs of Conv3d_2c three see nothing that padding
+has touched; of those of Mixed_3b's 3x3x3 convolutions one; behind it none. So whole outputs are
+shared up to Conv3d_2c.
+
+Outputs that padding has touched are shared in part, since a convolution is a sum over its taps in
+time. What Conv3d_2c's taps make of an untouched frame serves all outputs near it. The sixth to
+eighth output of the first convolution lack the last taps only: their sums are the beginnings of
+the whole output that later windows need. Where padding is zero in time it is left out rather than
+multiplied.
 """
 
 from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import reduce
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from aa_eval.features.i3d import I3D, I3DUnit, pad_same
+
+
+@dataclass(frozen=True, slots=True)
+class _Output:
+    """One output in time, [1, C, h, w].
+
+    Attributes:
+        key: global index of the first frame that the first convolution sees for it; None where
+            padding has touched the output, so that no other window has it.
+    """
+
+    key: int | None
+    value: Tensor
 
 
 class SlidingI3D:
@@ -34,10 +55,15 @@ class SlidingI3D:
         self._pool_2a = stages.pop("MaxPool3d_2a_3x3")
         self._conv_2b = stages.pop("Conv3d_2b_1x1")
         self._conv_2c = _unit(stages.pop("Conv3d_2c_3x3"))
+        self._pool_3a = stages.pop("MaxPool3d_3a_3x3")
         self._rest = list(stages.values())
-        # Keyed by the global index of the first frame that the first convolution sees.
+        # By `_Output.key`. Sums of the first taps of Conv3d_1a, and of how many:
+        self._begun: dict[int, tuple[int, Tensor]] = {}
         self._early: dict[int, Tensor] = {}  # behind Conv3d_2b
-        self._late: dict[int, Tensor] = {}  # behind Conv3d_2c
+        self._taps: dict[
+            int, dict[int, Tensor]
+        ] = {}  # what each tap of Conv3d_2c makes of `_early`
+        self._late: dict[int, Tensor] = {}  # behind MaxPool3d_3a
 
     def logits(self, window: Tensor, start: int) -> Tensor:
         """[1, 400] of one window.
@@ -47,59 +73,82 @@ class SlidingI3D:
             start: index of its first frame in the video; not below that of the call before.
         """
         with torch.inference_mode():
-            x = self._stem(window, start)
+            for kept in (self._begun, self._early, self._taps, self._late):
+                for key in [key for key in kept if key < start]:
+                    del kept[key]
+            x = torch.stack(self._behind_3a(self._behind_2b(window, start)), dim=2)
             for stage in self._rest:
                 x = stage(x)
             pooled = F.avg_pool3d(x, (self._model.pool_frames, 7, 7), stride=1)
             logits: Tensor = self._model.logits(pooled).mean(dim=(2, 3, 4))
         return logits
 
-    def _stem(self, window: Tensor, start: int) -> Tensor:
+    def _behind_2b(self, window: Tensor, start: int) -> list[_Output]:
         frames = window.shape[2]
         kernel, stride = self._first.kernel[0], self._first.stride[0]
         count = -(-frames // stride)
         before = max((count - 1) * stride + kernel - frames, 0) // 2
         padded = pad_same(window, (1, kernel, kernel), (1, stride, stride), 0.0)
-        firsts = [stride * j - before for j in range(count)]  # in this window; < 0 is padding
-        inside = [0 <= first <= frames - kernel for first in firsts]
-        early = []
-        for first, whole in zip(firsts, inside, strict=True):
-            key = start + first
-            if not whole or key not in self._early:
-                low, high = max(first, 0), min(first + kernel, frames)
-                x = _convolve(self._first, padded[:, :, low:high], low - first)
-                x = self._conv_2b(self._pool_2a(x))
-                if not whole:
-                    early.append(x)
-                    continue
+        firsts = range(-before, count * stride - before, stride)  # in this window; < 0 is padding
+        # sums round by their order: the same steps, whatever windows there were before
+        steps = sorted({min(kernel, frames - first) for first in firsts})
+        outputs = []
+        for first in firsts:
+            taps = range(max(-first, 0), min(kernel, frames - first))
+            key = start + first if len(taps) == kernel else None
+            if key is not None and key in self._early:
+                outputs.append(_Output(key, self._early[key]))
+                continue
+            if taps.start > 0:
+                total = self._convolve_first(padded, first, taps)
+            else:
+                done, total = self._begun.get(start + first, (0, torch.zeros(())))
+                for end in steps:
+                    if done < end <= taps.stop:
+                        total = total + self._convolve_first(padded, first, range(done, end))
+                        done = end
+                self._begun[start + first] = (done, total)
+            x = self._conv_2b(self._pool_2a(self._first.normalise(total[:, :, None])))[:, :, 0]
+            if key is not None:
                 self._early[key] = x
-            early.append(self._early[key])
+                del self._begun[key]
+            outputs.append(_Output(key, x))
+        return outputs
+
+    def _convolve_first(self, padded: Tensor, first: int, taps: range) -> Tensor:
+        # with one output in time, taps are channels: CPUs have the faster code for two dimensions
+        frames = padded[:, :, first + taps.start : first + taps.stop].flatten(1, 2)
+        weight = self._first.conv.weight[:, :, taps.start : taps.stop].flatten(1, 2)
+        return F.conv2d(frames, weight, stride=self._first.stride[1:])
+
+    def _behind_3a(self, early: list[_Output]) -> list[Tensor]:
+        taps = [self._taps_of(output, i, len(early)) for i, output in enumerate(early)]
         late = []
-        for j in range(count):
-            near = range(max(j - 1, 0), min(j + 2, count))
-            whole = len(near) == 3 and all(inside[i] for i in near)
-            key = start + firsts[j]
-            if not whole or key not in self._late:
-                x = torch.cat([early[i] for i in near], dim=2)
-                x = pad_same(x, (1, 3, 3), (1, 1, 1), 0.0)
-                x = _convolve(self._conv_2c, x, near[0] - (j - 1))
-                if not whole:
-                    late.append(x)
-                    continue
+        for i, output in enumerate(early):
+            near = range(max(i - 1, 0), min(i + 2, len(early)))
+            whole = len(near) == 3 and all(early[j].key is not None for j in near)
+            key = output.key if whole else None
+            if key is not None and key in self._late:
+                late.append(self._late[key])
+                continue
+            total = reduce(torch.add, [taps[j][j - i + 1] for j in near])
+            x = self._pool_3a(self._conv_2c.normalise(total[:, :, None]))[:, :, 0]
+            if key is not None:
                 self._late[key] = x
-            late.append(self._late[key])
-        for kept in (self._early, self._late):
-            for key in [key for key in kept if key <= start]:
-                del kept[key]
-        return torch.cat(late, dim=2)
+            late.append(x)
+        return late
 
-
-def _convolve(unit: I3DUnit, frames: Tensor, skipped: int) -> Tensor:
-    """One output in time of a unit from frames padded in space only; `skipped` taps saw padding."""
-    weight = unit.conv.weight[:, :, skipped : skipped + frames.shape[2]]
-    # with one output in time, taps are channels: CPUs have the faster code for two dimensions
-    plane = F.conv2d(frames.flatten(1, 2), weight.flatten(1, 2), stride=unit.stride[1:])
-    return unit.normalise(plane[:, :, None])
+    def _taps_of(self, output: _Output, place: int, count: int) -> dict[int, Tensor]:
+        """What tap k of Conv3d_2c adds to output place + 1 - k, for each k that has one."""
+        if output.key is not None and output.key in self._taps:
+            return self._taps[output.key]
+        used = range(0 if place + 1 < count else 1, 3 if place > 0 else 2)
+        weight = self._conv_2c.conv.weight.movedim(2, 0)[used.start : used.stop].flatten(0, 1)
+        products = F.conv2d(output.value, weight, padding=1).chunk(len(used), dim=1)
+        taps = dict(zip(used, products, strict=True))
+        if output.key is not None:
+            self._taps[output.key] = taps
+        return taps
 
 
 def _unit(module: torch.nn.Module) -> I3DUnit:
