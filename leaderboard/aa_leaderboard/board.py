@@ -1,17 +1,20 @@
-"""The board: a folder with one folder per measured row, each holding its result.json and clips."""
+"""The board: a folder per measured row, with its result.json, its frames' values and its clips."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from aa_eval.result import RESULT_FILE, Result
 from aa_leaderboard.errors import BoardError, SubmissionError
+from aa_leaderboard.frame_scores import PER_FRAME_FILE
 from aa_leaderboard.media import MEDIA_DIR
 from aa_leaderboard.row import Row, row_of_result
 from aa_leaderboard.submission import check_tree, read_submission
@@ -30,7 +33,7 @@ def row_id_of(result: Result) -> str:
     """The folder name of a result's row: safe in every file system, one per way of measuring.
 
     Two results share it exactly when they claim the same method, label, benchmark, protocol
-    content, videos and overrides.
+    content, videos, reference frames and overrides.
     """
     identity = [
         result.method,
@@ -38,6 +41,7 @@ def row_id_of(result: Result) -> str:
         result.benchmark,
         result.protocol_hash,
         sorted(result.per_video),
+        sorted(result.references.items()),
         sorted(result.overrides),
     ]
     digest = hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:12]
@@ -61,10 +65,13 @@ def find_results(directory: Path) -> tuple[tuple[Path, Result], ...]:
 
 
 def add_results(directory: Path, board: Path, *, replace: bool = False) -> tuple[Added, ...]:
-    """Copy the results of `directory`, and their clips, to `board`: all of them or none.
+    """Copy the results of `directory`, their frames' values and clips, to `board`: all or none.
+
+    A row whose numbers are on the board already (the trivial baselines, which every method's
+    folder carries) is renewed, and keeps the clips it had when the new folder brings none.
 
     Raises:
-        SubmissionError: one of them is refused, or is already on the board with other content
+        SubmissionError: one of them is refused, or is already on the board with other numbers
             and `replace` is False. The board is then unchanged.
     """
     found: dict[str, tuple[Path, Result]] = {}
@@ -73,36 +80,87 @@ def add_results(directory: Path, board: Path, *, replace: bool = False) -> tuple
         if twin[1] != result:
             raise SubmissionError(f"{folder} and {twin[0]} hold two results of one evaluation")
     board.mkdir(parents=True, exist_ok=True)
-    for row_id, (folder, result) in found.items():
-        if (board / row_id).exists() and not replace:
-            old = (board / row_id / RESULT_FILE).read_bytes()
-            if old != (folder / RESULT_FILE).read_bytes():
-                raise SubmissionError(
-                    f"{folder}: {result.method!r} under {result.protocol} is already on {board} "
-                    "with other numbers: --replace overwrites it, another method name keeps both"
-                )
-    added = []
     with TemporaryDirectory(dir=board, prefix=".adding-") as scratch:
-        for row_id, (folder, _) in found.items():
+        for row_id, (folder, result) in found.items():
             _copy_row(folder, Path(scratch) / row_id)
-        for row_id, (_, result) in found.items():
-            target = board / row_id
-            known = target.exists()
-            if known:
-                shutil.rmtree(target)
-            (Path(scratch) / row_id).rename(target)
-            added.append(Added(row_id, result, known))
-    return tuple(added)
+            if (board / row_id).exists():
+                _meet_old_row(board / row_id, Path(scratch) / row_id, result, folder, replace)
+        replaced = _swap_in(Path(scratch), board, list(found))
+    return tuple(Added(id_, result, id_ in replaced) for id_, (_, result) in found.items())
 
 
 def _copy_row(folder: Path, target: Path) -> None:
     """Copy what the board keeps, and check the copy: what was read is what will be shown."""
     target.mkdir()
-    shutil.copyfile(folder / RESULT_FILE, target / RESULT_FILE, follow_symlinks=False)
+    for name in (RESULT_FILE, PER_FRAME_FILE):
+        if (folder / name).exists():
+            shutil.copyfile(folder / name, target / name, follow_symlinks=False)
     if (folder / MEDIA_DIR).is_dir():
         shutil.copytree(folder / MEDIA_DIR, target / MEDIA_DIR, symlinks=True)
     check_tree(target)
     read_submission(target)
+
+
+def _meet_old_row(old: Path, new: Path, result: Result, folder: Path, replace: bool) -> None:
+    """Carry over what the same evaluation's older row has and `new` lacks; refuse other numbers."""
+    try:
+        alike = _same_numbers(read_submission(old), result)
+    except SubmissionError as error:
+        if replace:
+            return
+        raise SubmissionError(f"{error} (a row of the board: --replace overwrites it)") from error
+    if not alike and not replace:
+        raise SubmissionError(
+            f"{folder}: {result.method!r} under {result.protocol} is already on {old.parent} with "
+            "other numbers: --replace overwrites it, another method name keeps both"
+        )
+    if alike and not (new / MEDIA_DIR).exists() and (old / MEDIA_DIR).exists():
+        shutil.copytree(old / MEDIA_DIR, new / MEDIA_DIR, symlinks=True)
+    if alike and not (new / PER_FRAME_FILE).exists() and (old / PER_FRAME_FILE).exists():
+        shutil.copyfile(old / PER_FRAME_FILE, new / PER_FRAME_FILE)
+
+
+def _same_numbers(a: Result, b: Result) -> bool:
+    """Whether two results differ in nothing but what another processor rounds otherwise."""
+
+    def alike(x: float | None, y: float | None) -> bool:
+        if x is None or y is None:
+            return x is y
+        return math.isclose(x, y, rel_tol=1e-5, abs_tol=1e-9)
+
+    return (
+        a.metrics.keys() == b.metrics.keys()
+        and a.per_video.keys() == b.per_video.keys()
+        and all(
+            m.n == n.n and alike(m.value, n.value)
+            for m, n in ((a.metrics[key], b.metrics[key]) for key in a.metrics)
+        )
+        and all(
+            a.per_video[video].keys() == values.keys()
+            and all(alike(a.per_video[video][key], value) for key, value in values.items())
+            for video, values in b.per_video.items()
+        )
+    )
+
+
+def _swap_in(scratch: Path, board: Path, row_ids: Sequence[str]) -> set[str]:
+    """Rename the new rows to their places; after an error the old ones are back in theirs."""
+    replaced: set[str] = set()
+    done: list[str] = []
+    try:
+        for row_id in row_ids:
+            if (board / row_id).exists():
+                (board / row_id).rename(scratch / f"old-{row_id}")
+                replaced.add(row_id)
+            (scratch / row_id).rename(board / row_id)
+            done.append(row_id)
+    except OSError:
+        for row_id in done:
+            (board / row_id).rename(scratch / f"undone-{row_id}")
+        for row_id in replaced:
+            (scratch / f"old-{row_id}").rename(board / row_id)
+        raise
+    return replaced
 
 
 def read_board(board: Path) -> tuple[Row, ...]:

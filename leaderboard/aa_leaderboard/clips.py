@@ -45,6 +45,8 @@ def clip_sets(
 ) -> list[dict[str, Any]]:
     """For each table with clips: its name and, by video, the panes to show, in JSON types.
 
+    A pane of a still picture has 0 frames.
+
     Reference and ground truth come from the first row that carries them: rows of one table
     were scored on the same videos.
     """
@@ -57,12 +59,17 @@ def clip_sets(
             if row_media is None:
                 continue
             for file in row_media.files:
-                pane = {"src": row_media.href(file), "moves": file.moves}
+                pane = {
+                    "src": row_media.href(file),
+                    "role": file.role,
+                    "frames": file.num_frames,
+                    "fps": file.fps,
+                }
                 if file.role == "prediction":
-                    pane |= {"title": row.method, "marks": row.badges}
+                    pane |= {"title": row.method, "marks": row.badges, "row": row_media.row_id}
                     predicted.setdefault(file.video, []).append(pane)
                 else:
-                    pane |= {"title": ROLE_WORDS[file.role], "marks": []}
+                    pane |= {"title": ROLE_WORDS[file.role], "marks": [], "row": None}
                     shared.setdefault((file.video, file.role), pane)
         videos = {
             video: [

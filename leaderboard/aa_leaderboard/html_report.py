@@ -8,19 +8,23 @@ import shutil
 from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from aa_leaderboard.clips import clip_sets, read_media
+from aa_leaderboard.clips import read_media
 from aa_leaderboard.columns import COLUMNS
 from aa_leaderboard.media import MEDIA_DIR
+from aa_leaderboard.page_data import page_data
 from aa_leaderboard.paper_tables import CAPTIONS, paper_table
 from aa_leaderboard.psnr_plot import HEIGHT_PX, WIDTH_PX, psnr_plot
 from aa_leaderboard.row import Row
 from aa_leaderboard.table import tables_of
-from aa_leaderboard.table_view import TableView, table_view
+from aa_leaderboard.table_view import table_view
+from aa_leaderboard.trivial import MARGIN
+
+# In one scope and in this order: each part uses names of those before it.
+SCRIPTS = ("base.js", "scatter.js", "player.js", "worst.js")
 
 
 def render_page(rows: Sequence[Row], board: Path | None, title: str) -> str:
@@ -33,9 +37,9 @@ def render_page(rows: Sequence[Row], board: Path | None, title: str) -> str:
     views = [table_view(table, number, tables) for number, table in enumerate(tables, 1)]
     measured = [view for view in views if not view.table.is_published]
     media = read_media(board, tables) if board is not None else {}
-    script = (files("aa_leaderboard") / "page.js").read_text(encoding="utf-8")
+    script = _script()
     environment = Environment(
-        loader=PackageLoader("aa_leaderboard", "."),
+        loader=PackageLoader("aa_leaderboard", "page"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -48,10 +52,8 @@ def render_page(rows: Sequence[Row], board: Path | None, title: str) -> str:
         paper=[paper_table(number) for number in CAPTIONS],
         plot=psnr_plot(rows),
         plot_size=(WIDTH_PX, HEIGHT_PX),
-        data={
-            "tables": [found for view in measured if (found := _per_video(view)) is not None],
-            "clips": clip_sets([v.table for v in measured], [v.name for v in measured], media),
-        },
+        data=page_data(measured, board, media),
+        margin=MARGIN,
         num_measured=sum(len(view.rows) for view in measured),
         num_published=sum(row.is_published for row in rows),
         protocols=sorted({row.protocol for row in rows}),
@@ -74,21 +76,7 @@ def write_page(rows: Sequence[Row], board: Path | None, title: str, out: Path) -
             shutil.copyfile(row_media.folder / file.name, target / file.name)
 
 
-def _per_video(view: TableView) -> dict[str, Any] | None:
-    """What the per-video plot needs of one table, in JSON types; None for fewer than two rows."""
-    rows = []
-    keys: set[str] = set()
-    for shown in view.rows:
-        if shown.measured is not None and shown.measured.result.per_video:
-            marks = [words for _, words in shown.row.badges]
-            videos = shown.measured.result.per_video
-            rows.append({"method": shown.row.method, "marks": marks, "videos": videos})
-            keys |= {key for values in videos.values() for key in values}
-    metrics = [
-        {"key": c.key, "heading": c.heading, "better": c.better, "decimals": c.decimals}
-        for c in view.columns
-        if c.key in keys
-    ]
-    if len(rows) < 2 or not metrics:
-        return None
-    return {"name": view.name, "rows": rows, "metrics": metrics}
+def _script() -> str:
+    folder = files("aa_leaderboard") / "page"
+    parts = "\n".join((folder / name).read_text(encoding="utf-8") for name in SCRIPTS)
+    return f'"use strict";\n(() => {{\n{parts}}})();\n'

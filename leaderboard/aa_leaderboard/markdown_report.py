@@ -9,6 +9,7 @@ from aa_leaderboard.columns import BY_KEY, PAPER_KEYS, column_of
 from aa_leaderboard.paper_tables import PaperTable
 from aa_leaderboard.row import Row
 from aa_leaderboard.table import Table, rank
+from aa_leaderboard.trivial import MARGIN, uninformative
 
 
 def escape(text: str) -> str:
@@ -57,7 +58,11 @@ def _table_markdown(table: Table) -> str:
         cells = [_cell(row, column.key, places[column.key][index]) for column in columns]
         badges = ", ".join(escape(words) for _, words in row.badges)
         lines.append([escape(row.method), *cells, badges, escape(row.source)])
-    return f"### {escape(table.benchmark)}: {escape(table.protocol)}\n\n{_table(head, lines)}"
+    flags = [flag for column in columns if (flag := uninformative(table, column))]
+    told = [f"- {escape(flag.heading)}: {escape(flag.words)}" for flag in flags]
+    weak = [f"Columns that tell little here (a trivial baseline lies {MARGIN}):", "\n".join(told)]
+    parts = [f"### {escape(table.benchmark)}: {escape(table.protocol)}", _table(head, lines)]
+    return "\n\n".join(parts + (weak if told else []))
 
 
 def _cell(row: Row, key: str, place: int | None) -> str:

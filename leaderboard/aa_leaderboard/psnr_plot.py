@@ -10,6 +10,7 @@ from aa_leaderboard.row import Row
 WIDTH_PX, HEIGHT_PX = 720, 460
 LEFT_PX, RIGHT_PX, TOP_PX, BOTTOM_PX = 56, 20, 18, 50
 LABEL_HEIGHT_PX = 14
+LONGEST_LABEL = 28  # characters
 CAPITAL_PX, LETTER_PX = 10.4, 7.0
 
 # Errors are squared modulo 256, and the largest square that an 8-bit integer holds is 249.
@@ -140,7 +141,8 @@ def _measured_pairs(rows: Sequence[Row]) -> list[_Pair]:
         if true is None or overflow is None or true.value is None or overflow.value is None:
             continue
         title = f"{row.method}, measured: true {true.text} dB, overflow {overflow.text} dB"
-        pairs.append(_Pair(true.value, overflow.value, row.method, "measured", title))
+        label = row.method if len(row.method) <= LONGEST_LABEL else f"{row.method[:24]}…"
+        pairs.append(_Pair(true.value, overflow.value, label, "measured", title))
     return pairs
 
 
@@ -162,10 +164,12 @@ def _labelled(placed: Sequence[tuple[_Pair, float, float]]) -> tuple[Point, ...]
             if (box := _label_box(place, x, y, width)).inside_plot()
             and not any(box.covers(other) for other in taken)
         ]
+        # Where no place is free the point keeps its title alone.
+        label = pair.label if free else ""
         place, box = free[0] if free else (_LABEL_PLACES[0], _label_box(_LABEL_PLACES[0], x, y, 0))
         taken.append(box)
         anchor, dx, dy = place
-        points.append(Point(x, y, pair.label, x + dx, y + dy, anchor, pair.kind, pair.title))
+        points.append(Point(x, y, label, x + dx, y + dy, anchor, pair.kind, pair.title))
     return tuple(points)
 
 

@@ -13,6 +13,8 @@ from aa_leaderboard.columns import column_of
 LABEL_WORDS = {"demo": "demo: synthetic puppets", "demo-real": "demo: one real clip"}
 BASELINE_LABEL = "baseline"
 PLAIN_LABELS = frozenset({"", "measured"})
+# Length of the feature vectors behind a column: I3D's logits, 3D-ResNet-50's pooled features.
+FRECHET_DIMENSIONS = {"fvd": 400, "fid_vid": 2048}
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,14 +125,20 @@ def _cell_of(key: str, metric: MetricValue, result: Result) -> Cell:
     if metric.value is None:
         reason = metric.unavailable or "aa-eval gave no value and no reason"
         return Cell("", None, unavailable=reason, note=metric.note, ranked=False)
-    # Under the clean protocol a Fréchet distance of fewer samples than dimensions says
-    # more about the number of videos than about the method.
-    deficient = "rank-deficient" in (metric.note or "")
     return Cell(
         text=column_of(key).text_of(metric.value),
         value=metric.value,
         ci_low=metric.ci_low,
         ci_high=metric.ci_high,
         note=metric.note,
-        ranked=not (deficient and result.protocol.startswith("aa-clean")),
+        # A trivial baseline is what methods are held against, not one of them.
+        ranked=result.label != BASELINE_LABEL and not _says_more_of_n(key, metric, result),
     )
+
+
+def _says_more_of_n(key: str, metric: MetricValue, result: Result) -> bool:
+    """True for a Fréchet distance of no more samples than dimensions under the clean protocol:
+    it tells more about the number of videos than about the method."""
+    if key not in FRECHET_DIMENSIONS or not result.protocol.startswith("aa-clean"):
+        return False
+    return metric.n <= FRECHET_DIMENSIONS[key] or "rank-deficient" in (metric.note or "")

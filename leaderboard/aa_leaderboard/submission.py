@@ -10,14 +10,18 @@ import re
 import stat
 import unicodedata
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from aa_eval.benchmark import BENCHMARKS, read_benchmark
 from aa_eval.errors import EvalError
+from aa_eval.protocol import read_protocol
 from aa_eval.result import RESULT_FILE, Result, read_result
 from aa_eval.verify import require_known_protocol
+from aa_leaderboard.agreement import check_agreement
 from aa_leaderboard.columns import column_of
 from aa_leaderboard.errors import SubmissionError
+from aa_leaderboard.frame_scores import read_frame_scores
 from aa_leaderboard.media import MEDIA_DIR, check_media
 
 MAX_NAME = 120
@@ -33,10 +37,10 @@ _BIDI = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\
 
 
 def read_submission(directory: Path) -> Result:
-    """Read and check `directory`/result.json and the clips in `directory`/media.
+    """Read and check `directory`/result.json, the tables beside it, and the clips in its media.
 
     Raises:
-        SubmissionError: anything in it is malformed, implausible or hostile.
+        SubmissionError: anything in it is malformed, implausible, hostile or contradicts itself.
     """
     try:
         result = read_result(directory)
@@ -49,6 +53,8 @@ def read_submission(directory: Path) -> Result:
         require_known_protocol(result)
     except EvalError as error:
         raise SubmissionError(f"{directory / RESULT_FILE}: {error}") from error
+    scores = read_frame_scores(directory, result)
+    check_agreement(directory, result, read_protocol(result.protocol), scores)
     check_media(directory / MEDIA_DIR, result)
     return result
 
@@ -80,6 +86,7 @@ def check_result(result: Result, where: str) -> None:
 def _problems(result: Result) -> Iterator[str]:
     yield from _name_problems(result)
     yield from _provenance_problems(result)
+    yield from _benchmark_problems(result)
     if len(result.per_video) > MAX_VIDEOS or len(result.metrics) > MAX_METRICS:
         yield f"more than {MAX_VIDEOS} videos or {MAX_METRICS} metrics"
     if len(result.overrides) > MAX_VIDEOS:
@@ -95,7 +102,7 @@ def _problems(result: Result) -> Iterator[str]:
         yield "no metric has a value: nothing to show"
     for key, metric in result.metrics.items():
         low, high = metric.ci_low, metric.ci_high
-        if (low is None) != (high is None) or (low is not None and low > (high or 0.0)):
+        if (low is None) != (high is None) or (low is not None and high is not None and low > high):
             yield f"metrics.{key}: interval [{low}, {high}] is not a low and a high bound"
         for value in (metric.value, low, high):
             yield from _value_problems(f"metrics.{key}", key, value)
@@ -150,9 +157,30 @@ def _provenance_problems(result: Result) -> Iterator[str]:
         if not _SHA256.fullmatch(value):
             yield f"{field} is {value[:80]!r}, expected a sha256 of 64 hex digits"
     try:
-        datetime.fromisoformat(result.created)
+        created = datetime.fromisoformat(result.created)
     except ValueError:
         yield f"created is {result.created[:80]!r}, expected an ISO 8601 date"
+        return
+    if created.tzinfo is None or created > datetime.now(UTC) + timedelta(days=1):
+        yield f"created is {result.created[:80]!r}, expected a time zone and no day to come"
+
+
+def _benchmark_problems(result: Result) -> Iterator[str]:
+    """A row of a benchmark scores its test split, or says that it does not."""
+    if result.benchmark is None:
+        return
+    if result.benchmark not in BENCHMARKS:
+        known = ", ".join(BENCHMARKS)
+        yield f"benchmark is {result.benchmark!r:.80}, expected one of {known}, or null"
+        return
+    split = set(read_benchmark(result.benchmark).video_ids)
+    spoken = ("allow test-split:", "allow missing-videos:")
+    if result.per_video.keys() != split and not any(o.startswith(spoken) for o in result.overrides):
+        scored = len(split & result.per_video.keys())
+        yield (
+            f"per_video has {scored} of the {len(split)} test videos of {result.benchmark} and "
+            f"{len(result.per_video) - scored} others, and no override says so"
+        )
 
 
 def _text_problems(field: str, text: str, limit: int) -> Iterator[str]:

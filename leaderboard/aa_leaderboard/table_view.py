@@ -9,7 +9,9 @@ from aa_leaderboard.columns import Column
 from aa_leaderboard.published import PUBLISHED_PROTOCOLS
 from aa_leaderboard.row import Cell, Measured, Published, Row
 from aa_leaderboard.table import Table, rank, why_not_comparable
-from aa_leaderboard.trivial import uninformative
+from aa_leaderboard.trivial import Flag, uninformative
+
+MAX_OVERRIDES = 4  # told below the table; the others where the row's provenance is
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +59,7 @@ class TableView:
     rows: tuple[RowView, ...]
     notes: tuple[str, ...]
     about: str
-    flags: tuple[str, ...]
+    flags: tuple[Flag, ...]
     apart: tuple[str, ...]
 
 
@@ -79,7 +81,7 @@ def table_view(table: Table, number: int, tables: Sequence[Table]) -> TableView:
         measured = row.origin if isinstance(row.origin, Measured) else None
         note = published.note if published else _override_note(measured)
         rows.append(RowView(row, _kind(row), cells, _numbered(note, notes), published, measured))
-    flags = [sentence for column in columns if (sentence := uninformative(table, column))]
+    flags = [flag for column in columns if (flag := uninformative(table, column))]
     return TableView(
         anchor=f"table-{number}",
         name=f"{number}: {table.benchmark} · {table.protocol}",
@@ -152,7 +154,12 @@ def _numbered(note: str, notes: list[str]) -> int | None:
 
 def _override_note(measured: Measured | None) -> str:
     overrides = measured.result.overrides if measured else ()
-    return f"checks overridden on the command line: {', '.join(overrides)}" if overrides else ""
+    if not overrides:
+        return ""
+    shown = "; ".join(overrides[:MAX_OVERRIDES])
+    more = len(overrides) - MAX_OVERRIDES
+    rest = f"; and {more} more, all of them under provenance" if more > 0 else ""
+    return f"checks overridden on the command line: {shown}{rest}"
 
 
 def _best_first(table: Table) -> tuple[Row, ...]:

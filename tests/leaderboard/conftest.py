@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import csv
 import random
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import av
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from aa_eval.protocol import read_protocol
 from aa_eval.result import SCHEMA, MetricValue, Result, write_result
+from aa_eval.weights import WEIGHTS
 
 MakeResult = Callable[..., Result]
+WriteClip = Callable[..., Path]
 
 
 def metric_value(value: float | None, **fields: Any) -> MetricValue:
@@ -60,7 +67,7 @@ def make_result() -> MakeResult:
             "trimmed": {},
             "num_videos": 3,
             "num_frames": 72,
-            "weights": {"lpips_alex": "cd" * 32},
+            "weights": {"lpips-alex": WEIGHTS["lpips-alex"].sha256},
             "packages": {"numpy": "2.0"},
             "overrides": (),
             "machine": "2 cores, Linux",
@@ -87,3 +94,55 @@ def write(tmp_path: Path) -> Callable[[Result], Path]:
         return folder
 
     return write_one
+
+
+@pytest.fixture
+def write_with_frames(write: Callable[[Result], Path]) -> Callable[[Result], Path]:
+    """As `write`, with a per_frame.csv that agrees: 24 frames a video, numbered from 10, of which
+    aa-clean-v1 scores all but the first."""
+
+    def write_one(result: Result) -> Path:
+        draw = random.Random(result.method)
+        frames = 24
+        lines = []
+        for video, means in result.per_video.items():
+            noise = {}
+            for key, mean in means.items():
+                offsets = [draw.uniform(-0.03, 0.03) * (mean or 0.0) for _ in range(frames - 1)]
+                average = sum(offsets) / len(offsets)
+                noise[key] = [offset - average for offset in offsets]
+            for t in range(frames):
+                values = ["" if t == 0 else repr(means[k] + noise[k][t - 1]) for k in means]
+                lines.append([video, str(10 + t), *values])
+        scored = {k: replace(m, n=3 * (frames - 1)) for k, m in result.metrics.items()}
+        folder = write(replace(result, metrics=scored))
+        with (folder / "per_frame.csv").open("w", newline="", encoding="utf-8") as file:
+            csv.writer(file).writerows([["video", "frame", *result.metrics], *lines])
+        return folder
+
+    return write_one
+
+
+def write_h264(path: Path, frames: NDArray[np.uint8], fps: int = 24) -> Path:
+    """Encode uint8 [T, H, W, 3]; every frame can be sought alone."""
+    with av.open(str(path), "w", format="mp4") as container:
+        stream = container.add_stream("libx264", rate=fps, options={"g": "1"})
+        stream.height, stream.width = frames.shape[1:3]
+        stream.pix_fmt = "yuv420p"
+        for frame in frames:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+        container.mux(stream.encode())
+    return path
+
+
+@pytest.fixture(scope="session")
+def write_clip() -> WriteClip:
+    """Write frames to a path as h264."""
+    return write_h264
+
+
+@pytest.fixture(scope="session")
+def mp4(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """The bytes of a clip of three frames of 16 x 16 pixels."""
+    path = tmp_path_factory.mktemp("clip") / "clip.mp4"
+    return write_h264(path, np.full((3, 16, 16, 3), 90, np.uint8)).read_bytes()

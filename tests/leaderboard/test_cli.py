@@ -10,19 +10,18 @@ import pytest
 from aa_eval.result import Result
 from aa_leaderboard.cli import main
 
-MP4 = b"\x00\x00\x00\x18ftypisom" + bytes(64)
-
 
 def test_add_then_render_writes_all_four_reports_and_the_clips(
     make_result: Callable[..., Result],
     write: Callable[[Result], Path],
     tmp_path: Path,
+    mp4: bytes,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     folder = write(make_result("our & method"))
     (folder / "media").mkdir()
     for role in ("reference", "ground_truth", "prediction"):
-        (folder / "media" / f"video_0.{role}.mp4").write_bytes(MP4)
+        (folder / "media" / f"video_0.{role}.mp4").write_bytes(mp4)
     board, site = str(tmp_path / "board"), tmp_path / "site"
     assert main(["add", str(folder), "--board", board, "--dry-run"]) == 0
     assert not Path(board).exists()

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import av
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -18,7 +22,6 @@ from aa_leaderboard.errors import BoardError, SubmissionError
 
 Write = Callable[[Result], Path]
 Make = Callable[..., Result]
-MP4 = b"\x00\x00\x00\x18ftypisom" + bytes(64)
 
 
 def refused(folder: Path, tmp_path: Path, why: str) -> None:
@@ -50,6 +53,8 @@ def edit(folder: Path, change: Callable[[dict[str, Any]], object]) -> Path:
         ({"method": "ours\x00"}, r"hidden character U\+0000"),
         ({"label": "de\x1bmo"}, r"label holds the hidden character U\+001B"),
         ({"benchmark": "../tiktok"}, "benchmark"),
+        ({"benchmark": "mine"}, "benchmark is 'mine', expected one of tiktok, ubc, or null"),
+        ({"benchmark": "tiktok"}, "0 of the 10 test videos of tiktok and 3 others, and no over"),
         ({"protocol": "a/../b"}, "protocol"),
         ({"protocol_hash": "mine"}, "protocol_hash is 'mine', expected a sha256"),
         ({"protocol_hash": "AB" * 32}, "expected a sha256"),
@@ -63,6 +68,8 @@ def edit(folder: Path, change: Callable[[dict[str, Any]], object]) -> Path:
         ({"num_videos": 4}, "num_videos is 4, per_video has 3"),
         ({"num_frames": 10**30}, "num_frames is 1000000"),
         ({"created": "yesterday"}, "created is 'yesterday', expected an ISO 8601"),
+        ({"created": "2025-01-02T03:04:05"}, "expected a time zone"),
+        ({"created": "2999-01-01T00:00:00+00:00"}, "no day to come"),
         ({"metrics": {"ssim": MetricValue(1.2, None, None, None, 9, None)}}, "ssim is 1.2"),
         ({"metrics": {"psnr_overflow": MetricValue(20.0, None, None, None, 9, None)}}, "24 to 200"),
         ({"metrics": {"fvd": MetricValue(1e300, None, None, None, 9, None)}}, "fvd is 1e.300"),
@@ -124,7 +131,7 @@ def test_an_unknown_field_and_a_missing_one_are_refused(
     "where", ["result.json", "extra.png", "media", "media/video_0.prediction.mp4"]
 )
 def test_a_symlink_anywhere_is_refused(
-    make_result: Make, write: Write, tmp_path: Path, where: str
+    make_result: Make, write: Write, tmp_path: Path, mp4: bytes, where: str
 ) -> None:
     folder = write(make_result())
     target = tmp_path / "secret"
@@ -133,7 +140,7 @@ def test_a_symlink_anywhere_is_refused(
     elif where == "result.json":
         (folder / where).rename(target)
     else:
-        target.write_bytes(MP4)
+        target.write_bytes(mp4)
         (folder / where).parent.mkdir(exist_ok=True)
     (folder / where).symlink_to(target)
     refused(folder, tmp_path, "symlink|no result.json")
@@ -152,24 +159,128 @@ def test_a_linked_result_folder_and_a_pipe_are_refused(
 @pytest.mark.parametrize(
     ("name", "content", "why"),
     [
-        ("video_0.mp4", MP4, "expected VIDEO.reference"),
-        ("video_9.prediction.mp4", MP4, "scores no video 'video_9'"),
-        ("..prediction.mp4", MP4, "expected VIDEO"),
-        ("-x.prediction.mp4", MP4, "expected VIDEO"),
+        ("video_0.mp4", None, "expected VIDEO.reference"),
+        ("video_9.prediction.mp4", None, "scores no video 'video_9'"),
+        ("..prediction.mp4", None, "expected VIDEO"),
+        ("-x.prediction.mp4", None, "expected VIDEO"),
         ("video_0.prediction.html", b"<script>", "expected VIDEO"),
         ("video_0.prediction.mp4", b"<script>alert(1)</script>", "its content is not mp4"),
         ("video_0.prediction.png", b"\x89PNG\r\n\x1a\n", "only a reference may be"),
+        ("video_0.reference.png", b"\x89PNG\r\n\x1a\n<script>", "not a picture"),
         ("video_0.reference.svg", b"<svg onload=alert(1)>", "expected VIDEO"),
-        ('video_0" onerror="x.prediction.mp4', MP4, "expected VIDEO"),
+        ('video_0" onerror="x.prediction.mp4', None, "expected VIDEO"),
     ],
 )
 def test_a_clip_that_is_not_one_is_refused(
-    make_result: Make, write: Write, tmp_path: Path, name: str, content: bytes, why: str
+    make_result: Make,
+    write: Write,
+    tmp_path: Path,
+    mp4: bytes,
+    name: str,
+    content: bytes | None,
+    why: str,
 ) -> None:
     folder = write(make_result())
     (folder / "media").mkdir()
-    (folder / "media" / name).write_bytes(content)
+    (folder / "media" / name).write_bytes(mp4 if content is None else content)
     refused(folder, tmp_path, why)
+
+
+def test_a_clip_that_no_browser_plays_or_that_is_cut_off_is_refused(
+    make_result: Make, write: Write, tmp_path: Path, mp4: bytes
+) -> None:
+    folder = write(make_result())
+    (folder / "media").mkdir()
+    path = folder / "media" / "video_0.prediction.mp4"
+    path.write_bytes(mp4[:200])
+    refused(folder, tmp_path, "cannot be opened as mp4 .*: make it with `aa-leaderboard clips`")
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mpeg4", rate=24)
+        stream.width = stream.height = 16
+        frame = av.VideoFrame.from_ndarray(np.zeros((16, 16, 3), np.uint8), format="rgb24")
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    refused(folder, tmp_path, "holds mpeg4, expected h264")
+
+
+def test_the_baselines_of_a_second_method_are_no_obstacle(
+    make_result: Make, write: Write, tmp_path: Path
+) -> None:
+    board = tmp_path / "board"
+    for n, method in enumerate(("ours", "theirs")):
+        folder = write(make_result(method))
+        created = f"2025-01-0{n + 1}T00:00:00+00:00"
+        white = write(make_result("white", label="baseline", created=created))
+        white.rename(folder / "baselines")
+        add_results(folder, board)
+    assert sorted(row.method for row in read_board(board)) == ["ours", "theirs", "white"]
+
+
+def test_the_same_baseline_on_other_references_is_a_row_of_its_own(
+    make_result: Make, write: Write, tmp_path: Path
+) -> None:
+    board = tmp_path / "board"
+    mine = make_result("white", label="baseline")
+    others = dict.fromkeys(mine.references, "f" * 64)
+    values = {"ssim": MetricValue(0.5, None, None, None, 9, None)}
+    theirs = replace(mine, references=others, metrics=values,
+                     per_video={video: {"ssim": 0.5} for video in mine.per_video})  # fmt: skip
+    add_results(write(mine), board)
+    add_results(write(theirs), board)
+    assert len(read_board(board)) == 2
+
+
+def test_clips_and_frames_of_a_row_survive_the_same_evaluation_without_them(
+    make_result: Make,
+    write: Write,
+    write_with_frames: Write,
+    tmp_path: Path,
+    mp4: bytes,
+) -> None:
+    board = tmp_path / "board"
+    folder = write_with_frames(make_result())
+    (folder / "media").mkdir()
+    (folder / "media" / "video_1.prediction.mp4").write_bytes(mp4)
+    (first,) = add_results(folder, board)
+    shutil.rmtree(folder / "media")
+    (folder / "per_frame.csv").unlink()
+    add_results(folder, board)
+    row = board / first.row_id
+    assert (row / "media" / "video_1.prediction.mp4").read_bytes() == mp4
+    assert (row / "per_frame.csv").is_file()
+    # Other predictions: their numbers are others, and the old clips do not show them.
+    (folder / "per_video.csv").unlink()
+    edit(folder, lambda r: r["metrics"]["ssim"].update(n=1))
+    add_results(folder, board, replace=True)
+    assert sorted(path.name for path in row.iterdir()) == ["result.json"]
+
+
+def test_an_error_half_way_puts_the_old_rows_back(
+    make_result: Make, write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    board = tmp_path / "board"
+
+    def folder_of(n: int) -> Path:
+        folder = write(make_result("ours"))
+        write(make_result("theirs")).rename(folder / "second")
+        for path in (folder, folder / "second"):
+            edit(path, lambda row: row["metrics"]["ssim"].update(n=n))
+        return folder
+
+    add_results(folder_of(1), board)
+    before = {path.name: (path / "result.json").read_bytes() for path in board.iterdir()}
+    rename, calls = Path.rename, iter(range(100))
+
+    def failing(self: Path, target: Path) -> Path:
+        if next(calls) == 3:
+            raise OSError("disk full")
+        return rename(self, target)
+
+    new = folder_of(2)
+    monkeypatch.setattr(Path, "rename", failing)
+    with pytest.raises(OSError, match="disk full"):
+        add_results(new, board, replace=True)
+    assert {p.name: (p / "result.json").read_bytes() for p in board.iterdir()} == before
 
 
 def test_one_bad_result_among_good_ones_leaves_the_board_as_it_was(
@@ -191,20 +302,20 @@ def test_a_row_that_was_tampered_with_on_the_board_is_refused_by_name(
 
 
 def test_an_honest_result_round_trips_and_is_idempotent(
-    make_result: Make, write: Write, tmp_path: Path
+    make_result: Make, write: Write, tmp_path: Path, mp4: bytes
 ) -> None:
-    result = make_result("ours", benchmark="tiktok")
+    result = make_result("ours")
     board = tmp_path / "board"
     folder = write(result)
     (folder / "media").mkdir()
-    (folder / "media" / "video_1.prediction.mp4").write_bytes(MP4)
+    (folder / "media" / "video_1.prediction.mp4").write_bytes(mp4)
     (first,) = add_results(folder, board)
     (second,) = add_results(folder, board)
     assert (first.replaced, second.replaced) == (False, True)
     (row,) = read_board(board)
     assert row.method == "ours"
     assert row.cells["ssim"].value == result.metrics["ssim"].value
-    assert (board / first.row_id / "media" / "video_1.prediction.mp4").read_bytes() == MP4
+    assert (board / first.row_id / "media" / "video_1.prediction.mp4").read_bytes() == mp4
     assert [path.name for path in board.iterdir()] == [first.row_id]
 
 

@@ -69,7 +69,7 @@ def test_a_metric_that_the_board_does_not_know_is_never_ranked(
         ({"protocol_hash": "00" * 32}, "other protocol"),
         ({"benchmark": "tiktok"}, "other videos: benchmark"),
         ({"num_frames": 36}, "other frames"),
-        ({"weights": {"lpips_alex": "00" * 32}}, "other weights of lpips_alex"),
+        ({"weights": {"lpips-alex": "00" * 32}}, "other weights of lpips-alex"),
         ({"overrides": ("--allow-missing",)}, "overridden in one only: --allow-missing"),
     ],
 )
@@ -171,21 +171,54 @@ def test_a_rank_deficient_fvd_is_never_ranked_under_the_clean_protocol(
     assert rank([row], "fvd") == [1 if ranked else None]
 
 
+def test_fewer_samples_than_dimensions_are_never_ranked_whatever_the_note_says(
+    make_result: Callable[..., Result],
+) -> None:
+    for n, place in ((400, None), (401, 1)):
+        fvd = MetricValue(600.0, None, None, None, n, "")
+        row = row_of_result("a", make_result(metrics={"fvd": fvd}))
+        assert rank([row], "fvd") == [place]
+
+
 def test_a_column_in_which_a_baseline_keeps_up_is_flagged(
     make_result: Callable[..., Result],
 ) -> None:
-    def result(method: str, label: str, ssim: float, psnr: float) -> Row:
+    def result(method: str, label: str, ssim: float, psnr: float, lpips: float) -> Row:
         metrics = {
             "ssim": MetricValue(ssim, ssim - 0.05, ssim + 0.05, None, 9, None),
             "psnr": MetricValue(psnr, psnr - 0.5, psnr + 0.5, None, 9, None),
+            "lpips_alex": MetricValue(lpips, lpips - 0.05, lpips + 0.05, None, 9, None),
         }
         return row_of_result(method, make_result(method, label=label, metrics=metrics))
 
-    rows = [result("ours", "measured", 0.80, 25.0), result("white", "baseline", 0.77, 15.0)]
+    rows = [
+        result("ours", "measured", 0.80, 25.0, 0.30),
+        result("white", "baseline", 0.77, 15.0, 0.80),
+        result("previous-frame", "baseline", 0.90, 15.0, 0.34),
+    ]
     (table,) = tables_of(rows)
     flags = {column.key: uninformative(table, column) for column in table.columns}
     assert flags["psnr"] is None
-    assert flags["ssim"] is not None
-    assert "'white' (0.770)" in flags["ssim"]
+    ssim, lpips = flags["ssim"], flags["lpips_alex"]
+    assert ssim is not None
+    assert lpips is not None
+    assert ssim.words == "white 0.770, previous-frame 0.900 against 0.800"
+    assert not ssim.only_with_answer
+    assert lpips.words == "previous-frame 0.340 against 0.300"
+    assert lpips.only_with_answer, "white knows nothing and does not come near"
     assert isinstance(rows[1].origin, Measured)
     assert ("baseline", "trivial baseline") in rows[1].badges
+    assert rank(rows, "ssim") == [1, None, None], "a baseline takes no place"
+
+
+def test_a_baseline_is_flagged_exactly_from_the_end_of_the_interval_on(
+    make_result: Callable[..., Result],
+) -> None:
+    best = MetricValue(0.30, 0.25, 0.40, None, 9, None)
+    ours = row_of_result("a", make_result("ours", metrics={"lpips_alex": best}))
+    for value, flagged in ((0.4001, False), (0.40, True), (0.1, True)):
+        trivial = MetricValue(value, None, None, None, 9, None)
+        white = make_result("white", label="baseline", metrics={"lpips_alex": trivial})
+        (table,) = tables_of([ours, row_of_result("b", white)])
+        (column,) = table.columns
+        assert (uninformative(table, column) is not None) == flagged
