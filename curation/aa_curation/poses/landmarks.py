@@ -78,8 +78,10 @@ def body_landmarks(model: TFLiteModel, frame: NDArray[np.uint8], region: Region)
 
 
 def _refine(points: Points, heat: NDArray[np.float32]) -> Points:
-    """Move each point to the centre of mass of its heat map's 7x7 surroundings, if it is warm."""
-    heat = _sigmoid(heat)
+    """Move each point to the centre of mass of its heat map's 7x7 surroundings, if it is warm.
+
+    `heat` are logits [64, 64, 39].
+    """
     scale = _INPUT_PX / _HEATMAP_PX
     reach = (_KERNEL_PX - 1) // 2
     for joint, (x, y) in enumerate(points / scale):
@@ -88,7 +90,7 @@ def _refine(points: Points, heat: NDArray[np.float32]) -> Points:
             continue
         rows = slice(max(0, row - reach), min(_HEATMAP_PX, row + reach + 1))
         columns = slice(max(0, column - reach), min(_HEATMAP_PX, column + reach + 1))
-        patch = heat[rows, columns, joint]
+        patch = _sigmoid(heat[rows, columns, joint])
         total = patch.sum()
         if patch.max() < _HEAT_AT_LEAST or total <= 0:
             continue
