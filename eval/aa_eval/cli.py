@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
+from io import TextIOWrapper
 from pathlib import Path
 
 from aa_eval.benchmark import read_benchmark
@@ -36,12 +37,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     run, rest = evaluate_command, words
     if words and words[0] in commands:
         run, rest = commands[words[0]], words[1:]
+    if isinstance(sys.stdout, TextIOWrapper):  # a terminal may lack letters that a name has
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         return run(rest)
     except (EvalError, OSError) as error:
         text = " ".join(str(error).split())
         print(f"aa-eval: error: {text}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        kept = "finished videos are in the cache (unless it is off), the same command goes on there"
+        print(f"aa-eval: stopped: {kept}", file=sys.stderr)
+        return 130
 
 
 def _check(words: Sequence[str]) -> int:

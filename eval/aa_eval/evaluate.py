@@ -16,7 +16,7 @@ from aa_eval.cache import Cache
 from aa_eval.keypoints import pose_metrics
 from aa_eval.measures import Measures, without_key
 from aa_eval.pairing import Pair
-from aa_eval.protocol import REGION_KINDS, SET_KINDS, Metric, Protocol
+from aa_eval.protocol import FLOAT32_KINDS, REGION_KINDS, SET_KINDS, Metric, Protocol
 from aa_eval.provenance import describe_machine, package_versions
 from aa_eval.result import SCHEMA, MetricValue, Result, region_key
 from aa_eval.scoring import PIXELS, REFERENCE, Item, VideoScores, masks_of, score_video
@@ -257,14 +257,14 @@ def _of_frames(
         per_frame[pair.video_id][key] = np.where(
             np.isposinf(values), protocol.identical_psnr_db, values
         )
-    notes = []
+    notes, cap = [], f"{protocol.identical_psnr_db:g} dB"
     if identical:
-        cap = f"{protocol.identical_psnr_db:g} dB"
         notes.append(f"{identical} frames of zero error (in its arithmetic) count as {cap}")
     skipped = 0 if protocol.score_reference_frame else len(context.pairs)
     if absent > skipped:
         notes.append(f"{absent - skipped} frames have no {region}")
-    return _mean(key, per_frame, per_video, protocol.aggregation, "; ".join(notes) or None)
+    dtype = np.float32 if metric.kind in FLOAT32_KINDS else np.float64
+    return _mean(key, per_frame, per_video, protocol.aggregation, "; ".join(notes) or None, dtype)
 
 
 def _without_reference_frame(values: Values, protocol: Protocol) -> Values:
@@ -281,18 +281,20 @@ def _mean(
     per_video: dict[str, dict[str, float | None]],
     aggregation: str,
     note: str | None,
+    dtype: type[np.floating] = np.float64,
 ) -> MetricValue:
     """The mean over frames or videos, with its interval; fills `per_video`."""
-    means, counts = [], []
+    scored = []
     for video_id, values_of in per_frame.items():
-        scored = values_of[key][np.isfinite(values_of[key])]
-        per_video[video_id][key] = float(scored.mean()) if len(scored) else None
-        if len(scored):
-            means.append(float(scored.mean()))
-            counts.append(len(scored))
-    if not means:
+        values = values_of[key][np.isfinite(values_of[key])]
+        per_video[video_id][key] = float(values.mean()) if len(values) else None
+        if len(values):
+            scored.append(values)
+    if not scored:
         return MetricValue(None, None, None, "no frame could be scored", 0, note)
-    weights = np.asarray(counts if aggregation == "frames" else [1] * len(counts), dtype=np.float64)
-    value = float(np.average(means, weights=weights))
-    low, high = cluster_bootstrap(np.asarray(means), weights) or (None, None)
-    return MetricValue(value, low, high, None, sum(counts), note)
+    means = np.asarray([values.mean() for values in scored])
+    counts = np.asarray([len(values) for values in scored], dtype=np.float64)
+    weights = counts if aggregation == "frames" else np.ones(len(means))
+    values = np.concatenate(scored) if aggregation == "frames" else means
+    low, high = cluster_bootstrap(means, weights) or (None, None)
+    return MetricValue(float(values.astype(dtype).mean()), low, high, None, int(counts.sum()), note)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import csv
+import re
 import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,10 +19,10 @@ from aa_eval.errors import EvalError
 from aa_eval.evaluate import Evaluation, evaluate
 from aa_eval.folders import Parser, add_folders, read_pairs
 from aa_eval.pairing import Pair
-from aa_eval.protocol import list_protocols, read_protocol
+from aa_eval.protocol import Protocol, list_protocols, read_protocol
 from aa_eval.region_pairs import pairs_with_regions
 from aa_eval.regions import REGION_NAMES
-from aa_eval.result import Result, write_result
+from aa_eval.result import RESULT_FILE, Result, read_result, write_result
 from aa_eval.text_table import text_table
 
 # As the field prints them; the others under their keys.
@@ -43,6 +45,9 @@ def evaluate_command(words: Sequence[str]) -> int:
     """
     parser = _parser()
     options = parser.parse_args(words)
+    named = options.protocol or []
+    if options.predictions is None and len(named) > 1 and named[-1] not in list_protocols():
+        options.predictions = Path(named.pop())  # PREDICTIONS behind --protocol NAME
     _require_sense(options)
     writes_only = options.write_baselines is not None and options.predictions is None
     benchmark = read_benchmark(options.benchmark) if options.benchmark else None
@@ -61,6 +66,8 @@ def evaluate_command(words: Sequence[str]) -> int:
     method = options.method or predictions.resolve().name
     if method in BASELINES:
         raise EvalError(f"--method {method}: the name of a trivial baseline: choose another")
+    if options.out:
+        _require_out(_folders(options.out, protocols), method)
     pairs = pairs_with_regions(
         pairs, options.regions, _names(options.region_boxes), options.reference_keypoints
     )
@@ -70,11 +77,11 @@ def evaluate_command(words: Sequence[str]) -> int:
         baselines=baselines, overrides=overrides, keypoints=keypoints, device=options.device,
         cache=_cache(options), workers=options.workers,
     )  # fmt: skip
-    for protocol in protocols:
+    folders = _folders(options.out, protocols) if options.out else []
+    for index, protocol in enumerate(protocols):
         rows = [e for e in evaluations if e.result.protocol == protocol.name]
         _print_results([row.result for row in rows])
-        if options.out:
-            out = options.out / protocol.name if len(protocols) > 1 else options.out
+        for out in folders[index : index + 1]:
             for row in rows:
                 own = row.result.method == method
                 _write(out if own else out / "baselines" / row.result.method, row, pairs)
@@ -145,13 +152,18 @@ def _require_sense(options: argparse.Namespace) -> None:
         raise EvalError("--keypoints and --reference-keypoints belong together: give both")
     if options.workers < 1:
         raise EvalError(f"--workers {options.workers}: expected at least 1")
+    if not 0 <= options.feature_cache_gib < 2**20:  # also where it is NaN
+        raise EvalError(f"--feature-cache-gib {options.feature_cache_gib}: expected 0 or more GiB")
+    if not re.fullmatch(r"cpu|cuda(:\d+)?", options.device):
+        raise EvalError(f"--device {options.device}: expected cpu, cuda or cuda:0")
     if not (options.predictions or options.benchmark or options.write_baselines):
         raise EvalError("PREDICTIONS is missing: the folder to score (see aa-eval --help)")
     if options.device.startswith("cuda"):
         import torch  # takes seconds to import: only where it is asked
 
-        if not torch.cuda.is_available():
-            raise EvalError(f"--device {options.device}: torch sees no CUDA device: use cpu")
+        there = torch.cuda.device_count()
+        if int(options.device.partition(":")[2] or 0) >= there:
+            raise EvalError(f"--device {options.device}: torch sees {there} CUDA devices: use cpu")
 
 
 def _names(words: str | None) -> list[str]:
@@ -168,7 +180,37 @@ def _cache(options: argparse.Namespace) -> Cache | None:
     if options.cache == "off":
         return None
     room = int(options.feature_cache_gib * 2**30)
-    return Cache(Path(options.cache), options.device, options.verify, room)
+    folder = Path(options.cache)
+    _require_writable(folder, "--cache", "another folder, or --cache off")
+    return Cache(folder, options.device, options.verify, room)
+
+
+def _folders(out: Path, protocols: Sequence[Protocol]) -> list[Path]:
+    """Where each protocol's result goes."""
+    return [out / p.name for p in protocols] if len(protocols) > 1 else [out]
+
+
+def _require_out(folders: Sequence[Path], method: str) -> None:
+    """Before the work: that the results can be written, and take no other method's place."""
+    for folder in folders:
+        _require_writable(folder, "--out", "another folder")
+        if (folder / RESULT_FILE).exists():
+            there = read_result(folder).method
+            if there != method:
+                raise EvalError(
+                    f"--out {folder}: holds the result of '{there}', this run is '{method}': name "
+                    "another folder, or delete it"
+                )
+
+
+def _require_writable(folder: Path, option: str, remedy: str) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        raise EvalError(
+            f"{option} {folder}: nothing can be written there ({error.strerror}): name {remedy}"
+        ) from error
 
 
 def _write_baselines(directory: Path, pairs: Sequence[Pair], names: Sequence[str]) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 import av
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 
 from aa_eval.errors import VideoError
 
@@ -41,12 +41,20 @@ def image_size_and_kind(path: Path) -> tuple[tuple[int, int], str]:
     """Height and width in pixels, and the kind of pixel ("8-bit colour", ...), from the header.
 
     Raises:
-        VideoError: the file is empty, or no image.
+        VideoError: the file is empty, no image, an animation, or to be turned by its viewer.
     """
     with _open(path) as image:
         kind = _PILLOW_KINDS.get(image.mode, image.mode)
-        if image.format == "PNG" and image.mode == "RGB" and _png_bits(path) == 16:
-            kind = "16-bit colour"  # Pillow drops the low byte without a word
+        if image.format == "PNG" and _png_bits(path) == 16:
+            kind = kind.replace("8-bit", "16-bit")  # Pillow drops the low byte without a word
+        count = getattr(image, "n_frames", 1)
+        if count > 1:
+            raise VideoError(f"{path}: an animation of {count} pictures: expected one per frame")
+        if "exif" in image.info and image.getexif().get(ExifTags.Base.Orientation, 1) != 1:
+            raise VideoError(
+                f"{path}: its Exif header asks viewers to turn it, which OpenCV does and Pillow "
+                "does not: save it upright"
+            )
         return (image.height, image.width), kind
 
 

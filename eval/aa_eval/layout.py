@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections import defaultdict
 from dataclasses import dataclass
@@ -11,6 +12,11 @@ from aa_eval.errors import VideoError
 from aa_eval.shards import is_shard, shard_videos
 from aa_eval.source import IMAGE_SUFFIXES, VIDEO_SUFFIXES, VideoSource
 
+# Neither read nor passed over: a video that is not looked at would be missing without a word.
+_FOREIGN_VIDEOS = (".avi", ".flv", ".m4v", ".mov", ".mpeg", ".mpg", ".ts", ".wmv")
+_FOREIGN_IMAGES = (".bmp", ".exr", ".jp2", ".ppm", ".tif", ".tiff", ".webp")
+# control characters, and what stands for bytes that are not UTF-8: nothing can print or store it
+_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 LAYOUTS = ("video-files", "frame-tree", "flat-frames", "webdataset-shards")
 # DisCo strips "." and "/" from its keys: TiktokDance_00337_0010.png -> TiktokDance_00337_0010png
 _FLAT = re.compile(r"(?:TiktokDance_)?(?P<video>.+)_(?P<frame>\d+)(?:png|jpe?g)?")
@@ -37,14 +43,18 @@ def find_videos(folder: Path, layout: str | None = None) -> VideoFolder:
     for its folder.
 
     Raises:
-        VideoError: no such folder, nothing in it, more than one layout, or duplicate names.
+        VideoError: no such folder, nothing in it, more than one layout, duplicate names, or videos
+            and images that would be left out: of other kinds, behind links to nothing, or in
+            folders of folders.
     """
     if folder.is_file() and is_shard(folder):
         entries = [folder]
+    elif folder.is_file():
+        raise VideoError(f"{folder}: a file: expected the folder that holds the videos or frames")
     elif not folder.is_dir():
         raise VideoError(f"{folder}: no such folder: expected a folder of videos or frames")
     else:
-        entries = sorted(e for e in folder.iterdir() if not e.name.startswith("."))
+        entries = _entries(folder)
     files = [e for e in entries if e.is_file()]
     of_layout = {
         "video-files": [f for f in files if f.suffix.lower() in VIDEO_SUFFIXES],
@@ -53,6 +63,9 @@ def find_videos(folder: Path, layout: str | None = None) -> VideoFolder:
         "webdataset-shards": [f for f in files if is_shard(f)],
     }
     found = [name for name in LAYOUTS if of_layout[name]]
+    for entry in entries:
+        if entry.is_dir() and entry not in of_layout["frame-tree"]:
+            _require_no_media(entry)
     if not found:
         raise VideoError(
             f"{folder}: no video in it: expected <video>.mp4 (or gif, webm, mkv), "
@@ -64,6 +77,9 @@ def find_videos(folder: Path, layout: str | None = None) -> VideoFolder:
             f"{folder}: more than one layout ({counts}): say which one is meant with --layout"
         )
     layout = layout or found[0]
+    empty = [e for e in entries if e.is_dir() and not any(e.iterdir())]
+    if layout == "frame-tree" and empty:
+        raise VideoError(f"{empty[0]}: empty, between folders of frames: fill or delete it")
     if layout not in found:
         raise VideoError(f"{folder}: nothing in it is laid out as {layout}: found {found}")
     paths = of_layout[layout]
@@ -112,11 +128,43 @@ def image_source(folder: Path) -> VideoSource:
 
 
 def _images(folder: Path) -> list[Path]:
-    return sorted(
-        f
-        for f in folder.iterdir()
-        if f.suffix.lower() in IMAGE_SUFFIXES and not f.name.startswith(".")
-    )
+    entries = _entries(folder)
+    images = [f for f in entries if f.suffix.lower() in IMAGE_SUFFIXES]
+    if images:
+        for entry in set(entries) - set(images):
+            if entry.is_dir():
+                _require_no_media(entry)
+    return images
+
+
+def _entries(folder: Path) -> list[Path]:
+    """What a folder holds, sorted, hidden files left out; refuses what would be passed over."""
+    entries = sorted(e for e in folder.iterdir() if not e.name.startswith("."))
+    for entry in entries:
+        if _UNPRINTABLE.search(str(entry)):
+            raise VideoError(
+                f"{str(entry)!a}: a name with bytes that are no text, or a line break: "
+                "rename it in UTF-8"
+            )
+        if not entry.exists():
+            raise VideoError(f"{entry}: a link to nothing: mend or delete it")
+        for kinds, wanted in ((_FOREIGN_VIDEOS, "mp4"), (_FOREIGN_IMAGES, "png")):
+            if entry.suffix.lower() in kinds and entry.is_file():
+                raise VideoError(
+                    f"{entry}: {entry.suffix} is not read: convert it to {wanted}, or move it away"
+                )
+    return entries
+
+
+def _require_no_media(folder: Path) -> None:
+    """Refuse videos and images further down, which nothing would look at."""
+    for place, _, names in os.walk(folder):
+        for name in names:
+            if Path(name).suffix.lower() in VIDEO_SUFFIXES + IMAGE_SUFFIXES:
+                raise VideoError(
+                    f"{Path(place, name)}: too deep: expected <video>.mp4 or <video>/<frame>.png "
+                    "in the folder given: move it up, or name the folder that holds the videos"
+                )
 
 
 def _flat_sources(paths: list[Path]) -> list[VideoSource]:

@@ -18,7 +18,8 @@ PROBLEMS = {
     "frame-count": "frames that only one side has are left out",
     "frame-numbers": "frames are paired in order although their numbers differ",
     "numbering-gap": "gaps stay; no FVD window crosses one",
-    "fps": "frame rates are not compared",
+    "fps": "frame rates are not looked at",
+    "same-files": "the references are scored as predictions of themselves",
     "size": "predictions are resized to the reference (bilinear, no antialiasing)",
     "channels": "alpha is dropped; grey and palette become RGB",
     "bit-depth": "frames become 8-bit by dropping the low bits",
@@ -87,9 +88,10 @@ def make_pairs(
         problems += [_Problem("extra-videos", f"no reference for prediction '{v}'") for v in extra]
         ids = [v for v in ids if v in predictions.videos]
     if not ids:
+        found = f"{predictions.path} has '{min(predictions.videos)}', " if predictions else ""
         raise PairingError(
-            f"{predictions.path if predictions else ''} and {references.path} have no video id in "
-            f"common: predictions are named after references, e.g. '{min(references.videos)}'"
+            f"{found}{references.path} has '{min(references.videos)}': no video id in common: "
+            "predictions are named after references, to the letter"
         )
     pairs = []
     for video_id in ids:
@@ -113,12 +115,15 @@ def _pair(
     video_id: str, prediction: VideoSource | None, reference: VideoSource
 ) -> tuple[Pair, list[_Problem]]:
     reference_info = probe(reference)
-    problems = [*_gaps(reference, "reference"), *_pixels(reference, reference_info, "reference")]
+    problems = list(_of_one_side(reference, reference_info, "reference"))
     whole = reference
     if prediction is not None:
         info = probe(prediction)
-        problems += [*_gaps(prediction, "prediction"), *_pixels(prediction, info, "prediction")]
+        problems += _of_one_side(prediction, info, "prediction")
         problems += _differences(video_id, info, reference_info)
+        if prediction.is_same_file(reference):
+            message = f"prediction '{video_id}' is its reference's own file ({prediction.name})"
+            problems.append(_Problem("same-files", message))
         prediction, reference, found = _same_frames(
             video_id, prediction, info, reference, reference_info
         )
@@ -183,22 +188,18 @@ def _differences(video_id: str, info: VideoInfo, reference: VideoInfo) -> Iterat
         )
 
 
-def _gaps(source: VideoSource, side: str) -> Iterator[_Problem]:
-    numbers = source.numbers or ()
-    for before, after in pairwise(numbers):
+def _of_one_side(source: VideoSource, info: VideoInfo, side: str) -> Iterator[_Problem]:
+    whose = f"{side} '{source.video_id}'"
+    for before, after in pairwise(source.numbers or ()):
         if after != before + 1:
-            yield _Problem(
-                "numbering-gap",
-                f"{side} '{source.video_id}' has frames {before} and {after} but none between",
-            )
-            return
-
-
-def _pixels(source: VideoSource, info: VideoInfo, side: str) -> Iterator[_Problem]:
-    if info.is_eight_bit_rgb:
-        return
-    kind = "channels" if info.kind.startswith("8-bit") else "bit-depth"
-    yield _Problem(kind, f"{side} '{source.video_id}' is {info.kind}, expected 8-bit colour")
+            message = f"{whose} has frames {before} and {after} but none between"
+            yield _Problem("numbering-gap", message)
+            break
+    if not info.steady:
+        yield _Problem("fps", f"{whose} has a variable frame rate, expected a constant one")
+    if not info.is_eight_bit_rgb:
+        kind = "channels" if info.kind.startswith("8-bit") else "bit-depth"
+        yield _Problem(kind, f"{whose} is {info.kind}, expected 8-bit colour")
 
 
 def _span(numbers: tuple[int, ...]) -> str:

@@ -38,6 +38,7 @@ KINDS: dict[str, frozenset[str]] = {
 TEMPORAL_KINDS = frozenset(
     {"dtssd", "flicker", "ssim_of_differences", "tlpips", "tof_ilk", "warp_error_ilk"}
 )
+FLOAT32_KINDS = frozenset({"l1_unit_range_float32"})  # their mean over frames is float32, too
 SET_KINDS = frozenset({"fvd", "kvd"})  # one value for all videos together
 # of one frame and its reference: can be had within a region of the picture, too
 REGION_KINDS = frozenset(KINDS) - TEMPORAL_KINDS - SET_KINDS

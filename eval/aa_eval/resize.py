@@ -77,9 +77,37 @@ def _bilinear(frames: Frames, size_hw: tuple[int, int]) -> FloatFrames:
     return np.ascontiguousarray(out.permute(0, 2, 3, 1).numpy())
 
 
-def _bilinear_uint8(frames: Frames, size_hw: tuple[int, int]) -> FloatFrames:
-    """`bilinear`, rounded to whole levels (cv2.resize on 8-bit frames, within one level)."""
-    return np.rint(_bilinear(frames, size_hw))
+def _opencv_bilinear_uint8(frames: Frames, size_hw: tuple[int, int]) -> FloatFrames:
+    """cv2.resize's default on 8-bit frames, to the last level: bilinear without antialiasing.
+
+    OpenCV counts in fixed point: weights are multiples of 1/2048, the rows' sums lose four bits
+    before the columns' weights come. Half the size in both directions is the mean of 2x2 pixels.
+    """
+    height, width = frames.shape[1:3]
+    values = frames.astype(np.int32)
+    if (height, width) == (2 * size_hw[0], 2 * size_hw[1]):
+        rows = values[:, ::2] + values[:, 1::2]
+        return np.asarray((rows[:, :, ::2] + rows[:, :, 1::2] + 2) >> 2, dtype=np.float32)
+    left, right, weights_x = _fixed_point(width, size_hw[1])
+    above, below, weights_y = _fixed_point(height, size_hw[0])
+    rows = values[:, :, left] * weights_x[0][:, None] + values[:, :, right] * weights_x[1][:, None]
+    rows >>= 4
+    upper = rows[:, above] * weights_y[0][:, None, None] >> 16
+    lower = rows[:, below] * weights_y[1][:, None, None] >> 16
+    return np.asarray((upper + lower + 2) >> 2, dtype=np.float32)
+
+
+def _fixed_point(
+    source: int, target: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int32]]:
+    """The two neighbours of each target pixel, and their weights [2, target] in 1/2048."""
+    # OpenCV's scale is the inverse of an inverse; positions are rounded to float32
+    at = ((np.arange(target) + 0.5) * (1 / (target / source)) - 0.5).astype(np.float32)
+    first = np.floor(at)
+    part = at - first
+    weights = np.rint(np.stack([np.float32(1) - part, part]) * 2048).astype(np.int32)
+    low = first.astype(np.int64)
+    return np.clip(low, 0, source - 1), np.clip(low + 1, 0, source - 1), weights
 
 
 def _tf1_bilinear(frames: Frames, size_hw: tuple[int, int]) -> FloatFrames:
@@ -112,6 +140,6 @@ RESIZES: dict[str, Callable[[Frames, tuple[int, int]], FloatFrames]] = {
     "centre-crop-pil-bicubic-float": _short_side_bicubic_crop,
     "short-side-bilinear-centre-crop": _short_side_bilinear_crop,
     "bilinear": _bilinear,
-    "bilinear-uint8": _bilinear_uint8,
+    "bilinear-uint8": _opencv_bilinear_uint8,
     "tf1-bilinear": _tf1_bilinear,
 }

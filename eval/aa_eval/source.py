@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ from aa_eval.images import EIGHT_BIT_RGB, image_size_and_kind, read_image
 from aa_eval.shards import TarMember, open_member
 
 VIDEO_SUFFIXES = (".mp4", ".gif", ".webm", ".mkv")
+_FORMATS = ("mov,mp4,m4a,3gp,3g2,mj2", "gif", "matroska,webm")  # FFmpeg's names of them
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg")
 
 
@@ -53,6 +56,11 @@ class VideoSource:
         """What to call it in messages: its path, and its name inside a shard."""
         return f"{self.place}:{self.member.name}" if self.member else str(self.place)
 
+    def is_same_file(self, other: VideoSource) -> bool:
+        """Whether both are read from the same place, links resolved."""
+        ours, theirs = (source.files[0].resolve() for source in (self, other))
+        return ours == theirs and self.member == other.member
+
     def at_numbers(self, keep: set[int]) -> VideoSource:
         """The frames with these numbers only (a source of images)."""
         assert self.numbers is not None
@@ -85,7 +93,8 @@ class VideoInfo:
     Attributes:
         size_hw: height and width in pixels.
         num_frames: frames to be had (packets of a video file, images of a folder).
-        fps: frames per second; None for images.
+        fps: frames per second, on the average; None for images.
+        steady: whether all frames last about as long as each other.
         kind: "8-bit colour", "16-bit grey", ...: bit depth and channels.
     """
 
@@ -93,6 +102,7 @@ class VideoInfo:
     num_frames: int
     fps: float | None
     kind: str
+    steady: bool = True
 
     @property
     def is_eight_bit_rgb(self) -> bool:
@@ -158,6 +168,10 @@ def _open(source: VideoSource) -> Iterator[Any]:
                 "off; write it again"
             ) from error
         with container:
+            if container.format.name not in _FORMATS:
+                raise VideoError(
+                    f"{name}: is {container.format.long_name}, expected mp4, gif, webm or mkv"
+                )
             if not container.streams.video:
                 raise VideoError(f"{name}: holds no video stream")
             yield container
@@ -168,21 +182,58 @@ def _probe_file(source: VideoSource) -> VideoInfo:
     with _open(source) as container:
         stream = container.streams.video[0]
         try:
-            packets = sum(1 for p in container.demux(stream) if p.size and not p.is_discard)
+            packets = [p for p in container.demux(stream) if p.size and not p.is_discard]
         except av.error.FFmpegError as error:
             raise VideoError(f"{name}: truncated or corrupt ({_short(error)})") from error
-        if packets == 0:
+        if not packets:
             raise VideoError(f"{name}: holds no frame")
-        if packets < stream.frames:
+        if len(packets) < stream.frames:
             raise VideoError(
-                f"{name}: truncated: its header promises {stream.frames} frames, {packets} are "
-                "there; write it again"
+                f"{name}: truncated: its header promises {stream.frames} frames, {len(packets)} "
+                "are there; write it again"
             )
+        times_s = sorted(float(p.pts * p.time_base) for p in packets if p.pts is not None)
+        _require_end(source, container, times_s)
         rate = stream.average_rate or stream.guessed_rate
         pixels = stream.codec_context.format
         size_hw = (stream.codec_context.height, stream.codec_context.width)
-        count = packets if source.limit is None else min(packets, source.limit)
-        return VideoInfo(size_hw, count, float(rate) if rate else None, _kind(pixels, name))
+        count = len(packets) if source.limit is None else min(len(packets), source.limit)
+        fps = float(rate) if rate else None
+        return VideoInfo(size_hw, count, fps, _kind(pixels, name), _steady(times_s))
+
+
+def _require_end(source: VideoSource, container: Any, times_s: list[float]) -> None:
+    """Refuse what stops early of the formats that do not count their frames in advance."""
+    stream = container.streams.video[0]
+    if container.format.name == "gif":
+        with (
+            open_member(source.place, source.member)
+            if source.member
+            else source.place.open("rb") as file
+        ):
+            file.seek(-1, 2)
+            if file.read(1) != b";":
+                raise VideoError(f"{source.name}: truncated: a GIF ends in ';'; write it again")
+    written = re.fullmatch(r"(\d+):(\d+):([\d.]+)", stream.metadata.get("DURATION", ""))
+    if written and times_s:  # FFmpeg's tag in Matroska and WebM; includes the last frame's time
+        hours, minutes, seconds = (float(part) for part in written.groups())
+        end_s = 3600 * hours + 60 * minutes + seconds
+        step_s = (times_s[-1] - times_s[0]) / max(len(times_s) - 1, 1)
+        if end_s > times_s[-1] + 2.5 * max(step_s, 1e-3):
+            raise VideoError(
+                f"{source.name}: truncated: its header promises {end_s:g} s, the last frame is at "
+                f"{times_s[-1]:g} s; write it again"
+            )
+
+
+def _steady(times_s: list[float]) -> bool:
+    """Whether no frame lasts far longer or shorter than the middle one.
+
+    GIF counts in 1/100 s and Matroska in 1/1000 s: 30 fps are 3, 3 and 4 there.
+    """
+    steps = sorted(after - before for before, after in pairwise(times_s))
+    middle = steps[len(steps) // 2] if steps else 0.0
+    return not steps or (steps[0] > 0.6 * middle and steps[-1] < 1.6 * middle)
 
 
 def _kind(pixels: Any, name: str) -> str:

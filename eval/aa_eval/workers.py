@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 
 from aa_eval.cache import Cache
+from aa_eval.errors import EvalError
 from aa_eval.measures import Measures
 from aa_eval.pairing import Pair
 from aa_eval.protocol import Protocol
@@ -42,6 +45,7 @@ def score_in_processes(
 
     Raises:
         VideoError: a frame cannot be decoded.
+        EvalError: a process was ended from outside.
     """
     threads = max(1, (os.cpu_count() or 1) // workers)
     longest_first = sorted(pairs, key=lambda pair: -pair.num_frames)
@@ -55,6 +59,11 @@ def score_in_processes(
         try:
             for future in as_completed(pending):
                 yield pending[future], future.result()
+        except BrokenProcessPool as error:
+            raise EvalError(
+                f"one of {workers} processes was ended from outside (too little memory?): run "
+                "again, with fewer --workers; finished videos are in the cache"
+            ) from error
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
 
@@ -67,6 +76,7 @@ def _start(
     threads: int,
 ) -> None:
     global _worker
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # ends without a traceback of its own
     # read by OpenMP when torch is first imported, which is after this
     os.environ["OMP_NUM_THREADS"] = str(threads)
     _worker = _Worker(names, Measures(protocols, device, cache), cache)

@@ -226,6 +226,11 @@ def test_check_decodes_nothing_and_names_what_is_wrong(
         (["nowhere", "--references", "x", "--baselines", "black"], "'black' is unknown"),
         (["nowhere", "--references", "x", "--keypoints", "x"], "belong together"),
         (["nowhere", "--references", "x", "--frobnicate"], "--frobnicate"),
+        (["nowhere", "--references", "x", "--workers", "0"], "--workers 0: expected at least 1"),
+        (["nowhere", "--references", "x", "--workers", "two"], "--workers: invalid int value"),
+        (["nowhere", "--references", "x", "--device", "tpu"], "expected cpu, cuda or cuda:0"),
+        (["nowhere", "--references", "x", "--feature-cache-gib", "nan"], "expected 0 or more GiB"),
+        (["--benchmark", "youtube"], "choose from"),
         (["protocols", "show"], "which one"),
         (["compare", "nowhere", "nowhere"], "no such file"),
     ],
@@ -247,6 +252,30 @@ def test_protocols_and_weights_tell_what_there_is(capsys: pytest.CaptureFixture[
     assert "lpips_alex" in capsys.readouterr().out
     run("weights")
     assert "i3d-k400" in capsys.readouterr().out
+
+
+def test_what_cannot_be_written_is_refused_before_the_work(
+    trees: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = [trees / "good", "--references", trees / "gt", "--protocol", "fvd-tf"]
+    (trees / "file").write_text("")
+    for option in ("--out", "--cache"):
+        assert run(*words, option, trees / "file") == 2
+        assert f"{option} {trees / 'file'}: nothing can be written" in capsys.readouterr().err
+    words += ["--baselines", "off", "--out", trees / "out"]
+    assert run(*words) == 0
+    assert run(*words) == 0  # its own result may be written again
+    before = (trees / "out" / "result.json").read_bytes()
+    capsys.readouterr()
+    assert run(trees / "bad", *words[1:]) == 2
+    assert "holds the result of 'good', this run is 'bad'" in capsys.readouterr().err
+    assert (trees / "out" / "result.json").read_bytes() == before
+
+
+def test_predictions_may_stand_behind_the_protocols(trees: Path) -> None:
+    words = ["--references", trees / "gt", "--baselines", "off", "--out", trees / "out"]
+    assert run(*words, "--protocol", "fvd-tf", trees / "good") == 0
+    assert read_result(trees / "out").method == "good"
 
 
 def test_result_json_is_plain_json(trees: Path) -> None:

@@ -70,6 +70,17 @@ def score(gen: Path, gt: Path, protocol: Protocol | None = None, **options: obje
     return evaluate(pairs, [protocol or pixel_protocol()], method="m", **options)[0]  # type: ignore[arg-type]  # options are evaluate's
 
 
+def test_bdmm_s_l1_is_a_float32_mean_of_float32_frames(trees: tuple[Path, Path]) -> None:
+    bdmm = read_protocol("ubc-bdmm")
+    l1 = next(metric for metric in bdmm.metrics if metric.key == "l1")
+    found = score(*trees, replace(bdmm, metrics=(l1,), video_features=None)).result
+    of_frames = []
+    for gen, gt in zip(*(sorted(tree.rglob("*.png")) for tree in trees), strict=True):
+        a, b = (np.asarray(Image.open(file)).astype(np.float32) for file in (gen, gt))
+        of_frames.append(np.abs(2 * (b / 255.0 - 0.5) - 2 * (a / 255.0 - 0.5)).mean())
+    assert found.metrics["l1"].value == float(np.mean(of_frames))  # to the last bit
+
+
 @needs_shared
 @pytest.mark.parametrize(
     ("case", "expected"),

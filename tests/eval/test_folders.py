@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import struct
+import zlib
+from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -9,7 +13,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import ExifTags, Image
 
 from aa_eval.errors import PairingError, VideoError
 from aa_eval.layout import find_videos
@@ -103,17 +107,44 @@ def test_flat_folders_come_apart_again(
         (["v/1.png", "v/01.png"], r"frame 1 is there twice \(also 01.png\)"),
         (["v/1.png", "v/one.png"], "holds no frame number"),
         (["frame.png"], "names them <video>_<number>.png"),
+        (["v/1.png", "w/x/1.png"], r"w/x/1\.png: too deep"),
+        (["v/1.png", "v/x/1.mp4"], r"v/x/1\.mp4: too deep"),
+        (["w/x/1.png"], "too deep.* name the folder that holds the videos"),
+        (["a.mp4", "b.AVI"], r"b\.AVI: \.AVI is not read: convert it to mp4"),
+        (["v/1.png", "w/1.webp"], r"1\.webp: \.webp is not read: convert it to png"),
+        (["v/1.png", "w/"], "w: empty, between folders of frames"),
+        (["a.mp4", "b.mp4 -> nothing.mp4"], r"b\.mp4: a link to nothing"),
+        (["v/1.png", "v/2.png -> 3.png"], r"2\.png: a link to nothing"),
+        (["v\n/1.png"], r"v\\n': a name with bytes that are no text"),
+        ([os.fsdecode(b"\xff.mp4")], r"\\udcff.mp4': a name with bytes that are no text"),
     ],
 )
 def test_what_cannot_be_understood_is_refused(
     tmp_path: Path, names: list[str], message: str
 ) -> None:
     for name in names:
+        name, _, target = name.partition(" -> ")
         (tmp_path / "f" / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / "f" / name).write_bytes(b"x")
+        if target:
+            (tmp_path / "f" / name).symlink_to(target)
+        elif name.endswith("/"):
+            (tmp_path / "f" / name).mkdir()
+        else:
+            (tmp_path / "f" / name).write_bytes(b"x")
     (tmp_path / "f").mkdir(exist_ok=True)
     with pytest.raises(VideoError, match=message):
         find_videos(tmp_path / "f")
+
+
+def write_animation(file: Path) -> None:
+    pictures = [Image.fromarray(frame) for frame in frames(2)]
+    pictures[0].save(file, save_all=True, append_images=pictures[1:])
+
+
+def write_turned(file: Path) -> None:
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    Image.new("RGB", (20, 16)).save(file, exif=exif)
 
 
 @pytest.mark.parametrize(
@@ -123,6 +154,8 @@ def test_what_cannot_be_understood_is_refused(
         (lambda f: f.write_bytes(b"GIF89 no"), r"2\.png: not an image"),
         (lambda f: Image.new("RGB", (9, 9)).save(f), r"2\.png: 9x9 8-bit colour, but the frames"),
         (lambda f: Image.new("RGBA", (20, 16)).save(f), "8-bit colour with alpha, but"),
+        (write_animation, r"2\.png: an animation of 2 pictures: expected one per frame"),
+        (write_turned, r"2\.png: its Exif header asks viewers to turn it"),
     ],
 )
 def test_a_frame_unlike_the_others_is_refused(tmp_path: Path, change: object, message: str) -> None:
@@ -141,6 +174,17 @@ def test_a_frame_cut_off_in_its_pixels_is_refused_when_read(tmp_path: Path) -> N
         list(iter_frames(source))
 
 
+def png_chunk(kind: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+def write_rgba16(file: Path) -> None:
+    """8x8, which Pillow can read but not write."""
+    header = png_chunk(b"IHDR", struct.pack(">IIBBBBB", 8, 8, 16, 6, 0, 0, 0))
+    pixels = png_chunk(b"IDAT", zlib.compress(8 * bytes(1 + 8 * 8)))
+    file.write_bytes(b"\x89PNG\r\n\x1a\n" + header + pixels + png_chunk(b"IEND", b""))
+
+
 def test_kinds_of_pixels_are_told_apart(tmp_path: Path) -> None:
     grey16 = np.full((8, 8), 257 * 200, dtype=np.uint16)
     images = {
@@ -156,6 +200,8 @@ def test_kinds_of_pixels_are_told_apart(tmp_path: Path) -> None:
         source = VideoSource("a", (file,), (0,))
         assert probe(source).kind == kind
         assert next(iter_frames(source)).shape == (8, 8, 3)
+    write_rgba16(tmp_path / "16.png")
+    assert probe(VideoSource("a", (tmp_path / "16.png",), (0,))).kind == "16-bit colour with alpha"
     sixteen = next(iter_frames(VideoSource("a", (tmp_path / "16-bit grey.png",), (0,))))
     assert (sixteen == 200).all()
 
@@ -189,6 +235,9 @@ def damaged(tmp_path: Path, problem: str) -> None:
             rewrite("RGBA")
         case "bit-depth":
             rewrite("I;16")
+        case "same-files":
+            (gen / "b").rename(tmp_path / "away")
+            (gen / "b").symlink_to(tmp_path / "gt" / "b")
 
 
 @pytest.mark.parametrize("problem", sorted(PROBLEMS.keys() - {"fps", "test-split"}))
@@ -222,11 +271,58 @@ def test_frame_rates_are_compared(tmp_path: Path) -> None:
     assert make_pairs(folders[2], folders[1])[1] == ()
 
 
+def write_timed(path: Path, times_ms: list[int]) -> None:
+    """A video whose frames begin at these times."""
+    path.parent.mkdir(parents=True)
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mpeg4", rate=25)
+        stream.height, stream.width, stream.time_base = 16, 32, Fraction(1, 1000)
+        stream.codec_context.time_base = Fraction(1, 1000)
+        for time_ms, pixels in zip(times_ms, frames(len(times_ms), (16, 32)), strict=True):
+            frame = av.VideoFrame.from_ndarray(pixels, format="rgb24")
+            frame.pts, frame.time_base = time_ms, Fraction(1, 1000)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "mkv"])
+def test_a_variable_frame_rate_is_refused(tmp_path: Path, suffix: str) -> None:
+    write_timed(tmp_path / "even" / f"a.{suffix}", [0, 33, 67, 100, 133, 167])
+    write_timed(tmp_path / "uneven" / f"a.{suffix}", [0, 33, 67, 133, 150, 167])
+    even, uneven = (find_videos(tmp_path / name) for name in ("even", "uneven"))
+    assert make_pairs(None, even)[1] == ()
+    with pytest.raises(PairingError, match=r"prediction 'a' has a variable frame rate.*allow fps"):
+        make_pairs(uneven, even)
+    assert make_pairs(uneven, even, frozenset({"fps"}))[1][0].startswith("allow fps: ")
+
+
+@pytest.mark.parametrize(
+    ("name", "codec"), [("a.mkv", "mpeg4"), ("a.webm", "libvpx-vp9"), ("a.gif", "gif")]
+)
+def test_formats_without_a_frame_count_are_refused_when_cut_off(
+    tmp_path: Path, name: str, codec: str
+) -> None:
+    file = write_video(tmp_path / name, frames(30, (32, 32)), codec)
+    source = VideoSource("a", (file,))
+    assert probe(source).num_frames == 30
+    for share in (0.9, 0.5):
+        file.write_bytes(file.read_bytes()[: int(share * file.stat().st_size)])
+        with pytest.raises(VideoError, match="truncated"):
+            probe(source)
+
+
+def test_an_image_in_the_clothes_of_a_video_is_refused(tmp_path: Path) -> None:
+    Image.new("RGB", (32, 16)).save(tmp_path / "a.png")
+    (tmp_path / "a.png").rename(tmp_path / "a.mp4")
+    with pytest.raises(VideoError, match="expected mp4, gif, webm or mkv"):
+        probe(VideoSource("a", (tmp_path / "a.mp4",)))
+
+
 def test_nothing_in_common_and_unknown_flags_are_refused(tmp_path: Path) -> None:
     write_tree(tmp_path / "gen", {"x": frames()})
     write_tree(tmp_path / "gt", {"a": frames()})
     folders = find_videos(tmp_path / "gen"), find_videos(tmp_path / "gt")
-    with pytest.raises(PairingError, match=r"named after references, e\.g\. 'a'"):
+    with pytest.raises(PairingError, match=r"has 'x', .* has 'a': no video id in common"):
         make_pairs(*folders, frozenset(PROBLEMS))
     with pytest.raises(PairingError, match="--allow typo: unknown: choose from missing-videos"):
         make_pairs(*folders, frozenset({"typo"}))

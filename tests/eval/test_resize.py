@@ -3,6 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms.functional import center_crop
@@ -45,6 +47,23 @@ def test_bicubic_squash_is_torch_s_antialiased_one(frames: np.ndarray) -> None:
 def test_uint8_bilinear_is_pillow_s(frames: np.ndarray) -> None:
     wanted = np.asarray(Image.fromarray(frames[0]).resize((30, 20), Image.Resampling.BILINEAR))
     assert np.array_equal(resize(frames, "pil-bilinear-uint8", (20, 30))[0], wanted)
+
+
+SIZES = st.tuples(st.integers(1, 60), st.integers(1, 60))
+
+
+@given(SIZES, SIZES | st.none(), st.integers(0, 99))
+@settings(max_examples=100)
+def test_bilinear_uint8_is_cv2_s_to_the_last_level(
+    size_hw: tuple[int, int], target_hw: tuple[int, int] | None, seed: int
+) -> None:
+    cv2 = pytest.importorskip("cv2")
+    target_hw = target_hw or size_hw  # half of the size has an arithmetic of its own
+    if seed % 2:
+        size_hw = (2 * target_hw[0], 2 * target_hw[1])
+    frame = np.random.default_rng(seed).integers(0, 256, (*size_hw, 3), dtype=np.uint8)
+    found = resize(frame[None], "bilinear-uint8", target_hw)[0]
+    np.testing.assert_array_equal(found, cv2.resize(frame, (target_hw[1], target_hw[0])))
 
 
 def test_short_side_then_crop_is_torchvision_s(frames: np.ndarray) -> None:
