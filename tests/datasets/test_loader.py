@@ -135,9 +135,14 @@ def test_state_resumes_to_the_very_batches_that_would_have_come(shards: list[Pat
     through = _world(shards, 1, 3)[0]
     for _ in range(4):
         next(through)
-    resumed = _world(shards, 1, 3, through.state_dict())[0]
-    for _ in range(4):
-        _assert_equal_batches(next(through), next(resumed))
+    state = through.state_dict()
+    resumed = _world(shards, 1, 3, state)[0]
+    came = [next(through) for _ in range(4)]
+    for batch in came:
+        _assert_equal_batches(batch, next(resumed))
+    through.load_state_dict(state)  # a loader in use goes back as well
+    for batch in came:
+        _assert_equal_batches(batch, next(through))
 
 
 def test_workers_change_nothing_even_after_a_resume(shards: list[Path]) -> None:
