@@ -19,8 +19,8 @@ from aa_leaderboard.errors import SubmissionError
 from aa_leaderboard.frame_scores import PER_FRAME_FILE, FrameScores, require_table_file
 
 PER_VIDEO_FILE = "per_video.csv"
-# Sums of doubles differ by the order of their terms, no more.
-_RELATIVE, _ABSOLUTE = 1e-9, 1e-12
+# The float32 metrics of some protocols are averaged in float32.
+_RELATIVE, _ABSOLUTE = 1e-6, 1e-9
 # Of keypoints that the user gives; not among a protocol's metrics, always a mean over videos.
 _POSE_KEYS = frozenset({"pck", "akd", "missing_rate"})
 # Feature network -> the name under which a result states the hash of its weights.

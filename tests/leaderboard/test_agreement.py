@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from aa_eval.protocol import read_protocol
@@ -141,6 +142,23 @@ def test_what_the_numbers_rest_on_must_be_named_and_fit(
     make_result: Make, write: Write, tmp_path: Path, change: dict[str, Any], why: str
 ) -> None:
     refused(write(make_result(**change)), tmp_path / "board", why)
+
+
+def test_a_mean_that_was_rounded_to_float32_is_no_contradiction(
+    make_result: Make, write_with_frames: Write, tmp_path: Path
+) -> None:
+    folder = write_with_frames(make_result())
+    for field in ("metrics", "per_video"):
+        edit_json(folder, lambda row, field=field: _round_to_float32(row[field]))
+    add_results(folder, tmp_path / "board")
+    assert len(read_board(tmp_path / "board")) == 1
+
+
+def _round_to_float32(fields: dict[str, dict[str, Any]]) -> None:
+    for values in fields.values():
+        for key, value in values.items():
+            if isinstance(value, float):
+                values[key] = float(np.float32(value))
 
 
 def test_a_metric_that_the_protocol_does_not_have_is_refused(
