@@ -96,7 +96,7 @@ def _plain_png(path: Path) -> NDArray[np.uint8] | None:
         ) from error
     if len(frames) != 1 or frames[0].format.name != "rgb24":
         return None  # rgba where one colour is transparent
-    return frames[0].to_ndarray()
+    return np.asarray(frames[0].to_ndarray(), dtype=np.uint8)
 
 
 def _open(path: Path) -> Image.Image:

@@ -88,9 +88,9 @@ def make_pairs(
         problems += [_Problem("extra-videos", f"no reference for prediction '{v}'") for v in extra]
         ids = [v for v in ids if v in predictions.videos]
     if not ids:
-        found = f"{predictions.path} has '{min(predictions.videos)}', " if predictions else ""
+        ours = f"{predictions.path} has '{min(predictions.videos)}', " if predictions else ""
         raise PairingError(
-            f"{found}{references.path} has '{min(references.videos)}': no video id in common: "
+            f"{ours}{references.path} has '{min(references.videos)}': no video id in common: "
             "predictions are named after references, to the letter"
         )
     pairs = []
