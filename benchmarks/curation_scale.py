@@ -5,8 +5,8 @@
 
 `make` renders puppets of 2 s at 256 px with their exact poses, so that no pose is estimated, and
 plants copies of some of them: the same file, the same packets in another container, a smaller
-picture, darker, trimmed by two frames. `run` curates the first N of the puppets, all the copies whose
-originals are among them, and the demo's real clips (whose poses are estimated), with `aa-curate run
+picture, darker, trimmed by two frames. `run` curates the first N of the puppets, all the copies of
+these, and the demo's real clips (whose poses are estimated), with `aa-curate run
 curation/recipes/demo.py` as a command, in a corpus of its own for each N. CPU time and memory are
 those of the whole tree of processes; what Ray takes to start and stop is measured by a run over a
 single puppet, and subtracted from the CPU time a clip. Making the sources is not counted.
