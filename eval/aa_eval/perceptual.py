@@ -102,9 +102,11 @@ class Perceptual:
             found |= zip(some, lpips_features(self._model, batch, self._input_range), strict=True)
         for digest, frame in zip(digests, frames, strict=True):
             features = found[digest]
-            self._layers[frame.shape] = [layer.shape for layer in features]
+            # channels last, as they lie in memory: frames come so, and so the network goes on
+            layers = [layer.movedim(0, -1) for layer in features]
+            self._layers[frame.shape] = [layer.shape for layer in layers]
             if stored and self._cache is not None and digest in absent:
-                flat = torch.cat([layer.flatten() for layer in features])
+                flat = torch.cat([layer.flatten() for layer in layers])
                 self._cache.put_features([*self._key, digest], _pack(flat.cpu().numpy()))
             self._keep(digest, features)
         return [found[digest] for digest in digests]
@@ -119,7 +121,7 @@ class Perceptual:
         device = next(self._model.parameters()).device
         flat = torch.from_numpy(_unpack(raw, sum(size.numel() for size in sizes))).to(device)
         parts = torch.split(flat, [size.numel() for size in sizes])
-        return [part.view(size) for part, size in zip(parts, sizes, strict=True)]
+        return [part.view(s).movedim(-1, 0) for part, s in zip(parts, sizes, strict=True)]
 
     def _keep(self, digest: str, features: LpipsFeatures) -> None:
         if digest not in self._kept:

@@ -20,6 +20,7 @@ from aa_eval.weights import WeightTree, read_numpy_pickle, verify_weight
 LpipsFeatures: TypeAlias = list[torch.Tensor]
 # Below these the last layer of the backbone has no pixel left.
 _MIN_SIDE_PX = {"alex": 31, "vgg": 16}
+_STRIP_VALUES = 2**16
 _FLAX_NAME = {"alex": "AlexNet_0", "vgg": "VGG16_0"}
 
 
@@ -137,7 +138,9 @@ def lpips_features(
         outputs = model.get_submodule("net")(model.get_submodule("scaling_layer")(x))
         for output, head in zip(outputs, cast(nn.ModuleList, model.lins), strict=True):
             (weight,) = head.parameters()  # [1, C, 1, 1], at least 0
-            layers.append(lpips.normalize_tensor(output) * weight[0].sqrt())
+            # as lpips.normalize_tensor, in place: fresh memory for the first layers costs more
+            length = output.square().sum(dim=1, keepdim=True).sqrt_().add_(1e-10)
+            layers.append(output.div_(length).mul_(weight[0].sqrt()))
     return [list(of_frame) for of_frame in zip(*layers, strict=True)]
 
 
@@ -153,14 +156,24 @@ def lpips_distance(a: LpipsFeatures, b: LpipsFeatures, mask: Mask | None = None)
         return float("nan")
     total = 0.0
     for ours, theirs in zip(a, b, strict=True):
-        error = (ours - theirs).square_()
-        places: float = error.shape[1] * error.shape[2]
+        channels, height, width = ours.shape
+        share = None
+        places: float = height * width
         if mask is not None:
-            picture = torch.from_numpy(mask[None].astype(np.float32)).to(error.device)
-            share = F.adaptive_avg_pool2d(picture, (error.shape[1], error.shape[2]))
-            error *= share
+            picture = torch.from_numpy(mask[None].astype(np.float32)).to(ours.device)
+            share = F.adaptive_avg_pool2d(picture, (height, width))
             places = float(share.sum(dtype=torch.float64))
-        total += float(error.sum(dtype=torch.float64)) / places
+        rows = height
+        if ours.device.type == "cpu":  # strips stay in the cache, and need no fresh memory
+            rows = max(_STRIP_VALUES // (channels * width), 1)
+        squares = torch.zeros((), dtype=torch.float64, device=ours.device)
+        for top in range(0, height, rows):
+            strip = slice(top, top + rows)
+            error = (ours[:, strip] - theirs[:, strip]).square_()
+            if share is not None:
+                error *= share[:, strip]
+            squares += error.sum(dtype=torch.float64)
+        total += float(squares) / places
     return total
 
 
