@@ -73,4 +73,15 @@ def read_pairs(
     pairs, overrides = make_pairs(predictions, references, frozenset(options.allow))
     if problem:
         overrides += (f"allow test-split: {problem}",)
+    same = [p for p in pairs if p.prediction and p.prediction.is_same_file(p.reference)]
+    if same:
+        problem = (
+            f"{len(same)} predictions are the references' own files ({same[0].reference.name})"
+        )
+        if "same-files" not in options.allow:
+            raise PairingError(
+                f"{problem}. Name the predictions' folder, or override with --allow same-files "
+                "(it will be written into the result)"
+            )
+        overrides += (f"allow same-files: {problem}",)
     return pairs, overrides

@@ -272,6 +272,20 @@ def test_what_cannot_be_written_is_refused_before_the_work(
     assert (trees / "out" / "result.json").read_bytes() == before
 
 
+def test_references_are_no_predictions_of_themselves(
+    trees: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (trees / "link").mkdir()
+    for video in (trees / "gt").iterdir():
+        (trees / "link" / video.name).symlink_to(video)
+    for folder in ("gt", "link"):
+        assert run("check", trees / folder, "--references", trees / "gt") == 2
+        assert "5 predictions are the references' own files" in capsys.readouterr().err
+    words = ["check", trees / "link", "--references", trees / "gt", "--allow", "same-files"]
+    assert run(*words) == 0
+    assert "allow same-files: 5 predictions" in capsys.readouterr().out
+
+
 def test_predictions_may_stand_behind_the_protocols(trees: Path) -> None:
     words = ["--references", trees / "gt", "--baselines", "off", "--out", trees / "out"]
     assert run(*words, "--protocol", "fvd-tf", trees / "good") == 0
