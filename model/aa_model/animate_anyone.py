@@ -148,14 +148,15 @@ class AnimateAnyone(nn.Module):
         return {}
 
     def pose_features(self, pose: Tensor) -> Tensor:
-        """Pose images [B, T, 3, H, W] to what is added in the UNet, [B, T, C', h, w].
+        """Pose images [B, T, 3, H, W] in [-1, 1] to what the UNet adds, [B, T, C', h, w].
 
         A network without a Pose Guider has nothing to add: C' is 0.
         """
         if self.pose_guider is None:
             h, w = (side // self.config.vae.downscale for side in pose.shape[-2:])
             return pose.new_empty(*pose.shape[:2], 0, h, w)
-        features: Tensor = self.pose_guider(pose.flatten(0, 1))
+        pixels = (pose + 1) / 2 if self.config.pose_guider.unit_range else pose
+        features: Tensor = self.pose_guider(pixels.flatten(0, 1))
         return torch.unflatten(features, 0, pose.shape[:2])
 
     def forward(

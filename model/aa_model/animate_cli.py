@@ -73,8 +73,11 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--steps", type=int, default=20, help="of DDIM (default 20)")
     parser.add_argument("--guidance", type=float, default=2.0, help="1 is off (default 2)")
     parser.add_argument("--window", type=int, metavar="N", help="frames seen at once")
-    parser.add_argument("--merge", choices=["edge", "mean"], default="edge",
-                        help="how windows become a long video (default edge)")  # fmt: skip
+    parser.add_argument("--overlap", type=int, metavar="N",
+                        help="frames that windows share (default half of one)")  # fmt: skip
+    parser.add_argument("--merge", choices=["edge", "mean", "wrapped"], default="edge",
+                        help="how windows become a long video (default edge); wrapped is for "
+                        "Moore-AnimateAnyone's numbers")  # fmt: skip
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--autocast", action=argparse.BooleanOptionalAction, default=False)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
@@ -204,6 +207,7 @@ def run(args: argparse.Namespace) -> None:
         steps=args.steps,
         guidance=args.guidance,
         window=args.window,
+        overlap=args.overlap,
         merge=args.merge,
         autocast=args.autocast,
         seed=args.seed,

@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load, save
+from safetensors.torch import load_file, save
 from torch import Tensor
 
 from aa_model.animate_anyone import AnimateAnyone
@@ -142,15 +142,15 @@ def read_part(folder: Path, part: str) -> tuple[PartRecord, dict[str, Tensor]]:
         raise CheckpointError(
             f"{folder} holds no {part}: train the stage that makes it, or name a folder that has it"
         )
-    content = path.read_bytes()
-    found = hashlib.sha256(content).hexdigest()
+    with path.open("rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
     if found != record.sha256:
         raise CheckpointError(
             f"{path} was altered: sha256 {found[:12]}..., config.json says "
             f"{record.sha256[:12]}...; fetch or train it again"
         )
     try:
-        return record, load(content)
+        return record, load_file(path)  # mapped: a part is not held twice while it is loaded
     except SafetensorError as error:
         raise CheckpointError(f"{path} is not a safetensors file: {error}") from error
 

@@ -68,11 +68,14 @@ class PoseGuiderConfig:
 
     The product of `strides` must be the VAE's downscale: four strides of 2, as the paper's
     sentence has them, would give /16. `controlnet` takes 3x3 convolutions, a pair per stride.
+    `unit_range`: drawn skeletons are fed in [0, 1], as to ControlNets and in Moore-AnimateAnyone,
+    whose weights expect it; off, in [-1, 1]. Black is then what convolutions pad with, or is not.
     """
 
     layout: Literal["paper", "controlnet"]
     channels: tuple[int, ...]
     strides: tuple[int, ...]
+    unit_range: bool = False
 
 
 @dataclass(frozen=True, slots=True)

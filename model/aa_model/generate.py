@@ -20,7 +20,14 @@ from aa_model.errors import ModelError
 from aa_model.image_encoder import null_tokens
 from aa_model.noise import check_schedule, make_scheduler
 from aa_model.reference_attention import KeysValues, project_features
-from aa_model.windows import average, copy_overlaps, cut, make_windows, stitch
+from aa_model.windows import (
+    average,
+    copy_overlaps,
+    cut,
+    make_windows,
+    make_wrapped_windows,
+    stitch,
+)
 
 POSE_PART = 16  # pose pictures that go through the guider together
 # Number of steps done and the latents; a tensor that is returned takes the latents' place.
@@ -35,6 +42,7 @@ class GenerateConfig:
         steps: of DDIM; the paper takes 20.
         guidance: weight of classifier-free guidance; 1 is off and costs half.
         window: frames seen at once; None takes what the temporal layers were made for.
+        overlap: frames that neighbouring windows share; half a window unless given.
         merge: how windows become one video, see `windows`.
         window_batch: windows computed together; more is faster on large devices, same result.
         decode_batch: frames decoded together.
@@ -45,7 +53,8 @@ class GenerateConfig:
     steps: int = 20
     guidance: float = 2.0
     window: int | None = None
-    merge: Literal["edge", "mean"] = "edge"
+    overlap: int | None = None
+    merge: Literal["edge", "mean", "wrapped"] = "edge"
     window_batch: int = 1
     decode_batch: int = 8
     autocast: bool = False
@@ -101,7 +110,7 @@ def predict(
     latents: Tensor,
     timestep: float,
     conditions: Conditions,
-    windows: Sequence[range],
+    windows: Sequence[Sequence[int]],
     guidance: float,
 ) -> Tensor:
     """The guided prediction for windows of latents [W, t, C, h, w], all of one video."""
@@ -154,7 +163,10 @@ def denoise(
     device = conditions.pose_features.device
     scheduler.set_timesteps(config.steps, device=device)
     T = len(conditions.pose_features)
-    windows = make_windows(T, _window(model, config))
+    ranges = make_windows(T, _window(model, config), config.overlap)
+    windows: Sequence[Sequence[int]] = ranges
+    if config.merge == "wrapped":
+        windows = make_wrapped_windows(T, _window(model, config), config.overlap)
     generator = torch.Generator("cpu").manual_seed(config.seed)
     shape = (T, model.config.vae.latent_channels, *conditions.pose_features.shape[-2:])
     noise = torch.randn(shape, generator=generator).to(device) * scheduler.init_noise_sigma
@@ -175,11 +187,11 @@ def denoise(
             prediction = average(prediction, windows)
         latents = scheduler.step(prediction, timestep, latents, **drawn).prev_sample
         if own:
-            latents = copy_overlaps(latents, windows)
+            latents = copy_overlaps(latents, ranges)
         if on_step is not None:
             returned = on_step(done, latents)
             latents = returned if isinstance(returned, Tensor) else latents
-    return stitch(latents, windows) if own else latents
+    return stitch(latents, ranges) if own else latents
 
 
 @torch.no_grad()

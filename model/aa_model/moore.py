@@ -18,12 +18,20 @@ from pathlib import Path
 
 import torch
 from diffusers import AutoencoderKL
+from safetensors.torch import save
 from torch import Tensor
 from transformers import CLIPVisionModelWithProjection
 
 from aa_model.animate_anyone import AnimateAnyone
 from aa_model.animatediff import from_animatediff, to_animatediff
-from aa_model.checkpoint import check_tensors, read_info, read_model, read_part, write_parts
+from aa_model.checkpoint import (
+    check_tensors,
+    read_info,
+    read_model,
+    read_part,
+    replace_file,
+    write_parts,
+)
 from aa_model.config import ModelConfig, PoseGuiderConfig
 from aa_model.errors import CheckpointError
 from aa_model.noise import make_scheduler
@@ -41,6 +49,7 @@ from aa_model.weights_file import read_weights
 REFERENCE, DENOISING = "reference_unet.pth", "denoising_unet.pth"
 POSE, MOTION = "pose_guider.pth", "motion_module.pth"
 BASE, VAE, IMAGE_ENCODER = "stable-diffusion-v1-5/unet", "sd-vae-ft-mse", "image_encoder"
+UNUSED = "moore_unused.safetensors"  # in a checkpoint: see `import_moore`
 _NO_REFERENCE = ("conv_norm_out.", "conv_out.")  # Moore's ReferenceNet ends before them
 
 
@@ -61,7 +70,8 @@ def import_moore(
     Args:
         config: a preset; gives the schedule, the picture size and the temporal layers' heads.
 
-    ReferenceNet's tensors behind its last feature change no output and are not kept (trap T4).
+    ReferenceNet's tensors behind its last feature change no output (trap T4). They are no part of
+    the checkpoint, and lie beside it so that an export gives the same files back.
 
     Raises:
         CheckpointError: a file or folder is absent, is more than weights, or its tensors are not
@@ -92,14 +102,11 @@ def import_moore(
     )
     with torch.device("meta"):
         model = AnimateAnyone(config, temporal=True)
-    assert model.reference_net is not None
-    wanted = part_parameters(model, "reference_net")
     reference = read_weights(folder / REFERENCE)
-    unused = [name.removeprefix("unet.") for name in model.reference_net.unused_parameters()]
     tensors: dict[str, Mapping[str, Tensor]] = {
         "vae": dict(vae.named_parameters()),
         "image_encoder": {f"clip.{name}": p for name, p in clip.named_parameters()},
-        "reference_net": {n: t for n, t in reference.items() if n in wanted or n not in unused},
+        "reference_net": reference,
         "denoising_unet": read_weights(folder / DENOISING),
         "pose_guider": pose,
         "temporal_layers": motion,
@@ -109,17 +116,23 @@ def import_moore(
         "reference_net": folder / REFERENCE, "denoising_unet": folder / DENOISING,
         "pose_guider": folder / POSE, "temporal_layers": folder / MOTION,
     }  # fmt: skip
+    expected: dict[str, Mapping[str, Tensor]] = {p: part_parameters(model, p) for p in tensors}
+    used, unet = expected["reference_net"], expected["denoising_unet"]
+    expected["reference_net"] = {n: t for n, t in unet.items() if not n.startswith(_NO_REFERENCE)}
     for part in tensors:
-        check_tensors(part_parameters(model, part), tensors[part], str(files[part]))
+        check_tensors(expected[part], tensors[part], str(files[part]))
+    unused = {name: reference.pop(name) for name in sorted(reference.keys() - used.keys())}
     made_by = {part: f"imported from {Path(str(files[part])).name}" for part in tensors}
     write_parts(out, config, tensors, made_by)
+    replace_file(out / UNUSED, save(unused))
 
 
 def export_moore(checkpoint: Path, out: Path, dtype: torch.dtype) -> None:
     """Write a checkpoint as a folder of the format, and inference.yaml in Moore's form.
 
     That file carries the schedule that the weights were trained with, which Moore's own gets wrong.
-    The tensors that Moore's ReferenceNet has behind its last feature are the denoising UNet's.
+    The tensors that Moore's ReferenceNet has behind its last feature are those that were imported,
+    or else the denoising UNet's.
 
     Raises:
         CheckpointError: the network has something that the format cannot hold.
@@ -129,7 +142,10 @@ def export_moore(checkpoint: Path, out: Path, dtype: torch.dtype) -> None:
     read_part(checkpoint, "temporal_layers")  # absent in stage 1: say so before the work
     model = read_model(checkpoint).to(dtype)
     denoising = part_parameters(model, "denoising_unet")
-    reference = {**denoising, **part_parameters(model, "reference_net")}
+    unused: dict[str, Tensor] = {}
+    if (checkpoint / UNUSED).is_file():
+        unused = {name: t.to(dtype) for name, t in read_weights(checkpoint / UNUSED).items()}
+    reference = {**denoising, **unused, **part_parameters(model, "reference_net")}
     motion = to_animatediff(part_parameters(model, "temporal_layers"), config.temporal.max_frames)
     files: dict[str, Mapping[str, Tensor]] = {
         REFERENCE: {n: t for n, t in reference.items() if not n.startswith(_NO_REFERENCE)},
@@ -194,7 +210,7 @@ def _pose_guider_sizes(tensors: Mapping[str, Tensor], path: Path) -> PoseGuiderC
         )
     widths = ["conv_in.weight", *(f"blocks.{i}.weight" for i in steps[1::2])]
     channels = tuple(int(tensors[name].shape[0]) for name in widths)
-    return PoseGuiderConfig("controlnet", channels, (2,) * (len(channels) - 1))
+    return PoseGuiderConfig("controlnet", channels, (2,) * (len(channels) - 1), unit_range=True)
 
 
 def _check_expressible(config: ModelConfig) -> None:
@@ -205,6 +221,8 @@ def _check_expressible(config: ModelConfig) -> None:
         faults.append("no pose guider")
     if config.pose_guider.layout != "controlnet":
         faults.append(f"pose guider layout {config.pose_guider.layout!r}, not 'controlnet'")
+    elif config.use_pose and not config.pose_guider.unit_range:
+        faults.append("a pose guider that is fed in [-1, 1], not [0, 1]")
     if config.vae.kind != "kl":
         faults.append(f"autoencoder {config.vae.kind!r}, not 'kl'")
     if config.image_encoder.tokens != "pooled":

@@ -95,14 +95,18 @@ def prediction_target(
 def loss_weights(scheduler: DDIMScheduler, timesteps: Tensor, gamma: float | None) -> Tensor:
     """min-SNR weights (Hang et al. 2023) of the loss of each video; ones when gamma is None.
 
-    min(SNR, gamma) / SNR for epsilon; for v the same weight of x0 is min(SNR, gamma) / (SNR + 1),
-    which is 0 at zero terminal SNR: the last timestep then teaches nothing.
+    min(SNR, gamma) / SNR for epsilon; for v the same weight of x0 is min(SNR, gamma) / (SNR + 1).
+    That is 0 at zero terminal SNR, so that the timestep which inference starts from would teach
+    nothing; there it is min(SNR + 1, gamma) / (SNR + 1), as Moore-AnimateAnyone trains.
     """
     if gamma is None:
         return torch.ones_like(timesteps, dtype=torch.float32)
     alphas = scheduler.alphas_cumprod.to(timesteps.device)[timesteps]
     snr = alphas / (1 - alphas)
-    clipped = snr.clamp(max=gamma)
-    epsilon = scheduler.config.prediction_type == "epsilon"
-    weights: Tensor = clipped / snr if epsilon else clipped / (snr + 1)
+    if scheduler.config.prediction_type == "epsilon":
+        weights: Tensor = snr.clamp(max=gamma) / snr
+    elif scheduler.config.rescale_betas_zero_snr:
+        weights = (snr + 1).clamp(max=gamma) / (snr + 1)
+    else:
+        weights = snr.clamp(max=gamma) / (snr + 1)
     return weights

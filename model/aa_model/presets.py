@@ -105,7 +105,8 @@ MOORE = Preset(
         PAPER.model,
         preset="moore",
         temporal=TemporalConfig(max_frames=32, num_heads=8, mid_block=True),
-        pose_guider=PoseGuiderConfig("controlnet", (16, 32, 96, 256), (2, 2, 2)),
+        pose_guider=PoseGuiderConfig("controlnet", (16, 32, 96, 256), (2, 2, 2),
+                                     unit_range=True),
         noise=replace(_V_ZERO_SNR, final_alpha_one=True),
     ),
     training={

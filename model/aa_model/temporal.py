@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from functools import partial
 
+import torch
 from diffusers import MotionAdapter, UNet2DConditionModel, UNetMotionModel
 from diffusers.models.unets.unet_motion_model import AnimateDiffTransformer3D
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from aa_model.config import ModelConfig
+from aa_model.reference_net import make_unet2d
 
 _MARK = ".motion_modules."
 
@@ -30,11 +32,30 @@ class PerFrameGroupNorm(nn.GroupNorm):
 
 
 def add_temporal_layers(unet: UNet2DConditionModel, config: ModelConfig) -> UNetMotionModel:
-    """The denoising UNet of stage 2: `unet`'s weights and new temporal layers.
+    """The denoising UNet of stage 2: `unet`'s own tensors, and new temporal layers.
 
     The layers' last projection starts at zero, so the result equals `unet` frame by frame.
+    diffusers' `from_unet2d` would copy `unet` (trap T15): it is run where nothing is allocated.
     """
-    adapter = MotionAdapter(
+    adapter = _make_adapter(config)
+    for module in adapter.modules():
+        if isinstance(module, AnimateDiffTransformer3D):
+            nn.init.zeros_(module.proj_out.weight)
+            nn.init.zeros_(module.proj_out.bias)
+    adapter.to(unet.device, unet.dtype)
+    with torch.device("meta"):
+        motion_unet: UNetMotionModel = UNetMotionModel.from_unet2d(
+            make_unet2d(config), _make_adapter(config)
+        )
+    motion_unet.load_state_dict({**unet.state_dict(), **adapter.state_dict()}, assign=True)
+    for module in motion_unet.modules():
+        if isinstance(module, AnimateDiffTransformer3D):
+            module.norm = _per_frame(module.norm)
+    return motion_unet
+
+
+def _make_adapter(config: ModelConfig) -> MotionAdapter:
+    return MotionAdapter(
         block_out_channels=config.unet.block_out_channels,
         motion_layers_per_block=config.unet.layers_per_block,
         motion_num_attention_heads=config.temporal.num_heads,
@@ -42,15 +63,6 @@ def add_temporal_layers(unet: UNet2DConditionModel, config: ModelConfig) -> UNet
         motion_max_seq_length=config.temporal.max_frames,
         use_motion_mid_block=config.temporal.mid_block,
     )
-    for module in adapter.modules():
-        if isinstance(module, AnimateDiffTransformer3D):
-            nn.init.zeros_(module.proj_out.weight)
-            nn.init.zeros_(module.proj_out.bias)
-    motion_unet: UNetMotionModel = UNetMotionModel.from_unet2d(unet, adapter)
-    for module in motion_unet.modules():
-        if isinstance(module, AnimateDiffTransformer3D):
-            module.norm = _per_frame(module.norm)
-    return motion_unet
 
 
 def checkpoint_temporal_layers(unet: UNetMotionModel) -> None:

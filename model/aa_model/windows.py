@@ -4,6 +4,7 @@
 has latents of its own, after every denoising step the overlap is copied from the window before,
 and in the end the overlap fades linearly from one to the next. `mean` keeps one latent per frame
 and averages the predictions of all windows that see it (MultiDiffusion, as Moore-AnimateAnyone).
+`wrapped` does so over windows that go round the end, for Moore-AnimateAnyone's own numbers.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
+
+from aa_model.errors import ModelError
 
 
 def make_windows(num_frames: int, window: int, overlap: int | None = None) -> tuple[range, ...]:
@@ -24,11 +27,11 @@ def make_windows(num_frames: int, window: int, overlap: int | None = None) -> tu
         overlap: frames shared with the window before; half a window unless given.
 
     Raises:
-        ValueError: no frames, or an overlap that leaves no progress.
+        ModelError: no frames, or an overlap that leaves no progress.
     """
     overlap = window // 2 if overlap is None else overlap
     if num_frames < 1 or not 0 <= overlap < window:
-        raise ValueError(
+        raise ModelError(
             f"{num_frames} frames in windows of {window} overlapping by {overlap}: expected at "
             "least one frame, and an overlap shorter than the window"
         )
@@ -39,9 +42,25 @@ def make_windows(num_frames: int, window: int, overlap: int | None = None) -> tu
     return tuple(range(start, start + window) for start in starts)
 
 
-def cut(video: Tensor, windows: Sequence[range]) -> Tensor:
+def make_wrapped_windows(
+    num_frames: int, window: int, overlap: int | None = None
+) -> tuple[Sequence[int], ...]:
+    """Windows as Moore-AnimateAnyone lays them: every one full, the last ones ending at the start.
+
+    The first and the last frames then see each other, and 25 frames cost as much as 48; it is here
+    so that its numbers can be had. Arguments and errors as of `make_windows`.
+    """
+    plain = make_windows(num_frames, window, overlap)
+    if len(plain) == 1:
+        return plain
+    hop = window - (window // 2 if overlap is None else overlap)
+    starts = range(0, num_frames, hop)
+    return tuple([frame % num_frames for frame in range(s, s + window)] for s in starts)
+
+
+def cut(video: Tensor, windows: Sequence[Sequence[int]]) -> Tensor:
     """[T, ...] -> [W, window, ...], one row per window."""
-    return torch.stack([video[w.start : w.stop] for w in windows])
+    return video[torch.tensor([list(window) for window in windows])]
 
 
 def copy_overlaps(latents: Tensor, windows: Sequence[range]) -> Tensor:
@@ -70,11 +89,12 @@ def stitch(latents: Tensor, windows: Sequence[range]) -> Tensor:
     return video
 
 
-def average(predictions: Tensor, windows: Sequence[range]) -> Tensor:
+def average(predictions: Tensor, windows: Sequence[Sequence[int]]) -> Tensor:
     """The mean, for each frame, of the predictions [W, window, ...] of the windows that see it."""
-    total = predictions.new_zeros((windows[-1].stop, *predictions.shape[2:]))
-    count = predictions.new_zeros(windows[-1].stop)
+    num_frames = 1 + max(max(window) for window in windows)
+    total = predictions.new_zeros((num_frames, *predictions.shape[2:]))
+    count = predictions.new_zeros(num_frames)
     for rows, window in zip(predictions, windows, strict=True):
-        total[window.start : window.stop] += rows
-        count[window.start : window.stop] += 1
+        total[list(window)] += rows
+        count[list(window)] += 1
     return total / count.view(-1, *[1] * (total.dim() - 1))

@@ -31,7 +31,7 @@ CONFIG = dataclasses.replace(
     unet=dataclasses.replace(TINY.model.unet, block_out_channels=(16, 32, 32),
                              attention=(True, True, False), num_heads=4),
     temporal=dataclasses.replace(TINY.model.temporal, max_frames=32),
-    pose_guider=PoseGuiderConfig("controlnet", (4, 8, 12), (2, 2)),
+    pose_guider=PoseGuiderConfig("controlnet", (4, 8, 12), (2, 2), unit_range=True),
     noise=MOORE.model.noise,
 )  # fmt: skip
 
@@ -192,12 +192,15 @@ def test_a_pickle_that_would_run_code_is_refused(
 def test_a_network_that_the_format_cannot_hold_is_refused(
     make_tiny: Make, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    guider = PoseGuiderConfig("paper", (8, 8), (2, 2))
-    model = AnimateAnyone(dataclasses.replace(TINY.model, pose_guider=guider), temporal=True)
-    write_checkpoint(tmp_path / "ours", model, dict.fromkeys(parts_of(TINY.model), "a test"))
-    command = ["export", str(tmp_path / "ours"), "--to", "moore", "--out", str(tmp_path / "m")]
-    assert main(command) == 2
-    assert "pose guider layout 'paper', not 'controlnet'" in capsys.readouterr().err
+    for guider, fault in (
+        (PoseGuiderConfig("paper", (8, 8), (2, 2)), "pose guider layout 'paper'"),
+        (TINY.model.pose_guider, "a pose guider that is fed in [-1, 1], not [0, 1]"),
+    ):
+        model = AnimateAnyone(dataclasses.replace(TINY.model, pose_guider=guider), temporal=True)
+        write_checkpoint(tmp_path / "ours", model, dict.fromkeys(parts_of(TINY.model), "a test"))
+        command = ["export", str(tmp_path / "ours"), "--to", "moore", "--out", str(tmp_path / "m")]
+        assert main(command) == 2
+        assert fault in capsys.readouterr().err
 
 
 def test_names_and_counts_at_full_size_are_those_of_the_published_files() -> None:

@@ -78,6 +78,17 @@ def test_temporal_norm_sees_one_frame_at_a_time() -> None:
     assert not torch.allclose(plain(video), expected, atol=1e-2)  # what diffusers does
 
 
+def test_temporal_layers_come_to_the_unet_without_a_copy_of_it() -> None:
+    """Trap T15: diffusers' from_unet2d copies every weight; SD-1.5's are 3.4 GB."""
+    unet = make_unet2d(TINY.model)
+    theirs = {p.data_ptr() for p in unet.parameters()}
+    motion_unet = add_temporal_layers(unet, TINY.model)
+    ours = {n: p.data_ptr() for n, p in motion_unet.named_parameters() if ".motion_" not in n}
+    assert set(ours.values()) == theirs
+    assert all(p.requires_grad and not p.is_meta for p in motion_unet.parameters())
+    assert not any(buffer.is_meta for buffer in motion_unet.buffers())
+
+
 def test_every_motion_module_has_that_norm() -> None:
     unet = add_temporal_layers(make_unet2d(TINY.model), TINY.model)
     modules = [m for m in unet.modules() if isinstance(m, AnimateDiffTransformer3D)]
@@ -126,6 +137,17 @@ def test_pose_guider_starts_at_zero_and_fits_the_latents(config: object, channel
     found = make_pose_guider(config)(torch.randn(2, 3, 64, 128))
     assert found.shape == (2, channels, *config.latent_hw)
     assert not found.any()
+
+
+@torch.no_grad()
+def test_a_guider_of_the_unit_range_is_fed_black_as_zero(make_tiny: MakeModel) -> None:
+    """As Moore-AnimateAnyone feeds its pose guider, and ControlNets are fed."""
+    model = make_tiny()
+    guider = dataclasses.replace(TINY.model.pose_guider, unit_range=True)
+    pictures = torch.rand(1, 2, 3, 32, 32)
+    expected = model.pose_features(pictures)
+    model.config = dataclasses.replace(TINY.model, pose_guider=guider)
+    assert torch.allclose(model.pose_features(2 * pictures - 1), expected, atol=1e-6)
 
 
 def test_pose_features_are_added_behind_conv_in() -> None:

@@ -84,15 +84,29 @@ def test_ddim_with_a_perfect_network_arrives_at_the_latents(
     assert (x - last.sqrt() * latents).abs().max() < 6 * (1 - last).sqrt()
 
 
+@pytest.mark.parametrize("zero", [False, True], ids=["", "zero terminal SNR"])
 @pytest.mark.parametrize("config", BOTH, ids=["v", "epsilon"])
-def test_min_snr_weights_are_those_of_diffusers_training_script(config: NoiseConfig) -> None:
-    scheduler = make_scheduler(config)
+def test_min_snr_weights_are_those_of_diffusers_training_script(
+    config: NoiseConfig, zero: bool
+) -> None:
+    """And with zero terminal SNR those of its script of 2023, which Moore-AnimateAnyone kept."""
+    if config.prediction_type == "epsilon" and zero:
+        pytest.skip("there is no epsilon at zero SNR")
+    scheduler = make_scheduler(dataclasses.replace(config, zero_terminal_snr=zero))
     timesteps = torch.arange(0, 999, 37)
     snr = compute_snr(scheduler, timesteps)
     divisor = snr if config.prediction_type == "epsilon" else snr + 1
-    expected = torch.minimum(snr, torch.full_like(snr, 5.0)) / divisor
-    assert torch.allclose(loss_weights(scheduler, timesteps, 5.0), expected, atol=1e-5)
+    clipped = torch.minimum(divisor if zero else snr, torch.full_like(snr, 5.0))
+    found = loss_weights(scheduler, timesteps, 5.0)
+    assert torch.allclose(found, clipped / divisor, atol=1e-5)
     assert torch.equal(loss_weights(scheduler, timesteps, None), torch.ones(len(timesteps)))
+
+
+def test_the_timestep_that_inference_starts_from_is_learned() -> None:
+    """At zero SNR the weight min(SNR, gamma) / (SNR + 1) would be 0."""
+    scheduler = make_scheduler(SMALL.model.noise)
+    scheduler.set_timesteps(20)
+    assert loss_weights(scheduler, scheduler.timesteps[:1], 5.0) == 1
 
 
 def test_noise_offset_moves_whole_channels_of_all_frames_alike() -> None:

@@ -10,7 +10,15 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aa_model.windows import average, copy_overlaps, cut, make_windows, stitch
+from aa_model.errors import ModelError
+from aa_model.windows import (
+    average,
+    copy_overlaps,
+    cut,
+    make_windows,
+    make_wrapped_windows,
+    stitch,
+)
 
 
 @given(T=st.integers(1, 200), window=st.integers(1, 30), share=st.floats(0, 0.99))
@@ -65,7 +73,19 @@ def test_mean_counts_how_many_windows_see_a_frame(T: int, window: int) -> None:
         assert found[t] == pytest.approx(sum(seen_by) / len(seen_by))
 
 
+def test_wrapped_windows_are_moores() -> None:
+    """As its `uniform` scheduler gave them at commit a914ef3, closed loop, stride 1."""
+    found = make_wrapped_windows(30, 24, 4)
+    assert [list(w) for w in found] == [[*range(24)], [*range(20, 30), *range(14)]]
+    found = make_wrapped_windows(30, 12, 4)
+    assert [w[0] for w in found] == [0, 8, 16, 24]
+    assert list(found[-1]) == [*range(24, 30), *range(6)]
+    assert make_wrapped_windows(8, 24, 4) == (range(8),)
+    video = torch.arange(30.0)[:, None]
+    assert torch.equal(average(cut(video, found), found), video)
+
+
 @pytest.mark.parametrize(("T", "window", "overlap"), [(0, 8, 4), (5, 8, 8), (5, 0, 0)])
 def test_windows_without_frames_or_progress_are_refused(T: int, window: int, overlap: int) -> None:
-    with pytest.raises(ValueError, match="expected at least one frame"):
+    with pytest.raises(ModelError, match="expected at least one frame"):
         make_windows(T, window, overlap)
