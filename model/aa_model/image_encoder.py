@@ -66,7 +66,7 @@ class ImageEncoder(nn.Module):
             return images.new_empty(len(images), 3, *size)
         levels = ((images.detach().float() + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
         pictures = map(Image.fromarray, levels.permute(0, 2, 3, 1).cpu().numpy())
-        squares = np.stack([p.resize(size, Image.Resampling.BICUBIC) for p in pictures])
+        squares = np.stack([np.asarray(p.resize(size, Image.Resampling.BICUBIC)) for p in pictures])
         return torch.from_numpy(squares).permute(0, 3, 1, 2).to(images) / 255
 
 

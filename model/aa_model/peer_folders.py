@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import re
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +16,9 @@ from transformers import CLIPVisionModelWithProjection
 from aa_model.config import ImageEncoderConfig, UNetConfig, VaeConfig
 from aa_model.errors import CheckpointError
 
+# The text half of a whole CLIP, and numbers 0, 1, ... that old versions of transformers stored.
+_PASSED_OVER = re.compile(r"^text_model\.|^text_projection\.|^logit_scale$|\.position_ids$")
+
 
 def first_folder(folder: Path, names: Iterable[str]) -> Path | None:
     """The first of these places below `folder` that holds a config.json."""
@@ -25,14 +29,27 @@ def read_network(kind: Any, folder: Path) -> Any:
     """A network of a diffusers or transformers class, from a folder on this machine.
 
     Raises:
-        CheckpointError: the folder holds no such network.
+        CheckpointError: the folder holds no such network, or tensors of it are missing, surplus or
+            misshapen: both libraries go on with a warning, and with random weights.
     """
     if not (folder / "config.json").is_file():
         raise CheckpointError(f"{folder} holds no {kind.__name__}: it has no config.json")
     try:
-        return kind.from_pretrained(folder, local_files_only=True)
-    except OSError as error:
-        raise CheckpointError(f"{folder} holds no {kind.__name__}: {error}") from error
+        network, info = kind.from_pretrained(
+            folder, local_files_only=True, output_loading_info=True, ignore_mismatched_sizes=True
+        )
+    except (OSError, RuntimeError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        raise CheckpointError(f"{folder} holds no {kind.__name__}: {reason}") from error
+    faults = [f"missing {name}" for name in sorted(info["missing_keys"])]
+    surplus = (n for n in sorted(info["unexpected_keys"]) if not _PASSED_OVER.search(n))
+    faults += [f"surplus {name}" for name in surplus]
+    faults += [f"{name} of shape {tuple(found)}, expected {tuple(expected)}"
+               for name, found, expected in sorted(info["mismatched_keys"])]  # fmt: skip
+    if faults:
+        more = f"; and {len(faults) - 20} more" if faults[20:] else ""
+        raise CheckpointError(f"{folder} is of another network: {'; '.join(faults[:20])}{more}")
+    return network
 
 
 def unet_sizes(folder: Path) -> UNetConfig:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from aa_model.autoencoder import random_crops
 from aa_model.checkpoint import load_part, read_info
@@ -54,6 +55,29 @@ def test_a_folder_without_the_network_is_one_line(
     command = ["import-sd", "--preset", "small", "--sd", str(folders[0]), "--image-encoder"]
     assert main([*command, str(folders[1]), "--out", str(tmp_path / "o")]) == 2
     assert "is of another network" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("part", ["unet", "vae", "clip"])
+def test_missing_surplus_and_misshapen_tensors_are_named(
+    folders: tuple[Path, Path], tmp_path: Path, part: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """diffusers and transformers would only warn, and go on with random weights."""
+    folder = folders[1] if part == "clip" else folders[0] / part
+    (file,) = folder.glob("*.safetensors")
+    whole = load_file(file)
+    name = next(n for n in sorted(whole) if whole[n].dim() == 2)
+    command = ["import-sd", "--preset", "tiny", "--sd", str(folders[0])]
+    command += ["--image-encoder", str(folders[1]), "--out", str(tmp_path / "out")]
+    for fault, tensors in {
+        f"missing {name}": {n: t for n, t in whole.items() if n != name},
+        "surplus extra.weight": {**whole, "extra.weight": torch.zeros(2)},
+        name: {**whole, name: torch.zeros(1, 1)},
+    }.items():
+        save_file(tensors, file, metadata={"format": "pt"})
+        assert main(command) == 2
+        assert fault in capsys.readouterr().err.splitlines()[-1]
+    save_file(whole, file, metadata={"format": "pt"})
+    assert main(command) == 0
 
 
 def test_random_crops_are_windows_of_their_pictures() -> None:
