@@ -118,7 +118,8 @@ def test_ubc_becomes_shards_and_references(ubc: Path, test_list: Path, tmp_path:
         assert (sample.clip.fps, sample.clip.pose_from) == (30.0, "renderer")
         assert sample.clip.source == f"https://m.media-amazon.com/images/I/{video_id}.mp4"
     references = tmp_path / "references"
-    said = _eval("check", references, "--benchmark", "ubc", "--references", references)
+    said = _eval("check", references, "--benchmark", "ubc", "--references", references,
+                 "--allow", "same-files")  # fmt: skip
     assert "100 pairs, 300 frames: fit to be scored" in said
 
     # Killed: a shard and a reference are gone. The same command makes them again, and only them.
@@ -166,7 +167,7 @@ def test_tiktok_in_its_three_layouts_becomes_shards_and_references(
         reference = read_video(out / "references" / video_id).frames
         np.testing.assert_array_equal(reference, disco_frames(puppet.frames, (32, 32)))
     said = _eval("check", out / "references", "--benchmark", "tiktok", "--references",
-                 out / "references")  # fmt: skip
+                 out / "references", "--allow", "same-files")  # fmt: skip
     assert "10 pairs, 30 frames: fit to be scored" in said
 
 

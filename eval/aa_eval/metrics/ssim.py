@@ -178,7 +178,7 @@ def _box7(planes: NDArray[Any], width: int) -> NDArray[Any]:
 def _sums_of_7(values: NDArray[Any], step: int) -> NDArray[Any]:
     """Sums of 7 values that stand `step` apart: [..., N] -> [..., N - 6 step]."""
     pairs = values[..., :-step] + values[..., step:]
-    sums = pairs[..., : -5 * step] + pairs[..., 2 * step : -3 * step]
+    sums: NDArray[Any] = pairs[..., : -5 * step] + pairs[..., 2 * step : -3 * step]
     sums += pairs[..., 4 * step : -step]
     sums += values[..., 6 * step :]
     return sums
