@@ -13,8 +13,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-RUNS = ("autoencoder", "image-encoder", "1", "1-again", "1-third", "1-fourth",
-        "2", "2-again", "2-third", "2-fourth")  # fmt: skip
+RUNS = ("autoencoder", "image-encoder", "1", "2")
 _PANEL_HW, _MARGIN_PX, _POINTS = (220, 360), 34, 200
 
 
