@@ -20,8 +20,8 @@ from aa_curation.text.overlay import OverlaidText, TextSearch
 from aa_datasets.foreign_video import VideoInfo
 from aa_datasets.pose import Pose
 
-# Our recipes: in an installed wheel, and beside the package in a checkout.
-_OURS = (Path(__file__).parent / "recipes", Path(__file__).parents[1] / "recipes")
+# Our recipes: beside this file in an installed wheel, beside the package in a checkout.
+_IN_WHEEL, _IN_CHECKOUT = (folder / "recipes" for folder in Path(__file__).parents[:2])
 
 STEPS_VERSION = 3  # raised when a step changes what it makes of the same clip
 
@@ -115,7 +115,8 @@ def load_recipe(path: Path) -> Recipe:
     Raises:
         RecipeError: no such file, it fails to run, or it defines no Recipe.
     """
-    ours = {file.stem: file for folder in _OURS for file in sorted(folder.glob("*.py"))}
+    folder = _IN_WHEEL if _IN_WHEEL.is_dir() else _IN_CHECKOUT
+    ours = {file.stem: file for file in folder.glob("*.py")}
     if not path.is_file() and str(path) in ours:
         path = ours[str(path)]
     if not path.is_file():

@@ -122,8 +122,8 @@ def read_canonical(
 
 
 class _InPlace:
-    """decord's pictures as NumPy sees them where they lie: its own `asnumpy` copies them, and new
-    pages cost as much as a sixth of the decoding."""
+    """decord's pictures as NumPy sees them where they lie: its own `asnumpy` copies them into
+    new pages, which cost time beside decoding."""
 
     def __init__(self, batch: decord.nd.NDArray) -> None:
         self.batch = batch  # whose memory it is

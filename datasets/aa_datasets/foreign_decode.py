@@ -66,8 +66,8 @@ class ForeignFrame:
 class FrameHeader:
     """What announces a frame on the pipe; its bytes follow as they lie in memory.
 
-    Pickled, a frame of full HD is copied six times and read in as many buffers of its size as it
-    has pieces of 64 KiB.
+    Pickling would copy them on both sides, and read them in buffers of the whole frame's size, one
+    for each piece of 64 KiB.
     """
 
     shape: tuple[int, ...]

@@ -9,10 +9,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 from tqdm import tqdm
 
 from aa_eval.cache import Cache
+from aa_eval.frame_means import Values, mean_of_frames
 from aa_eval.keypoints import pose_metrics
 from aa_eval.measures import Measures, without_key
 from aa_eval.pairing import Pair
@@ -21,10 +21,7 @@ from aa_eval.provenance import describe_machine, package_versions
 from aa_eval.result import SCHEMA, MetricValue, Result, region_key
 from aa_eval.scoring import PIXELS, REFERENCE, Item, VideoScores, masks_of, score_video
 from aa_eval.set_metrics import set_metric
-from aa_eval.statistics import cluster_bootstrap
 from aa_eval.workers import score_in_processes
-
-Values = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +153,7 @@ def _evaluation(context: _Context, protocol: Protocol, name: str, label: str | N
             for pair in pairs:
                 values = context.pose[pair.video_id, protocol.pck_alpha][key]
                 per_frame[pair.video_id][key] = _without_reference_frame(values, protocol)
-            metrics[key] = _mean(key, per_frame, per_video, "videos", note)
+            metrics[key] = mean_of_frames(key, per_frame, per_video, "videos", note)
     result = Result(
         schema=SCHEMA,
         method=name,
@@ -257,14 +254,17 @@ def _of_frames(
         per_frame[pair.video_id][key] = np.where(
             np.isposinf(values), protocol.identical_psnr_db, values
         )
-    notes, cap = [], f"{protocol.identical_psnr_db:g} dB"
+    notes = []
     if identical:
+        cap = f"{protocol.identical_psnr_db:g} dB"
         notes.append(f"{identical} frames of zero error (in its arithmetic) count as {cap}")
     skipped = 0 if protocol.score_reference_frame else len(context.pairs)
     if absent > skipped:
         notes.append(f"{absent - skipped} frames have no {region}")
     dtype = np.float32 if metric.kind in FLOAT32_KINDS else np.float64
-    return _mean(key, per_frame, per_video, protocol.aggregation, "; ".join(notes) or None, dtype)
+    return mean_of_frames(
+        key, per_frame, per_video, protocol.aggregation, "; ".join(notes) or None, dtype
+    )
 
 
 def _without_reference_frame(values: Values, protocol: Protocol) -> Values:
@@ -273,28 +273,3 @@ def _without_reference_frame(values: Values, protocol: Protocol) -> Values:
     values = values.copy()
     values[:1] = np.nan
     return values
-
-
-def _mean(
-    key: str,
-    per_frame: dict[str, dict[str, Values]],
-    per_video: dict[str, dict[str, float | None]],
-    aggregation: str,
-    note: str | None,
-    dtype: type[np.floating] = np.float64,
-) -> MetricValue:
-    """The mean over frames or videos, with its interval; fills `per_video`."""
-    scored = []
-    for video_id, values_of in per_frame.items():
-        values = values_of[key][np.isfinite(values_of[key])]
-        per_video[video_id][key] = float(values.mean()) if len(values) else None
-        if len(values):
-            scored.append(values)
-    if not scored:
-        return MetricValue(None, None, None, "no frame could be scored", 0, note)
-    means = np.asarray([values.mean() for values in scored])
-    counts = np.asarray([len(values) for values in scored], dtype=np.float64)
-    weights = counts if aggregation == "frames" else np.ones(len(means))
-    values = np.concatenate(scored) if aggregation == "frames" else means
-    low, high = cluster_bootstrap(means, weights) or (None, None)
-    return MetricValue(float(values.astype(dtype).mean()), low, high, None, int(counts.sum()), note)
