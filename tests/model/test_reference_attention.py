@@ -107,6 +107,17 @@ def test_projected_keys_and_values_give_the_same_prediction(make_tiny: MakeModel
 
 
 @torch.no_grad()
+def test_a_denoising_pass_is_one_graph_to_torch_compile(make_tiny: MakeModel) -> None:
+    """Pose behind conv_in, features as arguments, rows with and without reference: no break (T9)."""
+    model = make_tiny(temporal=True)
+    latents, tokens, pose, reference = conditions(model, B=2, T=2)
+    features = project_features(model.denoising_unet, model.reference_net(reference, tokens))
+    arguments = (latents, torch.tensor([10, 900]), tokens, pose, features, (0, None))
+    compiled = torch.compile(model, fullgraph=True, backend="eager")  # raises at a graph break
+    assert torch.equal(compiled(*arguments), model(*arguments))
+
+
+@torch.no_grad()
 def test_each_video_reads_the_reference_that_is_named_for_it(make_tiny: MakeModel) -> None:
     model = make_tiny()
     latents, tokens, pose, reference = conditions(model, B=2, T=1)
