@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
+import random
+import secrets
+import subprocess
+import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -119,6 +125,40 @@ def test_a_killed_run_goes_on_where_it_was(
     decoded.clear()
     evaluate(pairs, [pixels_only()], method="m", cache=Cache(own_cache))
     assert sorted(decoded) == ["gt/c", "one/c"]
+
+
+@pytest.mark.slow
+def test_kill_minus_nine_at_any_time_loses_no_finished_video(trees: Path, own_cache: Path) -> None:
+    """The installed command, killed at drawn times, then left to finish: nothing is made twice."""
+    seed = int(os.environ.get("AA_KILL_SEED", str(secrets.randbelow(1 << 32))))
+    print(f"AA_KILL_SEED={seed}")
+    draw = random.Random(seed)
+    command = [str(Path(sys.executable).with_name("aa-eval")), str(trees / "one")]
+    command += ["--references", str(trees / "gt"), "--baselines", "off", "--out"]
+    begun = time.monotonic()
+    whole = [*command, str(trees / "whole"), "--cache", "off"]
+    subprocess.run(whole, check=True, capture_output=True)
+    whole_s = time.monotonic() - begun
+    kept: dict[Path, int] = {}
+    for _ in range(4):
+        process = subprocess.Popen([*command, str(trees / "out")], stderr=subprocess.DEVNULL)
+        time.sleep(draw.uniform(0.2, 0.9) * whole_s)
+        process.kill()
+        process.wait()
+        there = {file: file.stat().st_mtime_ns for file in own_cache.glob("arrays/*/*.npy")}
+        assert kept.items() <= there.items()  # nothing is written a second time
+        kept = there
+    subprocess.run([*command, str(trees / "out")], check=True, capture_output=True)
+    assert kept
+    assert (
+        kept.items() <= {f: f.stat().st_mtime_ns for f in own_cache.glob("arrays/*/*.npy")}.items()
+    )
+    for table in ("per_frame.csv", "per_video.csv"):
+        assert (trees / "out" / table).read_bytes() == (trees / "whole" / table).read_bytes()
+    whole_result, result = (
+        json.loads((trees / side / "result.json").read_text()) for side in ("whole", "out")
+    )
+    assert result | {"created": ""} == whole_result | {"created": ""}
 
 
 def test_changed_content_is_seen_and_verify_sees_what_was_hidden(
