@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aa_eval.features.networks import NETWORKS
+from aa_eval.free_memory import give_back_freed_memory
 from aa_eval.protocol import VideoFeatures
 from aa_eval.resize import resize
 
@@ -138,3 +139,4 @@ class WindowFeatures:
         else:
             vectors = network(windows.to(self._device))
         self._rows.append(vectors.detach().cpu().double().numpy())
+        give_back_freed_memory()
