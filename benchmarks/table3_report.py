@@ -35,9 +35,10 @@ reported.
 _NOT_MADE = """\
 **The real run has not been made yet; there is no result here.** It is `python benchmarks/table3.py
 --out table3-out`, under the budget of `benchmarks/table3.toml`: {runs} runs, each sized to take at
-most {minutes} minutes on 2 cores, so up to {hours:.1f} hours, after the puppets are made and the
-shared pre-training is done (about one hour more). These times are estimates from the time of a
-step, not measured. It goes on where it was stopped; `--only VARIANT,SEED` makes one run.
+most {minutes} minutes of a core, so up to {hours:.1f} hours side by side on 2 cores, after the
+puppets are made and the shared pre-training is done (about half an hour more). These times are
+estimates from the time of a step, not measured. It goes on where it was stopped;
+`--only VARIANT,SEED` makes one run.
 """
 _SCOPE = """\
 {protocol}, {videos} held-out videos. Mean and 95 % interval over videos and seeds
@@ -60,7 +61,7 @@ def introduce(budget: Budget, runs: dict[tuple[str, int], Run]) -> list[str]:
         lines += ["**A trial of the chain: these numbers mean nothing.**", ""]
     if not runs:
         minutes = budget.minutes_per_run
-        lines += [_NOT_MADE.format(runs=total, minutes=minutes, hours=total * minutes / 60)]
+        lines += [_NOT_MADE.format(runs=total, minutes=minutes, hours=total * minutes / 120)]
     elif len(runs) < total:
         lines += [f"**{len(runs)} of {total} runs are made: not a result yet.**", ""]
     setting = _SETTING.format(

@@ -108,7 +108,7 @@ def test_projected_keys_and_values_give_the_same_prediction(make_tiny: MakeModel
 
 @torch.no_grad()
 def test_a_denoising_pass_is_one_graph_to_torch_compile(make_tiny: MakeModel) -> None:
-    """Pose behind conv_in, features as arguments, rows with and without reference: no break (T9)."""
+    """Pose behind conv_in, features as arguments, rows without a reference: no break (T9)."""
     model = make_tiny(temporal=True)
     latents, tokens, pose, reference = conditions(model, B=2, T=2)
     features = project_features(model.denoising_unet, model.reference_net(reference, tokens))

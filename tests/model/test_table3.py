@@ -155,7 +155,7 @@ def test_the_page_says_what_the_runs_show_and_no_more(
     budget = m.read_budget(tmp_path / "budget.toml")
     nothing = m.report(None, budget)
     assert "has not been made" in nothing
-    assert "5.0 hours" in nothing
+    assert "2.5 hours" in nothing
     assert nothing == m.report(tmp_path, budget)
     gains = {"clip": 0.0, "controlnet": 0.05, "clip+controlnet": 0.02, "reference_net": 0.1}
     for variant, seed in budget.runs()[:-1]:
