@@ -6,7 +6,6 @@ without scale, TensorFlow's SAME padding, 400 logits averaged over time.
 
 from __future__ import annotations
 
-from functools import reduce
 from pathlib import Path
 
 import numpy as np
@@ -165,7 +164,7 @@ class I3DUnit(nn.Module):
 
     def normalise(self, x: Tensor) -> Tensor:
         """What follows the convolution."""
-        return F.relu(F.batch_norm(x, self.mean, self.var, None, self.bias, eps=self.eps))
+        return F.relu_(F.batch_norm(x, self.mean, self.var, None, self.bias, eps=self.eps))
 
 
 class SamePool(nn.Module):
@@ -212,7 +211,10 @@ def _max_along(x: Tensor, axis: int, kernel: int, stride: int) -> Tensor:
     steps = [x.narrow(axis, offset, span) for offset in range(kernel)]
     if stride > 1:
         steps = [step[(slice(None),) * axis + (slice(None, None, stride),)] for step in steps]
-    return reduce(torch.maximum, steps)
+    largest = torch.maximum(steps[0], steps[1]) if kernel > 1 else steps[0]
+    for step in steps[2:]:
+        torch.maximum(largest, step, out=largest)
+    return largest
 
 
 def pad_same(x: Tensor, kernel: tuple[int, ...], stride: tuple[int, ...], value: float) -> Tensor:
