@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from aa_eval.cache import Cache
 from aa_eval.frame_means import Values, mean_of_frames
+from aa_eval.heap import keep_freed_memory
 from aa_eval.keypoints import pose_metrics
 from aa_eval.measures import Measures, without_key
 from aa_eval.pairing import Pair
@@ -115,6 +116,7 @@ def evaluate(
 def _score_in_turn(
     pairs: Sequence[Pair], names: Sequence[str], measures: Measures, cache: Cache | None
 ) -> Iterator[tuple[Pair, VideoScores]]:
+    keep_freed_memory()
     for pair in pairs:
         yield pair, score_video(pair, names, measures, cache)
 

@@ -11,6 +11,7 @@ from concurrent.futures.process import BrokenProcessPool
 
 from aa_eval.cache import Cache
 from aa_eval.errors import EvalError
+from aa_eval.heap import keep_freed_memory
 from aa_eval.measures import Measures
 from aa_eval.pairing import Pair
 from aa_eval.protocol import Protocol
@@ -77,6 +78,7 @@ def _start(
 ) -> None:
     global _worker
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # ends without a traceback of its own
+    keep_freed_memory()
     # read by OpenMP when torch is first imported, which is after this
     os.environ["OMP_NUM_THREADS"] = str(threads)
     _worker = _Worker(names, Measures(protocols, device, cache), cache)

@@ -75,15 +75,15 @@ def _sum_grey_uniform7(
         sums -= of_means
     c1, c2 = ((k * 255 * n) ** 2 for k in (0.01, 0.03))
     sample = n / (n - 1)  # sample covariance is over n - 1
-    maps = product + c1 / 2
+    quarters = np.empty((height - 6) * width)  # of the index: 4 is a power of 2, and comes last
+    maps = np.add(product, c1 / 2, out=quarters[:-6])
     maps *= cov + c2 / (2 * sample)
     below = both + c1
     below *= variances + c2 / sample
     maps /= below
-    maps *= 4
     # a window that begins in a row's last 6 columns would go on in the next row
-    whole = np.append(maps, np.zeros(6)).reshape(height - 6, width)[:, :-6]
-    return float(whole.sum() if inside is None else whole[inside].sum())
+    whole = quarters.reshape(height - 6, width)[:, :-6]
+    return 4 * float(whole.sum() if inside is None else whole[inside].sum())
 
 
 def ssim_colour_gaussian(
