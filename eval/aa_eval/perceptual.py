@@ -106,8 +106,8 @@ class Perceptual:
             layers = [layer.movedim(0, -1) for layer in features]
             self._layers[frame.shape] = [layer.shape for layer in layers]
             if stored and self._cache is not None and digest in absent:
-                flat = torch.cat([layer.flatten() for layer in layers])
-                self._cache.put_features([*self._key, digest], _pack(flat.cpu().numpy()))
+                flat = [layer.flatten().cpu().numpy() for layer in layers]
+                self._cache.put_features([*self._key, digest], _pack(flat))
             self._keep(digest, features)
         return [found[digest] for digest in digests]
 
@@ -119,9 +119,11 @@ class Perceptual:
             return None
         sizes = self._layers[shape]
         device = next(self._model.parameters()).device
-        flat = torch.from_numpy(_unpack(raw, sum(size.numel() for size in sizes))).to(device)
-        parts = torch.split(flat, [size.numel() for size in sizes])
-        return [part.view(s).movedim(-1, 0) for part, s in zip(parts, sizes, strict=True)]
+        layers = _unpack(raw, [size.numel() for size in sizes])
+        return [
+            torch.from_numpy(layer).to(device).view(size).movedim(-1, 0)
+            for layer, size in zip(layers, sizes, strict=True)
+        ]
 
     def _keep(self, digest: str, features: LpipsFeatures) -> None:
         if digest not in self._kept:
@@ -134,19 +136,29 @@ class Perceptual:
             self._kept_bytes -= _size(self._kept.popitem(last=False)[1])
 
 
-def _pack(values: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """A bit for each value that is not 0, then those values: half of the features are 0."""
-    there = values != 0
-    return np.concatenate([np.packbits(there), values[there].view(np.uint8)])
+def _pack(layers: Sequence[NDArray[np.float32]]) -> NDArray[np.uint8]:
+    """Of each layer a bit for each value that is not 0, then those values: half of them are 0."""
+    parts = []
+    for values in layers:
+        there = values != 0
+        parts += [np.packbits(there), values[there].view(np.uint8)]
+    return np.concatenate(parts)
 
 
-def _unpack(raw: NDArray[Any], count: int) -> NDArray[np.float32]:
-    """The `count` values that `_pack` was given."""
-    bits = -(-count // 8)
-    values = np.zeros(count, dtype=np.float32)
-    there = np.unpackbits(raw[:bits], count=count).view(np.bool_)
-    values[there] = raw[bits:].copy().view(np.float32)  # a copy is aligned
-    return values
+def _unpack(raw: NDArray[Any], counts: Sequence[int]) -> list[NDArray[np.float32]]:
+    """The layers, of so many values each, that `_pack` was given."""
+    layers = []
+    start = 0
+    for count in counts:
+        bits = -(-count // 8)
+        there = np.unpackbits(raw[start : start + bits], count=count).view(np.bool_)
+        start += bits
+        end = start + 4 * int(np.count_nonzero(there))
+        values = np.zeros(count, dtype=np.float32)
+        values[there] = raw[start:end].copy().view(np.float32)  # a copy is aligned
+        layers.append(values)
+        start = end
+    return layers
 
 
 def _size(features: Sequence[torch.Tensor]) -> int:
