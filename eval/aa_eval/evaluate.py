@@ -19,6 +19,7 @@ from aa_eval.measures import Measures, without_key
 from aa_eval.pairing import Pair
 from aa_eval.protocol import FLOAT32_KINDS, REGION_KINDS, SET_KINDS, Metric, Protocol
 from aa_eval.provenance import describe_machine, package_versions
+from aa_eval.ray_workers import score_on_ray
 from aa_eval.result import SCHEMA, MetricValue, Result, region_key
 from aa_eval.scoring import PIXELS, REFERENCE, Item, VideoScores, masks_of, score_video
 from aa_eval.set_metrics import set_metric
@@ -61,6 +62,7 @@ def evaluate(
     device: str = "cpu",
     cache: Cache | None = None,
     workers: int = 1,
+    ray_address: str | None = None,
 ) -> list[Evaluation]:
     """Score predictions, and trivial baselines of the same references, under every protocol.
 
@@ -77,6 +79,7 @@ def evaluate(
         cache: what it holds of a video is not computed again; a video goes into it when finished.
         workers: processes that videos are spread over; the machine's cores are shared out among
             them, and networks' numbers depend on threads by some 1e-6 relative, on nothing else.
+        ray_address: spreads videos over a Ray cluster instead, see `score_on_ray`.
 
     Returns:
         For each protocol the method's evaluation, then the baselines'.
@@ -94,7 +97,9 @@ def evaluate(
         for pair in pairs:
             for alpha in {p.pck_alpha for p in protocols}:
                 pose[pair.video_id, alpha] = pose_metrics(pair, *keypoints, alpha)
-    if workers > 1:
+    if ray_address is not None:
+        finished = score_on_ray(pairs, names, protocols, device, cache, ray_address)
+    elif workers > 1:
         finished = score_in_processes(pairs, names, protocols, device, cache, workers)
     else:
         finished = _score_in_turn(pairs, names, measures, cache)

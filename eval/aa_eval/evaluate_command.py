@@ -75,7 +75,7 @@ def evaluate_command(words: Sequence[str]) -> int:
     evaluations = evaluate(
         pairs, protocols, method=method, label=options.label, benchmark=options.benchmark,
         baselines=baselines, overrides=overrides, keypoints=keypoints, device=options.device,
-        cache=_cache(options), workers=options.workers,
+        cache=_cache(options), workers=options.workers, ray_address=options.ray,
     )  # fmt: skip
     folders = _folders(options.out, protocols) if options.out else []
     for index, protocol in enumerate(protocols):
@@ -124,8 +124,17 @@ def _parser() -> Parser:
     )  # fmt: skip
     parser.add_argument("--method", metavar="NAME", help="name in the result; else the folder's")
     parser.add_argument("--label", default="measured", help='what the row is, e.g. "demo"')
-    parser.add_argument("--device", default="cpu", help='"cpu" (the default) or "cuda"')
-    parser.add_argument("--workers", type=int, default=1, metavar="N", help="processes; 1 if not")
+    parser.add_argument(
+        "--device", default="cpu", help='"cpu" (the default), "cuda", or one GPU: "cuda:1"'
+    )
+    parser.add_argument(
+        "--workers", type=int, default=1, metavar="N",
+        help="processes that videos are spread over, with --device cuda over all GPUs; 1 if not",
+    )  # fmt: skip
+    parser.add_argument(
+        "--ray", metavar="ADDRESS|auto|local",
+        help="spread videos over a Ray cluster instead, on shared storage (needs the package ray)",
+    )  # fmt: skip
     parser.add_argument(
         "--cache", default=str(default_cache()), metavar="DIR|off",
         help="where finished videos are kept, so that a run can be resumed (default: %(default)s)",
@@ -152,6 +161,8 @@ def _require_sense(options: argparse.Namespace) -> None:
         raise EvalError("--keypoints and --reference-keypoints belong together: give both")
     if options.workers < 1:
         raise EvalError(f"--workers {options.workers}: expected at least 1")
+    if options.ray and options.workers > 1:
+        raise EvalError("--ray and --workers exclude each other: a cluster has its own processes")
     if not 0 <= options.feature_cache_gib < 2**20:  # also where it is NaN
         raise EvalError(f"--feature-cache-gib {options.feature_cache_gib}: expected 0 or more GiB")
     if not re.fullmatch(r"cpu|cuda(:\d+)?", options.device):
