@@ -20,6 +20,7 @@ import av
 import cv2  # noqa: F401  before decord: its zlib shadows cv2's, which then reads and writes no PNG
 import decord
 import numpy as np
+from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 
 from aa_datasets.errors import VideoError
@@ -54,13 +55,13 @@ def encode_canonical(frames: Iterable[NDArray[np.uint8]], fps: float, crf: int =
             container.flags |= cast(int, av.container.Flags.bitexact.value)
             stream = container.add_stream("libx264", rate=Fraction(fps).limit_denominator(1001))
             _configure(stream, (height, width), crf)
+            reformatter = VideoReformatter()  # one for all frames: each would set up its own
             for frame in itertools.chain([first], frames):
                 if frame.shape != first.shape:
                     raise VideoError(f"frame of shape {frame.shape} in a video of {first.shape}")
                 picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")
-                container.mux(
-                    stream.encode(picture.reformat(format="yuv420p", dst_colorspace="ITU709"))
-                )
+                yuv = reformatter.reformat(picture, format="yuv420p", dst_colorspace="ITU709")
+                container.mux(stream.encode(yuv))
             container.mux(stream.encode(None))
         return path.read_bytes()
 
@@ -153,10 +154,12 @@ def read_sequentially(
             stream.thread_count = 1
             stream.codec_context.options = {"err_detect": "explode"}  # FFmpeg conceals otherwise
             claimed = stream.frames
+            reformatter = VideoReformatter()
             for frame in container.decode(stream):
                 if frame.is_corrupt:
                     raise VideoError(f"{name}: frame {len(decoded)} is corrupt")
-                decoded.append(cast(NDArray[np.uint8], frame.to_ndarray(format="rgb24")))
+                rgb = reformatter.reformat(frame, format="rgb24")
+                decoded.append(cast(NDArray[np.uint8], rgb.to_ndarray()))
     except (av.error.FFmpegError, IndexError) as error:
         raise VideoError(f"{name} cannot be decoded as a canonical video: {error}") from error
     if len(decoded) != claimed:

@@ -11,6 +11,7 @@ from typing import TypeAlias, cast
 
 import av
 import numpy as np
+from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 
 from aa_datasets.errors import VideoError
@@ -177,6 +178,7 @@ def _decode(
     size_hw: tuple[int, int] | None = None
     origin_s = _origin_of_jump(path, span_s[0])
     jumped = origin_s is not None
+    reformatter = VideoReformatter()  # one for all frames: to set one up takes as long as a frame
     count = 0
     with _open(path) as container:
         stream = _video_stream(container)
@@ -213,7 +215,7 @@ def _decode(
                 if time_s - origin_s >= span_s[1] + _REORDER_S:
                     return
                 if span_s[0] <= time_s - origin_s < span_s[1]:
-                    yield ForeignFrame(_pixels(frame, scale_to), time_s - origin_s)
+                    yield ForeignFrame(_pixels(frame, scale_to, reformatter), time_s - origin_s)
                 count += 1
     if count == 0 and not jumped:
         raise VideoError("holds a video stream without a single frame")
@@ -250,13 +252,17 @@ def _jump(
     container.seek(int((time_stamp_s - _SEEK_MARGIN_S) / stream.time_base), stream=stream)
 
 
-def _pixels(frame: av.VideoFrame, scale_to: ScaleTo) -> NDArray[np.uint8]:
+def _pixels(
+    frame: av.VideoFrame, scale_to: ScaleTo, reformatter: VideoReformatter
+) -> NDArray[np.uint8]:
     # The display matrix, in degrees counter-clockwise: as np.rot90 counts.
     turns = round(frame.rotation / 90) % 4
     height, width = _stored_size(frame, scale_to, turns)
-    if (height, width) != (frame.height, frame.width):
-        frame = frame.reformat(width=width, height=height, format="rgb24", interpolation="AREA")
-    pixels = cast(NDArray[np.uint8], frame.to_ndarray(format="rgb24"))
+    scaled = (height, width) != (frame.height, frame.width)
+    rgb = reformatter.reformat(
+        frame, width, height, "rgb24", interpolation="AREA" if scaled else None
+    )
+    pixels = cast(NDArray[np.uint8], rgb.to_ndarray())
     return np.ascontiguousarray(np.rot90(pixels, turns)) if turns else pixels
 
 

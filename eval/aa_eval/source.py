@@ -13,6 +13,7 @@ from typing import Any
 
 import av
 import numpy as np
+from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 
 from aa_eval.errors import VideoError
@@ -253,6 +254,7 @@ def _iter_file(source: VideoSource) -> Iterator[NDArray[np.uint8]]:
     with _open(source) as container:
         stream = container.streams.video[0]
         stream.codec_context.options = {"err_detect": "explode"}
+        reformatter = VideoReformatter()  # one for all frames: each would set up its own
         try:
             for frame in container.decode(stream):
                 if frame.is_corrupt:
@@ -263,7 +265,7 @@ def _iter_file(source: VideoSource) -> Iterator[NDArray[np.uint8]]:
                         "degrees: re-encode it upright"
                     )
                 decoded += 1
-                yield frame.to_ndarray(format="rgb24")
+                yield reformatter.reformat(frame, format="rgb24").to_ndarray()
                 if decoded == source.limit:
                     return
         except av.error.FFmpegError as error:
