@@ -20,7 +20,7 @@ import av
 import cv2  # noqa: F401  before decord: its zlib shadows cv2's, which then reads and writes no PNG
 import decord
 import numpy as np
-from av.video.reformatter import VideoReformatter
+from av.video.reformatter import Colorspace, VideoReformatter
 from numpy.typing import NDArray
 
 from aa_datasets.errors import VideoError
@@ -60,7 +60,9 @@ def encode_canonical(frames: Iterable[NDArray[np.uint8]], fps: float, crf: int =
                 if frame.shape != first.shape:
                     raise VideoError(f"frame of shape {frame.shape} in a video of {first.shape}")
                 picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")
-                yuv = reformatter.reformat(picture, format="yuv420p", dst_colorspace="ITU709")
+                yuv = reformatter.reformat(
+                    picture, format="yuv420p", dst_colorspace=Colorspace.ITU709
+                )
                 container.mux(stream.encode(yuv))
             container.mux(stream.encode(None))
         return path.read_bytes()

@@ -9,7 +9,7 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import av
 import numpy as np
@@ -265,7 +265,8 @@ def _iter_file(source: VideoSource) -> Iterator[NDArray[np.uint8]]:
                         "degrees: re-encode it upright"
                     )
                 decoded += 1
-                yield reformatter.reformat(frame, format="rgb24").to_ndarray()
+                rgb = reformatter.reformat(frame, format="rgb24")
+                yield cast(NDArray[np.uint8], rgb.to_ndarray())
                 if decoded == source.limit:
                     return
         except av.error.FFmpegError as error:
