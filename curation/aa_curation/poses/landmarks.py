@@ -83,19 +83,21 @@ def _refine(points: Points, heat: NDArray[np.float32]) -> Points:
     `heat` are logits [64, 64, 39].
     """
     scale = _INPUT_PX / _HEATMAP_PX
-    reach = (_KERNEL_PX - 1) // 2
-    for joint, (x, y) in enumerate(points / scale):
-        column, row = int(x), int(y)
-        if not (0 <= column < _HEATMAP_PX and 0 <= row < _HEATMAP_PX):
-            continue
-        rows = slice(max(0, row - reach), min(_HEATMAP_PX, row + reach + 1))
-        columns = slice(max(0, column - reach), min(_HEATMAP_PX, column + reach + 1))
-        patch = _sigmoid(heat[rows, columns, joint])
-        total = patch.sum()
-        if patch.max() < _HEAT_AT_LEAST or total <= 0:
-            continue
-        points[joint, 0] = scale * (patch.sum(0) @ np.arange(columns.start, columns.stop)) / total
-        points[joint, 1] = scale * (patch.sum(1) @ np.arange(rows.start, rows.stop)) / total
+    column, row = (points / scale).astype(np.int64).T
+    inside = (column >= 0) & (column < _HEATMAP_PX) & (row >= 0) & (row < _HEATMAP_PX)
+    near = np.arange(_KERNEL_PX) - _KERNEL_PX // 2
+    columns, rows = column[:, None] + near, row[:, None] + near  # [39, 7]
+    there = [(at >= 0) & (at < _HEATMAP_PX) for at in (rows, columns)]
+    patches = heat[
+        rows.clip(0, _HEATMAP_PX - 1)[:, :, None],
+        columns.clip(0, _HEATMAP_PX - 1)[:, None, :],
+        np.arange(len(points))[:, None, None],
+    ]
+    warmth = np.where(there[0][:, :, None] & there[1][:, None, :], _sigmoid(patches), 0)
+    warm = inside & (warmth.max(axis=(1, 2)) >= _HEAT_AT_LEAST)
+    total = warmth.sum(axis=(1, 2))[warm]
+    for axis, (places, other) in enumerate(((columns, 1), (rows, 2))):
+        points[warm, axis] = scale * (warmth.sum(axis=other) * places).sum(axis=1)[warm] / total
     return points
 
 

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Points = NDArray[np.float32]
+_UNIT_RANGE = np.arange(256, dtype=np.float32) / np.float32(255)  # of each grey level
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +33,7 @@ class Region:
         picture = cv2.warpAffine(
             frame, to_frame, (side_px, side_px), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
         )
-        return np.asarray(picture, dtype=np.float32) / np.float32(255)
+        return np.asarray(cv2.LUT(picture, _UNIT_RANGE), dtype=np.float32)
 
     def paste(self, crop: NDArray[np.float32], size_hw: tuple[int, int]) -> NDArray[np.float32]:
         """A crop [S, S] laid back into a frame of `size_hw`; -1 outside of the square."""
