@@ -40,11 +40,7 @@ frozen_parts() {
     local autoencoder=$!
     train image-encoder --steps 400
     keypoints
-    wait "$autoencoder" || {
-        tail "$out/autoencoder.log" >&2
-        return 1
-    }
-    tail -n 1 "$out/autoencoder.log"
+    finished "$autoencoder" "$out/autoencoder.log"
 }
 keep() {
     rm -rf demo/learned

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The whole thread on real input, with the installed commands only: curate, train, animate,
 # evaluate, report. Training goes on from demo/learned, which demo/learn.sh made: fifteen minutes are
-# too few from nothing. `full` took 851 s on 2 cores without a GPU (2026-11-23, set-up not counted);
+# too few from nothing. `full` takes under 15 minutes on 2 cores without a GPU (set-up not counted);
 # `short` is the same thread with less of everything, for CI.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -56,6 +56,21 @@ animate() { # checkpoint, shards, predictions, more
     aa-animate --checkpoint "$checkpoint" --shards $shards --out "$out/$to" \
         --max-frames $frames --steps $ddim --guidance 1 "$@"
 }
+# Two networks of one thread each, at the same time, are faster than one of two threads.
+animate_both() { # shards, predictions: this demo's checkpoint, and (its log beside) demo/learned
+    OMP_NUM_THREADS=1 animate demo/learned "$1" "$2-before" >"$out/$2-before.log" 2>&1 &
+    local before=$!
+    OMP_NUM_THREADS=1 animate "$out/training/2" "$1" "$2"
+    finished "$before" "$out/$2-before.log"
+}
+probe() { # what is swapped, the other that is swapped at the same time
+    local more=(--max-videos $probe_videos --swap)
+    OMP_NUM_THREADS=1 animate "$out/training/2" "$puppets" "swapped-$2" "${more[@]}" "$2" \
+        >"$out/swapped-$2.log" 2>&1 &
+    local other=$!
+    OMP_NUM_THREADS=1 animate "$out/training/2" "$puppets" "swapped-$1" "${more[@]}" "$1"
+    finished "$other" "$out/swapped-$2.log"
+}
 references() { # shards, name
     aa-datasets export $1 --out "$out/references-$2" --size 64 --max-frames $frames
 }
@@ -67,7 +82,6 @@ trivial() {
 }
 keypoints() {
     aa-datasets export $puppets --out "$out/keypoints-truth" --size 64 --max-frames $frames --keypoints
-    # Two networks of one thread each are faster than one of two threads.
     printf '%s\n' puppets puppets-before references-puppets nearest-pose \
         trivial-puppets/repeat-reference |
         OMP_NUM_THREADS=1 xargs -P 2 -I{} aa-model puppet-keypoints detect "$out/{}" \
@@ -129,14 +143,9 @@ step "2. train stage 1 further" train 1 $stage1_s 5e-5 demo/learned
 step "2. train stage 2 further" train 2 $stage2_s 5e-5 demo/learned "$out/training/1"
 puppets=$out/corpus/shards/test-000000.tar
 real=$out/corpus/shards/test-real-000000.tar
-step "3. animate held-out puppets" animate "$out/training/2" "$puppets" puppets
-step "3. the same before this demo's training" animate demo/learned "$puppets" puppets-before
-step "3. animate a real clip" animate "$out/training/2" "$real" real
-step "3. the same before this demo's training" animate demo/learned "$real" real-before
-step "3. probe: swap the reference" animate "$out/training/2" "$puppets" swapped-reference \
-    --swap reference --max-videos $probe_videos
-step "3. probe: swap the pose" animate "$out/training/2" "$puppets" swapped-pose \
-    --swap pose --max-videos $probe_videos
+step "3. animate held-out puppets, after and before this demo's training" animate_both "$puppets" puppets
+step "3. animate a real clip, after and before" animate_both "$real" real
+step "3. probe: swap the reference, swap the pose" probe reference pose
 step "4. references of the puppets" references "$puppets" puppets
 step "4. references of the real clip" references "$real" real
 step "4. trivial predictions, the nearest training pose" trivial

@@ -1,4 +1,4 @@
-# step NAME COMMAND...: runs a command under a heading and prints its time. Sourced.
+# Sourced. step NAME COMMAND...: runs a command under a heading and prints its time.
 started=$SECONDS
 step() {
     local from=$SECONDS
@@ -6,4 +6,12 @@ step() {
     shift
     "$@"
     printf -- '-- %d s (%d s in all)\n' "$((SECONDS - from))" "$((SECONDS - started))"
+}
+# finished PID LOG: waits for what runs beside; where it failed, the end of its log is shown.
+finished() {
+    wait "$1" || {
+        tail "$2" >&2
+        return 1
+    }
+    tail -n 1 "$2"
 }

@@ -89,7 +89,7 @@ class Perceptual:
         absent: dict[str, NDArray[np.uint8]] = {}
         for digest, frame in zip(digests, frames, strict=True):
             features = self._kept.get(digest)
-            if features is None and stored:
+            if features is None:  # a prediction may hold frames of the reference: its first one
                 features = self._read(digest, frame.shape)
             if features is None:
                 absent[digest] = frame
