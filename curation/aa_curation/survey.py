@@ -17,12 +17,7 @@ from aa_curation.recipe import Recipe
 from aa_curation.shots import cut_spans
 from aa_curation.sources import Source
 from aa_datasets.errors import VideoError
-from aa_datasets.foreign_video import (
-    VideoInfo,
-    hash_packets,
-    iter_foreign_frames,
-    probe_video,
-)
+from aa_datasets.foreign_video import ForeignVideo, VideoInfo, open_foreign
 
 _UNREAD = ("", "")  # the sha256 of a content that was not read
 _SURVEY_SIDE_PX = 320  # sharpness is measured at this long side, whatever the source's
@@ -36,17 +31,18 @@ def survey(source: Source, recipe: Recipe) -> Survey:
         return _nothing(source, _UNREAD, Drop("no_licence", detail=detail), ())
     headers: tuple[Check, ...] = ()
     try:
-        info = probe_video(source.path)
-        crop_px = _crop_px(source, info)
-        info = _cropped_info(info, crop_px)
-        content = (_sha256(source), hash_packets(source.path))
+        video = _open(source)
+        crop_px = _crop_px(source, video.info)
+        info = _cropped_info(video.info, crop_px)
+        content = (_sha256(source), video.packets_sha256)
         headers = with_thresholds(
             [check(info) for check in recipe.video_filters], recipe.thresholds
         )
         drop = first_drop(headers)
         if drop:
+            video.frames.close()
             return _nothing(source, content, drop, headers)
-        picture = _picture(source, crop_px)
+        picture = _picture(video, crop_px)
         box = _picture_box(source, recipe, picture, info)
         if box is not None:
             crop_px, info = _inner(crop_px, box), _cropped_info(info, box)
@@ -89,14 +85,16 @@ def survey(source: Source, recipe: Recipe) -> Survey:
     return _result(source, content, planned, decisions)
 
 
-def _picture(source: Source, crop_px: Crop | None) -> Picture:
-    meter = PictureMeter()
+def _open(source: Source) -> ForeignVideo:
     # A crop is cut from the full frame first: what lies outside must not count.
-    max_side_px = None if crop_px else _SURVEY_SIDE_PX
+    max_side_px = None if source.crop_px else _SURVEY_SIDE_PX
     start_s, end_s = source.span_s or (0.0, math.inf)
-    for frame in iter_foreign_frames(
-        source.path, max_side_px=max_side_px, start_s=start_s, end_s=end_s
-    ):
+    return open_foreign(source.path, max_side_px=max_side_px, start_s=start_s, end_s=end_s)
+
+
+def _picture(video: ForeignVideo, crop_px: Crop | None) -> Picture:
+    meter = PictureMeter()
+    for frame in video.frames:
         pixels = frame.pixels if crop_px is None else cropped(frame.pixels, crop_px)
         meter.see(pixels, frame.time_s)
     return meter.picture()

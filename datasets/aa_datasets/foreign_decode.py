@@ -90,18 +90,19 @@ def run(
     scale_to: ScaleTo,
     span_s: tuple[float, float],
 ) -> None:
-    """Do one task and send what it finds: VideoInfo ("probe"), PacketsDigest ("packets"), or frames
-    and a None ("frames"); a string is an error. Limits this process for good."""
+    """Do one task and send what it finds: VideoInfo ("probe"), frames and a None ("frames"), or
+    VideoInfo, PacketsDigest, frames and a None ("all"); a string is an error. Limits this process
+    for good."""
     import resource
 
     resource.setrlimit(resource.RLIMIT_AS, (limits.memory_bytes, limits.memory_bytes))
     av.logging.set_level(av.logging.PANIC)
     try:
-        if task == "probe":
+        if task in ("probe", "all"):
             sender.send(_probe(path, limits))
-        elif task == "packets":
+        if task == "all":
             sender.send(_hash_packets(path))
-        else:
+        if task in ("frames", "all"):
             for frame in _decode(path, limits, scale_to, span_s):
                 sender.send(FrameHeader(frame.pixels.shape, frame.time_s))
                 _write(sender, frame.pixels)

@@ -13,7 +13,8 @@ import multiprocessing
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -37,9 +38,10 @@ from aa_datasets.foreign_decode import (
 __all__ = [
     "DecodeLimits",
     "ForeignFrame",
+    "ForeignVideo",
     "VideoInfo",
-    "hash_packets",
     "iter_foreign_frames",
+    "open_foreign",
     "probe_video",
 ]
 
@@ -54,19 +56,6 @@ def probe_video(path: Path, limits: DecodeLimits | None = None) -> VideoInfo:
     info = next(messages)
     assert isinstance(info, VideoInfo)
     return info
-
-
-def hash_packets(path: Path, limits: DecodeLimits | None = None) -> str:
-    """The sha256 of a file's video packets, which another container of the same video shares.
-
-    (Not MPEG-TS: H.264 is packed otherwise there.)
-
-    Raises:
-        VideoError: as `probe_video`.
-    """
-    digest = next(_from_child(path, "packets", limits or DecodeLimits(), None))
-    assert isinstance(digest, PacketsDigest)
-    return digest.sha256
 
 
 def iter_foreign_frames(
@@ -96,13 +85,51 @@ def iter_foreign_frames(
     yield from _from_child(path, "frames", limits or DecodeLimits(), size_hw or max_side_px, span_s)
 
 
+@dataclass(frozen=True)
+class ForeignVideo:
+    """A file that is open in one child process, which a short video costs as much as its decode.
+
+    Attributes:
+        info: what the file says of itself.
+        packets_sha256: of its video packets, which another container of the same video shares (not
+            MPEG-TS: H.264 is packed otherwise there).
+        frames: as of `iter_foreign_frames`, decoded as they are asked for. The child ends with
+            them; `close` them where they are not read to the end.
+    """
+
+    info: VideoInfo
+    packets_sha256: str
+    frames: Generator[ForeignFrame, None, None]
+
+
+def open_foreign(
+    path: Path,
+    limits: DecodeLimits | None = None,
+    *,
+    max_side_px: int | None = None,
+    start_s: float = 0.0,
+    end_s: float = float("inf"),
+) -> ForeignVideo:
+    """Everything that can be known of a file. Arguments are those of `iter_foreign_frames`.
+
+    Raises:
+        VideoError: as `probe_video`; the frames raise as those of `iter_foreign_frames`.
+    """
+    span_s = (start_s, end_s)
+    messages = _from_child(path, "all", limits or DecodeLimits(), max_side_px, span_s)
+    info, digest = next(messages), next(messages)
+    assert isinstance(info, VideoInfo)
+    assert isinstance(digest, PacketsDigest)
+    return ForeignVideo(info, digest.sha256, messages)
+
+
 def _from_child(
     path: Path,
     task: str,
     limits: DecodeLimits,
     scale_to: ScaleTo,
     span_s: tuple[float, float] = (0.0, float("inf")),
-) -> Iterator[Any]:
+) -> Generator[Any, None, None]:
     if not path.is_file():
         raise VideoError(f"{path} does not exist or is no file")
     if path.stat().st_size == 0:

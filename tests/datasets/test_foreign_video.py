@@ -13,8 +13,8 @@ from aa_datasets.canonical_video import encode_canonical, read_canonical
 from aa_datasets.errors import VideoError
 from aa_datasets.foreign_video import (
     DecodeLimits,
-    hash_packets,
     iter_foreign_frames,
+    open_foreign,
     probe_video,
 )
 from aa_datasets.puppets import render_puppet
@@ -33,6 +33,12 @@ def _write(folder: Path, content: bytes) -> Path:
 
 def _pixels(path: Path) -> np.ndarray:
     return np.stack([frame.pixels for frame in iter_foreign_frames(path)])
+
+
+def _packets(path: Path) -> str:
+    video = open_foreign(path)
+    video.frames.close()
+    return video.packets_sha256
 
 
 def test_probe_says_what_was_encoded(mp4: bytes, tmp_path: Path) -> None:
@@ -126,7 +132,7 @@ def test_a_playlist_cannot_make_the_decoder_open_other_files(
     if playlist.startswith("ffconcat"):  # what is refused here is what FFmpeg itself would do
         with av.open(str(path), format="concat") as container:
             assert container.streams.video[0].frames == 26 or next(container.decode(video=0))
-    for read in (probe_video, hash_packets, lambda p: list(iter_foreign_frames(p))):
+    for read in (probe_video, open_foreign, lambda p: list(iter_foreign_frames(p))):
         with pytest.raises(VideoError, match="is a playlist, which may name other files"):
             read(path)
 
@@ -181,12 +187,31 @@ def test_packets_survive_another_container_and_no_other_video_has_them(
                 packet.stream = stream
                 sink.mux(packet)
     assert remuxed.read_bytes() != mp4
-    assert hash_packets(remuxed) == hash_packets(path)
+    assert _packets(remuxed) == _packets(path)
     other = tmp_path / "third.mp4"
     other.write_bytes(
         encode_canonical(render_puppet(1, 3, num_frames=26, size_hw=(64, 96)).frames, 25)
     )
-    assert hash_packets(other) != hash_packets(path)
+    assert _packets(other) != _packets(path)
+
+
+def test_one_child_tells_everything(mp4: bytes, tmp_path: Path) -> None:
+    path = _write(tmp_path, mp4)
+    video = open_foreign(path, max_side_px=48, start_s=0.2, end_s=0.6)
+    assert video.info == probe_video(path)
+    assert len(multiprocessing.active_children()) == 1
+    found = list(video.frames)
+    assert multiprocessing.active_children() == []
+    wanted = list(iter_foreign_frames(path, max_side_px=48, start_s=0.2, end_s=0.6))
+    assert [f.time_s for f in found] == [f.time_s for f in wanted]
+    assert all(np.array_equal(a.pixels, b.pixels) for a, b in zip(found, wanted, strict=True))
+    video = open_foreign(path)
+    next(video.frames)
+    video.frames.close()
+    assert multiprocessing.active_children() == []
+    path.write_bytes(mp4[: len(mp4) // 2])
+    with pytest.raises(VideoError, match=r"some\.mp4"):
+        list(open_foreign(path).frames)
 
 
 def test_total_time_is_bounded(mp4: bytes, tmp_path: Path) -> None:
