@@ -1,6 +1,6 @@
 """What each clip adds to a corpus besides its own steps, and what that makes of 5K, 500K and 50M.
 
-    python benchmarks/curation_units.py CORPUS --clip-s 20 --without-pose-s 1.9
+    python benchmarks/curation_units.py CORPUS --clip-s 20 --without-pose-s 1.8
                                         [--frames 150] [--frame-bytes 22000]
 
 CORPUS is a finished one (`demo-out/corpus` will do). Its ledger is written out a hundred times
