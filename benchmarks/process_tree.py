@@ -97,8 +97,8 @@ def role_of(process: psutil.Process) -> str:
     words = " ".join(process.cmdline())
     if "forkserver" in words:
         return "decoders"
+    if words.split(" ")[0].endswith("raylet"):  # whose arguments name default_worker.py, too
+        return "raylet"
     if "ray::Worker" in words or "default_worker.py" in words:
         return "workers"
-    if "raylet" in words.split(" ")[0]:
-        return "raylet"
     return "ray"
