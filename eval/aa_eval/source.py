@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import re
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
-from itertools import pairwise
 from pathlib import Path
 from typing import Any, cast
 
@@ -19,6 +17,7 @@ from numpy.typing import NDArray
 from aa_eval.errors import VideoError
 from aa_eval.images import EIGHT_BIT_RGB, image_size_and_kind, read_image
 from aa_eval.shards import TarMember, open_member
+from aa_eval.time_stamps import is_steady, require_end
 
 VIDEO_SUFFIXES = (".mp4", ".gif", ".webm", ".mkv")
 _FORMATS = ("mov,mp4,m4a,3gp,3g2,mj2", "gif", "matroska,webm")  # FFmpeg's names of them
@@ -194,47 +193,13 @@ def _probe_file(source: VideoSource) -> VideoInfo:
                 "are there; write it again"
             )
         times_s = sorted(float(p.pts * p.time_base) for p in packets if p.pts is not None)
-        _require_end(source, container, times_s)
+        require_end(source, container, times_s)
         rate = stream.average_rate or stream.guessed_rate
         pixels = stream.codec_context.format
         size_hw = (stream.codec_context.height, stream.codec_context.width)
         count = len(packets) if source.limit is None else min(len(packets), source.limit)
         fps = float(rate) if rate else None
-        return VideoInfo(size_hw, count, fps, _kind(pixels, name), _steady(times_s))
-
-
-def _require_end(source: VideoSource, container: Any, times_s: list[float]) -> None:
-    """Refuse what stops early of the formats that do not count their frames in advance."""
-    stream = container.streams.video[0]
-    if container.format.name == "gif":
-        with (
-            open_member(source.place, source.member)
-            if source.member
-            else source.place.open("rb") as file
-        ):
-            file.seek(-1, 2)
-            if file.read(1) != b";":
-                raise VideoError(f"{source.name}: truncated: a GIF ends in ';'; write it again")
-    written = re.fullmatch(r"(\d+):(\d+):([\d.]+)", stream.metadata.get("DURATION", ""))
-    if written and times_s:  # FFmpeg's tag in Matroska and WebM; includes the last frame's time
-        hours, minutes, seconds = (float(part) for part in written.groups())
-        end_s = 3600 * hours + 60 * minutes + seconds
-        step_s = (times_s[-1] - times_s[0]) / max(len(times_s) - 1, 1)
-        if end_s > times_s[-1] + 2.5 * max(step_s, 1e-3):
-            raise VideoError(
-                f"{source.name}: truncated: its header promises {end_s:g} s, the last frame is at "
-                f"{times_s[-1]:g} s; write it again"
-            )
-
-
-def _steady(times_s: list[float]) -> bool:
-    """Whether no frame lasts far longer or shorter than the middle one.
-
-    GIF counts in 1/100 s and Matroska in 1/1000 s: 30 fps are 3, 3 and 4 there.
-    """
-    steps = sorted(after - before for before, after in pairwise(times_s))
-    middle = steps[len(steps) // 2] if steps else 0.0
-    return not steps or (steps[0] > 0.6 * middle and steps[-1] < 1.6 * middle)
+        return VideoInfo(size_hw, count, fps, _kind(pixels, name), is_steady(times_s))
 
 
 def _kind(pixels: Any, name: str) -> str:
