@@ -1,9 +1,9 @@
 """Image metrics without networks: aa-eval beside the scripts' way, in one run on the same files.
 
 The scripts' way is DisCo's: one pass over both folders for each metric, OpenCV to read,
-scikit-image for SSIM, float64 arrays of all frames for L1; it runs in a process of its own, since
-aa-eval tells the C library how to treat freed memory. Rounds alternate; prints medians of CPU
-seconds, ratios, how far the values are apart, and what the columns of aa-clean-v1 cost beside.
+scikit-image for SSIM, float64 arrays of all frames for L1. Each way runs in a process of its own,
+so that none finds another's heap. Rounds alternate; prints medians of CPU seconds, ratios, how far
+the values are apart, and what the columns of aa-clean-v1 cost beside.
 
     python benchmarks/eval_image_metrics.py [--predictions DIR --references DIR] [--frames 60]
 """
@@ -16,6 +16,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack
 from dataclasses import replace
 from multiprocessing import get_context
 from pathlib import Path
@@ -46,8 +47,7 @@ def main() -> None:
             options.predictions, options.references = Path(scratch) / "gen", Path(scratch) / "gt"
             write_frames(options.predictions, options.references, options.frames)
         pairs, _ = make_pairs(find_videos(options.predictions), find_videos(options.references))
-        with ProcessPoolExecutor(1, get_context("spawn"), cv2.setNumThreads, (1,)) as other:
-            report(pairs, options.rounds, other)
+        report(pairs, options.rounds)
 
 
 def write_frames(predictions: Path, references: Path, count: int) -> None:
@@ -63,7 +63,7 @@ def write_frames(predictions: Path, references: Path, count: int) -> None:
             cv2.imwrite(str(folder / "video" / f"{number:04}.png"), noisy)
 
 
-def report(pairs: list[Pair], rounds: int, other: ProcessPoolExecutor) -> None:
+def report(pairs: list[Pair], rounds: int) -> None:
     disco, clean = (without_networks(name) for name in ("tiktok-disco-2023", "aa-clean-v1"))
     files = [
         (str(ours), str(theirs))
@@ -71,24 +71,32 @@ def report(pairs: list[Pair], rounds: int, other: ProcessPoolExecutor) -> None:
         if pair.prediction is not None
         for ours, theirs in zip(pair.prediction.files, pair.reference.files, strict=True)
     ]
-    expected = other.submit(scripts, files).result()
+    expected = scripts(files)
     (evaluation,) = evaluate(pairs, [disco], method="m")
-    ways: dict[str, Callable[[], float]] = {
-        "decoding both sides once, aa-eval": lambda: cpu_seconds(decode, pairs),
-        "decoding both sides once, OpenCV": lambda: there_s(other, decode_by_opencv, files),
-        "the scripts' way": lambda: there_s(other, scripts, files),
-        "aa-eval": lambda: cpu_seconds(score, pairs, [disco]),
-        "aa-eval, clean columns beside": lambda: cpu_seconds(score, pairs, [disco, clean]),
+    ways: dict[str, tuple[Callable[..., object], object]] = {
+        "decoding both sides once, aa-eval": (decode, pairs),
+        "decoding both sides once, OpenCV": (decode_by_opencv, files),
+        "the scripts' way": (scripts, files),
+        "aa-eval": (score, (pairs, [disco])),
+        "aa-eval, clean columns beside": (score, (pairs, [disco, clean])),
     }
     runs: dict[str, list[float]] = {way: [] for way in ways}
-    for _ in range(rounds):
-        for way, run in ways.items():
-            runs[way].append(run())
+    with ExitStack() as stack:
+        processes = {
+            way: stack.enter_context(
+                ProcessPoolExecutor(1, get_context("spawn"), cv2.setNumThreads, (1,))
+            )
+            for way in ways
+        }
+        for number in range(rounds + 1):  # the first, which imports, does not count
+            for way, (run, argument) in ways.items():
+                seconds = processes[way].submit(cpu_seconds, run, argument).result()
+                runs[way] += [seconds] if number else []
     print(f"{len(files)} pairs of frames, one thread, CPU seconds, median of {rounds} rounds")
-    seconds = {way: statistics.median(of_way) for way, of_way in runs.items()}
-    for way, value in seconds.items():
+    medians = {way: statistics.median(of_way) for way, of_way in runs.items()}
+    for way, value in medians.items():
         print(f"{way:36} {value:8.2f}")
-    own, opencv, there, here, both = seconds.values()
+    own, opencv, there, here, both = medians.values()
     print(f"the scripts' way / aa-eval           {there / here:8.2f}   (target: at least 5)")
     print(f"aa-eval / its own decoding           {here / own:8.2f}   (target: at most 2)")
     print(f"aa-eval / decoding by OpenCV         {here / opencv:8.2f}   (target: at most 2)")
@@ -104,18 +112,14 @@ def without_networks(name: str) -> Protocol:
     return replace(protocol, metrics=metrics, video_features=None)
 
 
-def cpu_seconds(run: Callable[..., object], *arguments: object) -> float:
+def cpu_seconds(run: Callable[[object], object], argument: object) -> float:
     start = time.process_time()
-    run(*arguments)
+    run(argument)
     return time.process_time() - start
 
 
-def there_s(other: ProcessPoolExecutor, run: Callable[[Files], object], files: Files) -> float:
-    """CPU seconds in the other process."""
-    return other.submit(cpu_seconds, run, files).result()
-
-
-def score(pairs: list[Pair], protocols: list[Protocol]) -> None:
+def score(task: tuple[list[Pair], list[Protocol]]) -> None:
+    pairs, protocols = task
     evaluate(pairs, protocols, method="m")
 
 
