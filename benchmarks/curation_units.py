@@ -1,14 +1,14 @@
 """What each clip adds to a corpus besides its own steps, and what that makes of 5K, 500K and 50M.
 
-    python benchmarks/curation_units.py CORPUS --clip-s 20 --without-pose-s 1.8
-                                        [--frames 150] [--frame-bytes 22000]
+    python benchmarks/curation_units.py CORPUS --videos DIR --clip-s 20 --without-pose-s 1.8
+                                        [--frames 150] [--short-side-px 768]
 
 CORPUS is a finished one (`demo-out/corpus` will do). Its ledger is written out a hundred times
-under other ids and read back: bytes, CPU time and the driver's memory a clip. Its stored clips give
-bytes a frame (`--frame-bytes`: of clips of another size), and a hundred thousand drawn signatures
-the time of a pair in the search for near duplicates. `--clip-s` and `--without-pose-s` are CPU
-seconds of all steps of one clip, measured elsewhere (`curation_confusion.py`, `curation_cost.py`),
-`--frames` is how long a clip is.
+under other ids and read back: bytes, CPU time and the driver's memory a clip. Its poses give their
+bytes a frame, the first two seconds of each video of DIR those of canonical video, and a hundred
+thousand drawn signatures the time of a pair in the search for near duplicates. `--clip-s` and
+`--without-pose-s` are CPU seconds of all steps of one clip, measured elsewhere
+(`curation_confusion.py`, `curation_cost.py`), `--frames` is how long a clip is.
 """
 
 from __future__ import annotations
@@ -17,15 +17,20 @@ import argparse
 import json
 import tempfile
 import time
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
 import psutil
 from tqdm import tqdm
 
+from aa_curation.frames import canonical_size, resized
 from aa_curation.ledger import LEDGER_NAME, read_ledger
 from aa_curation.near_duplicates import NearDuplicates, Stacked
 from aa_curation.signature import Signature
+from aa_curation.source_lists import VIDEO_SUFFIXES
+from aa_datasets.canonical_video import encode_canonical
+from aa_datasets.foreign_video import iter_foreign_frames, probe_video
 from aa_datasets.pose import read_pose
 
 COPIES = 100
@@ -37,12 +42,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("corpus", type=Path)
     parser.add_argument("--frames", type=int, default=150, help="of a clip")
-    parser.add_argument("--frame-bytes", type=float)
+    parser.add_argument("--videos", type=Path, required=True)
+    parser.add_argument("--short-side-px", type=int, default=768, help="of canonical video")
     parser.add_argument("--clip-s", type=float, required=True)
     parser.add_argument("--without-pose-s", type=float, required=True)
     args = parser.parse_args()
     ledger_bytes, read_s, memory_bytes = measure_ledger(args.corpus)
-    frame_bytes = args.frame_bytes or bytes_a_frame(args.corpus)
+    frame_bytes = pose_bytes(args.corpus) + video_bytes(args.videos, args.short_side_px)
     pair_s = seconds_a_pair()
     print(f"ledger: {ledger_bytes:.0f} bytes, {1e6 * read_s:.0f} us to read, {memory_bytes:.0f} "
           f"bytes of the driver's memory a clip")  # fmt: skip
@@ -92,12 +98,24 @@ def source_of(line: dict[str, dict[str, str]]) -> str:
     return row["source_id"]
 
 
-def bytes_a_frame(corpus: Path) -> float:
-    """Of the stored clips, video and pose together."""
-    poses = sorted((corpus / "clips").glob("*.pose.npz"))
-    frames = sum(read_pose(pose).num_frames for pose in poses)
-    stored = sum(file.stat().st_size for file in (corpus / "clips").iterdir())
-    return stored / frames
+def pose_bytes(corpus: Path) -> float:
+    """Of a frame."""
+    files = sorted((corpus / "clips").glob("*.pose.npz"))
+    return sum(f.stat().st_size for f in files) / sum(read_pose(f).num_frames for f in files)
+
+
+def video_bytes(videos: Path, short_side_px: int) -> float:
+    """Of a frame of canonical video: of the mean video, whatever its length."""
+    paths = sorted(p for p in videos.iterdir() if p.suffix.lower() in VIDEO_SUFFIXES)
+    sizes = []
+    for path in tqdm(paths, desc="videos", mininterval=10):
+        with closing(iter_foreign_frames(path, max_side_px=1920, end_s=2.0)) as decoded:
+            frames = [frame.pixels for frame in decoded]
+        size_hw = canonical_size(frames[0].shape[:2], short_side_px)
+        fps = probe_video(path).fps
+        video = encode_canonical((resized(frame, size_hw) for frame in frames), fps)
+        sizes.append(len(video) / len(frames))
+    return float(np.mean(sizes))
 
 
 def seconds_a_pair() -> float:

@@ -1,7 +1,6 @@
 """The miniature Table 3: four ways to show the reference, at equal optimiser steps.
 
     python benchmarks/table3.py --out table3-out [--only reference_net,0] [--corpus DIR]
-                                [--side-by-side N]
 
 Makes and curates puppets, pre-trains one UNet without reference and pose (it stands for Stable
 Diffusion), trains every variant and seed of the budget from it, animates and scores held-out
@@ -36,6 +35,11 @@ from aa_model.presets import PRESETS
 ROOT = Path(__file__).parents[1]
 _FIRST_TEST_SEED = 1_000_000
 _SAVE_EVERY = 100  # steps: what a kill costs at most
+_THREADS = 1  # of a run
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0))
 
 
 @dataclass(frozen=True)
@@ -163,8 +167,8 @@ def run(out: Path, budget: Budget, shared: Shared, variant: str, seed: int, more
         "seed": seed,
         "budget_sha256": hash_of(out / "budget.toml"),
         "seconds": seconds,
-        "threads": int(os.environ["OMP_NUM_THREADS"]),
-        "cores": len(os.sched_getaffinity(0)),
+        "threads": _THREADS,
+        "cores": _cores(),
         "torch": torch.__version__,
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
     }
@@ -205,20 +209,20 @@ def main() -> None:
     parser.add_argument("--corpus", type=Path, help="of aa-curate: shards/train-*.tar, test-*.tar")
     parser.add_argument("--only", metavar="VARIANT,SEED", help="one run; the others later")
     parser.add_argument("--cache-gb", type=float, default=3.0, help="decoded clips, of aa-train")
-    cores = len(os.sched_getaffinity(0))
-    parser.add_argument("--side-by-side", type=int, default=cores, metavar="N", help="runs at once")
     args = parser.parse_args()
-    os.environ["OMP_NUM_THREADS"] = str(max(1, cores // args.side_by_side))  # of the commands
+    os.environ["OMP_NUM_THREADS"] = str(_THREADS)  # of the commands
     out = args.out.resolve()
     budget = keep_budget(args.budget, out)
     runs = chosen(budget, args.only)
     corpus = args.corpus.resolve() if args.corpus else None
     shared = prepare(out, budget, corpus, args.cache_gb)
     more = {"cache_gb": args.cache_gb}
-    with ThreadPoolExecutor(args.side_by_side) as pool:
-        begun = [pool.submit(run, out, budget, shared, *one, more) for one in runs]
-        for each in begun:
-            each.result()
+    with ThreadPoolExecutor(_cores()) as pool:
+        try:
+            for each in [pool.submit(run, out, budget, shared, *one, more) for one in runs]:
+                each.result()
+        finally:
+            pool.shutdown(cancel_futures=True)  # after a failure: those that have not begun
     report = Path(__file__).with_name("table3_report.py")
     subprocess.run([sys.executable, report, out, "--write", out / "table3.md"], check=True)
 

@@ -1,5 +1,6 @@
 # Sourced. step NAME COMMAND...: runs a command under a heading and prints its time.
 started=$SECONDS
+trap 'jobs -p | xargs -r kill' EXIT # what runs beside ends with a script that failed
 step() {
     local from=$SECONDS
     printf '\n== %s\n' "$1"

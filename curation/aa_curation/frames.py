@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import cv2
@@ -58,11 +59,9 @@ def iter_frames_at(
         size_hw=None if crop_px else size_hw,
         start_s=max(0.0, float(times_s[0]) - 1.0),
     )
-    try:
+    with closing(frames):
         for frame in _shown_at(frames, times_s + 0.25 / source_fps):
             yield frame if crop_px is None else cropped(frame, crop_px)
-    finally:
-        frames.close()  # type: ignore[attr-defined]  # a generator: ends the decoder's process
 
 
 def cropped(frame: NDArray[np.uint8], crop_px: Crop) -> NDArray[np.uint8]:

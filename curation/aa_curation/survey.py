@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import math
+from contextlib import closing
 
 from aa_curation.decision import Decision, PlannedClip, Survey, rejected
 from aa_curation.drop import Check, Drop, at_least, first_drop, with_thresholds
@@ -32,17 +33,17 @@ def survey(source: Source, recipe: Recipe) -> Survey:
     headers: tuple[Check, ...] = ()
     try:
         video = _open(source)
-        crop_px = _crop_px(source, video.info)
-        info = _cropped_info(video.info, crop_px)
-        content = (_sha256(source), video.packets_sha256)
-        headers = with_thresholds(
-            [check(info) for check in recipe.video_filters], recipe.thresholds
-        )
-        drop = first_drop(headers)
-        if drop:
-            video.frames.close()
-            return _nothing(source, content, drop, headers)
-        picture = _picture(video, crop_px)
+        with closing(video.frames):
+            crop_px = _crop_px(source, video.info)
+            info = _cropped_info(video.info, crop_px)
+            content = (_sha256(source), video.packets_sha256)
+            headers = with_thresholds(
+                [check(info) for check in recipe.video_filters], recipe.thresholds
+            )
+            drop = first_drop(headers)
+            if drop:
+                return _nothing(source, content, drop, headers)
+            picture = _picture(video, crop_px)
         box = _picture_box(source, recipe, picture, info)
         if box is not None:
             crop_px, info = _inner(crop_px, box), _cropped_info(info, box)

@@ -13,7 +13,7 @@ import multiprocessing
 import os
 import sys
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
@@ -66,7 +66,7 @@ def iter_foreign_frames(
     size_hw: tuple[int, int] | None = None,
     start_s: float = 0.0,
     end_s: float = float("inf"),
-) -> Iterator[ForeignFrame]:
+) -> Generator[ForeignFrame, None, None]:
     """Decode the frames of a file in a child process, in presentation order.
 
     Args:
@@ -80,6 +80,8 @@ def iter_foreign_frames(
 
     Raises:
         VideoError: as `probe_video`; or the stream breaks off, changes size, or exceeds a limit.
+
+    The child ends with the frames; `close()` them where they are not read to the end.
     """
     span_s = (start_s, end_s)
     yield from _from_child(path, "frames", limits or DecodeLimits(), size_hw or max_side_px, span_s)
@@ -87,7 +89,8 @@ def iter_foreign_frames(
 
 @dataclass(frozen=True)
 class ForeignVideo:
-    """A file that is open in one child process, which a short video costs as much as its decode.
+    """A file that is open in a child process: one for all, since starting it takes as long as
+    decoding a short clip.
 
     Attributes:
         info: what the file says of itself.

@@ -23,9 +23,9 @@ def keep_freed_memory() -> None:
 def give_back_freed_memory() -> None:
     """Return to the system what is freed.
 
-    A network's layers are allocated and freed by megabytes, between small things that stay: the
-    heap gets holes, and grows by a tenth from tens of frames to a thousand. Once a window this
-    costs 1 % of the window.
+    A network's layers are allocated and freed by megabytes, between small things that stay, and
+    the heap gets holes: without this the peak grew by 17 % from 32 frames to 1,000, with it by 10
+    to 12 %. Once a window it costs 1 % of the window.
     """
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim is not None:

@@ -141,9 +141,11 @@ def test_kill_minus_nine_at_any_time_loses_no_finished_video(trees: Path, own_ca
     subprocess.run(whole, check=True, capture_output=True)
     whole_s = time.monotonic() - begun
     kept: dict[Path, int] = {}
-    for _ in range(4):
+    for kill in range(4):
         process = subprocess.Popen([*command, str(trees / "out")], stderr=subprocess.DEVNULL)
         time.sleep(draw.uniform(0.2, 0.9) * whole_s)
+        while kill == 3 and process.poll() is None and not list(own_cache.glob("arrays/*/*.npy")):
+            time.sleep(0.05)  # at the latest now something is finished
         process.kill()
         process.wait()
         there = {file: file.stat().st_mtime_ns for file in own_cache.glob("arrays/*/*.npy")}

@@ -114,6 +114,11 @@ def test_features_are_computed_once_and_kept_for_the_next_method(
     again = [second.per_frame(side, noise) for side in (other, ours)]
     assert sum(passes) == 5 + 5  # no reference among them
     passes.clear()
+    third = Perceptual(alex, "-1..1", Cache(tmp_path), "weights")
+    assert not third.per_frame(noise[:1], noise[:1]).any()
+    assert not third.per_frame(noise[1:], noise[1:]).any()
+    assert sum(passes) == 1  # frames of the reference are found, also where they are predicted
+    passes.clear()
     Perceptual(alex, "-1..1", Cache(tmp_path), "other weights").per_frame(other, noise)
     assert sum(passes) == 5 + 5
     for values, side in zip(

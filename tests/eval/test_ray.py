@@ -64,7 +64,7 @@ def test_a_cluster_gives_the_bits_of_a_plain_loop_and_names_what_fails(
         evaluate(pairs, [protocol], method="m", ray_address="local")
 
 
-def test_no_cluster_and_no_ray_are_said(
+def test_an_environment_without_ray_is_said(
     pairs: list[Pair], protocol: Protocol, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
