@@ -74,6 +74,20 @@ def test_a_letterboxed_video_is_planned_without_its_bars(
     assert planned.crop_px == (10, 49, 250, 303)
 
 
+def test_bars_are_those_of_the_span_that_is_asked_for(demo_recipe: Recipe, tmp_path: Path) -> None:
+    """A full frame before the span, as of a logo, does not hide them."""
+    shown = render_puppet(1, 2, num_frames=60, size_hw=(352, 256)).frames.copy()
+    shown[24:, :48] = shown[24:, 304:] = 0
+    path = tmp_path / "logo.mp4"
+    path.write_bytes(encode_canonical(shown, 24))
+    source = Source("logo", "logo.mp4", "MIT", "", True, "train", path)
+    spans = {None: None, (1.2, 2.5): (0, 49, 256, 303)}
+    for span_s, crop_px in spans.items():
+        asked = dataclasses.replace(source, span_s=span_s)
+        planned = Worker(demo_recipe, tmp_path).survey(asked).planned
+        assert {clip.crop_px for clip in planned} == {crop_px}
+
+
 def test_the_resolution_counts_the_picture_and_not_its_bars(
     letterboxed: tuple[Source, np.ndarray], demo_recipe: Recipe, tmp_path: Path
 ) -> None:

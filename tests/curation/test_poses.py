@@ -17,6 +17,7 @@ from aa_curation.frames import iter_frames_at
 from aa_curation.people import look_for_people
 from aa_curation.poses.blazepose import BlazePose
 from aa_curation.poses.detect import ANCHORS, overlapping_tiles
+from aa_curation.poses.landmarks import body_landmarks
 from aa_curation.poses.region import Region, region_from_axis
 from aa_curation.poses.tflite import MODELS, read_model
 from aa_curation.recipe import Recipe
@@ -51,6 +52,36 @@ def test_an_altered_model_is_refused_by_name_with_the_remedy(models: Path) -> No
 
 def test_a_folder_without_the_model_leaves_the_wheels(tmp_path: Path) -> None:
     assert read_model("pose_detection", tmp_path) == read_model("pose_detection")
+
+
+@given(
+    column=st.integers(0, 63),
+    row=st.integers(0, 63),
+    right=st.integers(-5, 5),
+    down=st.integers(-5, 5),
+    logit=st.sampled_from([-1.0, 4.0]),
+)
+def test_a_joint_moves_to_the_warm_pixel_near_it(
+    column: int, row: int, right: int, down: int, logit: float
+) -> None:
+    """One pixel of a heat map of 64 is warm: its joint goes there if it is within 3 pixels."""
+    hot = np.array([column + right, row + down])
+    raw = np.zeros((39, 5), np.float32)
+    raw[:, :2] = (4 * column + 1, 4 * row + 2)
+    heat = np.full((64, 64, 39), -80, np.float32)
+    if ((hot >= 0) & (hot < 64)).all():
+        heat[hot[1], hot[0], 7] = logit
+
+    def network(crop: np.ndarray) -> list[np.ndarray]:
+        return [raw.ravel(), np.ones(1, np.float32), heat, np.zeros((256, 256, 1), np.float32)]
+
+    frame = np.zeros((256, 256, 3), np.uint8)
+    found = body_landmarks(network, frame, Region(128, 128, 256)).points  # type: ignore[arg-type]
+    expected = raw[:33, :2].copy()
+    near = max(abs(right), abs(down)) <= 3 and ((hot >= 0) & (hot < 64)).all()
+    if near and logit > 0:
+        expected[7] = 4 * hot
+    np.testing.assert_allclose(found, expected, atol=1e-3)
 
 
 def test_a_missing_model_is_refused_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
