@@ -34,13 +34,14 @@ keypoints() {
         aa-model puppet-keypoints train "$out"/corpus/shards/train-*.tar --steps 1000 \
             --out "$out/puppet-keypoints.safetensors"
 }
-# What the two stages rest on, or are measured with, is trained side by side, a core each.
+# What the two stages rest on, or are measured with, is trained side by side, a core each: the keypoint
+# network takes nearly as long as the two others together.
 frozen_parts() {
-    train autoencoder --steps 3000 >"$out/autoencoder.log" 2>&1 &
-    local autoencoder=$!
+    keypoints >"$out/keypoints.log" 2>&1 &
+    local keypoints=$!
+    train autoencoder --steps 3000
     train image-encoder --steps 400
-    keypoints
-    finished "$autoencoder" "$out/autoencoder.log"
+    finished "$keypoints" "$out/keypoints.log"
 }
 keep() {
     rm -rf demo/learned
@@ -50,7 +51,7 @@ keep() {
 }
 
 step "1. the training puppets" corpus
-step "2. autoencoder (its log: $out/autoencoder.log), image encoder, keypoint network" frozen_parts
+step "2. autoencoder, image encoder, keypoint network (its log: $out/keypoints.log)" frozen_parts
 step "3. stage 1" train_on_two_cores 1 --steps 6000 --batch-size 2 \
     --init "$out/training/autoencoder" "$out/training/image-encoder"
 step "4. stage 2" train_on_two_cores 2 --steps 240 --batch-size 1 --init "$out/training/1"
