@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
+from cv2.typing import MatLike
 from numpy.typing import NDArray
 
 _THUMB_PX = 64
@@ -62,29 +63,29 @@ class PictureMeter:
 
     def __init__(self) -> None:
         self._rows: list[tuple[float, float, float, float, float]] = []
-        self._last: NDArray[np.int16] | None = None
-        self._last_grey: NDArray[np.uint8] | None = None
+        self._last: MatLike | None = None
+        self._last_grey: MatLike | None = None
         self._brightest: NDArray[np.uint8] | None = None
 
     def see(self, frame: NDArray[np.uint8], time_s: float) -> None:
         """Measure one frame, uint8 RGB [H, W, 3]."""
-        thumb = cv2.resize(frame, (_THUMB_PX, _THUMB_PX), interpolation=cv2.INTER_AREA)
-        thumb = thumb.astype(np.int16)
+        # Both small pictures come of one pass over the frame: it costs more than all that follows.
+        small = cv2.resize(frame, (_CAMERA_PX, _CAMERA_PX), interpolation=cv2.INTER_AREA)
+        thumb = cv2.resize(small, (_THUMB_PX, _THUMB_PX), interpolation=cv2.INTER_AREA)
         grey = cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY)
-        change = 0.0 if self._last is None else float(np.abs(thumb - self._last).mean())
+        change = 0.0 if self._last is None else float(np.mean(cv2.absdiff(thumb, self._last)))
         self._last = thumb
-        sharpness = float(cv2.Laplacian(grey, cv2.CV_32F).var())
-        camera = self._camera(grey)
-        self._rows.append((time_s, change, sharpness, float(grey.mean()), camera))
+        # 16 bits hold the Laplacian of 8-bit levels; OpenCV sums them in one pass.
+        _, deviation = cv2.meanStdDev(cv2.Laplacian(grey, cv2.CV_16S))
+        camera = self._camera(cv2.cvtColor(small, cv2.COLOR_RGB2GRAY))
+        row = (time_s, change, float(deviation[0, 0] ** 2), cv2.mean(grey)[0], camera)
+        self._rows.append(row)
         if self._brightest is None:
             self._brightest = grey.astype(np.uint8)
         else:
             np.maximum(self._brightest, grey, out=self._brightest)
 
-    def _camera(self, grey: NDArray[np.uint8]) -> float:
-        small = np.asarray(
-            cv2.resize(grey, (_CAMERA_PX, _CAMERA_PX), interpolation=cv2.INTER_AREA), np.uint8
-        )
+    def _camera(self, small: MatLike) -> float:
         before, self._last_grey = self._last_grey, small
         # A camera that moves changes nearly every pixel, a person before a still one does not.
         if before is None or np.mean(cv2.absdiff(small, before) < _SAME_LEVELS) >= _STILL_SHARE:

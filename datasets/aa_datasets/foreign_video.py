@@ -9,6 +9,8 @@ themselves are opened: a playlist under a video's name would make FFmpeg read th
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import multiprocessing
 import os
 import sys
@@ -44,6 +46,9 @@ __all__ = [
     "open_foreign",
     "probe_video",
 ]
+
+# Most frames fit: with the usual 64 KiB, both processes wake for each piece of a frame.
+_PIPE_BYTES = 1 << 18
 
 
 def probe_video(path: Path, limits: DecodeLimits | None = None) -> VideoInfo:
@@ -141,6 +146,8 @@ def _from_child(
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([__name__])
     receiver, sender = context.Pipe(duplex=False)
+    with contextlib.suppress(OSError):  # a user's share of such memory may be used up: no matter
+        fcntl.fcntl(receiver.fileno(), fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
     child = context.Process(
         target=run, args=(sender, str(path), task, limits, scale_to, span_s), daemon=True
     )
