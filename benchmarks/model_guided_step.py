@@ -30,6 +30,7 @@ from aa_model.animate_anyone import AnimateAnyone
 from aa_model.config import PoseGuiderConfig
 from aa_model.generate import Conditions, predict
 from aa_model.image_encoder import null_tokens
+from aa_model.pose_features import PoseFeatures
 from aa_model.presets import PRESETS
 from aa_model.reference_attention import project_features
 
@@ -108,9 +109,11 @@ def compare(model: AnimateAnyone, frames: int, repeats: int) -> tuple[float, flo
     latents = torch.randn(1, frames, 4, h, w)
     tokens = torch.randn(1, 1, model.config.unet.cross_attention_dim)
     features = model.reference_features(torch.zeros(1, 3, 8, 8), torch.randn(1, 4, h, w), tokens)
-    pose = torch.randn(frames, model.config.unet.block_out_channels[0], h, w)
+    pictures = torch.rand(frames, 3, 8 * h, 8 * w)
+    made = PoseFeatures(model, lambda chosen: pictures[list(chosen)], frames)
+    pose = made.of([range(frames)])[0]
     projected = project_features(model.denoising_unet, features)
-    conditions = Conditions(tokens, dict(projected), pose)
+    conditions = Conditions(tokens, dict(projected), made)
 
     def ours() -> Tensor:
         return predict(model, latents, 500, conditions, (range(frames),), guidance=3.5)

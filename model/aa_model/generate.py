@@ -1,13 +1,13 @@
 """Inference: guided DDIM over windows of a video. What need not be done twice is done once.
 
 ReferenceNet runs once per video, its keys and values are projected once, pose features are made
-once; rows without a reference (for guidance) are computed apart and never see it.
+once while they fit; rows without a reference (for guidance) are computed apart and never see it.
 """
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -19,6 +19,8 @@ from aa_model.animate_anyone import AnimateAnyone
 from aa_model.errors import ModelError
 from aa_model.image_encoder import null_tokens
 from aa_model.noise import check_schedule, make_scheduler
+from aa_model.pose_features import PoseFeatures
+from aa_model.pose_pictures import PosePictures
 from aa_model.reference_attention import KeysValues, project_features
 from aa_model.windows import (
     average,
@@ -29,7 +31,6 @@ from aa_model.windows import (
     stitch,
 )
 
-POSE_PART = 16  # pose pictures that go through the guider together
 # Number of steps done and the latents; a tensor that is returned takes the latents' place.
 StepCallback = Callable[[int, Tensor], object]
 
@@ -69,40 +70,42 @@ class Conditions:
         image_tokens: [1, S, D].
         reference: layer name -> keys and values of the one reference, [1, M, C] each; or what
             else `AnimateAnyone.reference_features` gives.
-        pose_features: [T, C', h, w].
+        pose: the features of all frames.
     """
 
     image_tokens: Tensor
     reference: dict[str, Tensor | KeysValues]
-    pose_features: Tensor
+    pose: PoseFeatures
 
 
 def encode_conditions(
-    model: AnimateAnyone, reference: Tensor, pose: Tensor | Iterable[Tensor]
+    model: AnimateAnyone, reference: Tensor, pose: Tensor | PosePictures
 ) -> Conditions:
     """Run image encoder, VAE, ReferenceNet and pose guider.
 
     Args:
         reference: [3, H, W] in [-1, 1].
-        pose: drawn skeletons [T, 3, H, W] in [-1, 1], or these in parts, of which one is held.
+        pose: drawn skeletons [T, 3, H, W] in [-1, 1], or as they are kept of a long video.
+
+    Raises:
+        ModelError: the skeletons are of another size than the reference.
     """
+    size_hw = tuple(pose.shape[-2:]) if isinstance(pose, Tensor) else pose.size_hw
+    if size_hw != reference.shape[-2:]:
+        raise ModelError(
+            f"the reference is {tuple(reference.shape[-2:])}, the pose pictures are {size_hw}: "
+            "bring both to one size"
+        )
     tokens = model.image_tokens(reference[None])
     features = model.reference_features(reference[None], model.encode(reference[None]), tokens)
     projected: dict[str, Tensor | KeysValues] = {**features}
     if model.reference_net is not None:
         projected |= project_features(model.denoising_unet, features)
-    parts = torch.split(pose, POSE_PART) if isinstance(pose, Tensor) else pose
-    pose_features = torch.cat([_pose_features(model, part, reference) for part in parts])
-    return Conditions(tokens, projected, pose_features)
 
+    def pictures(frames: Sequence[int]) -> Tensor:
+        return pose[list(frames)] if isinstance(pose, Tensor) else pose.of(frames)
 
-def _pose_features(model: AnimateAnyone, pose: Tensor, reference: Tensor) -> Tensor:
-    if pose.shape[-2:] != reference.shape[-2:]:
-        raise ModelError(
-            f"the reference is {tuple(reference.shape[-2:])}, the pose pictures are "
-            f"{tuple(pose.shape[-2:])}: bring both to one size"
-        )
-    return model.pose_features(pose[None])[0]
+    return Conditions(tokens, projected, PoseFeatures(model, pictures, len(pose)))
 
 
 def predict(
@@ -116,7 +119,7 @@ def predict(
     """The guided prediction for windows of latents [W, t, C, h, w], all of one video."""
     W = len(windows)
     tokens = conditions.image_tokens.expand(W, -1, -1)
-    pose_features = cut(conditions.pose_features, windows)
+    pose_features = conditions.pose.of(windows)
     which: tuple[int | None, ...] = (0,) * W
     if guidance != 1:
         tokens = torch.cat([tokens, null_tokens(tokens)])
@@ -160,15 +163,14 @@ def denoise(
     if scheduler is None:
         scheduler = make_scheduler(model.config.noise)
     check_schedule(model.config.noise, scheduler)
-    device = conditions.pose_features.device
+    device, T = conditions.pose.device, conditions.pose.num_frames
     scheduler.set_timesteps(config.steps, device=device)
-    T = len(conditions.pose_features)
     ranges = make_windows(T, _window(model, config), config.overlap)
     windows: Sequence[Sequence[int]] = ranges
     if config.merge == "wrapped":
         windows = make_wrapped_windows(T, _window(model, config), config.overlap)
     generator = torch.Generator("cpu").manual_seed(config.seed)
-    shape = (T, model.config.vae.latent_channels, *conditions.pose_features.shape[-2:])
+    shape = (T, model.config.vae.latent_channels, *conditions.pose.latent_hw)
     noise = torch.randn(shape, generator=generator).to(device) * scheduler.init_noise_sigma
     drawn = {}  # what schedulers that add noise in each step draw with
     if "generator" in inspect.signature(scheduler.step).parameters:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
@@ -70,3 +71,8 @@ def to_8_bit(image: Image.Image, name: str) -> Image.Image:
             f"{white:g}; save it as an 8-bit or 16-bit picture"
         )
     return Image.fromarray(np.rint(numbers * (255 / white)).astype(np.uint8))
+
+
+def to_pixels(frames: NDArray[np.uint8]) -> torch.Tensor:
+    """uint8 [T, H, W, 3] to float32 [T, 3, H, W] in [-1, 1]."""
+    return torch.from_numpy(np.array(frames)).permute(0, 3, 1, 2).float() / 127.5 - 1

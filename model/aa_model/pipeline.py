@@ -24,7 +24,6 @@ from aa_model.animate_anyone import AnimateAnyone
 from aa_model.checkpoint import read_info, read_model, write_checkpoint
 from aa_model.errors import CheckpointError, ModelError
 from aa_model.generate import (
-    POSE_PART,
     GenerateConfig,
     StepCallback,
     decode_frames,
@@ -33,10 +32,12 @@ from aa_model.generate import (
 )
 from aa_model.noise import make_scheduler
 from aa_model.parts import part_parameters, parts_of
-from aa_model.pictures import Picture, fit_picture
+from aa_model.pictures import Picture, fit_picture, to_pixels
+from aa_model.pose_pictures import PosePictures
 
 Drawn = Sequence[Picture] | NDArray[np.uint8]
 StepEndCallback = Callable[["AnimatePipeline", int, float, dict[str, Any]], dict[str, Any]]
+_DRAWN_TOGETHER = 16
 _SCHEDULER = "scheduler"  # the subfolder of a checkpoint, where it has another than DDIM
 
 
@@ -149,7 +150,8 @@ class AnimatePipeline(DiffusionPipeline):  # type: ignore[misc]  # diffusers has
     ) -> Iterator[NDArray[np.uint8]]:
         """The frames uint8 [H, W, 3] one by one: no more than `decode_batch` pictures are held.
 
-        What grows with the length is what denoising needs: latents and pose features.
+        What grows with the length is latents, the drawn pixels of skeletons, and pose features
+        until they are made by the window (`PoseFeatures`).
 
         Args:
             reference: a PIL image of any mode, or uint8 [H, W], [H, W, 3] or [H, W, 4].
@@ -159,25 +161,25 @@ class AnimatePipeline(DiffusionPipeline):  # type: ignore[misc]  # diffusers has
                 given, the driving skeleton is rescaled to its proportions (Sec. 4.1).
         """
         config = config or GenerateConfig()
-        if (pose.num_frames if isinstance(pose, Pose) else len(pose)) == 0:
-            raise ModelError("the pose has no frames: there is nothing to animate")
         picture = fit_picture(reference, self.size_hw)
         device = self._execution_device
         if not isinstance(pose, Pose):
             if reference_pose is not None:
                 raise ModelError("drawn skeletons cannot be rescaled: give a Pose")
-            driving = self._fit(pose, device)
+            driving = (fit_picture(picture, self.size_hw) for picture in pose)
         elif reference_pose is None:
-            driving = self._draw(resize_pose(pose, self.size_hw), device)
+            driving = self._draw(resize_pose(pose, self.size_hw))
         else:
             wanted = resize_pose(reference_pose, self.size_hw)
-            driving = self._draw(align_pose(resize_pose(pose, self.size_hw), wanted), device)
+            driving = self._draw(align_pose(resize_pose(pose, self.size_hw), wanted))
         with (
             torch.no_grad(),
             torch.autocast(device.type, torch.bfloat16, enabled=config.autocast),
         ):
             conditions = encode_conditions(
-                self.model, to_pixels(picture[None])[0].to(device), driving
+                self.model,
+                to_pixels(picture[None])[0].to(device),
+                PosePictures(driving, device),
             )
         latents = denoise(self.model, conditions, config, scheduler=self.scheduler, on_step=on_step)
         del conditions
@@ -185,17 +187,11 @@ class AnimatePipeline(DiffusionPipeline):  # type: ignore[misc]  # diffusers has
         for frames in decode_frames(self.model, latents, batch, autocast=autocast):
             yield from frames.numpy()
 
-    def _draw(self, pose: Pose, device: torch.device) -> Iterator[torch.Tensor]:
-        """Pictures of the skeletons, a part at a time, [n, 3, H, W]."""
-        for start in range(0, pose.num_frames, POSE_PART):
-            part = pose.at_frames(np.arange(start, min(start + POSE_PART, pose.num_frames)))
-            yield to_pixels(draw_pose(part, self.size_hw)).to(device)
-
-    def _fit(self, pictures: Drawn, device: torch.device) -> Iterator[torch.Tensor]:
-        """Drawn skeletons of any size, a part at a time, [n, 3, H, W]."""
-        for start in range(0, len(pictures), POSE_PART):
-            part = [fit_picture(p, self.size_hw) for p in pictures[start : start + POSE_PART]]
-            yield to_pixels(np.stack(part)).to(device)
+    def _draw(self, pose: Pose) -> Iterator[NDArray[np.uint8]]:
+        """Pictures of the skeletons; drawing some together costs less."""
+        for start in range(0, pose.num_frames, _DRAWN_TOGETHER):
+            part = np.arange(start, min(start + _DRAWN_TOGETHER, pose.num_frames))
+            yield from draw_pose(pose.at_frames(part), self.size_hw)
 
 
 def _read_scheduler(folder: Path) -> SchedulerMixin | None:
@@ -208,8 +204,3 @@ def _read_scheduler(folder: Path) -> SchedulerMixin | None:
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise CheckpointError(f"{path} names no scheduler of diffusers: {error!r}") from error
     return kind.from_pretrained(folder)
-
-
-def to_pixels(frames: NDArray[np.uint8]) -> torch.Tensor:
-    """uint8 [T, H, W, 3] to float32 [T, 3, H, W] in [-1, 1]."""
-    return torch.from_numpy(np.array(frames)).permute(0, 3, 1, 2).float() / 127.5 - 1

@@ -28,7 +28,7 @@ from aa_model.checkpoint import copy_tensors, find_parts, read_info, read_part, 
 from aa_model.config import ModelConfig, to_json
 from aa_model.errors import CheckpointError, ModelError
 from aa_model.image_encoder import ImageEncoder
-from aa_model.pipeline import to_pixels
+from aa_model.pictures import to_pixels
 from aa_model.presets import PRESETS
 from aa_model.stages import Stage
 from aa_model.vae import Autoencoder, encode_moments, make_vae

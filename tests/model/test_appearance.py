@@ -169,7 +169,7 @@ def test_checkpoints_hold_the_variant_and_animate(appearance: str, tmp_path: Pat
     # Guidance is the textbook's, with the unconditional pass without any reference.
     conditions = encode_conditions(model, picture, pose[:4])
     x, t = noise(1, 4, 4, 8, 8), torch.tensor([600])
-    tokens, features = conditions.image_tokens, conditions.pose_features[None]
+    tokens, features = conditions.image_tokens, conditions.pose.of([range(4)])
     with_it = model(x, t, tokens, features, conditions.reference, (0,))
     without = model(x, t, null_tokens(tokens), features, {}, (None,))
     guided = predict(model, x, 600, conditions, (range(4),), guidance=2.5)

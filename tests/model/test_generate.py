@@ -84,7 +84,7 @@ def test_guidance_is_the_textbook_formula_over_two_separate_passes(make_tiny: Ma
     torch.manual_seed(1)
     latents, windows = torch.randn(1, 4, 4, 8, 8), (range(4),)
     found = predict(model, latents, 600, conditions, windows, guidance=2.5)
-    timestep, pose = torch.tensor([600]), conditions.pose_features[None]
+    timestep, pose = torch.tensor([600]), conditions.pose.of(windows)
     tokens = conditions.image_tokens
     with_reference = model(latents, timestep, tokens, pose, conditions.reference, (0,))
     without = model(latents, timestep, null_tokens(tokens), pose, {}, (None,))

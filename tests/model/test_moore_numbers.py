@@ -29,7 +29,7 @@ from aa_model.generate import GenerateConfig, denoise, encode_conditions
 from aa_model.moore import BASE, DENOISING, IMAGE_ENCODER, MOTION, POSE, REFERENCE, VAE
 from aa_model.noise import make_scheduler
 from aa_model.parts import part_parameters
-from aa_model.pipeline import to_pixels
+from aa_model.pictures import to_pixels
 from aa_model.presets import MOORE
 from aa_model.reference_net import make_unet2d
 from aa_model.stages import STAGES, trained_parameters

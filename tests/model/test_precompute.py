@@ -17,7 +17,7 @@ from aa_datasets.shards import read_record
 from aa_model import train_cli
 from aa_model.animate_anyone import AnimateAnyone
 from aa_model.checkpoint import find_parts, resolve_config, write_checkpoint
-from aa_model.pipeline import to_pixels
+from aa_model.pictures import to_pixels
 from aa_model.precompute import latents_key
 from aa_model.presets import TINY
 
