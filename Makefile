@@ -46,7 +46,7 @@ demo: install
 demo-short: install
 	PATH="$(CURDIR)/$(BIN):$$PATH" demo/run.sh short
 
-# Trains the checkpoint in demo/learned that the demo starts from; hours, resumable.
+# Trains the checkpoint in demo/learned that the demo starts from: some two hours on 2 cores, resumable.
 learn: install
 	PATH="$(CURDIR)/$(BIN):$$PATH" demo/learn.sh
 

@@ -166,7 +166,7 @@ class AnimatePipeline(DiffusionPipeline):  # type: ignore[misc]  # diffusers has
         if not isinstance(pose, Pose):
             if reference_pose is not None:
                 raise ModelError("drawn skeletons cannot be rescaled: give a Pose")
-            driving = (fit_picture(picture, self.size_hw) for picture in pose)
+            driving: Iterator[NDArray[np.uint8]] = (fit_picture(p, self.size_hw) for p in pose)
         elif reference_pose is None:
             driving = self._draw(resize_pose(pose, self.size_hw))
         else:
