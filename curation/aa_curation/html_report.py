@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -148,10 +148,10 @@ def histograms(decisions: Sequence[Decision]) -> list[Histogram]:
 def _licences(accepted: Sequence[Decision]) -> list[tuple[str, str, str, int, float]]:
     """(licence, owner, consent, clips, seconds) of what is in the corpus, the most first."""
     clips: Counter[tuple[str, str, str]] = Counter()
-    seconds: Counter[tuple[str, str, str]] = Counter()
+    seconds: defaultdict[tuple[str, str, str], float] = defaultdict(float)
     for decision in accepted:
         if decision.clip is not None:
             key = (decision.clip.licence, decision.owner, decision.consent)
             clips[key] += 1
-            seconds[key] += decision.clip.num_frames / decision.clip.fps  # type: ignore[assignment]  # a Counter of floats
-    return [(*key, count, float(seconds[key])) for key, count in clips.most_common()]
+            seconds[key] += decision.clip.num_frames / decision.clip.fps
+    return [(*key, count, seconds[key]) for key, count in clips.most_common()]

@@ -47,7 +47,7 @@ __all__ = [
     "probe_video",
 ]
 
-# Most frames fit: with the usual 64 KiB, both processes wake for each piece of a frame.
+# Most frames of a survey fit: with the usual 64 KiB, both processes wake for each piece of a frame.
 _PIPE_BYTES = 1 << 18
 
 

@@ -37,7 +37,6 @@ from aa_model.pose_pictures import PosePictures
 
 Drawn = Sequence[Picture] | NDArray[np.uint8]
 StepEndCallback = Callable[["AnimatePipeline", int, float, dict[str, Any]], dict[str, Any]]
-_DRAWN_TOGETHER = 16
 _SCHEDULER = "scheduler"  # the subfolder of a checkpoint, where it has another than DDIM
 
 
@@ -188,10 +187,9 @@ class AnimatePipeline(DiffusionPipeline):  # type: ignore[misc]  # diffusers has
             yield from frames.numpy()
 
     def _draw(self, pose: Pose) -> Iterator[NDArray[np.uint8]]:
-        """Pictures of the skeletons; drawing some together costs less."""
-        for start in range(0, pose.num_frames, _DRAWN_TOGETHER):
-            part = np.arange(start, min(start + _DRAWN_TOGETHER, pose.num_frames))
-            yield from draw_pose(pose.at_frames(part), self.size_hw)
+        """Pictures of the skeletons, one at a time."""
+        for t in range(pose.num_frames):
+            yield draw_pose(pose.at_frames(slice(t, t + 1)), self.size_hw)[0]
 
 
 def _read_scheduler(folder: Path) -> SchedulerMixin | None:
