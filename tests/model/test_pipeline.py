@@ -97,7 +97,7 @@ def test_animate_gives_frames_that_depend_on_reference_and_pose(
 def test_a_stream_holds_a_few_pictures_and_gives_the_same_video(
     make_tiny: Callable[..., AnimateAnyone],
 ) -> None:
-    """Pictures are decoded when they are asked for, skeletons drawn when the guider takes them."""
+    """Pictures are decoded when they are asked for; the guider takes a part at a time."""
     pipeline = AnimatePipeline(make_tiny(temporal=True))
     puppet = render_puppet(1, 1, num_frames=37, size_hw=(64, 48))
     config = GenerateConfig(steps=1, guidance=1, decode_batch=5)

@@ -54,6 +54,9 @@ def test_features_made_by_the_window_are_those_made_once(
         return pictures[list(frames)]
 
     anew = dataclasses.replace(once, pose=PoseFeatures(model, chosen, 37, keep_bytes=0))
+    windows = [range(8), range(4, 12), [36, 0, 1, 2, 3, 4, 5, 6]]
+    assert torch.allclose(anew.pose.of(windows), once.pose.of(windows), atol=1e-5)
+    del seen[1:]
     assert torch.allclose(denoise(model, anew, config), expected, atol=1e-5)
     # What tells the size, and then a window of 8 at a time: 2 steps of 9 windows, 4 frames apart.
     assert seen == [16, *[8] * 18]
