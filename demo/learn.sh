@@ -52,7 +52,7 @@ keep() {
 
 step "1. the training puppets" corpus
 step "2. autoencoder, image encoder, keypoint network (its log: $out/keypoints.log)" frozen_parts
-step "3. stage 1" train_on_two_cores 1 --steps 6000 --batch-size 2 \
+step "3. stage 1" train_on_two_cores 1 --steps 5000 --batch-size 2 \
     --init "$out/training/autoencoder" "$out/training/image-encoder"
 step "4. stage 2" train_on_two_cores 2 --steps 240 --batch-size 1 --init "$out/training/1"
 step "5. demo/learned" keep
