@@ -63,6 +63,8 @@ def resize_frames(frames: NDArray[np.uint8], to_hw: tuple[int, int]) -> NDArray[
 
 def resize_pose(pose: Pose, to_hw: tuple[int, int]) -> Pose:
     """The pose in frames that `resize_frames` made; joints outside the crop stay outside."""
+    if pose.size_hw == to_hw:
+        return pose
     top, left, height, width = crop_box(pose.size_hw, to_hw)
     shifted = pose.keypoints_px - np.array([left, top], dtype=np.float32)
     return Pose(shifted, pose.scores, (height, width)).resized(to_hw)
