@@ -1,7 +1,8 @@
 """Rescale a driving skeleton to the proportions of the person to be animated (Sec. 4.1).
 
 Every limb keeps its direction and gets the length that it has in the reference picture; the neck
-starts where the reference's neck is, and moves as the driving neck does, in the same scale.
+starts where the reference's neck is, and moves as the driving neck does, in the same scale. A joint
+whose neighbour is not seen (out of the frame, say) hangs on the next one towards the neck that is.
 """
 
 from __future__ import annotations
@@ -60,14 +61,31 @@ def align_pose(driving: Pose, reference: Pose, *, min_score: float = 0.3) -> Pos
     if not len(first):
         raise ModelError("the driving pose never shows a neck: animate without alignment")
     new = np.full_like(old, np.nan)
+    # What hangs on a joint, per frame: where it was and where it goes. A joint that is not seen
+    # hands on what it hangs on itself; a neck, the place where the neck begins.
+    was = np.broadcast_to(first[0], (len(old), NUM_JOINTS, 2)).copy()
+    goes = np.broadcast_to(person[0, _NECK], was.shape).copy()
+
+    def hang(points: slice, parent: int, scale: float) -> None:
+        seen = np.isfinite(old[:, parent]).all(-1)
+        scales = np.where(seen, scale, whole)[:, None, None]
+        anchor = slice(parent, parent + 1)
+        new[:, points] = goes[:, anchor] + scales * (old[:, points] - was[:, anchor])
+
+    def hand_on(joint: int, parent: int) -> None:
+        seen = np.isfinite(old[:, joint]).all(-1)[:, None]
+        was[:, joint] = np.where(seen, old[:, joint], was[:, parent])
+        goes[:, joint] = np.where(seen, new[:, joint], goes[:, parent])
+
     new[:, _NECK] = person[0, _NECK] + whole * (neck - first)
-    for (child, parent), ratio in zip(_LIMBS, ratios, strict=True):
-        new[:, child] = new[:, parent] + ratio * (old[:, child] - old[:, parent])
+    hand_on(_NECK, _NECK)
     forearms = {_INDEX["left_wrist"]: LEFT_HAND, _INDEX["right_wrist"]: RIGHT_HAND}
-    for (child, _), ratio in zip(_LIMBS, ratios, strict=True):
+    for (child, parent), ratio in zip(_LIMBS, ratios.tolist(), strict=True):
+        hang(slice(child, child + 1), parent, ratio)
+        hand_on(child, parent)
         if child in forearms:
-            _carry(old, new, child, forearms[child], float(ratio))
-    _carry(old, new, _INDEX["nose"], FACE, whole)
+            hang(forearms[child], child, ratio)
+    hang(FACE, _INDEX["nose"], whole)
     return make_pose(new, driving.scores, driving.size_hw)
 
 
@@ -105,11 +123,3 @@ def _length(joints: NDArray[np.float64], limb: int) -> float:
 def _mirrored(name: str) -> str:
     side, _, rest = name.partition("_")
     return {"left": f"right_{rest}", "right": f"left_{rest}"}.get(side, name)
-
-
-def _carry(
-    old: NDArray[np.float64], new: NDArray[np.float64], joint: int, points: slice, scale: float
-) -> None:
-    """Move the points that hang on a joint along with it."""
-    assert old.shape[1] == NUM_JOINTS
-    new[:, points] = new[:, joint, None] + scale * (old[:, points] - old[:, joint, None])

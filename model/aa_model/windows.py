@@ -3,7 +3,8 @@
 `edge` is the paper's choice (Sec. 3.3 cites EDGE, Tseng et al. 2023): windows overlap by half, each
 has latents of its own, after every denoising step the overlap is copied from the window before,
 and in the end the overlap fades linearly from one to the next. `mean` keeps one latent per frame
-and averages the predictions of all windows that see it (MultiDiffusion, as Moore-AnimateAnyone).
+and averages the predictions of all windows that see it (MultiDiffusion, as Moore-AnimateAnyone);
+`triangular` does so with weights that fall towards a window's ends.
 `wrapped` does so over windows that go round the end, for Moore-AnimateAnyone's own numbers.
 """
 
@@ -64,12 +65,14 @@ def cut(video: Tensor, windows: Sequence[Sequence[int]]) -> Tensor:
 
 
 def copy_overlaps(latents: Tensor, windows: Sequence[range]) -> Tensor:
-    """EDGE's constraint, in place: the head of each window becomes the tail of the one before."""
-    before = latents.clone()
+    """EDGE's constraint, in place: the head of each window becomes the tail of the one before.
+
+    From the first window on, so that all windows agree on a frame that more than two of them see.
+    """
     for i in range(1, len(windows)):
         shared = windows[i - 1].stop - windows[i].start
         if shared > 0:
-            latents[i, :shared] = before[i - 1, -shared:]
+            latents[i, :shared] = latents[i - 1, -shared:]
     return latents
 
 
@@ -89,12 +92,23 @@ def stitch(latents: Tensor, windows: Sequence[range]) -> Tensor:
     return video
 
 
-def average(predictions: Tensor, windows: Sequence[Sequence[int]]) -> Tensor:
-    """The mean, for each frame, of the predictions [W, window, ...] of the windows that see it."""
+def average(
+    predictions: Tensor, windows: Sequence[Sequence[int]], *, triangular: bool = False
+) -> Tensor:
+    """The mean, for each frame, of the predictions [W, window, ...] of the windows that see it.
+
+    Args:
+        triangular: a window's frames weigh the more the nearer they are to its middle: 1, 2, ...,
+            2, 1.
+    """
     num_frames = 1 + max(max(window) for window in windows)
+    length = predictions.shape[1]
+    rising = torch.arange(1, length + 1, dtype=predictions.dtype, device=predictions.device)
+    weight = torch.minimum(rising, rising.flip(0)) if triangular else torch.ones_like(rising)
+    shape = (-1, *[1] * (predictions.dim() - 2))
     total = predictions.new_zeros((num_frames, *predictions.shape[2:]))
     count = predictions.new_zeros(num_frames)
     for rows, window in zip(predictions, windows, strict=True):
-        total[list(window)] += rows
-        count[list(window)] += 1
-    return total / count.view(-1, *[1] * (total.dim() - 1))
+        total[list(window)] += weight.view(shape) * rows
+        count[list(window)] += weight
+    return total / count.view(shape)

@@ -73,6 +73,25 @@ def test_joints_that_the_reference_lacks_take_the_scale_of_the_body() -> None:
                        atol=0.05, equal_nan=True)  # fmt: skip
 
 
+@settings(max_examples=20)
+@given(seed=st.integers(0, 20), share=st.floats(0.1, 0.7), scale=st.floats(0.5, 2.0))
+def test_a_joint_that_is_not_seen_takes_no_other_away(
+    seed: int, share: float, scale: float
+) -> None:
+    """Out of the frame, say: an elbow must not take the hand along, nor a neck everything."""
+    driving = rigid_pose(4, seed)
+    gone = np.random.default_rng(seed).random((4, NUM_JOINTS)) < share
+    gone[0] = False  # the first frame shows everything: limbs keep their true lengths
+    some = make_pose(driving.keypoints_px, np.where(gone, 0, driving.scores), driving.size_hw)
+    reference = make_pose(driving.keypoints_px[:1] * scale, driving.scores[:1], driving.size_hw)
+    found, whole = align_pose(some, reference), align_pose(driving, reference)
+    assert np.array_equal(found.scores, some.scores)
+    kept = found.scores > 0
+    assert kept.any()
+    # Of one person at two scales, every joint has one place, on whatever it hangs.
+    assert np.allclose(found.keypoints_px[kept], whole.keypoints_px[kept], atol=0.05)
+
+
 @pytest.mark.parametrize("frames", [0, 1])
 def test_a_reference_without_a_person_is_an_error_that_says_what_to_do(frames: int) -> None:
     empty = make_pose(

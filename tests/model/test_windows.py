@@ -63,6 +63,33 @@ def test_edge_merge_equals_numpy(count: int, half: int, seed: int) -> None:
     assert np.allclose(stitch(torch.from_numpy(x), windows).numpy(), np.concatenate(expected))
 
 
+@given(T=st.integers(1, 80), window=st.integers(2, 12), share=st.floats(0, 0.99))
+def test_after_the_copy_all_windows_agree_on_every_frame(T: int, window: int, share: float) -> None:
+    """Also where the last window, anchored at the end, overlaps more than one other."""
+    windows = make_windows(T, window, int(share * window))
+    latents = torch.arange(float(len(windows) * len(windows[0]))).view(len(windows), -1, 1)
+    copied = copy_overlaps(latents, windows)[..., 0].tolist()
+    found: dict[int, set[float]] = {}
+    for row, frames in zip(copied, windows, strict=True):
+        for value, frame in zip(row, frames, strict=True):
+            found.setdefault(frame, set()).add(value)
+    assert all(len(values) == 1 for values in found.values())
+
+
+@given(T=st.integers(1, 60), window=st.integers(2, 12), seed=st.integers(0, 9))
+def test_triangular_weights_equal_numpy(T: int, window: int, seed: int) -> None:
+    windows = make_windows(T, window)
+    length = len(windows[0])
+    x = np.random.default_rng(seed).normal(size=(len(windows), length, 3))
+    weight = 1 + np.minimum(np.arange(length), np.arange(length)[::-1])
+    total, count = np.zeros((T, 3)), np.zeros((T, 1))
+    for row, frames in zip(x, windows, strict=True):
+        total[list(frames)] += weight[:, None] * row
+        count[list(frames)] += weight[:, None]
+    found = average(torch.from_numpy(x), windows, triangular=True)
+    np.testing.assert_allclose(found, total / count, rtol=1e-12)
+
+
 @given(T=st.integers(1, 60), window=st.integers(2, 12))
 def test_mean_counts_how_many_windows_see_a_frame(T: int, window: int) -> None:
     windows = make_windows(T, window)
