@@ -21,6 +21,7 @@ from aa_model.config import ModelConfig
 from aa_model.draws import draw_normal
 from aa_model.errors import ModelError
 from aa_model.image_encoder import ImageEncoder, null_tokens
+from aa_model.memory import as_stored
 from aa_model.pose_guider import install_conv_in_with_pose, make_pose_guider
 from aa_model.reference_attention import (
     KeysValues,
@@ -106,8 +107,13 @@ class AnimateAnyone(nn.Module):
             checkpoint_temporal_layers(self.denoising_unet)
 
     def encode(self, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """Images [N, 3, H, W] to latents [N, C, h, w]: the mean, or a sample with a generator."""
-        return self.draw_latents(torch.cat(encode_moments(self.vae, images), dim=1), generator)
+        """Images [N, 3, H, W] to latents [N, C, h, w]: the mean, or a sample with a generator.
+
+        Float32 under autocast, too: in bfloat16 the noise schedule's first steps would add nothing.
+        """
+        with as_stored(self.vae):
+            moments = torch.cat(encode_moments(self.vae, images), dim=1)
+        return self.draw_latents(moments.float(), generator)
 
     def draw_latents(self, moments: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Scaled latents [N, C, h, w] of the VAE's means and deviations [N, 2C, h, w]."""
@@ -124,7 +130,8 @@ class AnimateAnyone(nn.Module):
 
     def image_tokens(self, images: Tensor) -> Tensor:
         """Tokens [R, S, D] of reference images [R, 3, H, W]; null tokens where CLIP is left out."""
-        tokens: Tensor = self.image_encoder(images)
+        with as_stored(self.image_encoder):
+            tokens: Tensor = self.image_encoder(images).float()
         return null_tokens(tokens) if self.config.appearance == "controlnet" else tokens
 
     def reference_features(

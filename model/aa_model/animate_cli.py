@@ -7,16 +7,16 @@ import dataclasses
 import glob
 import hashlib
 import itertools
+import json
 import os
 import shutil
 import sys
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Never
+from typing import Never, get_args
 
 import numpy as np
-import torch
 from diffusers.utils import logging as diffusers_logging
 from numpy.typing import NDArray
 from PIL import Image
@@ -25,15 +25,16 @@ from tqdm import tqdm
 from aa_datasets.benchmark_split import TEST_SPLITS, match_test_videos
 from aa_datasets.canonical_video import encode_canonical
 from aa_datasets.draw_pose import draw_pose
-from aa_datasets.errors import DatasetError
 from aa_datasets.shards import read_record
 from aa_model import ui_cli
 from aa_model.animate_jobs import Job, keep_settings, read_jobs, swapped
 from aa_model.animate_one import Order, animate_one
 from aa_model.checkpoint import read_info
+from aa_model.command_line import add_device, positive, rate, run_command
+from aa_model.config import to_json
 from aa_model.errors import ModelError
-from aa_model.generate import GenerateConfig
-from aa_model.pipeline import AnimatePipeline
+from aa_model.generate import GenerateConfig, Merge
+from aa_model.pipeline import SCHEDULER_CONFIG, AnimatePipeline
 from aa_model.pose_detectors import PUPPET_WEIGHTS, find_detector
 from aa_model.show_video import draw_strip, pick_moments
 
@@ -44,12 +45,13 @@ def make_parser() -> argparse.ArgumentParser:
         description="Animate a photo by a pose sequence, or every clip of some shards from its "
         "first frame and its own poses. `aa-animate ui` opens a page for the first.",
     )
-    parser.add_argument("--checkpoint", required=True, type=Path, metavar="DIR")
+    parser.add_argument("--checkpoint", required=True, type=Path, metavar="DIR",
+                        help="a folder that aa-train, or aa-model import, wrote")  # fmt: skip
     parser.add_argument(
         "--out", required=True, type=Path, help="an .mp4, or with --shards a predictions folder"
     )
     one = parser.add_argument_group("one video")
-    one.add_argument("--reference", type=Path, metavar="PICTURE")
+    one.add_argument("--reference", type=Path, metavar="PICTURE", help="who is to move")
     one.add_argument("--pose", type=Path, metavar="NPZ_OR_VIDEO", help="driving poses, or a video "
                      "to find them in")  # fmt: skip
     one.add_argument("--reference-pose", type=Path, metavar="NPZ",
@@ -60,28 +62,59 @@ def make_parser() -> argparse.ArgumentParser:
                      help="finds skeletons: an installed one by its name, or a .safetensors file "
                      f"of aa-model puppet-keypoints (default: {PUPPET_WEIGHTS} beside the "
                      "checkpoint, else the one installed)")  # fmt: skip
-    one.add_argument("--fps", type=float,
+    one.add_argument("--fps", type=rate,
                      help="of the .mp4 (default: the driving video's; 24 of an npz)")  # fmt: skip
     many = parser.add_argument_group("every clip of some shards")
-    many.add_argument("--shards", nargs="+", type=Path, default=[], metavar="SHARD")
+    many.add_argument("--shards", nargs="+", type=Path, default=[], metavar="SHARD",
+                      help="tar files, of aa-curate or aa-datasets fetch")  # fmt: skip
     many.add_argument("--benchmark", choices=TEST_SPLITS,
                       help="only its test videos, all of them, under their own ids")  # fmt: skip
     many.add_argument("--swap", choices=["reference", "pose"],
                       help="probe: take the reference, or the pose, of the next clip")  # fmt: skip
-    many.add_argument("--max-videos", type=int, metavar="N")
-    parser.add_argument("--max-frames", type=int, metavar="N", help="of each video")
-    parser.add_argument("--steps", type=int, default=20, help="of DDIM (default 20)")
+    many.add_argument("--max-videos", type=positive, metavar="N", help="the first N alone")
+    parser.add_argument("--max-frames", type=positive, metavar="N", help="of each video")
+    parser.add_argument("--steps", type=positive, default=20, help="of DDIM (default 20)")
     parser.add_argument("--guidance", type=float, default=2.0, help="1 is off (default 2)")
-    parser.add_argument("--window", type=int, metavar="N", help="frames seen at once")
+    parser.add_argument("--guidance-interval", nargs=2, type=float, default=(0.0, 1.0),
+                        metavar=("FROM", "TO"), help="guide these steps alone, as shares of all: "
+                        "cheaper, approximate (default 0 1)")  # fmt: skip
+    parser.add_argument("--window", type=positive, metavar="N",
+                        help="frames seen at once (default: the network's own)")  # fmt: skip
     parser.add_argument("--overlap", type=int, metavar="N",
                         help="frames that windows share (default half of one)")  # fmt: skip
-    parser.add_argument("--merge", choices=["edge", "mean", "wrapped"], default="edge",
+    parser.add_argument("--merge", choices=get_args(Merge), default="edge",
                         help="how windows become a long video (default edge); wrapped is for "
                         "Moore-AnimateAnyone's numbers")  # fmt: skip
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--autocast", action=argparse.BooleanOptionalAction, default=False)
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--seed", type=int, default=0, help="of the initial noise (default 0)")
+    parser.add_argument("--autocast", action=argparse.BooleanOptionalAction, default=False,
+                        help="bfloat16 matrix products (default off)")  # fmt: skip
+    add_device(parser)
+    parser.add_argument("--dry-run", action="store_true", help="print what would be made")
     return parser
+
+
+def describe(args: argparse.Namespace, config: GenerateConfig) -> None:
+    """Print what a run would make, of files that are there."""
+    info = read_info(args.checkpoint)
+    height, width = info.model.size_hw
+    print(
+        f"{args.checkpoint}: preset {info.model.preset}, {width}x{height}, {config.steps} steps, "
+        f"guidance {config.guidance:g}"
+    )
+    if not args.shards:
+        for path in (args.reference, args.pose):
+            if not path.is_file():
+                raise ModelError(f"no file {path}")
+        print(f"{args.out}: {args.reference} moved by {args.pose}")
+        return
+    clips = [entry.clip for path in args.shards for entry in read_record(path).clips]
+    names = match_test_videos(args.benchmark, clips) if args.benchmark else None
+    wanted = [clip for clip in clips if names is None or clip.clip_id in names]
+    for clip in wanted[: args.max_videos]:
+        video_id = clip.clip_id if names is None else names[clip.clip_id]
+        count = min(clip.num_frames, args.max_frames or clip.num_frames)
+        there = ", already there" if (args.out / video_id).is_dir() else ""
+        print(f"{args.out / video_id}: {count} frames{there}")
 
 
 def animate_file(args: argparse.Namespace, config: GenerateConfig) -> None:
@@ -158,13 +191,17 @@ def animate_shards(args: argparse.Namespace, config: GenerateConfig) -> None:
 
 def _settings(args: argparse.Namespace, config: GenerateConfig) -> dict[str, object]:
     """All that decides a video's content; not how many are made, nor where."""
-    parts = read_info(args.checkpoint).parts
-    weights = hashlib.sha256("".join(part.sha256 for part in parts.values()).encode())
+    info = read_info(args.checkpoint)
+    network = [part.sha256 for part in info.parts.values()]
+    network += [json.dumps(to_json(info.model), sort_keys=True)]  # the noise schedule is in it
+    if (scheduler := args.checkpoint / SCHEDULER_CONFIG).is_file():
+        network += [scheduler.read_text()]
+    digest = hashlib.sha256("\n".join(network).encode()).hexdigest()
     chosen = dataclasses.asdict(config)
     for batch in ("window_batch", "decode_batch"):
         del chosen[batch]
     return {
-        "weights": weights.hexdigest()[:16],
+        "checkpoint": digest[:16],
         **chosen,
         "swap": args.swap,
         "max_frames": args.max_frames,
@@ -206,6 +243,7 @@ def run(args: argparse.Namespace) -> None:
     config = GenerateConfig(
         steps=args.steps,
         guidance=args.guidance,
+        guidance_interval=tuple(args.guidance_interval),
         window=args.window,
         overlap=args.overlap,
         merge=args.merge,
@@ -216,12 +254,25 @@ def run(args: argparse.Namespace) -> None:
         raise ModelError("give --shards, or --reference and --pose, not both")
     if args.benchmark and not args.shards:
         raise ModelError(f"--benchmark {args.benchmark} needs --shards with its test videos")
-    if args.shards:
+    refuse_options(args)
+    if args.dry_run and (args.shards or (args.reference and args.pose)):
+        describe(args, config)
+    elif args.shards:
         animate_shards(args, config)
     elif args.reference and args.pose:
         animate_file(args, config)
     else:
         raise ModelError("give --reference PICTURE and --pose NPZ_OR_VIDEO, or --shards SHARD...")
+
+
+def refuse_options(args: argparse.Namespace) -> None:
+    """No option is ignored in silence: those of one video, and those of shards, stay apart."""
+    of_one = ("reference_pose", "no_align", "pose_detector", "fps")
+    of_shards = ("swap", "max_videos")
+    wrong = [name for name in (of_one if args.shards else of_shards) if getattr(args, name)]
+    if wrong:
+        flag = "--" + wrong[0].replace("_", "-")
+        raise ModelError(f"{flag} is {'not for' if args.shards else 'for'} --shards: leave it out")
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -230,12 +281,11 @@ def main(argv: list[str] | None = None) -> int:
         return ui_cli.main(argv[1:])
     args = make_parser().parse_args(argv)
     diffusers_logging.set_verbosity_error()  # it warns of an empty list of float32 modules
-    try:
-        run(args)
-    except (ModelError, DatasetError, OSError) as error:
-        print(f"aa-animate: error: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
-    return 0
+    return run_command(
+        "aa-animate",
+        lambda: run(args),
+        when_stopped="with --shards, finished videos are kept and the same command goes on",
+    )
 
 
 if __name__ == "__main__":

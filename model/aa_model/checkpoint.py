@@ -8,10 +8,11 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 from safetensors import SafetensorError
@@ -218,10 +219,14 @@ def resolve_config(config: ModelConfig, sources: dict[str, Path]) -> ModelConfig
     """`config`, but as the parts that will be loaded were built: a checkpoint knows its shape.
 
     The noise schedule and size follow the denoising UNet, which was trained with them.
+    Positions are a sinusoid, of which `config` may ask for more than the temporal layers have seen.
     """
     for part, folder in sources.items():
         stored = read_info(folder).model
+        positions = max(config.temporal.max_frames, stored.temporal.max_frames)
         config = replace(config, **{PARTS[part]: getattr(stored, PARTS[part])})
+        if part == "temporal_layers":
+            config = replace(config, temporal=replace(config.temporal, max_frames=positions))
         if part == "denoising_unet":
             config = replace(config, noise=stored.noise, size_hw=stored.size_hw)
     return config
@@ -243,9 +248,19 @@ def read_model(folder: Path) -> AnimateAnyone:
 
 def replace_file(path: Path, content: bytes) -> None:
     """Write beside `path`, then rename: a kill leaves the old file or the new one, never a part."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with temporary.open("wb") as file:
+    with replacing(path) as file:
         file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[BinaryIO]:
+    """A file to be written in the place of `path`, as by `replace_file`."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)  # where the disk was full, say

@@ -10,12 +10,11 @@ from pathlib import Path
 import torch
 from diffusers.utils import logging as diffusers_logging
 
-from aa_datasets.errors import DatasetError
 from aa_model.animate_anyone import AnimateAnyone
 from aa_model.animatediff import import_animatediff
 from aa_model.checkpoint import load_part, read_info, read_model, write_checkpoint
+from aa_model.command_line import positive, run_command
 from aa_model.config import to_json
-from aa_model.errors import ModelError
 from aa_model.moore import Companions, export_moore, import_moore
 from aa_model.parts import parts_of
 from aa_model.presets import PRESETS
@@ -39,7 +38,8 @@ def make_parser() -> argparse.ArgumentParser:
     export.add_argument("checkpoint", type=Path, metavar="DIR")
     export.add_argument("--to", choices=["moore"], help="in this public format, not in our own")
     export.add_argument("--out", type=Path, required=True)
-    export.add_argument("--dtype", choices=list(_DTYPES), default="fp16")
+    export.add_argument("--dtype", choices=list(_DTYPES), default="fp16",
+                        help="of the weights that are written (default fp16)")  # fmt: skip
     export.set_defaults(run=_export)
 
     sd = commands.add_parser(
@@ -47,12 +47,14 @@ def make_parser() -> argparse.ArgumentParser:
     )
     sd.add_argument("--sd", type=Path, required=True, metavar="DIR", help="with unet/ and vae/")
     sd.add_argument("--image-encoder", type=Path, required=True, metavar="DIR")
-    sd.add_argument("--preset", choices=list(PRESETS), default="paper")
+    sd.add_argument("--preset", choices=list(PRESETS), default="paper",
+                    help="what the files do not say (default paper)")  # fmt: skip
     sd.add_argument("--out", type=Path, required=True)
     sd.set_defaults(run=_import_sd)
 
     public = commands.add_parser("import", help="make a checkpoint of one in a public format")
-    public.add_argument("--from", dest="kind", choices=list(_IMPORTS), required=True)
+    public.add_argument("--from", dest="kind", choices=list(_IMPORTS), required=True,
+                        help="whose format it is")  # fmt: skip
     public.add_argument("source", type=Path, metavar="DIR_OR_FILE")
     public.add_argument("--out", type=Path, required=True)
     public.add_argument(
@@ -71,8 +73,8 @@ def make_parser() -> argparse.ArgumentParser:
     train = keypoints.add_parser("train", help="train it on shards")
     train.add_argument("shards", nargs="+", type=Path, metavar="SHARD")
     train.add_argument("--out", type=Path, required=True, metavar="FILE", help=".safetensors")
-    train.add_argument("--steps", type=int, default=1500)
-    train.add_argument("--batch-size", type=int, default=16)
+    train.add_argument("--steps", type=positive, default=1500)
+    train.add_argument("--batch-size", type=positive, default=16)
     train.add_argument("--lr", type=float, default=2e-3)
     train.add_argument("--seed", type=int, default=0)
     train.set_defaults(run=train_command)
@@ -145,12 +147,9 @@ def _import(args: argparse.Namespace) -> None:
 def main(argv: list[str] | None = None) -> int:
     args = make_parser().parse_args(argv)
     diffusers_logging.set_verbosity_error()  # it warns of an empty list of float32 modules
-    try:
-        args.run(args)
-    except (ModelError, DatasetError, OSError) as error:
-        print(f"aa-model: error: {error}", file=sys.stderr)
-        return 2
-    return 0
+    return run_command(
+        "aa-model", lambda: args.run(args), when_stopped="no finished file is half written"
+    )
 
 
 if __name__ == "__main__":

@@ -217,8 +217,9 @@ class TrainConfig:
     def __post_init__(self) -> None:
         if self.frozen_bfloat16 and not self.autocast:
             raise ConfigError("frozen_bfloat16 needs autocast: add --autocast, or leave it out")
-        if self.accumulate < 1:
-            raise ConfigError(f"accumulate is {self.accumulate}: expected 1 or more")
+        for name in ("steps", "batch_size", "num_frames", "accumulate"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name} is {getattr(self, name)}: expected 1 or more")
 
 
 @dataclass(frozen=True, slots=True)

@@ -101,7 +101,11 @@ def diffusion_loss(
     )
     if observe is not None:
         observe(timesteps, error.detach())
-    return (loss_weights(scheduler, timesteps, config.min_snr_gamma) * error).mean()
+    loss = (loss_weights(scheduler, timesteps, config.min_snr_gamma) * error).mean()
+    if torch.is_grad_enabled() and not loss.requires_grad:
+        # Every reference was dropped, and only what reads references is trained: a gradient of 0.
+        loss = loss + 0 * sum(p.sum() for p in model.parameters() if p.requires_grad)
+    return loss
 
 
 def mean_of_counted(error: Tensor, loss_mask: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeAlias
 
 import torch
 from diffusers import SchedulerMixin
@@ -33,6 +33,7 @@ from aa_model.windows import (
 
 # Number of steps done and the latents; a tensor that is returned takes the latents' place.
 StepCallback = Callable[[int, Tensor], object]
+Merge: TypeAlias = Literal["edge", "mean", "triangular", "wrapped"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,9 @@ class GenerateConfig:
         window: frames seen at once; None takes what the temporal layers were made for.
         overlap: frames that neighbouring windows share; half a window unless given.
         merge: how windows become one video, see `windows`.
+        guidance_interval: the steps that are guided, as shares of all of them (the first is 0).
+            The others take the conditional pass alone, at half the cost: an approximation
+            (Kynkäänniemi et al. 2024 guide the middle noise levels only).
         window_batch: windows computed together; more is faster on large devices, same result.
         decode_batch: frames decoded together.
         autocast: bfloat16 matrix products.
@@ -55,11 +59,17 @@ class GenerateConfig:
     guidance: float = 2.0
     window: int | None = None
     overlap: int | None = None
-    merge: Literal["edge", "mean", "wrapped"] = "edge"
+    merge: Merge = "edge"
+    guidance_interval: tuple[float, float] = (0.0, 1.0)
     window_batch: int = 1
     decode_batch: int = 8
     autocast: bool = False
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        first, last = self.guidance_interval
+        if not 0 <= first <= last <= 1:
+            raise ModelError(f"guidance between {first} and {last}: expected shares in [0, 1]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,12 +168,16 @@ def denoise(
             the windows with `edge`, else [T, C, h, w]; may return others.
 
     Raises:
-        ModelError: the scheduler is of another schedule than the network was trained with.
+        ModelError: the scheduler is of another schedule than the network was trained with, or
+            cannot take that many steps.
     """
     if scheduler is None:
         scheduler = make_scheduler(model.config.noise)
     check_schedule(model.config.noise, scheduler)
     device, T = conditions.pose.device, conditions.pose.num_frames
+    trained = model.config.noise.num_train_timesteps
+    if not 1 <= config.steps <= trained:
+        raise ModelError(f"{config.steps} denoising steps: expected 1 to {trained}")
     scheduler.set_timesteps(config.steps, device=device)
     ranges = make_windows(T, _window(model, config), config.overlap)
     windows: Sequence[Sequence[int]] = ranges
@@ -176,17 +190,20 @@ def denoise(
     if "generator" in inspect.signature(scheduler.step).parameters:
         drawn["generator"] = generator
     own = config.merge == "edge"
+    first, last = config.guidance_interval
     latents = cut(noise, windows) if own else noise
-    for done, timestep in enumerate(scheduler.timesteps.tolist(), start=1):
+    timesteps = scheduler.timesteps.tolist()
+    for done, timestep in enumerate(timesteps, start=1):
         seen = scheduler.scale_model_input(latents if own else cut(latents, windows), timestep)
+        guidance = config.guidance if first <= (done - 0.5) / len(timesteps) <= last else 1.0
         with torch.autocast(device.type, torch.bfloat16, enabled=config.autocast):
             parts = [
-                predict(model, seen[rows], timestep, conditions, windows[rows], config.guidance)
+                predict(model, seen[rows], timestep, conditions, windows[rows], guidance)
                 for rows in _slices(len(windows), config.window_batch)
             ]
         prediction = torch.cat(parts)
         if not own:
-            prediction = average(prediction, windows)
+            prediction = average(prediction, windows, triangular=config.merge == "triangular")
         latents = scheduler.step(prediction, timestep, latents, **drawn).prev_sample
         if own:
             latents = copy_overlaps(latents, ranges)

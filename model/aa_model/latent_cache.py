@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from aa_model.animate_anyone import AnimateAnyone
+from aa_model.memory import as_stored
 from aa_model.vae import encode_moments
 
 
@@ -43,8 +44,7 @@ class LatentCache:
         found = self._moments.get(key)
         if found is not None:
             return found
-        halved = any(p.dtype == torch.bfloat16 for p in self.model.vae.parameters())
-        with torch.autocast(image.device.type, torch.bfloat16, enabled=halved):
+        with as_stored(self.model.vae):
             mean, std = encode_moments(self.model.vae, image[None].float())
         both = torch.cat([mean[0], std[0]]).float()
         if self.num_bytes + both.nbytes <= self.max_bytes:

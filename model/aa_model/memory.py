@@ -34,6 +34,17 @@ def freeze_as_bfloat16(model: nn.Module) -> None:
             module.to(torch.bfloat16)
 
 
+def as_stored(module: nn.Module) -> torch.autocast:
+    """Autocast only where a module's weights are halved.
+
+    What a frozen encoder gives does not then depend on what surrounds it: on the fly under
+    `autocast`, from the cache, or stored beside the shards.
+    """
+    parameters = list(module.parameters())
+    halved = any(p.dtype == torch.bfloat16 for p in parameters)
+    return torch.autocast(parameters[0].device.type, torch.bfloat16, enabled=halved)
+
+
 def training_memory(model: nn.Module, config: TrainConfig) -> TrainingMemory:
     """Exact from shapes and dtypes; also of a model on the meta device."""
     trained = [p for p in model.parameters() if p.requires_grad]

@@ -38,6 +38,7 @@ from aa_model.pose_pictures import PosePictures
 Drawn = Sequence[Picture] | NDArray[np.uint8]
 StepEndCallback = Callable[["AnimatePipeline", int, float, dict[str, Any]], dict[str, Any]]
 _SCHEDULER = "scheduler"  # the subfolder of a checkpoint, where it has another than DDIM
+SCHEDULER_CONFIG = f"{_SCHEDULER}/scheduler_config.json"
 
 
 @dataclass
@@ -61,7 +62,6 @@ class AnimatePipeline(DiffusionPipeline):  # type: ignore[misc]  # diffusers has
     """
 
     _optional_components: ClassVar[list[str]] = [_SCHEDULER]
-    model_cpu_offload_seq = "model"
     model: AnimateAnyone
     scheduler: SchedulerMixin
 

@@ -25,6 +25,7 @@ from aa_datasets.frames import resize_frames
 from aa_datasets.latents import LatentsKey, has_latents, read_latents_record, write_latents
 from aa_datasets.shards import ShardRecord, read_entry, verify_shard
 from aa_model.checkpoint import copy_tensors, find_parts, read_info, read_part, resolve_config
+from aa_model.command_line import add_device, positive
 from aa_model.config import ModelConfig, to_json
 from aa_model.errors import CheckpointError, ModelError
 from aa_model.image_encoder import ImageEncoder
@@ -117,10 +118,11 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--preset", required=True, choices=list(PRESETS))
     parser.add_argument("--init", nargs="+", type=Path, required=True, metavar="DIR",
                         help="as of aa-train: checkpoints with vae and image_encoder")  # fmt: skip
-    parser.add_argument("--batch-size", type=int, default=8, help="frames encoded together")
+    parser.add_argument("--batch-size", type=positive, default=8,
+                        help="frames encoded together (default 8)")  # fmt: skip
     parser.add_argument("--replace", action="store_true",
                         help="make latents anew where there are others")  # fmt: skip
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    add_device(parser)
     return parser
 
 

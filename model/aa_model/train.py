@@ -96,6 +96,7 @@ class TrainingState:
             raise ModelError("the saved run and this one differ in ema_decay")
         if self.ema:
             self.ema.load_state_dict(state["ema"])
+            self.ema.to(next(iter(self.trained.values())).device)  # it stays where it was loaded
         self.generator.set_state(state["generator"])
         self.step, self.seconds = state["step"], state["seconds"]
 

@@ -13,12 +13,13 @@ from diffusers.utils import logging as diffusers_logging
 from torch import nn
 
 from aa_datasets.benchmark_split import refuse_test_clips
-from aa_datasets.errors import DatasetError
 from aa_datasets.loader import ShardLoader, make_loader
 from aa_datasets.sample import Batch, FrameBatch
 from aa_datasets.shards import read_record
 from aa_model import precompute
 from aa_model.animate_anyone import AnimateAnyone
+from aa_model.checkpoint import read_info
+from aa_model.command_line import run_command
 from aa_model.config import TrainConfig, to_json
 from aa_model.errors import ModelError, TrainingDiverged
 from aa_model.memory import freeze_as_bfloat16
@@ -68,6 +69,11 @@ def make_plan(args: argparse.Namespace) -> Plan:
     torch.manual_seed(config.seed)
     origin = Origin.of(stage, args.init)
     model = make_model(network, stage, origin, config.seed)
+    if model.has_temporal_layers and config.num_frames > model.config.temporal.max_frames:
+        raise ModelError(
+            f"{config.num_frames} frames a clip: the temporal layers have positions for "
+            f"{model.config.temporal.max_frames}: lower --num-frames"
+        )
     trained = trained_parameters(model, stage)
     if config.gradient_checkpointing:
         model.enable_gradient_checkpointing()
@@ -86,6 +92,11 @@ def describe(args: argparse.Namespace, plan: Plan) -> dict[str, Any]:
         "text_mask": args.text_mask,
         "shards": [path.name for path in args.shards],
         "init": [str(path) for path in args.init],
+        "frozen": {
+            part: read_info(folder).parts[part].sha256
+            for part, folder in plan.origin.sources.items()
+            if part not in plan.stage.trains
+        },
         "torch": torch.__version__,
         "threads": torch.get_num_threads(),
         "processes": plan.processes.world_size,
@@ -137,7 +148,8 @@ def run(args: argparse.Namespace) -> None:
     feed = _OnDevice(loader, processes.device)
     loss = make_loss(model, stage, config, by_timestep.observe)
     if processes.is_first and state.step < config.steps:
-        print_step_time(measure_step_s(model, stage, config, processes.device), config, state.step)
+        step_s = measure_step_s(model, stage, config, processes.device)
+        print_step_time(step_s, config, state.step, model)
 
     with TrainingWatch.of(args, model, stage, config, state, processes) as watch:
 
@@ -184,15 +196,19 @@ class _OnDevice:
 def main(argv: list[str] | None = None) -> int:
     argv = sys.argv[1:] if argv is None else argv
     diffusers_logging.set_verbosity_error()  # it warns of an empty list of float32 modules
-    try:
-        if argv[:1] == ["precompute"]:
-            precompute.precompute(precompute.make_parser().parse_args(argv[1:]))
-        else:
-            run(make_parser().parse_args(argv))
-    except (ModelError, DatasetError, OSError) as error:
-        print(f"aa-train: error: {error}", file=sys.stderr)
-        return 2
-    return 0
+    if argv[:1] == ["precompute"]:
+        args = precompute.make_parser().parse_args(argv[1:])
+        return run_command(
+            "aa-train",
+            lambda: precompute.precompute(args),
+            when_stopped="finished shards are kept, the same command goes on behind them",
+        )
+    args = make_parser().parse_args(argv)
+    return run_command(
+        "aa-train",
+        lambda: run(args),
+        when_stopped="--resume goes on from the last save, if there was one",
+    )
 
 
 if __name__ == "__main__":

@@ -9,17 +9,23 @@ import types
 from pathlib import Path
 from typing import Literal, get_args, get_origin, get_type_hints
 
-import torch
-
 from aa_datasets.benchmark_split import TEST_SPLITS
 from aa_model.checkpoint import find_parts, read_info
+from aa_model.command_line import add_device, positive
 from aa_model.config import Appearance, ModelConfig, TrainConfig
 from aa_model.errors import ModelError
 from aa_model.presets import PRESETS
 from aa_model.stages import STAGES
 
 _HELP = {
-    "batch_size": "clips per step",
+    "steps": "of the optimizer",
+    "batch_size": "clips per step and process",
+    "lr": "the highest learning rate",
+    "warmup_steps": "the learning rate rises to it over these",
+    "weight_decay": "of AdamW",
+    "max_grad_norm": "gradients are scaled down to this norm",
+    "gradient_checkpointing": "compute activations again in the backward pass: less memory",
+    "seed": "of the weights, the order of the clips and the noise",
     "num_frames": "frames per clip: a window in stage 2, single ones before it",
     "lr_schedule": "constant, or cosine to 0 over the steps or the time limit",
     "reference_drop": "probability per sample of no reference",
@@ -50,8 +56,9 @@ def make_parser() -> argparse.ArgumentParser:
         "`aa-train precompute --help`: the frozen encoders' output, stored once beside the shards.",
     )
     parser.add_argument("shards", nargs="+", type=Path, metavar="SHARD", help="tar files")
-    parser.add_argument("--stage", required=True, choices=list(STAGES))
-    parser.add_argument("--preset", required=True, choices=list(PRESETS))
+    parser.add_argument("--stage", required=True, choices=list(STAGES), help="what is trained")
+    parser.add_argument("--preset", required=True, choices=list(PRESETS),
+                        help="sizes of the networks, and the stage's training")  # fmt: skip
     parser.add_argument(
         "--appearance",
         choices=get_args(Appearance),
@@ -79,17 +86,22 @@ def make_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--resume", action="store_true", help="go on with the run in --out")
     parser.add_argument("--time-limit-s", type=float, default=math.inf, help="stop after this")
-    parser.add_argument("--save-every", type=int, default=500, metavar="N", help="in steps")
+    parser.add_argument("--save-every", type=positive, default=500, metavar="N",
+                        help="steps between checkpoints (default 500)")  # fmt: skip
     parser.add_argument("--samples-every", type=int, default=0, metavar="N",
                         help="in steps, and before the first: pictures of two clips, and whether "
                         "reference and pose are heeded; 0 is off")  # fmt: skip
     parser.add_argument("--tensorboard", action="store_true",
                         help="OUT/tensorboard too: losses, rates, samples as videos")  # fmt: skip
-    parser.add_argument("--num-workers", type=int, default=0, help="processes that decode ahead")
+    parser.add_argument("--num-workers", type=int, default=0, metavar="N",
+                        help="processes that decode ahead (default 0: none)")  # fmt: skip
     parser.add_argument(
-        "--cache-gb", type=float, default=1.0, help="memory for decoded clips, per worker"
+        "--cache-gb",
+        type=float,
+        default=1.0,
+        help="for decoded clips, per worker (default 1)",
     )
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    add_device(parser)
     parser.add_argument("--dry-run", action="store_true", help="print what would be trained")
     group = parser.add_argument_group("training (defaults: the preset's)")
     hints = get_type_hints(TrainConfig)

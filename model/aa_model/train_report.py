@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import torch
+
 from aa_model.animate_anyone import AnimateAnyone
 from aa_model.config import TrainConfig, to_json
 from aa_model.memory import training_memory
@@ -34,13 +36,19 @@ def print_plan(
     )
 
 
-def print_step_time(step_s: float, config: TrainConfig, done: int) -> None:
-    """What was measured by `measure_step_s`, and how long the rest takes at that rate."""
+def print_step_time(step_s: float, config: TrainConfig, done: int, model: AnimateAnyone) -> None:
+    """What was measured by `measure_step_s`: how long the rest takes, and a GPU's peak."""
     rest = config.steps - done
     print(
         f"  time per step: {step_s:.3g} s forward and backward, measured on random pictures; "
         f"{rest} steps take {duration(rest * step_s)} and what reading and updates add"
     )
+    if model.device.type == "cuda":
+        # The optimizer's state comes with its first update, which was not measured.
+        peak = (
+            torch.cuda.max_memory_allocated(model.device) + training_memory(model, config).optimizer
+        )
+        print(f"  memory at a step's peak: {peak / 1e9:.2f} GB, activations and optimizer included")
 
 
 def duration(seconds: float) -> str:

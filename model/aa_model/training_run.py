@@ -24,6 +24,7 @@ from aa_model.checkpoint import (
     find_parts,
     load_part,
     replace_file,
+    replacing,
     resolve_config,
     write_checkpoint,
 )
@@ -98,7 +99,8 @@ class RunFolder:
         """Make the folder and note what was asked for.
 
         Raises:
-            ModelError: a run is there and `resume` is off, or none is there and it is on.
+            ModelError: a run is there and `resume` is off, or it was begun with other options that
+                decide its numbers.
         """
         exists = self.state_path.is_file() or self.loss_path.is_file()
         if exists and not resume:
@@ -106,6 +108,10 @@ class RunFolder:
                 f"{self.path} already holds a run: add --resume, or choose another --out"
             )
         self.path.mkdir(parents=True, exist_ok=True)
+        if self.state_path.is_file():
+            _refuse_another(
+                self.path, json.loads((self.path / "run.json").read_text()), description
+            )
         replace_file(self.path / "run.json", (json.dumps(description, indent=2) + "\n").encode())
 
     def save(
@@ -120,7 +126,6 @@ class RunFolder:
     ) -> None:
         """Write state, loss curves and checkpoint. A kill at any moment loses nothing before it."""
         by_timestep.take_row(state.step)
-        buffer = io.BytesIO()
         content = {
             **state.state_dict(),
             "loader": loader.state_dict(),
@@ -128,8 +133,8 @@ class RunFolder:
             "losses": [astuple(step) for step in losses],
             "by_timestep": by_timestep.state_dict(),
         }
-        torch.save(content, buffer)
-        replace_file(self.state_path, buffer.getvalue())
+        with replacing(self.state_path) as file:  # no second copy of it in memory
+            torch.save(content, file)
         self._write_losses(losses)
         self._write_by_timestep(by_timestep)
         line = f"stage {stage.name}, {state.step} steps, {state.seconds:.0f} s"
@@ -175,3 +180,28 @@ class RunFolder:
         writer.writerow(["step", *(f"from_{i * span}" for i in range(losses.buckets))])
         writer.writerows((int(step), *(f"{m:.6g}" for m in means)) for step, *means in losses.rows)
         replace_file(self.path / "loss_by_timestep.csv", text.getvalue().encode())
+
+
+# Options that a run may go on with in another way: the numbers stay, or are meant to go on.
+_FREE = {"steps", "batch_size", "accumulate", "cache_latents", "precomputed_latents",
+         "gradient_checkpointing"}  # fmt: skip
+
+
+def _refuse_another(path: Path, before: dict[str, Any], now: dict[str, Any]) -> None:
+    """Hold a run against what it was begun as: half of each would be a run that nobody can name."""
+    was, wanted = _identity(before), _identity(json.loads(json.dumps(now)))
+    differ = [key for key in wanted if was.get(key) != wanted[key]]
+    if differ:
+        raise ModelError(
+            f"the run in {path} was begun with { ({key: was.get(key) for key in differ}) }, not "
+            f"{ ({key: wanted[key] for key in differ}) }: give its own options, or another --out"
+        )
+
+
+def _identity(description: dict[str, Any]) -> dict[str, Any]:
+    """What decides a run's numbers, of what run.json tells."""
+    training = description["training"]
+    clips = training["batch_size"] * training["accumulate"] * description["processes"]
+    named = {key: description[key] for key in ("stage", "recipe", "text_mask", "frozen", "model")}
+    chosen = {key: value for key, value in training.items() if key not in _FREE}
+    return {**named, "clips per step": clips, **chosen}

@@ -49,14 +49,21 @@ class TrainingSamples:
         model: the network in training; it is not changed.
         folder: of the run.
         max_frames: of each clip.
+        autocast: as in the training; halved weights need it.
     """
 
     def __init__(
-        self, model: AnimateAnyone, shards: Sequence[Path], folder: Path, max_frames: int = 8
+        self,
+        model: AnimateAnyone,
+        shards: Sequence[Path],
+        folder: Path,
+        max_frames: int = 8,
+        *,
+        autocast: bool = False,
     ) -> None:
         self.pipeline = AnimatePipeline(model)
         self.folder = folder / "samples"
-        self.config = GenerateConfig(steps=10, guidance=1, merge="mean")
+        self.config = GenerateConfig(steps=10, guidance=1, merge="mean", autocast=autocast)
         jobs = read_jobs(shards, model.config.size_hw, max_frames=max_frames)
         self.jobs = list(itertools.islice(jobs, 2))
         if len(self.jobs) < 2:

@@ -59,7 +59,7 @@ class TrainingWatch:
         """As the arguments of aa-train ask; only the first process shows anything."""
         samples, log = None, None
         if processes.is_first and args.samples_every:
-            samples = TrainingSamples(model, args.shards, args.out)
+            samples = TrainingSamples(model, args.shards, args.out, autocast=config.autocast)
         if processes.is_first and args.tensorboard:
             from aa_model.tensorboard_log import TensorBoardLog  # an extra: not everybody has it
 

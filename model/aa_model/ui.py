@@ -12,14 +12,14 @@ import itertools
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import gradio as gr
 
 from aa_datasets.errors import DatasetError
 from aa_model.animate_one import Animated, Order, animate_one
 from aa_model.errors import ModelError
-from aa_model.generate import GenerateConfig
+from aa_model.generate import GenerateConfig, Merge
 from aa_model.pipeline import AnimatePipeline
 from aa_model.pose_detectors import PoseDetector, find_detector
 
@@ -68,7 +68,7 @@ class Page:
         steps: float,
         guidance: float,
         max_frames: float | None,
-        merge: Literal["edge", "mean"],
+        merge: Merge,
         seed: float,
         bar: gr.Progress = gr.Progress(),  # noqa: B008  (Gradio looks for this very default)
     ) -> _Shown:
@@ -137,7 +137,9 @@ def build_page(page: Page, *, steps: int = 20) -> gr.Blocks:
                     max_frames = gr.Number(
                         None, precision=0, minimum=1, label="At most so many frames"
                     )
-                    merge = gr.Radio(["edge", "mean"], value="edge", label="Joining of windows")
+                    merge = gr.Radio(
+                        ["edge", "mean", "triangular"], value="edge", label="Joining of windows"
+                    )
                     seed = gr.Number(0, precision=0, label="Seed")
                     align = gr.Checkbox(
                         True, label="Rescale the skeleton to the person's proportions"

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import torch
 from diffusers.utils import logging as diffusers_logging
 
+from aa_model.command_line import add_device, positive, run_command
 from aa_model.errors import ModelError
 
 if TYPE_CHECKING:
@@ -24,11 +23,11 @@ def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="aa-animate ui", description=__doc__.partition(": ")[2])
     parser.add_argument("--checkpoint", required=True, type=Path, metavar="DIR")
     parser.add_argument("--pose-detector", metavar="NAME_OR_FILE", help="as of aa-animate")
-    parser.add_argument("--steps", type=int, default=20, help="the slider's start (default 20)")
+    parser.add_argument("--steps", type=positive, default=20, help="where its slider starts (20)")
     parser.add_argument("--host", default="127.0.0.1", metavar="ADDRESS",
                         help="default 127.0.0.1: this machine alone; no password")  # fmt: skip
     parser.add_argument("--port", type=int, default=7860, help="default 7860; 0 takes a free one")
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    add_device(parser)
     return parser
 
 
@@ -66,18 +65,18 @@ def open_page(args: argparse.Namespace, folder: Path) -> tuple[Blocks, str]:
     return blocks, url
 
 
+def serve(args: argparse.Namespace) -> None:
+    """Open the page and keep it open until Ctrl-C."""
+    with tempfile.TemporaryDirectory(prefix="aa-animate-ui-") as folder:
+        blocks, url = open_page(args, Path(folder))
+        print(f"aa-animate: {url} (Ctrl-C ends it)", flush=True)
+        try:
+            blocks.block_thread()
+        finally:
+            blocks.close(verbose=False)
+
+
 def main(argv: list[str] | None = None) -> int:
     args = make_parser().parse_args(argv)
     diffusers_logging.set_verbosity_error()  # it warns of an empty list of float32 modules
-    try:
-        with tempfile.TemporaryDirectory(prefix="aa-animate-ui-") as folder:
-            blocks, url = open_page(args, Path(folder))
-            print(f"aa-animate: {url} (Ctrl-C ends it)", flush=True)
-            try:
-                blocks.block_thread()
-            finally:
-                blocks.close(verbose=False)
-    except (ModelError, OSError) as error:
-        print(f"aa-animate: error: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
-    return 0
+    return run_command("aa-animate", lambda: serve(args), when_stopped="the page is closed")

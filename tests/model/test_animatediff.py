@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from torch import Tensor
 
 from aa_model.animate_anyone import AnimateAnyone
 from aa_model.animatediff import from_animatediff, to_animatediff
-from aa_model.checkpoint import load_part, read_info
+from aa_model.checkpoint import load_part, read_info, resolve_config
 from aa_model.cli import main
 from aa_model.errors import CheckpointError
 from aa_model.parts import part_parameters
@@ -97,6 +98,12 @@ def test_a_file_of_each_version_starts_stage_2(
     assert main(command) == 0
     config = read_info(out).model
     assert (config.temporal.max_frames, config.temporal.mid_block) == (length, mid)
+    # A sinusoid has as many positions as a preset asks for: MusePose takes 48 of AnimateDiff's 32.
+    longer = replace(TINY.model, temporal=replace(TINY.model.temporal, max_frames=48))
+    for wanted in (TINY.model, longer):
+        resolved = resolve_config(wanted, {"temporal_layers": out}).temporal
+        assert resolved.max_frames == max(length, wanted.temporal.max_frames)
+        assert resolved.mid_block == mid
     model = AnimateAnyone(config, temporal=True)
     load_part(model, out, "temporal_layers")
     for name, parameter in part_parameters(model, "temporal_layers").items():

@@ -76,6 +76,11 @@ def test_a_benchmark_becomes_its_predictions_folder_and_goes_on_where_it_was(
     assert [line.split(": 2 frames in")[0] for line in lines] == list(ids[:3])  # one line each
     assert {p.name for p in out.iterdir()} == set(ids[:3])
     first = (out / ids[0] / "0001.png").read_bytes()
+    assert animate_cli.main([*command, "--dry-run"]) == 0
+    foretold = capsys.readouterr().out
+    assert foretold.count(": 2 frames") == 10
+    assert foretold.count("already there") == 3
+    assert {p.name for p in out.iterdir()} == set(ids[:3])
     assert animate_cli.main(command) == 0
     assert capsys.readouterr().out.count("already there") == 3
     assert {p.name for p in out.iterdir()} == set(ids)

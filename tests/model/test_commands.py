@@ -66,19 +66,70 @@ def test_stage_2_leaves_every_other_part_as_it_was(trained: dict[str, Path]) -> 
 
 
 def test_an_interrupted_run_resumed_equals_the_whole(
-    trained: dict[str, Path], puppet_shards: list[Path], tmp_path: Path
+    trained: dict[str, Path],
+    puppet_shards: list[Path],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     out = tmp_path / "run"
     arguments = [*puppet_shards, "--stage", "1", "--preset", "tiny", "--out", out, "--lr", "0.01",
                  "--init", trained["autoencoder"], trained["image-encoder"]]  # fmt: skip
     assert train(*arguments, "--steps", 2) == 0
     assert train(*arguments, "--steps", 4) == 2  # a run is there
+    run_json = (out / "run.json").read_bytes()
+    assert train(*arguments, "--steps", 4, "--resume", "--noise-offset", 0.1) == 2
+    assert "was begun with {'noise_offset': 0.0}, not {'noise_offset': 0.1}" in (
+        capsys.readouterr().err
+    )
+    assert (out / "run.json").read_bytes() == run_json
+    encoder = json.loads(run_json)["frozen"]["image_encoder"].encode()
+    (out / "run.json").write_bytes(run_json.replace(encoder, b"0" * 64))  # begun with another
+    assert train(*arguments, "--steps", 4, "--resume") == 2
+    assert "was begun with {'frozen': " in capsys.readouterr().err
+    (out / "run.json").write_bytes(run_json)
     assert train(*arguments, "--steps", 4, "--resume") == 0
     for part in ("reference_net", "denoising_unet", "pose_guider"):
         whole = load_file(trained["1"] / f"{part}.safetensors")
         found = load_file(out / f"{part}.safetensors")
         for name, tensor in whole.items():
             assert torch.equal(tensor, found[name]), name
+
+
+def test_a_window_beyond_the_positions_is_refused(
+    trained: dict[str, Path],
+    puppet_shards: list[Path],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    arguments = [
+        "--stage",
+        "2",
+        "--preset",
+        "tiny",
+        "--init",
+        trained["1"],
+        "--out",
+        tmp_path / "o",
+    ]
+    assert train(*puppet_shards, *arguments, "--num-frames", 9) == 2
+    assert "9 frames a clip: the temporal layers have positions for 8" in capsys.readouterr().err
+
+
+def test_what_is_saved_is_the_average_of_the_weights(
+    trained: dict[str, Path], puppet_shards: list[Path], tmp_path: Path
+) -> None:
+    out = tmp_path / "run"
+    arguments = ["--stage", "1", "--preset", "tiny", "--out", out, "--lr", "0.01", "--init",
+                 trained["autoencoder"], trained["image-encoder"]]  # fmt: skip
+    assert train(*puppet_shards, *arguments, "--ema-decay", 0.5) == 0
+    state = torch.load(out / "training_state.pt", weights_only=True)
+    averages = dict(zip(state["weights"], state["ema"]["shadow_params"], strict=True))
+    saved = load_file(out / "pose_guider.safetensors")
+    assert saved
+    for name, tensor in saved.items():
+        (average,) = (a for key, a in averages.items() if key.endswith(f"pose_guider.{name}"))
+        assert torch.equal(tensor, average), name
+    assert any(not torch.equal(w, averages[name]) for name, w in state["weights"].items())
 
 
 @pytest.mark.parametrize("stage", ["1", "2"])
@@ -181,7 +232,9 @@ def test_shards_become_frames_videos_and_strips(
         assert not np.array_equal(first, read_frames(other / "puppet_0"))
 
 
-def test_one_photo_becomes_a_video(trained: dict[str, Path], tmp_path: Path) -> None:
+def test_one_photo_becomes_a_video(
+    trained: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     puppet = render_puppet(7, 7, num_frames=9, size_hw=(48, 64))
     Image.fromarray(puppet.frames[0]).save(tmp_path / "photo.png")
     write_pose(tmp_path / "pose.npz", puppet.pose)
@@ -190,6 +243,8 @@ def test_one_photo_becomes_a_video(trained: dict[str, Path], tmp_path: Path) -> 
                  "--reference-pose", tmp_path / "pose.npz", "--max-frames", "5"]  # fmt: skip
     assert animate_cli.main([str(a) for a in arguments]) == 0
     assert read_canonical(tmp_path / "out.mp4").shape == (5, 32, 32, 3)
+    assert animate_cli.main([*map(str, arguments), "--steps", "1001"]) == 2
+    assert "1001 denoising steps: expected 1 to 1000" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -198,6 +253,9 @@ def test_one_photo_becomes_a_video(trained: dict[str, Path], tmp_path: Path) -> 
         ([], "give --reference PICTURE and --pose NPZ_OR_VIDEO, or --shards"),
         (["--shards", "a.tar", "--pose", "b.npz"], "not both"),
         (["--reference", "missing.png", "--pose", "b.npz"], "missing.png"),
+        (["--reference", "missing.png", "--pose", "b.npz", "--dry-run"], "no file missing.png"),
+        (["--reference", "a.png", "--pose", "b.npz", "--swap", "pose"], "--swap is for --shards"),
+        (["--shards", "a.tar", "--fps", "12"], "--fps is not for --shards"),
     ],
 )
 def test_animate_errors_are_one_line_and_exit_2(

@@ -44,7 +44,7 @@ def test_reference_pose_and_tokens_are_computed_once_per_video(make_tiny: Make) 
     assert calls.count("to_k") == 1 + 3 * 4  # the reference once; 3 steps of 4 windows
 
 
-@pytest.mark.parametrize("merge", ["edge", "mean"])
+@pytest.mark.parametrize("merge", ["edge", "mean", "triangular"])
 @pytest.mark.parametrize("T", [1, 2, 7, 8, 9, 12, 13])
 def test_any_length_from_one_frame(make_tiny: Make, T: int, merge: str) -> None:
     model = make_tiny(temporal=True)
@@ -91,6 +91,23 @@ def test_guidance_is_the_textbook_formula_over_two_separate_passes(make_tiny: Ma
     assert torch.allclose(found, without + 2.5 * (with_reference - without), atol=1e-4)
     alone = predict(model, latents, 600, conditions, windows, guidance=1)
     assert torch.allclose(alone, with_reference, atol=1e-5)
+
+
+def test_steps_outside_of_the_interval_are_not_guided(make_tiny: Make) -> None:
+    model = make_tiny(temporal=True)
+    conditions = conditions_for(model, 3)
+
+    def made(**fields: object) -> torch.Tensor:
+        return denoise(model, conditions, dataclasses.replace(FAST, **fields))  # type: ignore[arg-type]
+
+    guided = made()
+    assert torch.equal(made(guidance_interval=(0.0, 1.0)), guided)
+    assert torch.equal(made(guidance_interval=(0.0, 0.0)), made(guidance=1.0))
+    some = made(guidance_interval=(0.3, 0.7))  # the second of three steps
+    assert not torch.allclose(some, guided, atol=1e-4)
+    assert not torch.allclose(some, made(guidance=1.0), atol=1e-4)
+    with pytest.raises(ModelError, match="expected shares"):
+        made(guidance_interval=(0.5, 0.4))
 
 
 def test_a_stage_1_network_makes_each_frame_by_itself(make_tiny: Make) -> None:

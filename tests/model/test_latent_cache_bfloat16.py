@@ -49,6 +49,7 @@ def test_a_run_with_both_flags_trains(
     write_checkpoint(start, make_tiny(), {"vae": "a test", "image_encoder": "a test"})
     command = [*puppet_shards, "--stage", "1", "--preset", "tiny", "--steps", "1", "--out",
                tmp_path / "1", "--init", start, "--cache-latents", "--frozen-bfloat16",
-               "--autocast"]  # fmt: skip
+               "--autocast", "--samples-every", "1"]  # fmt: skip
     assert main([str(argument) for argument in command]) == 0, capsys.readouterr().err
+    assert len(list((tmp_path / "1" / "samples").glob("step-000001-*.png"))) == 2
     assert (tmp_path / "1" / "denoising_unet.safetensors").is_file()

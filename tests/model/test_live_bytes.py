@@ -1,4 +1,4 @@
-"""The counter of benchmarks/model_activations.py against tensors whose bytes are known."""
+"""The counter of benchmarks/live_bytes.py against tensors whose bytes are known."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ KIB = 1024  # one [16, 16] float32
 
 def test_live_bytes_and_their_peak(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(BENCHMARKS))
-    live_bytes = importlib.import_module("model_activations").LiveBytes
+    live_bytes = importlib.import_module("live_bytes").LiveBytes
     x = torch.zeros(16, 16)
     with live_bytes() as live:
         y = x + 1
@@ -32,7 +32,7 @@ def test_live_bytes_and_their_peak(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_checkpointing_keeps_only_what_goes_in(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(BENCHMARKS))
-    live_bytes = importlib.import_module("model_activations").LiveBytes
+    live_bytes = importlib.import_module("live_bytes").LiveBytes
 
     def chain(x: torch.Tensor) -> torch.Tensor:
         for _ in range(10):

@@ -50,15 +50,20 @@ def losses(out: Path) -> list[float]:
         return [float(row["loss"]) for row in csv.DictReader(file)]
 
 
-@pytest.mark.parametrize("stage", ["1", "2"])
+@pytest.mark.parametrize(("stage", "more"), [("1", []), ("2", []), ("1", ["--autocast"])])
 def test_training_from_what_is_stored_equals_encoding_on_the_fly(
-    start: Path, shards: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stage: str
+    start: Path,
+    shards: list[Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    stage: str,
+    more: list[str],
 ) -> None:
     before = [path.read_bytes() for path in shards]
     assert aa_train("precompute", *shards, "--preset", "tiny", "--init", start) == 0
     assert [path.read_bytes() for path in shards] == before
     arguments = [*shards, "--stage", stage, "--preset", "tiny", "--init", start, "--num-frames", 3]
-    arguments += ["--reference-drop", 0.4, "--steps", 3]
+    arguments += ["--reference-drop", 0.4, "--steps", 3, *more]
     assert aa_train(*arguments, "--out", tmp_path / "fly") == 0
     calls: list[int] = []
     encode = AnimateAnyone.encode

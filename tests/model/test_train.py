@@ -99,6 +99,20 @@ def test_inside_averaged_the_weights_are_their_average_and_then_again_themselves
     assert weight.item() == now
 
 
+def test_a_loaded_average_lies_where_the_weights_are() -> None:
+    """A state is loaded on the CPU; diffusers leaves the average there. (`meta` plays the GPU.)"""
+
+    def state(device: str) -> TrainingState:
+        weights = {"weight": nn.Parameter(torch.ones(2, device=device))}
+        config = TrainConfig(steps=1, batch_size=1, lr=1e-3, ema_decay=0.9, optimizer="adafactor")
+        return TrainingState(weights, config, torch.Generator())
+
+    there = state("meta")
+    there.load_state_dict(state("cpu").state_dict())
+    assert there.ema is not None
+    assert {p.device.type for p in there.ema.shadow_params} == {"meta"}
+
+
 def test_accumulated_batches_make_the_step_of_one_large_batch(
     make_tiny: Make, make_batch: MakeBatch
 ) -> None:

@@ -1,0 +1,65 @@
+"""What this room's commands share: numbers and devices refused by name, errors in one line."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import sys
+from collections.abc import Callable
+
+import torch
+
+from aa_datasets.errors import DatasetError
+from aa_model.errors import ModelError
+
+
+def positive(text: str) -> int:
+    """An argument that is a whole number of at least 1."""
+    if not (text.isascii() and text.isdigit()) or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
+    return int(text)
+
+
+def rate(text: str) -> float:
+    """An argument that is a number of frames per second."""
+    try:
+        fps = float(text)
+    except ValueError:
+        fps = math.nan
+    if not 0 < fps <= 1000:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a rate in (0, 1000] frames per second")
+    return fps
+
+
+def _device(text: str) -> str:
+    """An argument that names a device which torch has here."""
+    try:
+        kind = torch.device(text)
+    except RuntimeError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no device: expected cpu or cuda") from None
+    if kind.type == "cuda" and (kind.index or 0) >= (there := torch.cuda.device_count()):
+        raise argparse.ArgumentTypeError(f"{text}: torch sees {there} CUDA devices")
+    return text
+
+
+def add_device(parser: argparse.ArgumentParser) -> None:
+    """Add --device; without it, a GPU where there is one."""
+    default = "cuda" if torch.cuda.is_available() else "cpu"
+    parser.add_argument("--device", type=_device, default=default, help=f"default here: {default}")
+
+
+def run_command(program: str, command: Callable[[], None], *, when_stopped: str) -> int:
+    """Run a command, give its exit code; what the user can mend or did is one line.
+
+    Args:
+        when_stopped: what Ctrl-C leaves, and how it goes on.
+    """
+    try:
+        command()
+    except (ModelError, DatasetError, OSError, torch.OutOfMemoryError) as error:
+        print(f"{program}: error: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(f"{program}: stopped: {when_stopped}", file=sys.stderr)
+        return 130
+    return 0
