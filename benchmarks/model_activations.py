@@ -11,54 +11,15 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import weakref
-from typing import Any
 
 import torch
-from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
+from live_bytes import LiveBytes
 
 from aa_datasets.sample import Batch
 from aa_model.animate_anyone import AnimateAnyone
 from aa_model.config import ModelConfig
 from aa_model.presets import PRESETS
 from aa_model.stages import STAGES, make_loss, trained_parameters
-
-
-class LiveBytes(TorchDispatchMode):
-    """Bytes of the tensors that operations inside made and that still live, and their peak."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.now = self.peak = 0
-        self._seen: weakref.WeakSet[torch.UntypedStorage] = weakref.WeakSet()
-
-    def __torch_dispatch__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
-    ) -> Any:
-        # Storages that come in are not counted twice, nor weights that are written in place.
-        held = {t.untyped_storage()._cdata for t in tree_leaves((args, kwargs)) if _is_tensor(t)}
-        out = func(*args, **(kwargs or {}))
-        for tensor in tree_leaves(out):
-            if not _is_tensor(tensor):
-                continue
-            storage = tensor.untyped_storage()
-            if storage._cdata in held or storage in self._seen:
-                continue
-            self._seen.add(storage)
-            size = storage.nbytes()
-            self.now += size
-            self.peak = max(self.peak, self.now)
-            weakref.finalize(storage, self._release, size)
-        return out
-
-    def _release(self, size: int) -> None:
-        self.now -= size
-
-
-def _is_tensor(value: object) -> bool:
-    return isinstance(value, Tensor)
 
 
 def measure(config: ModelConfig, batch: Batch, how: str) -> tuple[float, float]:

@@ -8,7 +8,8 @@ and both rows of guidance, concatenated to the target's and projected again in e
 attend to them, then the unconditional rows are computed once more without.
 
 Runs alternate; the figures are medians. CPU time of the process, not the clock: other work on the
-machine disturbs it less.
+machine disturbs it less. The peak of memory is of the tensors that a step and its reference's
+features take, counted exactly, beside and with the UNet's weights.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 from diffusers.models.attention_processor import Attention, AttnProcessor2_0
+from live_bytes import LiveBytes
 from torch import Tensor
 
 from aa_model.animate_anyone import AnimateAnyone
@@ -102,9 +104,20 @@ def build(channels: list[int], side: int) -> AnimateAnyone:
     return model
 
 
+@dataclass(frozen=True)
+class Found:
+    """Of ours and of the plain way: CPU seconds of a step and peaks in MiB; how outputs differ."""
+
+    ours_s: float
+    plain_s: float
+    ours_mib: float
+    plain_mib: float
+    weights_mib: float
+    difference: float
+
+
 @torch.no_grad()
-def compare(model: AnimateAnyone, frames: int, repeats: int) -> tuple[float, float, float]:
-    """CPU seconds of our step and of the plain one, and the largest difference of their outputs."""
+def compare(model: AnimateAnyone, frames: int, repeats: int) -> Found:
     h, w = model.config.latent_hw
     latents = torch.randn(1, frames, 4, h, w)
     tokens = torch.randn(1, 1, model.config.unet.cross_attention_dim)
@@ -112,10 +125,11 @@ def compare(model: AnimateAnyone, frames: int, repeats: int) -> tuple[float, flo
     pictures = torch.rand(frames, 3, 8 * h, 8 * w)
     made = PoseFeatures(model, lambda chosen: pictures[list(chosen)], frames)
     pose = made.of([range(frames)])[0]
-    projected = project_features(model.denoising_unet, features)
-    conditions = Conditions(tokens, dict(projected), made)
 
-    def ours() -> Tensor:
+    def prepare() -> Conditions:
+        return Conditions(tokens, dict(project_features(model.denoising_unet, features)), made)
+
+    def ours(conditions: Conditions) -> Tensor:
         return predict(model, latents, 500, conditions, (range(frames),), guidance=3.5)
 
     plain = copy.deepcopy(model.denoising_unet)
@@ -124,12 +138,14 @@ def compare(model: AnimateAnyone, frames: int, repeats: int) -> tuple[float, flo
             module.set_processor(PlainCrossAttention())
     for name in features:
         plain.get_submodule(name).set_processor(PlainAttention(name))
-    bank = Bank(
-        {name: f.repeat_interleave(2 * frames, dim=0) for name, f in features.items()},
-        torch.arange(2 * frames) >= frames,
-    )
 
-    def peers() -> Tensor:
+    def repeat() -> Bank:
+        return Bank(
+            {name: f.repeat_interleave(2 * frames, dim=0) for name, f in features.items()},
+            torch.arange(2 * frames) >= frames,
+        )
+
+    def peers(bank: Bank) -> Tensor:
         x = torch.cat([latents, pose[None]], dim=2).repeat(2, 1, 1, 1, 1).transpose(1, 2)
         both = torch.cat([tokens, null_tokens(tokens)]).repeat_interleave(frames, dim=0)
         prediction = plain(
@@ -138,19 +154,36 @@ def compare(model: AnimateAnyone, frames: int, repeats: int) -> tuple[float, flo
         conditional, unconditional = prediction.chunk(2)
         return unconditional + 3.5 * (conditional - unconditional)
 
-    expected = peers()
-    difference = (ours() - expected).abs().max().item()
+    conditions, bank = prepare(), repeat()
+    expected = peers(bank)
+    difference = (ours(conditions) - expected).abs().max().item()
     without = model(latents, torch.tensor([500]), tokens, pose[None], {}, (None,))
     if difference > 1e-3 or (without - expected).abs().max() < 1e-2:
         raise SystemExit(f"not comparable: outputs differ by {difference}, or ignore the reference")
     spent: dict[str, list[float]] = {"ours": [], "peers": []}
-    runs: dict[str, Callable[[], Tensor]] = {"ours": ours, "peers": peers}
+    runs: dict[str, Callable[[], Tensor]] = {
+        "ours": lambda: ours(conditions),
+        "peers": lambda: peers(bank),
+    }
     for _ in range(repeats):
         for name, run in runs.items():
             started = time.process_time()
             run()
             spent[name].append(time.process_time() - started)
-    return statistics.median(spent["ours"]), statistics.median(spent["peers"]), difference
+    return Found(
+        statistics.median(spent["ours"]),
+        statistics.median(spent["peers"]),
+        peak_mib(lambda: ours(prepare())),
+        peak_mib(lambda: peers(repeat())),
+        sum(p.nbytes for p in plain.parameters()) / 2**20,
+        difference,
+    )
+
+
+def peak_mib(step: Callable[[], Tensor]) -> float:
+    with LiveBytes() as live:
+        step()
+    return live.peak / 2**20
 
 
 def main() -> None:
@@ -161,11 +194,20 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5)
     args = parser.parse_args()
     model = build(args.channels, args.latents)
-    ours, peers, difference = compare(model, args.frames, args.repeats)
+    found = compare(model, args.frames, args.repeats)
     print(
         f"guided step, channels {args.channels}, {args.latents}x{args.latents} latents, "
-        f"{args.frames} frames, median of {args.repeats}: ours {ours:.2f} s, the plain way "
-        f"{peers:.2f} s of CPU: {ours / peers:.2f}x; outputs differ by {difference:.1e} at most"
+        f"{args.frames} frames; outputs differ by {found.difference:.1e} at most"
+    )
+    print(
+        f"CPU time, median of {args.repeats}: ours {found.ours_s:.2f} s, the plain way "
+        f"{found.plain_s:.2f} s: {found.ours_s / found.plain_s:.2f}x"
+    )
+    with_weights = (found.ours_mib + found.weights_mib) / (found.plain_mib + found.weights_mib)
+    print(
+        f"peak of tensors: ours {found.ours_mib:.0f} MiB, the plain way {found.plain_mib:.0f} MiB: "
+        f"{found.ours_mib / found.plain_mib:.2f}x; with {found.weights_mib:.0f} MiB of weights "
+        f"{with_weights:.2f}x"
     )
 
 
