@@ -16,6 +16,7 @@ from aa_curation.errors import FetchOutageError, FetchRefusedError
         *("100.64.0.1", "224.0.0.1", "255.255.255.255", "192.0.2.1", "198.18.0.1", "240.0.0.1"),
         *("::1", "::", "fe80::1", "fc00::1", "fd00:ec2::254", "ff02::1", "2001:db8::1"),
         # Private IPv4 addresses in the clothes of IPv6: mapped, 6to4, NAT64.
+        *("192.0.0.192", "168.63.129.16", "fec0::1", "64:ff9b:1::a9fe:a9fe", "::169.254.169.254"),
         *("::ffff:127.0.0.1", "::ffff:169.254.169.254", "2002:7f00:1::", "64:ff9b::a9fe:a9fe"),
     ],
 )

@@ -49,6 +49,7 @@ class Web:
     base: str
     seen: list[tuple[str, dict[str, str], float]] = field(default_factory=list)
     robots: bytes | int = 404
+    robots_headers: dict[str, str] = field(default_factory=dict)
     counts: dict[str, int] = field(default_factory=dict)
 
     def paths(self) -> list[str]:
@@ -88,7 +89,7 @@ class Handler(BaseHTTPRequestHandler):
                 self.answer(web.robots)
             case "/robots.txt":
                 assert isinstance(web.robots, bytes)
-                self.answer(200, web.robots, Content_Type="text/plain")
+                self.answer(200, web.robots, Content_Type="text/plain", **web.robots_headers)
             case "/good.mp4" | "/secret/good.mp4":
                 self.answer(200, VIDEO, ETag='"v1"')
             case "/chunked.mp4":
@@ -152,12 +153,40 @@ class Handler(BaseHTTPRequestHandler):
                 self.answer(503, Retry_After="7200")
             case "/dead.mp4":
                 self.answer(500)
+            case "/drip.mp4":
+                self.dripping()
+            case "/ignores-if-range.mp4":
+                self.ignoring(count)
+            case "/to-nowhere":
+                self.answer(302, Location="http://[x")
+            case "/digits.mp4":
+                self.answer(200, b"x", Content_Length="9" * 5000)
             case "/breaks.mp4" | "/breaks-and-changes.mp4" | "/no-ranges.mp4":
                 self.breaking(path, count)
             case "/busy.mp4" | "/patience.mp4":
                 self.answer(200, VIDEO)
             case _:
                 self.answer(404, b"not here")
+
+    def dripping(self) -> None:
+        """One byte a connection, and each goes on where the last one ended."""
+        start = int(self.headers.get("Range", "bytes=0-").removeprefix("bytes=").removesuffix("-"))
+        headers = {"ETag": '"v1"', "Content_Length": str(len(VIDEO) - start)}
+        if start:
+            headers["Content_Range"] = f"bytes {start}-{len(VIDEO) - 1}/{len(VIDEO)}"
+        self.answer(206 if start else 200, VIDEO[start : start + 1], **headers)
+
+    def ignoring(self, count: int) -> None:
+        """Breaks off once; then there is another version, of which it sends the wanted range."""
+        if count == 1:
+            self.answer(200, VIDEO[:60_000], ETag='"v1"', Content_Length=str(len(VIDEO)))
+            return
+        video = VIDEO[::-1]
+        start = int(self.headers.get("Range", "bytes=0-").removeprefix("bytes=").removesuffix("-"))
+        headers = {"ETag": '"v2"'}
+        if start:
+            headers["Content_Range"] = f"bytes {start}-{len(video) - 1}/{len(video)}"
+        self.answer(206 if start else 200, video[start:], **headers)
 
     def breaking(self, path: str, count: int) -> None:
         """Sends 60 kB at a time, then breaks off; goes on where it is asked to."""
@@ -235,6 +264,8 @@ def test_a_file_lies_in_the_store_under_its_sha256(web: Web, store: Store, name:
         ("/far", "too_many_redirects"),
         ("/to-metadata", "forbidden_address"),
         ("/to-file", "unsupported_scheme"),
+        ("/to-nowhere", "bad_url"),
+        ("/digits.mp4", "too_large"),
     ],
 )
 def test_whatever_a_server_does_has_a_name_and_leaves_nothing_behind(
@@ -267,6 +298,26 @@ def test_what_robots_txt_disallows_is_not_asked_for(web: Web, store: Store) -> N
     assert web.paths() == ["/robots.txt", "/good.mp4"], "asked once a host"
 
 
+@pytest.mark.parametrize(
+    ("headers", "body", "message"),
+    [
+        (
+            {"Content_Encoding": "gzip"},
+            gzip.compress(b"User-agent: *\nDisallow: /"),
+            "comes as gzip",
+        ),
+        ({"Content_Length": "5000"}, b"User-agent: *\n", "broke off at byte 14 of 5000"),
+    ],
+)
+def test_a_robots_txt_that_cannot_be_read_forbids(
+    web: Web, store: Store, headers: dict[str, str], body: bytes, message: str
+) -> None:
+    web.robots, web.robots_headers = body, headers
+    with pytest.raises(FetchOutageError, match=message):
+        Fetcher(replace(POLICY, attempts=1), store).fetch(f"{web.base}/good.mp4")
+    assert web.paths() == ["/robots.txt"]
+
+
 def test_a_host_whose_robots_txt_is_out_of_order_is_left_alone(web: Web, store: Store) -> None:
     web.robots = 503
     with pytest.raises(FetchOutageError, match=r"robots\.txt answers 503"):
@@ -294,6 +345,38 @@ def test_retry_after_is_waited_for_and_hours_are_left_to_the_next_run(
     assert web.counts["/in-two-hours.mp4"] == 1
 
 
+def test_who_asks_for_hours_is_not_waited_for_by_his_other_files(web: Web, store: Store) -> None:
+    urls = [f"{web.base}/{name}.mp4" for name in ("in-two-hours", "good", "busy")]
+    begun_s = time.monotonic()
+    outcomes = dict(crawl(urls, POLICY, store))
+    assert time.monotonic() - begun_s < 20
+    assert all(isinstance(outcome, FetchOutageError) for outcome in outcomes.values())
+    assert "may be asked again in 7" in str(outcomes[urls[1]])
+    assert "/good.mp4" not in web.paths()
+
+
+def test_a_crawl_delay_of_a_day_gets_one_file_a_run(web: Web, store: Store) -> None:
+    web.robots = b"User-agent: *\nCrawl-delay: 86400"
+    urls = [f"{web.base}/good.mp4?{n}" for n in range(2)]
+    outcomes = dict(crawl(urls, POLICY, store))
+    assert isinstance(outcomes[urls[0]], Fetched)
+    assert isinstance(outcomes[urls[1]], FetchOutageError)
+
+
+def test_a_server_that_gives_a_byte_a_connection_is_left(web: Web, store: Store) -> None:
+    begun_s = time.monotonic()
+    with pytest.raises(FetchOutageError, match="broke off"):
+        Fetcher(replace(POLICY, total_s=1.0), store).fetch(f"{web.base}/drip.mp4")
+    assert time.monotonic() - begun_s < 20
+
+
+def test_a_host_that_is_slow_again_and_again_is_given_up(web: Web, store: Store) -> None:
+    urls = [f"{web.base}/slow-body.mp4?{n}" for n in range(4)]
+    outcomes = dict(crawl(urls, replace(POLICY, give_up_host_after=2), store))
+    assert [getattr(outcomes[url], "reason", "") for url in urls] == ["too_slow"] * 2 + [""] * 2
+    assert "not asked" in str(outcomes[urls[3]])
+
+
 def test_a_body_that_breaks_off_is_gone_on_with(web: Web, store: Store) -> None:
     fetched = Fetcher(POLICY, store).fetch(f"{web.base}/breaks.mp4")
     assert isinstance(fetched, Fetched), fetched
@@ -306,6 +389,13 @@ def test_parts_of_two_versions_are_never_joined(web: Web, store: Store) -> None:
     fetched = Fetcher(POLICY, store).fetch(f"{web.base}/breaks-and-changes.mp4")
     assert isinstance(fetched, Fetched), fetched
     assert store.path(fetched.sha256).read_bytes() == VIDEO[::-1]
+
+
+def test_nor_where_the_server_ignores_if_range(web: Web, store: Store) -> None:
+    fetched = Fetcher(POLICY, store).fetch(f"{web.base}/ignores-if-range.mp4")
+    assert isinstance(fetched, Fetched), fetched
+    assert store.path(fetched.sha256).read_bytes() == VIDEO[::-1]
+    assert web.counts["/ignores-if-range.mp4"] == 3
 
 
 def test_a_server_without_ranges_sends_all_of_it_again(web: Web, store: Store) -> None:

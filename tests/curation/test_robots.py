@@ -113,6 +113,11 @@ def test_plain_prefixes_agree_with_the_standard_library(disallowed: list[str], p
         (["otherbot: noai, nofollow", "noimageai"], "noimageai"),
         (["aa-curate: noindex"], "noindex"),
         (["unavailable_after: 25 Jun 2010 15:00:00 PST, noml"], "noml"),
+        (["unavailable_after: Wed, 03 Aug 2025 15:00:00 GMT, noai"], "noai"),
+        (["unavailable_after: 2025-08-03T15:00:00+00:00, noai"], "noai"),
+        (["max-image-preview:large, noai"], "noai"),
+        (["max-video-preview:-1, noindex"], "noindex"),
+        (["other/2.0: noai, max-image-preview:large, noindex"], None),
     ],
 )
 def test_x_robots_tag_speaks_to_us_or_to_another(headers: list[str], forbidden: str | None) -> None:

@@ -14,7 +14,18 @@ import socket
 from aa_curation.drop import Drop
 from aa_curation.errors import FetchOutageError, FetchRefusedError
 
-_NAT64 = ipaddress.ip_network("64:ff9b::/96")  # RFC 6052: an IPv4 address in the last four bytes
+# RFC 6052, RFC 4291 (2.5.5.1, obsolete): an IPv4 address in the last four bytes.
+_WRAPPING = tuple(ipaddress.ip_network(text) for text in ("64:ff9b::/96", "::/96"))
+# Global by Python's tables, or by IANA's, and yet of the machine's own network.
+_OWN = tuple(
+    ipaddress.ip_network(text)
+    for text in (
+        "192.0.0.0/24",  # IETF's; a cloud's metadata service answers at 192.0.0.192
+        "168.63.129.16/32",  # Azure's own services, from inside of it
+        "fec0::/10",  # site-local, obsolete
+        "64:ff9b:1::/48",  # RFC 8215: local translation
+    )
+)
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
@@ -50,7 +61,8 @@ def resolve(host: str, port: int, *, allow_loopback: bool = False) -> list[str]:
 def is_public(address: Address) -> bool:
     """Whether an address belongs to the public internet, also where it is wrapped in another."""
     inner = _inner(address)
-    return inner.is_global and not inner.is_multicast
+    own = any(address in network or inner in network for network in _OWN)
+    return inner.is_global and not inner.is_multicast and not own
 
 
 def _inner(address: Address) -> Address:
@@ -62,6 +74,6 @@ def _inner(address: Address) -> Address:
             return address.sixtofour
         if address.teredo:
             return address.teredo[1]
-        if address in _NAT64:
+        if any(address in network for network in _WRAPPING) and int(address) > 1:
             return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
     return address

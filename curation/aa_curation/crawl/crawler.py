@@ -37,7 +37,9 @@ def crawl(urls: Sequence[str], policy: FetchPolicy, store: Store) -> Iterator[tu
             else:
                 try:
                     outcome = fetcher.fetch(url)
-                    outages = 0
+                    # Each slow answer costs as long as an outage.
+                    slow = isinstance(outcome, Drop) and outcome.reason == "too_slow"
+                    outages = outages + 1 if slow else 0
                 except FetchOutageError as error:
                     outcome, outages = error, outages + 1
                 except Exception as error:  # noqa: BLE001  # the edge of the thread: a failed row

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import re
 import threading
+import time
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -79,12 +80,14 @@ class Fetcher:
         self._random = random.Random(seed)
 
     def fetch(self, url: str) -> Fetched | Drop:
-        """Fetch one URL. A Drop is final; trouble that may pass was tried `attempts` times.
+        """Fetch one URL. A Drop is final; trouble that may pass was tried `attempts` times, and for
+        `total_s` at most.
 
         Raises:
             FetchOutageError: the trouble did not pass: try again on another day.
         """
         partial = self.store.partial(url)
+        begun_s = time.monotonic()
         got_before = 0
         attempt = 0
         while True:
@@ -99,7 +102,9 @@ class Fetcher:
                 got, _ = partial.resume_from()
                 if got > got_before:
                     got_before, attempt = got, 1
-                if attempt >= self.policy.attempts or self.stop.is_set():
+                # A server that gives a byte a connection comes on for ever.
+                late = time.monotonic() - begun_s > self.policy.total_s
+                if attempt >= self.policy.attempts or late or self.stop.is_set():
                     raise
                 if error.retry_after_s > self.policy.wait_at_most_s:
                     raise
@@ -134,10 +139,10 @@ class Fetcher:
                 with get(url, headers, self.policy) as response:
                     if response.status not in _REDIRECTS:
                         self._check(host, response)
-                        self._receive(response, partial, got)
+                        self._receive(response, partial, got, validator)
                         return self._fetched(text, response, partial)
                     location = response.headers.get("Location", "")
-            url = parse_url(urljoin(url.text, location))
+            url = _redirected(url, location)
             if not location or url.text in seen:
                 raise _refused("redirect_loop", f"{text} leads back to {url.text}")
             seen.add(url.text)
@@ -167,12 +172,16 @@ class Fetcher:
         if total is not None and total > policy.max_bytes:
             raise _refused("too_large", f"{total} bytes", total, policy.max_bytes)
 
-    def _receive(self, response: Response, partial: Partial, got: int) -> None:
+    def _receive(self, response: Response, partial: Partial, got: int, validator: str) -> None:
         """Write the body behind what is there, or from the start."""
         policy = self.policy
-        if response.status == 416 or (response.status == 206 and _range_start(response) != got):
+        # A server that ignores If-Range may go on with another version: its tag tells.
+        other = bool(got) and _validator(response) not in {"", validator}
+        if response.status == 416 or (
+            response.status == 206 and (other or _range_start(response) != got)
+        ):
             partial.discard()
-            raise _ShortBodyError(f"the server does not go on from byte {got}")
+            raise _ShortBodyError(f"the server does not go on from byte {got} of that version")
         total = _total_bytes(response)
         if response.status == 206 and got:
             size, file = got, partial.go_on()
@@ -211,15 +220,22 @@ class Fetcher:
     def _host(self, url: Url) -> _Host:
         with self._hosts_lock:
             if url.origin not in self._hosts:
-                pace = Pace(1 / self.policy.requests_per_s, self.stop)
+                interval_s, limit_s = 1 / self.policy.requests_per_s, self.policy.wait_at_most_s
+                pace = Pace(interval_s, self.stop, limit_s)
                 self._hosts[url.origin] = _Host(pace)
             return self._hosts[url.origin]
 
     def _robots(self, host: _Host, url: Url) -> RobotRules:
         """The host's rules, asked for once (RFC 9309, Sec. 2.3): none there (4xx) allows all; a
-        host that cannot say (5xx, no connection) allows nothing, for now."""
+        host that cannot say (5xx, no connection, too slow) allows nothing, for now."""
         if host.robots is None:
-            host.robots = self._read_robots(host, parse_url(f"{url.origin}/robots.txt"))
+            place = parse_url(f"{url.origin}/robots.txt")
+            try:
+                host.robots = self._read_robots(host, place)
+            except FetchRefusedError as error:
+                if error.drop.reason not in {"too_slow", "no_http"}:
+                    raise
+                raise FetchOutageError(f"{place.text}: {error.drop.reason}") from None
             host.pace.interval_s = max(host.pace.interval_s, host.robots.crawl_delay_s)
         return host.robots
 
@@ -228,10 +244,10 @@ class Fetcher:
             host.pace.wait()
             with get(url, {}, self.policy) as response:
                 if response.status in _REDIRECTS:
-                    url = parse_url(urljoin(url.text, response.headers.get("Location", "")))
+                    url = _redirected(url, response.headers.get("Location", ""))
                     continue
                 if 200 <= response.status < 300:
-                    return read_robots(_first_bytes(response, MAX_ROBOTS_BYTES))
+                    return read_robots(_whole_text(response))
                 if response.status in _PASSING or response.status >= 500:
                     wait_s = retry_after_s(response.headers.get("Retry-After"))
                     host.pace.pause(wait_s)
@@ -250,12 +266,31 @@ def _refused(
     return FetchRefusedError(Drop(reason, measured, threshold, detail))
 
 
-def _first_bytes(response: Response, at_most: int) -> bytes:
+def _redirected(url: Url, location: str) -> Url:
+    try:
+        text = urljoin(url.text, location)
+    except ValueError as error:
+        raise _refused("bad_url", f"{url.text} leads to {location[:100]!r}: {error}") from None
+    return parse_url(text)
+
+
+def _whole_text(response: Response) -> bytes:
+    """A robots.txt as it is to be read, up to the size that must be.
+
+    Raises:
+        FetchOutageError: it was cut off, or comes compressed: what it forbids cannot be known.
+    """
+    encoding = response.headers.get("Content-Encoding", "identity").strip().lower()
+    if encoding not in {"", "identity"}:
+        raise FetchOutageError(f"{response.url.text} comes as {encoding}, not asked for")
     content = b""
     for chunk in response.iter_body():
         content += chunk
-        if len(content) >= at_most:
-            break
+        if len(content) >= MAX_ROBOTS_BYTES:
+            return content
+    total = _total_bytes(response)
+    if total is not None and len(content) < total:
+        raise FetchOutageError(f"{response.url.text} broke off at byte {len(content)} of {total}")
     return content
 
 
@@ -263,14 +298,19 @@ def _total_bytes(response: Response) -> int | None:
     """The size of the whole file, as the headers say; None if they do not."""
     if response.status == 206:
         match = re.fullmatch(r"bytes \d+-\d+/(\d+)", response.headers.get("Content-Range", ""))
-        return int(match[1]) if match else None
+        return _number(match[1]) if match else None
     length = response.headers.get("Content-Length", "")
-    return int(length) if re.fullmatch(r"[0-9]+", length) else None
+    return _number(length) if re.fullmatch(r"[0-9]+", length) else None
 
 
 def _range_start(response: Response) -> int:
     match = re.match(r"bytes (\d+)-", response.headers.get("Content-Range", ""))
-    return int(match[1]) if match else -1
+    return _number(match[1]) if match else -1
+
+
+def _number(digits: str) -> int:
+    """Of thousands of digits Python makes an error; a file has no more than these bytes."""
+    return int(digits) if len(digits) <= 18 else 10**18
 
 
 def _validator(response: Response) -> str:

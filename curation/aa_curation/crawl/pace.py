@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 import threading
 import time
@@ -19,6 +20,7 @@ class Pace:
     Args:
         interval_s: between the starts of two requests.
         stop: when it is set, whoever waits is told so by a FetchOutageError.
+        wait_at_most_s: whoever would wait for longer gets a FetchOutageError at once.
         clock: monotonic seconds.
     """
 
@@ -26,15 +28,20 @@ class Pace:
         self,
         interval_s: float,
         stop: threading.Event,
+        wait_at_most_s: float = math.inf,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.interval_s = interval_s
+        self.wait_at_most_s = wait_at_most_s
         self._stop = stop
         self._clock = clock
         self._next_s = clock()
 
     def wait(self) -> None:
         """Until a request may be sent; takes the token. One thread a host at a time."""
+        left_s = self._next_s - self._clock()
+        if left_s > self.wait_at_most_s:
+            raise FetchOutageError(f"its host may be asked again in {left_s:.0f} s only", left_s)
         while (left_s := self._next_s - self._clock()) > 0:
             if self._stop.wait(left_s):
                 break

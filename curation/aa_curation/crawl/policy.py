@@ -21,13 +21,14 @@ class FetchPolicy:
         connect_s: for a connection and its TLS handshake.
         stall_s: over such a window a server must send `min_bytes_per_s` on average, headers too.
         min_bytes_per_s: slower servers are given up (1 kB/s holds a connection 12 days for 1 GB).
-        total_s: for one body.
+        total_s: for one body, and for one URL with all its attempts.
         max_bytes: of one body.
         attempts: for troubles that may pass (429, 5xx, a connection that breaks off).
         backoff_s, backoff_at_most_s: of the wait between attempts, doubled each time, with jitter.
-        wait_at_most_s: a host that asks to be left alone for longer is left to the next run.
+        wait_at_most_s: a host that asks to be left alone for longer, or for longer between two
+            requests, is left to the next run.
         max_redirects: of one request.
-        give_up_host_after: so many outages of a host in a row end the crawl of it.
+        give_up_host_after: so many outages or slow answers of a host in a row end its crawl.
         hosts_at_once: crawled side by side.
         allow_loopback: for tests against a server on this machine.
     """

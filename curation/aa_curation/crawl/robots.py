@@ -10,6 +10,11 @@ PRODUCT = "aa-curate"  # the token that robots.txt may name
 MAX_ROBOTS_BYTES = 500 << 10  # RFC 9309, Sec. 2.5: parse at least this much
 # "noindex" speaks of search, yet who sets it on a video does not want it collected.
 OPT_OUTS = frozenset({"noai", "noimageai", "noml", "noindex", "none"})
+# Directives that take a value; what else stands before a colon is a robot, or a part of a date.
+_WITH_VALUE = frozenset(
+    {"unavailable_after", "max-snippet", "max-image-preview", "max-video-preview"}
+)
+_ROBOT = re.compile(r"\*|[a-z][a-z0-9_./-]*")
 _UNRESERVED = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
 
 
@@ -117,8 +122,9 @@ def opted_out(x_robots_tags: Iterable[str], product: str = PRODUCT) -> str | Non
         ours = True
         for part in header.lower().split(","):
             name, colon, value = part.strip().partition(":")
-            if colon and name.strip() not in {"unavailable_after", "max-snippet"}:
-                ours = name.strip() in {product, "*"}
+            name = name.strip()
+            if colon and name not in _WITH_VALUE and _ROBOT.fullmatch(name):
+                ours = name in {product, "*"}
                 part = value
             if ours and part.strip() in OPT_OUTS:
                 return part.strip()
