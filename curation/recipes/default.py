@@ -19,7 +19,7 @@ from aa_curation.filters.resolution import Resolution
 from aa_curation.filters.single_person import PersonSize, SinglePerson, SomePerson
 from aa_curation.filters.static import Static
 from aa_curation.filters.text import TextArea
-from aa_curation.filters.tracking import Jitter, PoseFound
+from aa_curation.filters.tracking import HandsSeen, IdentitySwitches, Jitter, PoseFound
 from aa_curation.poses.blazepose import BlazePose
 from aa_curation.recipe import Canonical, Recipe
 from aa_curation.shots import ShotCuts
@@ -64,6 +64,8 @@ RECIPE = Recipe(
     pose_filters=(
         PoseFound(share_at_least=0.95),
         Jitter(jitter_at_most=0.04),
+        HandsSeen(share_at_least=0),  # these two are measured, and no reason to drop a clip
+        IdentitySwitches(switches_at_most=math.inf),
     ),
     canonical=Canonical(short_side_px=768, max_fps=30),  # Sec. 4.1: 768x768 crops
     clips_per_shard=256,

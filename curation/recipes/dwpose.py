@@ -2,8 +2,8 @@
 68 points: `aa-curate run … --weights DIR`.
 
 DIR holds the two ONNX files of huggingface.co/yzd-v/DWPose (Apache-2.0; 216,746,733 and 134,399,116
-bytes). They could not be had where this was written: nine public repositories name these sha256,
-and the recipe is tested on small files of the same interface only. Nobody looks for a face here:
+bytes); nine public repositories name these sha256. The recipe is tested on small files of the same
+interface, not on these two. Nobody looks for a face here:
 heads that wobble are dropped, and animated people pass as real ones.
 """
 

@@ -21,12 +21,12 @@ from aa_curation.filters.real_face import HumanEyes, SteadyOrFace
 from aa_curation.filters.resolution import Resolution
 from aa_curation.filters.single_person import PersonSize, RealPerson, SinglePerson, SomePerson
 from aa_curation.filters.static import Static
-from aa_curation.filters.tracking import Jitter, PoseFound
+from aa_curation.filters.tracking import HandsSeen, IdentitySwitches, Jitter, PoseFound
 from aa_curation.people import People, people_of_pose
 from aa_curation.picture import Picture, PictureMeter
 from aa_datasets.draw_pose import draw_pose
 from aa_datasets.foreign_video import VideoInfo
-from aa_datasets.pose import JOINT_NAMES, NUM_JOINTS, Pose, make_pose
+from aa_datasets.pose import JOINT_NAMES, LEFT_HAND, NUM_JOINTS, Pose, make_pose
 from aa_datasets.puppets import render_puppet
 
 VIDEO = VideoInfo("h264", (480, 640), 24000 / 1001, 48, 2.0, 0)
@@ -219,6 +219,28 @@ def test_lost_and_jumping_poses_are_dropped() -> None:
     assert Jitter()(PUPPET.pose).drop is None
     assert _drop(Jitter()(_shaken(PUPPET.pose, 10)))[0] == "jittery_pose"
     assert Jitter()(lost).drop is None  # absent frames are no jumps
+
+
+def test_hands_and_switches_are_counted_and_drop_nobody_unless_asked() -> None:
+    pose = PUPPET.pose
+    both = HandsSeen()(pose).measured
+    scores = pose.scores.copy()
+    scores[:, LEFT_HAND] = 0
+    one = HandsSeen()(make_pose(pose.keypoints_px, scores, pose.size_hw))
+    assert both == 1
+    assert one.measured == 0.5
+    assert one.drop is None
+    assert IdentitySwitches()(pose).measured == 0
+    switched = pose.keypoints_px.copy()
+    switched[8:16] += 200  # eight frames of somebody who stands elsewhere
+    found = IdentitySwitches()(make_pose(switched, pose.scores, pose.size_hw))
+    assert found.measured == 2
+    assert found.drop is None
+    assert IdentitySwitches(1)(make_pose(switched, pose.scores, pose.size_hw)).drop is not None
+    gap = pose.scores.copy()
+    gap[6:10] = 0
+    assert IdentitySwitches()(make_pose(pose.keypoints_px, gap, pose.size_hw)).measured == 0
+    assert IdentitySwitches()(make_pose(switched, gap, pose.size_hw)).measured == 2
 
 
 @pytest.mark.parametrize("pixels_per_frame", [0.0, 1.5, 4.0])

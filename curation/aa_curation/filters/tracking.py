@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 from dataclasses import dataclass
 
 import numpy as np
 
 from aa_curation.drop import Check, at_least, at_most
-from aa_datasets.pose import BODY, JOINT_NAMES, Pose
+from aa_datasets.pose import BODY, JOINT_NAMES, LEFT_HAND, RIGHT_HAND, Pose
 
 _NECK = JOINT_NAMES.index("neck")
 
@@ -47,3 +49,42 @@ class Jitter:
         extents = [np.hypot(*np.nanmax(p, 0) - np.nanmin(p, 0)) for p in body[some]]
         measured = float(np.nanmedian(jumps)) / max(float(np.median(extents)), 1.0)
         return at_most("jittery_pose", measured, self.jitter_at_most)
+
+
+@dataclass(frozen=True, slots=True)
+class HandsSeen:
+    """Measured: the share of hands that are seen, of two in every frame; a hand is seen if half of
+    its 21 joints are.
+
+    Attributes:
+        share_at_least: 0 measures and drops nothing: `aa-curate redecide` can set a bound later.
+    """
+
+    share_at_least: float = 0.0
+
+    def __call__(self, pose: Pose) -> Check:
+        hands = [(pose.scores[:, hand] > 0).mean(1) >= 0.5 for hand in (LEFT_HAND, RIGHT_HAND)]
+        return at_least("hands_unseen", float(np.mean(hands)), self.share_at_least)
+
+
+@dataclass(frozen=True, slots=True)
+class IdentitySwitches:
+    """Measured: how many times the skeleton jumps onto somebody else: from one frame to the next
+    most of its joints move by more than half of the body's extent.
+
+    Attributes:
+        switches_at_most: infinity measures and drops nothing, see `HandsSeen`.
+    """
+
+    switches_at_most: float = math.inf
+
+    def __call__(self, pose: Pose) -> Check:
+        body = np.where(pose.scores[:, BODY, None] >= 0.3, pose.keypoints_px[:, BODY], np.nan)
+        body = body[np.isfinite(body[..., 0]).sum(1) >= 2]  # a gap is no jump, what follows may be
+        switches = 0
+        for before, after in itertools.pairwise(body):
+            moved = np.hypot(*(after - before).T)
+            extent = float(np.hypot(*(np.nanmax(before, 0) - np.nanmin(before, 0))))
+            both = moved[np.isfinite(moved)]
+            switches += bool(len(both)) and float(np.median(both)) > 0.5 * max(extent, 1.0)
+        return at_most("identity_switches", float(switches), self.switches_at_most)
