@@ -7,6 +7,7 @@ import sys
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -61,21 +62,38 @@ def _parser() -> argparse.ArgumentParser:
         metavar="R",
         help="of the crawl, to one host (default: 1)",
     )
-    run.add_argument("--allow-loopback", action="store_true", help=argparse.SUPPRESS)  # for tests
+    run.add_argument(
+        "--takedowns",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="CORPUS",
+        help="another corpus: what was taken down there does not come in here",
+    )
+    run.add_argument(
+        "--allow-loopback",
+        action="store_true",
+        help="crawl servers on this machine, too: for tests",
+    )
     run.set_defaults(command=_run)
-    plan = commands.add_parser("plan", help="what a run would do, without doing it")
+    plan = commands.add_parser(
+        "plan",
+        help="what a run would do, without doing it",
+        description="What a run would do, without doing it. Without --sources, RECIPE is a list of "
+        "sources, and the recipe is `default`.",
+    )
     plan.set_defaults(command=_plan)
     for command in (run, plan):
         command.add_argument(
             "recipe",
-            type=Path,
             metavar="RECIPE",
-            help="Python file that defines RECIPE, or the name of one of ours: default, yolox, ...",
+            help="Python file that defines RECIPE, or the name of one of ours: default, demo, "
+            "dwpose, whole_videos, yolox",
         )
         command.add_argument(
             "--sources",
             action="append",
-            required=True,
+            required=command is run,
             metavar="LIST_OR_DIR",
             help="csv, tsv, jsonl, parquet or txt, a folder with sources.csv, or a folder of "
             "videos; a path or an URL such as s3://...; may be given several times",
@@ -116,7 +134,9 @@ def _parser() -> argparse.ArgumentParser:
     why = commands.add_parser("why", help="why one clip (or all of a source) is in or out")
     why.add_argument("clip_id", metavar="CLIP_ID", help="a clip id or a source id")
     why.set_defaults(command=_why)
-    weights = commands.add_parser("weights", help="the pose models: sha256, and whether they match")
+    weights = commands.add_parser(
+        "weights", help="the models in installed packages, and whether their sha256 is right"
+    )
     weights.set_defaults(command=_weights)
     add_commands(commands)
     for command in (run, plan, status, report, why):
@@ -158,6 +178,7 @@ def _run(arguments: argparse.Namespace) -> int:
         workers=arguments.workers,
         address=arguments.address,
         fetch=_policy(arguments),
+        takedowns_of=arguments.takedowns,
     )
     print(format_funnel(ledger))
     print(f"shards: {arguments.out / 'shards'}")
@@ -215,10 +236,11 @@ def _plan(arguments: argparse.Namespace) -> int:
 
 def _inputs(arguments: argparse.Namespace) -> tuple[Recipe, list[Source]]:
     weights = arguments.weights.resolve() if arguments.weights else None
-    recipe = replace(load_recipe(arguments.recipe), weights=weights)
-    return recipe, read_sources(
-        arguments.sources, licence=arguments.licence, videos=arguments.videos
-    )
+    name, places = arguments.recipe, arguments.sources
+    if places is None:
+        name, places = "default", [name]
+    recipe = replace(load_recipe(Path(name)), weights=weights)
+    return recipe, read_sources(places, licence=arguments.licence, videos=arguments.videos)
 
 
 def _status(arguments: argparse.Namespace) -> int:
@@ -263,10 +285,15 @@ def _why(arguments: argparse.Namespace) -> int:
 
 
 def _weights(arguments: argparse.Namespace) -> int:
+    # onnxruntime is not needed by the other commands.
+    from aa_curation.text.detector import DETECTOR
+
+    models = {name: (sha256, partial(read_model, name)) for name, (_, sha256) in MODELS.items()}
+    models["text_detector"] = (DETECTOR.sha256, DETECTOR.read)
     available = True
-    for name, (_, sha256) in MODELS.items():
+    for name, (sha256, read) in models.items():
         try:
-            read_model(name)
+            read()
             print(f"ok           {name}  sha256 {sha256}")
         except WeightsError as error:
             print(f"unavailable  {name}  {error}")

@@ -102,6 +102,8 @@ class Survey:
         num_bytes, modified_ns: of the file when it was read; a change means that it is another.
         planned: its spans.
         decisions: of the spans that did not pass, or of the whole source where there is none.
+        row_sha256: of the source's row in its list; a change (of the licence, say) means that the
+            source is looked at again. "" where that is not to be.
     """
 
     source_id: str
@@ -111,6 +113,7 @@ class Survey:
     modified_ns: int
     planned: tuple[PlannedClip, ...]
     decisions: tuple[Decision, ...]
+    row_sha256: str = ""
 
     @property
     def clip_ids(self) -> list[str]:

@@ -14,8 +14,9 @@ def reject_duplicates(ledger: Ledger, sources: Sequence[Source]) -> list[Decisio
     """The rows of clips of duplicates. A source is one if its bytes are another's, or its packets,
     which is the same video in another container.
 
-    Of the same part of the same video, the source that was decided on by an earlier run stays, else
-    the one whose id sorts first: the outcome does not depend on who was surveyed first.
+    Of the same part of the same video, one of a held-out split stays before any for training, then
+    the source that was decided on by an earlier run, then the one whose id sorts first: the outcome
+    does not depend on who was surveyed first.
     """
     kept: dict[object, str] = {}
     rows = []
@@ -30,11 +31,11 @@ def reject_duplicates(ledger: Ledger, sources: Sequence[Source]) -> list[Decisio
             or ledger.decisions[clip.clip_id].status != "rejected"
         ]
 
-    def decided_first(source: Source) -> tuple[bool, str]:
+    def rank(source: Source) -> tuple[bool, bool, str]:
         decided = any(clip.clip_id in ledger.decisions for clip in still_in(source))
-        return not decided, source.source_id
+        return source.split == "train", not decided, source.source_id
 
-    for source in sorted(sources, key=decided_first):
+    for source in sorted(sources, key=rank):
         clips = still_in(source)
         if not clips:
             continue

@@ -91,4 +91,4 @@ def _record(writer: LedgerWriter, source: Source, outcome: Outcome) -> None:
         row = rejected(clip_id, source.source_id, "fetch", outcome)
     else:
         row = failed(clip_id, source.source_id, "fetch", outcome, time.perf_counter())
-    writer.add_survey(Survey(source.source_id, "", "", 0, 0, (), (row,)))
+    writer.add_survey(Survey(source.source_id, "", "", 0, 0, (), (row,), source.row_sha256))

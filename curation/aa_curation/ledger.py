@@ -29,7 +29,8 @@ class Ledger:
     """What is known of a corpus. Later lines replace earlier ones of the same source or clip.
 
     Attributes:
-        recipe_name, recipe_sha256, clips_per_shard: of the recipe that the corpus is made by.
+        recipe_name, recipe_sha256, clips_per_shard, near_duplicates: of the recipe that the corpus
+            is made by; the last as numbers, None where it keeps near duplicates.
         surveys: by source id.
         decisions: by clip id; those of the surveys are in it.
         fetches: by source id, of the sources that are URLs.
@@ -40,11 +41,21 @@ class Ledger:
     recipe_name: str
     recipe_sha256: str
     clips_per_shard: int = 256
+    near_duplicates: Mapping[str, float] | None = None
     surveys: dict[str, Survey] = field(default_factory=dict)
     decisions: dict[str, Decision] = field(default_factory=dict)
     fetches: dict[str, Fetch] = field(default_factory=dict)
     thresholds: dict[str, float] = field(default_factory=dict)
     takedowns: dict[str, Takedown] = field(default_factory=dict)
+
+    def head(self) -> dict[str, Any]:
+        """The first line: what the recipe says."""
+        return {
+            "recipe_name": self.recipe_name,
+            "recipe_sha256": self.recipe_sha256,
+            "clips_per_shard": self.clips_per_shard,
+            "near_duplicates": None if self.near_duplicates is None else dict(self.near_duplicates),
+        }
 
     def add_survey(self, survey: Survey) -> None:
         """A new survey of a source puts an end to all that was decided on its clips."""
@@ -128,10 +139,12 @@ def read_ledger(folder: Path) -> Ledger:
         *lines, _unfinished = path.read_bytes().split(b"\n")
     except OSError:
         raise LedgerError(f"no ledger in {folder}: give the --out of an `aa-curate run`") from None
+    if not lines:  # killed before the first line was whole
+        raise LedgerError(f"{path} is empty: run the same `aa-curate run` again")
     try:
         rows = [json.loads(line) for line in lines]
         head = rows[0]["run"]
-        ledger = Ledger(head["recipe_name"], head["recipe_sha256"], head["clips_per_shard"])
+        ledger = Ledger(**head)
         for row in rows[1:]:
             if "survey" in row:
                 ledger.add_survey(Survey.from_json(row["survey"]))
@@ -155,15 +168,20 @@ class LedgerWriter:
 
     Args:
         folder: of the corpus; made if need be.
-        recipe_name, recipe_sha256, clips_per_shard: of the run; a corpus holds to the recipe that
-            began it.
+        recipe_name, recipe_sha256, clips_per_shard, near_duplicates: see `Ledger`; a corpus holds
+            to the recipe that began it.
 
     Raises:
         LedgerError: another run is writing, or another recipe began this corpus.
     """
 
     def __init__(
-        self, folder: Path, recipe_name: str, recipe_sha256: str, clips_per_shard: int = 256
+        self,
+        folder: Path,
+        recipe_name: str,
+        recipe_sha256: str,
+        clips_per_shard: int = 256,
+        near_duplicates: Mapping[str, float] | None = None,
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._file = (folder / LEDGER_NAME).open("ab")
@@ -176,8 +194,8 @@ class LedgerWriter:
             ) from None
         self._drop_unfinished_line(folder / LEDGER_NAME)
         if self._file.tell() == 0:
-            head = {"recipe_name": recipe_name, "recipe_sha256": recipe_sha256}
-            self._append({"run": {**head, "clips_per_shard": clips_per_shard}})
+            head = Ledger(recipe_name, recipe_sha256, clips_per_shard, near_duplicates).head()
+            self._append({"run": head})
         self.ledger = read_ledger(folder)
         if self.ledger.recipe_sha256 != recipe_sha256:
             self._file.close()

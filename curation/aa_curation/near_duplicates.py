@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from aa_curation.decision import Decision
 from aa_curation.ledger import Ledger
 from aa_curation.signature import Signature, bits_apart, colours_apart, limbs_apart
+from aa_curation.takedown import REASON as TAKEN_DOWN
 
 NEAR_DUPLICATE = "near_duplicate"
 SPLIT_LEAK = "split_leak"
@@ -95,14 +96,19 @@ class _Pair:
 def separate(ledger: Ledger, bounds: NearDuplicates | None) -> list[Decision]:
     """The rows that change so that no recording is in twice and no group in two splits.
 
-    Of a recording the largest and fastest clip stays (then the first id), the others are rejected
-    as `near_duplicate`. Clips of one source, uploader, person or recording are one group; where
+    Of a recording the largest and fastest clip stays (then the first id; one of a held-out split
+    before any for training), the others are rejected as `near_duplicate`. None stays of a recording
+    that was taken down. Clips of one source, uploader, person or recording are one group; where
     lists put a group into several splits, those for training are rejected as `split_leak`: a
     held-out split stays as it was asked for. Without `bounds` no two clips are one recording.
     """
     clips = sorted((d for d in ledger.decisions.values() if _in_question(d)), key=_rank)
-    pairs = _pairs(clips, bounds) if bounds is not None else []
-    verdicts = _near(clips, pairs)
+    gone = sorted(
+        (d for d in ledger.decisions.values() if d.signature and d.reason == TAKEN_DOWN),
+        key=lambda d: d.clip_id,
+    )
+    pairs = _pairs([*gone, *clips], bounds) if bounds is not None else []
+    verdicts = _near(gone, clips, pairs)
     verdicts |= _leaks(ledger, [d for d in clips if d.clip_id not in verdicts], clips, pairs)
     rows = []
     for decision in clips:
@@ -119,10 +125,11 @@ def _in_question(decision: Decision) -> bool:
     return bool(decision.signature) and (decision.status == "accepted" or decision.reason in _OURS)
 
 
-def _rank(decision: Decision) -> tuple[float, float, str]:
+def _rank(decision: Decision) -> tuple[bool, float, float, str]:
     assert decision.clip is not None
-    height, width = decision.clip.size_hw
-    return -height * width, -decision.clip.fps, decision.clip_id
+    clip = decision.clip
+    height, width = clip.size_hw
+    return clip.split == "train", -height * width, -clip.fps, decision.clip_id
 
 
 def _pairs(clips: Sequence[Decision], bounds: NearDuplicates) -> list[_Pair]:
@@ -143,14 +150,18 @@ def _pairs(clips: Sequence[Decision], bounds: NearDuplicates) -> list[_Pair]:
     return pairs
 
 
-def _near(clips: Sequence[Decision], pairs: Sequence[_Pair]) -> dict[str, Decision]:
+def _near(
+    gone: Sequence[Decision], clips: Sequence[Decision], pairs: Sequence[_Pair]
+) -> dict[str, Decision]:
     by_id = {decision.clip_id: decision for decision in clips}
-    order = {decision.clip_id: place for place, decision in enumerate(clips)}
+    order = {decision.clip_id: place for place, decision in enumerate([*gone, *clips])}
+    taken_down = {decision.clip_id for decision in gone}
     verdicts: dict[str, Decision] = {}
     for pair in sorted(pairs, key=lambda p: (order[p.second], order[p.first])):
-        if pair.first in verdicts or pair.second in verdicts:
+        if pair.first in verdicts or pair.second in verdicts or pair.second in taken_down:
             continue
-        detail = f"the same recording as {pair.first}, which is as large or larger"
+        why = "was taken down" if pair.first in taken_down else "comes before it"
+        detail = f"the same recording as {pair.first}, which {why}"
         verdicts[pair.second] = _rejected(
             by_id[pair.second], NEAR_DUPLICATE, detail, round(pair.distance, 3), 1.0
         )

@@ -16,6 +16,7 @@ from aa_curation.errors import LedgerError
 from aa_curation.ledger import Ledger
 from aa_curation.takedown import REASON
 from aa_datasets.errors import ShardError
+from aa_datasets.latents import remove_latents
 from aa_datasets.pose import read_pose
 from aa_datasets.shards import ShardRecord, ShardSample, read_record, write_shard
 
@@ -69,17 +70,22 @@ def _was_taken_down(decision: Decision) -> bool:
 def pack(ledger: Ledger, folder: Path, clips_per_shard: int) -> list[ShardRecord]:
     """Write the shards and `clips.csv`; shards that are already right stay untouched.
 
+    Latents beside a shard that changes or goes are deleted, and what a killed run left unfinished.
+
     Raises:
         LedgerError: a clip's file is not the one that was accepted.
     """
     shards = folder / SHARDS
     shards.mkdir(exist_ok=True)
+    for leftover in (*folder.glob(".*.tmp"), *shards.glob(".*.tmp")):
+        leftover.unlink()
     plan = shard_plan(ledger, clips_per_shard)
     records = []
     for name, decisions in tqdm(plan.items(), desc="pack", unit="shard"):
         record = _up_to_date(shards / name, decisions)
         records.append(record or _write(shards / name, decisions, folder))
     for stale in set(shards.glob("*.tar")) - {shards / name for name in plan}:
+        remove_latents(stale)
         for part in (stale.with_suffix(".json"), _sums_path(stale), stale):
             part.unlink(missing_ok=True)
     _write_manifest(folder / MANIFEST, plan)
@@ -87,6 +93,7 @@ def pack(ledger: Ledger, folder: Path, clips_per_shard: int) -> list[ShardRecord
 
 
 def _write(path: Path, decisions: Sequence[Decision], folder: Path) -> ShardRecord:
+    remove_latents(path)
     record = write_shard(path, _samples(decisions, folder))
     _sums_path(path).write_text(_sums(decisions))
     return record
@@ -99,6 +106,11 @@ def _up_to_date(path: Path, decisions: Sequence[Decision]) -> ShardRecord | None
         return record if _sums_path(path).read_text() == _sums(decisions) else None
     except (ShardError, OSError):
         return None
+
+
+def distrust(path: Path) -> None:
+    """Have the next `pack` write a shard anew."""
+    _sums_path(path).unlink(missing_ok=True)
 
 
 def _sums_path(path: Path) -> Path:

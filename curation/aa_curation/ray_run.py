@@ -13,7 +13,7 @@ import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,10 +28,10 @@ from aa_curation.ledger import Ledger, LedgerWriter
 from aa_curation.near_duplicates import separate
 from aa_curation.pack import CLIPS, FETCHED, pack
 from aa_curation.recipe import Recipe
-from aa_curation.removal import purge, without_barred
+from aa_curation.removal import adopt_takedowns, purge, without_barred
 from aa_curation.shared_path import check_shared, refuse_relative_in_job
 from aa_curation.sources import Source
-from aa_curation.survey import file_stamp
+from aa_curation.survey import file_sha256, file_stamp
 from aa_curation.worker_pool import ATTEMPTS, WorkerPool
 
 _START_ATTEMPTS = 3
@@ -46,6 +46,7 @@ def run(
     workers: int | None = None,
     address: str | None = None,
     fetch: FetchPolicy | None = None,
+    takedowns_of: Sequence[Path] = (),
 ) -> Ledger:
     """Curate all sources into `folder`; go on where an earlier run stopped.
 
@@ -57,6 +58,7 @@ def run(
         workers: processes; None takes every CPU that Ray has.
         address: of a Ray cluster; None uses RAY_ADDRESS if set, else starts Ray here.
         fetch: manners of the crawl; None where no source is an URL.
+        takedowns_of: other corpora; what was taken down there does not come in here.
 
     Raises:
         LedgerError: another run or another recipe holds the folder.
@@ -66,13 +68,16 @@ def run(
     """
     refuse_relative_in_job(folder)
     folder = folder.resolve()
-    with LedgerWriter(folder, recipe.name, recipe.sha256, recipe.clips_per_shard) as writer:
+    near = None if recipe.near_duplicates is None else asdict(recipe.near_duplicates)
+    with LedgerWriter(folder, recipe.name, recipe.sha256, recipe.clips_per_shard, near) as writer:
         store = Store(folder / FETCHED)
+        for other in takedowns_of:
+            adopt_takedowns(writer, other)
         recipe = replace(recipe, thresholds=writer.ledger.thresholds)
-        purge(writer.ledger, folder / CLIPS, store)
-        sources = without_barred(writer, sources)
         clips = folder / CLIPS
         clips.mkdir(exist_ok=True)
+        purge(writer.ledger, clips, store)
+        sources = without_barred(writer, sources)
         for leftover in clips.glob(".*.tmp"):
             leftover.unlink()
         if any(source.pose_path is None for source in sources):
@@ -88,6 +93,7 @@ def run(
                 pool = WorkerPool(recipe, clips, num_workers)
                 for (source,), survey in pool.each("survey", [(s,) for s in surveys]):
                     writer.add_survey(survey or _died_surveying(source))
+                purge(writer.ledger, clips, store)  # a file taken down, fetched by another name
                 for duplicate in reject_duplicates(writer.ledger, sources):
                     writer.add_decision(duplicate)
                 todo = clips_to_curate(writer.ledger, sources)
@@ -101,14 +107,20 @@ def run(
 
 
 def sources_to_survey(ledger: Ledger, sources: Sequence[Source]) -> list[Source]:
-    """Those never surveyed, changed since, or whose survey failed."""
+    """Those never surveyed, whose file or whose row in the list has changed since, or whose survey
+    failed. A file that was only touched or copied is read, and is the same."""
 
     def is_done(source: Source) -> bool:
         survey = ledger.surveys.get(source.source_id)
-        return (
-            survey is not None
-            and (survey.num_bytes, survey.modified_ns) == file_stamp(source)
-            and all(decision.status != "failed" for decision in survey.decisions)
+        if survey is None or survey.row_sha256 not in {"", source.row_sha256}:
+            return False
+        if any(decision.status == "failed" for decision in survey.decisions):
+            return False
+        num_bytes, modified_ns = file_stamp(source)
+        return (survey.num_bytes, survey.modified_ns) == (num_bytes, modified_ns) or (
+            survey.num_bytes == num_bytes
+            and survey.source_sha256 != ""
+            and survey.source_sha256 == file_sha256(source)
         )
 
     return [source for source in sources if not is_done(source)]

@@ -13,8 +13,9 @@ def redecided(decision: Decision, thresholds: Mapping[str, float]) -> Decision |
     """The decision as it would be with these thresholds; None if steps that never ran must tell.
 
     Only what checks decided is decided again: a damaged file, a duplicate or a missing licence stay
-    what they are. An accepted clip that is rejected here keeps its record, so that it can come back
-    without being encoded again.
+    what they are. A near duplicate, or a leak between splits, must pass its own checks before it
+    may come back (`near_duplicates.separate` decides that). An accepted clip that is rejected here
+    keeps its record, so that it can come back without being encoded again.
 
     Args:
         decision: of a clip, under any thresholds.
@@ -22,7 +23,8 @@ def redecided(decision: Decision, thresholds: Mapping[str, float]) -> Decision |
     """
     checks = with_thresholds(decision.checks, thresholds)
     by_a_check = decision.reason in {check.reason for check in checks}
-    if checks == decision.checks or not (decision.status == "accepted" or by_a_check):
+    compared = decision.status == "rejected" and decision.stage == "dedup"
+    if checks == decision.checks or not (decision.status == "accepted" or by_a_check or compared):
         return decision
     drop = first_drop(checks)
     if drop is not None:
@@ -37,6 +39,8 @@ def redecided(decision: Decision, thresholds: Mapping[str, float]) -> Decision |
             detail="",
             checks=checks,
         )
+    if compared:
+        return replace(decision, checks=checks)
     if decision.clip is None:
         return None  # it was rejected before it was encoded
     return replace(decision.accepted("redecide"), checks=checks)

@@ -6,10 +6,32 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from aa_curation.crawl.store import Store
+from aa_curation.decision import Survey
 from aa_curation.errors import LedgerError
-from aa_curation.ledger import Ledger, LedgerWriter
+from aa_curation.ledger import Ledger, LedgerWriter, read_ledger
 from aa_curation.sources import Source
-from aa_curation.takedown import REASON, Takedown, barred
+from aa_curation.takedown import Takedown, barred
+
+
+def make_tombstone(ledger: Ledger, source_id: str) -> Takedown:
+    """What bars a source from now on; the one that is there, if there is one.
+
+    Raises:
+        LedgerError: the corpus knows no such source.
+    """
+    survey, fetch = ledger.surveys.get(source_id), ledger.fetches.get(source_id)
+    if survey is None and fetch is None:
+        raise LedgerError(
+            f"no source {source_id!r} in this corpus: `aa-curate report` names the clips, and "
+            "clips.csv the source of each"
+        )
+    return ledger.takedowns.get(source_id) or Takedown(
+        source_id=source_id,
+        url=fetch.url if fetch else "",
+        source_sha256=survey.source_sha256 if survey else "",
+        packets_sha256=survey.packets_sha256 if survey else "",
+        file_sha256=fetch.file.sha256 if fetch and fetch.file else "",
+    )
 
 
 def take_down(writer: LedgerWriter, source_id: str) -> Takedown:
@@ -18,24 +40,9 @@ def take_down(writer: LedgerWriter, source_id: str) -> Takedown:
     Raises:
         LedgerError: the corpus knows no such source.
     """
-    ledger = writer.ledger
-    survey, fetch = ledger.surveys.get(source_id), ledger.fetches.get(source_id)
-    if survey is None and fetch is None:
-        raise LedgerError(
-            f"no source {source_id!r} in this corpus: `aa-curate report` names the clips, and "
-            "clips.csv the source of each"
-        )
-    known = ledger.takedowns.get(source_id)
-    if known is not None:
-        return known
-    tombstone = Takedown(
-        source_id=source_id,
-        url=fetch.url if fetch else "",
-        source_sha256=survey.source_sha256 if survey else "",
-        packets_sha256=survey.packets_sha256 if survey else "",
-        file_sha256=fetch.file.sha256 if fetch and fetch.file else "",
-    )
-    writer.add_takedown(tombstone)
+    tombstone = make_tombstone(writer.ledger, source_id)
+    if source_id not in writer.ledger.takedowns:
+        writer.add_takedown(tombstone)
     return tombstone
 
 
@@ -44,24 +51,53 @@ def purge(ledger: Ledger, clips_folder: Path, store: Store) -> None:
 
     A takedown that was killed between its line and this is finished by whoever runs next.
     """
-    for decision in ledger.decisions.values():
-        if decision.reason == REASON:
-            for kind in ("mp4", "pose.npz"):
-                (clips_folder / f"{decision.clip_id}.{kind}").unlink(missing_ok=True)
-    for tombstone in ledger.takedowns.values():
-        if tombstone.file_sha256:
-            store.path(tombstone.file_sha256).unlink(missing_ok=True)
-        if tombstone.url:
-            store.partial(tombstone.url).discard()
+    held = {survey.source_id for survey in ledger.surveys.values() if _is_held(ledger, survey)}
+    if held:
+        for path in clips_folder.iterdir():
+            # Also clips of an earlier survey of the source, which no decision names any more.
+            if path.name.partition(".")[0].rpartition("-")[0] in held:
+                path.unlink()
+    urls = {tombstone.url for tombstone in ledger.takedowns.values()}
+    hashes = {tombstone.file_sha256 for tombstone in ledger.takedowns.values()}
+    for source_id in held:  # under whatever name and URL the same file was fetched
+        fetch = ledger.fetches.get(source_id)
+        if fetch is not None:
+            urls.add(fetch.url)
+            hashes.add(fetch.file.sha256 if fetch.file else "")
+    for sha256 in hashes - {""}:
+        store.path(sha256).unlink(missing_ok=True)
+    for url in urls - {""}:
+        store.partial(url).discard()
+
+
+def _is_held(ledger: Ledger, survey: Survey) -> bool:
+    return any(tombstone.holds(survey) for tombstone in ledger.takedowns.values())
 
 
 def without_barred(writer: LedgerWriter, sources: Sequence[Source]) -> list[Source]:
-    """The sources that no tombstone names; the others are rejected without a look at them."""
+    """The sources that no tombstone names; the others are rejected without a look at them.
+
+    Nor is an URL asked again whose file turned out to be one that was taken down.
+    """
     kept = []
     for source in sources:
-        tombstones = writer.ledger.takedowns.values()
-        if not any(tombstone.bars(source.source_id, source.url) for tombstone in tombstones):
+        survey = writer.ledger.surveys.get(source.source_id)
+        if any(t.bars(source.source_id, source.url) for t in writer.ledger.takedowns.values()):
+            if survey is None:
+                writer.add_survey(barred(source.source_id))
+        elif not (source.url and survey is not None and _is_held(writer.ledger, survey)):
             kept.append(source)
-        elif source.source_id not in writer.ledger.surveys:
-            writer.add_survey(barred(source.source_id))
     return kept
+
+
+def adopt_takedowns(writer: LedgerWriter, folder: Path) -> int:
+    """Let the tombstones of another corpus hold here, too; returns how many are new.
+
+    Raises:
+        LedgerError: there is no corpus.
+    """
+    known = writer.ledger.takedowns
+    new = [t for source_id, t in read_ledger(folder).takedowns.items() if source_id not in known]
+    for tombstone in new:
+        writer.add_takedown(tombstone)
+    return len(new)

@@ -16,7 +16,6 @@ from aa_curation.sources import Source
 
 _JOB_VARIABLE = "RAY_JOB_CONFIG_JSON_ENV_VAR"  # set by Ray in the environment of a submitted job
 _TIMEOUT_S = 60.0
-_MAX_FOLDERS = 32
 
 
 def refuse_relative_in_job(folder: Path) -> None:
@@ -34,7 +33,7 @@ def refuse_relative_in_job(folder: Path) -> None:
 
 def check_shared(folder: Path, sources: Sequence[Source]) -> None:
     """Ask every node whether it reads what the driver wrote, can write beside it, and sees the
-    sources' folders.
+    folders of sources and their poses.
 
     Args:
         folder: of the corpus, absolute.
@@ -44,9 +43,12 @@ def check_shared(folder: Path, sources: Sequence[Source]) -> None:
         SharedPathError: a node does not; each is named with what it lacks.
     """
     nodes = [node for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU")]
-    if len(nodes) < 2:
-        return  # the driver's own node
-    folders = sorted({str(s.path.parent) for s in sources if s.path.is_file()})[:_MAX_FOLDERS]
+    own = ray.get_runtime_context().get_node_id()
+    if all(node["NodeID"] == own for node in nodes):
+        return
+    files = [path for s in sources for path in (s.path, s.pose_path) if path and path.is_file()]
+    # What was fetched lies below the corpus, which is looked at anyway.
+    folders = sorted({str(path.parent) for path in files if folder not in path.parents})
     token = uuid.uuid4().hex
     probe = folder / f".shared-{token}"
     probe.write_text(token)

@@ -111,6 +111,8 @@ def _parse(name: str, where: str, content: bytes, videos: Path | None) -> list[R
         raise SourceError(f"cannot read the source list {where}: {error}") from error
     if rows and rows[0].cells.keys() >= _TAICHI:
         return [Row(_taichi(row, videos), row.where) for row in rows]
+    if rows and "location" not in rows[0].cells and "url" in rows[0].cells:
+        rows = [Row({**row.cells, "location": row.cells.get("url", "")}, row.where) for row in rows]
     if suffix == ".txt":
         split = _PUBLISHED_SPLITS.get(name, "train")
         return [Row({**row.cells, "split": split}, row.where) for row in rows]
@@ -140,12 +142,17 @@ def _tsv(content: bytes) -> Iterator[tuple[int, dict[str, Any]]]:
 
 
 def _jsonl(content: bytes) -> Iterator[tuple[int, dict[str, Any]]]:
-    for number, line in enumerate(content.decode("utf-8-sig").splitlines(), 1):
+    for number, line in _lines(content):
         if line.strip():
             row = json.loads(line)
             if not isinstance(row, dict):
                 raise ValueError(f"line {number} is no JSON object: {line[:60]}")
             yield number, row
+
+
+def _lines(content: bytes) -> Iterator[tuple[int, str]]:
+    """Numbered from 1. `str.splitlines` would also cut at U+2028, which JSON allows in a string."""
+    yield from enumerate(re.split(r"\r\n|\n|\r", content.decode("utf-8-sig")), 1)
 
 
 def _parquet(content: bytes) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -154,7 +161,7 @@ def _parquet(content: bytes) -> Iterator[tuple[int, dict[str, Any]]]:
 
 
 def _txt(content: bytes) -> Iterator[tuple[int, dict[str, Any]]]:
-    for number, line in enumerate(content.decode("utf-8-sig").splitlines(), 1):
+    for number, line in _lines(content):
         if (url := line.strip()) and not url.startswith("#"):
             yield number, {"location": url}
 

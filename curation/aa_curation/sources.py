@@ -2,8 +2,8 @@
 
 A source list has these columns (location and licence are required; others are ignored):
 
-    location    a path (relative to the list), an http(s) URL, an object store's URL (s3://…), or
-                package:NAME==VERSION/PATH/IN/WHEEL
+    location    (or `url`) a path (relative to the list), an http(s) URL, an object store's URL
+                (s3://…), or package:NAME==VERSION/PATH/IN/WHEEL
     licence     SPDX identifier, or the words of the source; empty: the row is rejected
     source_id   unique, of [0-9a-z_-]; made from location, span and crop where there is none
     owner       who holds the rights
@@ -23,8 +23,9 @@ from __future__ import annotations
 
 import hashlib
 import re
+import warnings
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from aa_curation.crawl.exchange import parse_url
@@ -69,6 +70,12 @@ class Source:
     uploader: str = ""
     person: str = ""
 
+    @property
+    def row_sha256(self) -> str:
+        """Of what the list says, wherever the file lies."""
+        said = replace(self, path=Path(), pose_path=Path() if self.pose_path else None)
+        return hashlib.sha256(repr(said).encode()).hexdigest()
+
 
 def read_sources(
     places: Iterable[Path | str], *, licence: str = "", videos: Path | None = None
@@ -81,17 +88,23 @@ def read_sources(
         licence: of the rows that state none ("unknown" takes them and says so).
         videos: where the videos of a TaiChi list lie.
 
+    A row that is there twice, word for word, counts once, with a warning.
+
     Raises:
         SourceError: a list is missing or malformed, an id is used twice, or a package that a
             location names is not installed.
     """
     sources: dict[str, Source] = {}
+    repeated = 0
     for place in places:
         rows, base = read_rows(place, videos)
         if not licence:
             _ask_for_licences(place, rows)
         for row in rows:
             source = _parse(row, base, licence)
+            if sources.get(source.source_id) == source:
+                repeated += 1
+                continue
             if source.source_id in sources:
                 raise SourceError(
                     f"{row.where}: source_id {source.source_id!r} is used twice: ids must be "
@@ -100,6 +113,8 @@ def read_sources(
             sources[source.source_id] = source
     if not sources:
         raise SourceError("the source lists name no video: nothing to do")
+    if repeated:
+        warnings.warn(f"{repeated} rows of the lists are there twice", RuntimeWarning, stacklevel=2)
     return [sources[source_id] for source_id in sorted(sources)]
 
 
@@ -172,7 +187,7 @@ def _numbers(cells: dict[str, str], names: tuple[str, ...], where: str) -> tuple
 
 
 def is_web(url: str) -> bool:
-    return url.startswith(("http://", "https://"))
+    return url.lower().startswith(("http://", "https://"))
 
 
 def _locate(location: str, where: str, base: Path | str, source_id: str) -> tuple[Path, str]:

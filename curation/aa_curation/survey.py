@@ -36,7 +36,7 @@ def survey(source: Source, recipe: Recipe) -> Survey:
         with closing(video.frames):
             crop_px = _crop_px(source, video.info)
             info = _cropped_info(video.info, crop_px)
-            content = (_sha256(source), video.packets_sha256)
+            content = (file_sha256(source), video.packets_sha256)
             headers = with_thresholds(
                 [check(info) for check in recipe.video_filters], recipe.thresholds
             )
@@ -165,7 +165,13 @@ def _result(
 ) -> Survey:
     num_bytes, modified_ns = file_stamp(source)
     return Survey(
-        source.source_id, *content, num_bytes, modified_ns, tuple(planned), tuple(decisions)
+        source.source_id,
+        *content,
+        num_bytes,
+        modified_ns,
+        tuple(planned),
+        tuple(decisions),
+        source.row_sha256,
     )
 
 
@@ -178,6 +184,7 @@ def file_stamp(source: Source) -> tuple[int, int]:
     return stat.st_size, stat.st_mtime_ns
 
 
-def _sha256(source: Source) -> str:
+def file_sha256(source: Source) -> str:
+    """Of the file's content."""
     with source.path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

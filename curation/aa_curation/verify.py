@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,9 +13,11 @@ from tqdm import tqdm
 from aa_curation.decision import Decision
 from aa_curation.errors import LedgerError
 from aa_curation.ledger import Ledger
-from aa_curation.pack import MANIFEST, SHARDS, manifest_text, shard_plan
+from aa_curation.near_duplicates import NearDuplicates, separate
+from aa_curation.pack import MANIFEST, SHARDS, distrust, manifest_text, pack, shard_plan
 from aa_datasets.canonical_video import read_canonical
 from aa_datasets.errors import DatasetError
+from aa_datasets.pose import write_pose
 from aa_datasets.shards import read_entry, verify_shard
 
 
@@ -31,7 +34,7 @@ def iter_problems(ledger: Ledger, folder: Path, *, decode: bool = False) -> Iter
     except LedgerError as error:
         yield str(error)
     plan = shard_plan(ledger, ledger.clips_per_shard)
-    yield from _leaks(plan)
+    yield from _leaks(ledger, plan)
     shards = folder / SHARDS
     for surplus in sorted({path.name for path in shards.glob("*.tar")} - set(plan)):
         yield f"{surplus} is no shard of this corpus: run the same `aa-curate run` again"
@@ -46,18 +49,29 @@ def iter_problems(ledger: Ledger, folder: Path, *, decode: bool = False) -> Iter
             yield f"{MANIFEST} is not the one of this ledger: run the same `aa-curate run` again"
 
 
-def _leaks(plan: dict[str, list[Decision]]) -> Iterator[str]:
-    """Accepted clips without a licence, and sources in more than one split."""
-    splits: dict[str, set[str]] = {}
-    for decisions in plan.values():
-        for decision in decisions:
-            assert decision.clip is not None
-            splits.setdefault(decision.source_id, set()).add(decision.clip.split)
-            if not decision.clip.licence:
-                yield f"{decision.clip_id} is accepted and has no licence"
-    for source_id, found in sorted(splits.items()):
-        if len(found) > 1:
-            yield f"source {source_id} is in several splits: {', '.join(sorted(found))}"
+def mend(ledger: Ledger, folder: Path) -> None:
+    """Write every shard anew that is not as it should be, from the accepted clips' files.
+
+    Raises:
+        LedgerError: a clip's file is gone or altered, too.
+    """
+    for name, decisions in shard_plan(ledger, ledger.clips_per_shard).items():
+        if any(_shard_problems(folder / SHARDS / name, decisions, decode=False)):
+            distrust(folder / SHARDS / name)
+    pack(ledger, folder, ledger.clips_per_shard)
+
+
+def _leaks(ledger: Ledger, plan: dict[str, list[Decision]]) -> Iterator[str]:
+    """Accepted clips without a licence; sources, people or recordings in more than one split."""
+    accepted = {decision.clip_id for decisions in plan.values() for decision in decisions}
+    for clip_id in sorted(accepted):
+        clip = ledger.decisions[clip_id].clip
+        if clip is not None and not clip.licence:
+            yield f"{clip_id} is accepted and has no licence"
+    bounds = ledger.near_duplicates
+    for row in separate(ledger, None if bounds is None else NearDuplicates(**bounds)):
+        if row.clip_id in accepted:
+            yield f"{row.clip_id} is accepted and should not be: {row.reason}, {row.detail}"
 
 
 def _shard_problems(path: Path, decisions: list[Decision], decode: bool) -> Iterator[str]:
@@ -76,7 +90,11 @@ def _shard_problems(path: Path, decisions: list[Decision], decode: bool) -> Iter
                 yield f"{path.name}: {decision.clip_id} has another record than the ledger"
             if hashlib.sha256(sample.mp4).hexdigest() != decision.mp4_sha256:
                 yield f"{path.name}: {decision.clip_id}.mp4 is not the one that was accepted"
-            elif decode:
+            pose_npz = io.BytesIO()
+            write_pose(pose_npz, sample.pose)  # the same pose is the same bytes
+            if hashlib.sha256(pose_npz.getvalue()).hexdigest() != decision.pose_sha256:
+                yield f"{path.name}: {decision.clip_id} has another pose than was accepted"
+            if decode:
                 last = np.array([sample.clip.num_frames - 1])
                 read_canonical(sample.mp4, last, num_frames=sample.clip.num_frames)
     except DatasetError as error:

@@ -113,6 +113,12 @@ def has_latents(path: Path) -> bool:
     return all(place.is_file() for place in _places(path))
 
 
+def remove_latents(path: Path) -> None:
+    """Delete what stands beside a shard that changes or goes: it shows the same frames."""
+    for place in reversed(_places(path)):  # the record first: half of a pair is never finished
+        place.unlink(missing_ok=True)
+
+
 def read_latents_record(
     path: Path, shard: ShardRecord, key: LatentsKey, *, whole: bool = False
 ) -> LatentsRecord:

@@ -19,6 +19,7 @@ from aa_curation.fetching import fetch_sources
 from aa_curation.ledger import LedgerWriter, read_ledger
 from aa_curation.ray_run import sources_to_survey
 from aa_curation.recipe import Recipe
+from aa_curation.removal import purge, take_down, without_barred
 from aa_curation.sources import read_sources
 from aa_curation.worker import Worker
 
@@ -109,6 +110,29 @@ def test_urls_become_files_once_and_each_has_its_row(
         assert asked == ["/robots.txt", "/puppet_1.mp4"]
 
 
+def test_a_file_that_was_taken_down_is_kept_under_no_other_url(
+    web_list: Path, site: tuple[str, list[str]], tmp_path: Path, demo_recipe: Recipe
+) -> None:
+    corpus, (base, asked) = tmp_path / "corpus", site
+    good = next(source for source in read_sources([web_list]) if source.source_id == "good")
+    alias = replace(good, source_id="alias", url=f"{base}/puppet_1.mp4?another")
+    store, clips = Store(corpus / "sources"), corpus / "clips"
+    clips.mkdir()
+    worker = Worker(demo_recipe, clips)
+    with LedgerWriter(corpus, "demo", demo_recipe.sha256) as writer:
+        for source in (good, alias):
+            (fetched,) = fetch_sources(writer, without_barred(writer, [source]), POLICY, store)
+            assert fetched.path.is_file()
+            writer.add_survey(worker.survey(fetched))
+            if source is good:
+                take_down(writer, "good")
+            purge(writer.ledger, clips, store)
+            assert not fetched.path.exists()
+        assert {d.reason for d in writer.ledger.decisions.values()} == {"takedown"}
+        asked.clear()
+        assert without_barred(writer, [good, alias]) == []  # and the next run asks for neither
+
+
 def test_an_outage_is_a_failed_row_and_the_next_run_asks_again(
     web_list: Path, site: tuple[str, list[str]], tmp_path: Path, demo_recipe: Recipe
 ) -> None:
@@ -143,3 +167,5 @@ def test_nobody_crawls_without_a_name(
 def test_plan_names_the_hosts(web_list: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["plan", str(DEMO), "--sources", str(web_list), "--out", "nowhere"]) == 0
     assert "3 URLs to fetch from 127.0.0.1" in capsys.readouterr().out
+    assert main(["plan", str(web_list), "--out", "nowhere"]) == 0  # a list alone: by `default`
+    assert capsys.readouterr().out.startswith("recipe default")

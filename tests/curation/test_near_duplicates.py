@@ -29,6 +29,7 @@ from aa_curation.signature import (
     signature_frames,
 )
 from aa_curation.sources import read_sources
+from aa_curation.takedown import taken_down
 from aa_curation.worker import Worker
 from aa_datasets.canonical_video import encode_canonical, read_canonical
 from aa_datasets.clip import Clip
@@ -206,8 +207,26 @@ def test_the_largest_copy_stays_and_comes_back_when_a_larger_one_leaves() -> Non
     ledger.add_decision(_decision("d", 1, side=1024))
     assert _settle(ledger)["b"] == "near_duplicate"
     for name in ("b", "d"):
-        ledger.add_decision(Decision(f"{name}-0000", name, "rejected", "takedown", "takedown"))
-    assert _settle(ledger) == {"a": "", "b": "takedown", "c": "", "d": "takedown"}
+        ledger.add_decision(Decision(f"{name}-0000", name, "rejected", "survey", "static"))
+    assert _settle(ledger) == {"a": "", "b": "static", "c": "", "d": "static"}
+
+
+def test_a_recording_that_was_taken_down_comes_back_in_no_copy() -> None:
+    best = _decision("b", 1, side=512)
+    ledger = _ledger(_decision("a", 1, side=128), best, _decision("c", 2))
+    assert _settle(ledger)["a"] == "near_duplicate"
+    ledger.add_decision(taken_down("b-0000", "b", best))
+    ledger.add_decision(_decision("later", 1, side=2048))
+    reasons = _settle(ledger)
+    assert reasons == {
+        "a": "near_duplicate", "b": "takedown", "c": "", "later": "near_duplicate"
+    }  # fmt: skip
+    assert "b-0000, which was taken down" in ledger.decisions["later-0000"].detail
+    # Not even the copy that was out before, taken down itself, lets another in.
+    ledger = _ledger(_decision("a", 1, side=128), best)
+    _settle(ledger)
+    ledger.add_decision(taken_down("a-0000", "a", ledger.decisions["a-0000"]))
+    assert _settle(ledger) == {"a": "takedown", "b": "near_duplicate"}
 
 
 @given(
@@ -249,13 +268,14 @@ def test_a_held_out_split_keeps_its_clips_and_training_gives_way() -> None:
         _decision("c", 3),
     )
     assert _settle(ledger) == {"a": "split_leak", "b": "", "c": ""}
-    # A chain: c is of no uploader, yet shows what a clip of u's shows.
+    # A larger copy for training does not push it out; v's other clips go with the copy.
     ledger = _ledger(
-        _decision("a", 1, uploader="u", split="test"),
-        _decision("b", 2, uploader="u", split="test", side=128),
-        _decision("c", 2),
+        _decision("a", 1, uploader="u", split="test", side=128),
+        _decision("b", 1, uploader="v"),
+        _decision("c", 2, uploader="v"),
+        _decision("d", 3),
     )
-    assert _settle(ledger) == {"a": "", "b": "near_duplicate", "c": "split_leak"}
+    assert _settle(ledger) == {"a": "", "b": "near_duplicate", "c": "split_leak", "d": ""}
 
 
 def test_a_planted_copy_is_found_in_a_corpus(

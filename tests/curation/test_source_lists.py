@@ -103,6 +103,17 @@ def test_a_list_that_cannot_be_read_is_refused(
         read_sources([tmp_path / name], licence="MIT")
 
 
+def test_odd_spellings_of_lists_are_read(tmp_path: Path) -> None:
+    (tmp_path / "urls.csv").write_text("url,licence\nHTTP://example.org/a.mp4,MIT\n")
+    (source,) = read_sources([tmp_path / "urls.csv"])
+    assert source.url == "HTTP://example.org/a.mp4"
+    rows = ['{"location": "a.mp4", "owner": "one\u2028two", "licence": "MIT"}',
+            '{"location": "b.mp4", "licence": "MIT"}']  # fmt: skip
+    (tmp_path / "rows.jsonl").write_bytes("\r\n".join(rows).encode())
+    a, b = sorted(read_sources([tmp_path / "rows.jsonl"]), key=lambda s: s.location)
+    assert (a.owner, b.location) == ("one\u2028two", "b.mp4")
+
+
 @pytest.mark.parametrize("url", ["https://example.org/list.csv", "simplecache::s3://b/list.csv"])
 def test_a_list_is_read_from_files_and_object_stores_only(url: str) -> None:
     with pytest.raises(SourceError, match="a list is read from a path or from"):

@@ -51,8 +51,12 @@ def test_a_bad_row_is_refused_with_its_line(tmp_path: Path, row: str, message: s
 
 def test_an_id_may_be_used_once_over_all_lists(tmp_path: Path) -> None:
     path = _list(tmp_path, "a,a.mp4,MIT")
+    (source,) = read_sources([path])
+    with pytest.warns(RuntimeWarning, match="1 rows of the lists are there twice"):
+        assert read_sources([path, path]) == [source]
+    (tmp_path / "other").mkdir()
     with pytest.raises(SourceError, match="used twice"):
-        read_sources([path, path])
+        read_sources([path, _list(tmp_path / "other", "a,b.mp4,MIT")])
 
 
 def test_a_list_without_licence_column_is_refused(tmp_path: Path) -> None:

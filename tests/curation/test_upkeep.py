@@ -19,11 +19,12 @@ from aa_curation.drop import Check, first_drop, with_thresholds
 from aa_curation.duplicates import reject_duplicates
 from aa_curation.filters.resolution import Resolution
 from aa_curation.ledger import LEDGER_NAME, LedgerWriter, read_ledger
+from aa_curation.near_duplicates import NearDuplicates, separate
 from aa_curation.pack import pack
 from aa_curation.ray_run import clips_to_curate, sources_to_survey
 from aa_curation.recipe import Recipe
 from aa_curation.redecide import redecided
-from aa_curation.removal import without_barred
+from aa_curation.removal import adopt_takedowns, without_barred
 from aa_curation.sources import Source, read_sources
 from aa_curation.verify import iter_problems
 from aa_curation.worker import Worker
@@ -33,7 +34,8 @@ from aa_datasets.shards import read_shards
 def _run(recipe: Recipe, sources: list[Source], folder: Path) -> list[str]:
     """What `aa-curate run` does, as a plain loop; gives the clips that were decoded for it."""
     (folder / "clips").mkdir(parents=True, exist_ok=True)
-    with LedgerWriter(folder, recipe.name, recipe.sha256, recipe.clips_per_shard) as writer:
+    near = dataclasses.asdict(recipe.near_duplicates) if recipe.near_duplicates else None
+    with LedgerWriter(folder, recipe.name, recipe.sha256, recipe.clips_per_shard, near) as writer:
         recipe = dataclasses.replace(recipe, thresholds=writer.ledger.thresholds)
         worker = Worker(recipe, folder / "clips")
         sources = without_barred(writer, sources)
@@ -44,6 +46,8 @@ def _run(recipe: Recipe, sources: list[Source], folder: Path) -> list[str]:
         todo = clips_to_curate(writer.ledger, sources)
         for planned, source in todo:
             writer.add_decision(worker.curate(planned, source))
+        for row in separate(writer.ledger, recipe.near_duplicates):
+            writer.add_decision(row)
         writer.ledger.assert_complete()
         pack(writer.ledger, folder, recipe.clips_per_shard)
         return [planned.clip_id for planned, _ in todo]
@@ -89,8 +93,15 @@ def test_a_tighter_threshold_and_back_gives_the_same_bytes_without_a_decode(
     before, areas = _hashes(corpus), _areas(corpus)
     smallest = min(areas, key=lambda source_id: areas[source_id])
     bound = sorted(areas.values())[1]
-    assert main(["redecide", "--set", f"small_person={bound}", "--out", str(corpus)]) == 0
-    assert "1 accepted -> rejected small_person" in capsys.readouterr().out
+    command = ["redecide", "--set", f"small_person={bound}", "--out", str(corpus)]
+    ledger = (corpus / LEDGER_NAME).read_bytes()
+    assert main([*command, "--dry-run"]) == 0
+    foretold = capsys.readouterr().out
+    assert (corpus / LEDGER_NAME).read_bytes() == ledger
+    assert _hashes(corpus) == before
+    assert main(command) == 0
+    assert "1 accepted -> rejected small_person" in foretold
+    assert capsys.readouterr().out == foretold
     assert _accepted(corpus) == set(areas) - {smallest}
     shards = sorted(corpus.glob("shards/*.tar"))
     assert smallest not in {sample.clip.source_id for sample in read_shards(shards)}
@@ -190,10 +201,27 @@ def test_a_takedown_rewrites_its_own_shards_only_and_deletes_the_files(
         s.clip.source_id: p.name for p in corpus.glob("shards/*.tar") for s in read_shards([p])
     }
     gone = "puppet_1"
+    latents = [p.with_suffix(f".latents.{k}") for p in corpus.glob("shards/*.tar")
+               for k in ("npy", "json")]  # fmt: skip
+    for path in latents:  # what `aa-train precompute` puts there shows the frames, too
+        path.write_bytes(b"")
+    (corpus / "clips" / f"{gone}-0007.mp4").write_bytes(b"of an earlier survey")
+    assert main(["takedown", "--source", gone, "--out", str(corpus), "--dry-run"]) == 0
+    assert f"{gone}: 1 clips would be removed for good, from {shard_of[gone]}\n" == (
+        capsys.readouterr().out
+    )
+    assert all(path.exists() for path in latents)
+    assert read_ledger(corpus) == ledger
     assert main(["takedown", "--source", gone, "--out", str(corpus)]) == 0
     assert f"{gone}: 1 clips removed; shards written anew or deleted: {shard_of[gone]}" in (
         capsys.readouterr().out
     )
+    kept = [path for path in latents if path.exists()]
+    assert {path.name.split(".")[0] for path in latents if path not in kept} == {
+        shard_of[gone].removesuffix(".tar")
+    }
+    for path in kept:
+        path.unlink()
     after = _hashes(corpus)
     changed = {name.split(".")[0] for name in before if before[name] != after.get(name)}
     assert changed == {shard_of[gone].removesuffix(".tar"), "clips"}  # clips.csv
@@ -243,6 +271,99 @@ def test_a_takedown_that_was_killed_is_finished_by_the_next_run(
         file.write(line)  # killed after its line was written
     _run(small_shards, read_sources([sources_folder]), corpus)
     assert _hashes(corpus) == _hashes(by_command)
+
+
+def test_a_takedown_of_another_corpus_holds_here_where_it_is_named(
+    corpus: Path, small_shards: Recipe, sources_folder: Path, tmp_path: Path
+) -> None:
+    assert main(["takedown", "--source", "puppet_1", "--out", str(corpus)]) == 0
+    other = tmp_path / "other"
+    with LedgerWriter(other, small_shards.name, small_shards.sha256) as writer:
+        assert adopt_takedowns(writer, corpus) == 1
+        assert adopt_takedowns(writer, corpus) == 0
+    _run(small_shards, read_sources([sources_folder]), other)
+    reasons = {d.source_id: d.reason for d in read_ledger(other).decisions.values()}
+    assert reasons["puppet_1"] == reasons["zz_copy"] == "takedown"
+
+
+def test_a_change_of_the_list_is_heeded_and_a_touched_file_is_not(
+    small_shards: Recipe, sources_folder: Path, tmp_path: Path
+) -> None:
+    source = next(s for s in read_sources([sources_folder]) if s.source_id == "puppet_1")
+    path = Path(shutil.copy(source.path, tmp_path / "a.mp4"))
+    corpus = tmp_path / "corpus"
+    unlicensed = dataclasses.replace(source, path=path, licence="")
+    _run(small_shards, [unlicensed], corpus)
+    assert _accepted(corpus) == set()
+    licensed = dataclasses.replace(unlicensed, licence="MIT", owner="somebody")
+    assert _run(small_shards, [licensed], corpus) == ["puppet_1-0000"]
+    (decision,) = read_ledger(corpus).decisions.values()
+    assert decision.clip is not None
+    assert (decision.clip.licence, decision.owner) == ("MIT", "somebody")
+    path.touch()
+    assert _run(small_shards, [licensed], corpus) == []
+    content = path.read_bytes()
+    path.write_bytes(content + b"x")
+    assert sources_to_survey(read_ledger(corpus), [licensed]) == [licensed]
+
+
+def test_what_a_killed_pack_left_is_cleared_away(
+    corpus: Path, small_shards: Recipe, sources_folder: Path
+) -> None:
+    before = _hashes(corpus)
+    for left in ("shards/.train-000000.tar.1.tmp", ".clips.csv.1.tmp"):
+        (corpus / left).write_bytes(b"half")
+    _run(small_shards, read_sources([sources_folder]), corpus)
+    assert _hashes(corpus) == before
+    assert not list(corpus.rglob(".*.tmp"))
+
+
+def test_a_damaged_shard_is_mended_from_its_clips(
+    corpus: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = _hashes(corpus)
+    _flip(next(corpus.glob("shards/train-*.tar")))
+    assert main(["verify", "--out", str(corpus)]) == 1
+    assert main(["verify", "--mend", "--out", str(corpus)]) == 0
+    assert "0 problems" in capsys.readouterr().out
+    assert _hashes(corpus) == before
+
+
+def test_a_near_duplicate_that_fails_a_new_bound_does_not_come_in_for_the_better_one(
+    corpus: Path,
+) -> None:
+    """Both fall below the bound: that the first goes must not let the second in."""
+    with LedgerWriter.reopen(corpus) as writer:
+        first = next(d for d in writer.ledger.decisions.values() if d.source_id == "puppet_1")
+        assert first.clip is not None
+        clip = dataclasses.replace(first.clip, clip_id="twin-0000", source_id="twin")
+        found = writer.ledger.surveys["puppet_1"]
+        planned = [
+            dataclasses.replace(p, clip_id="twin-0000", source_id="twin") for p in found.planned
+        ]
+        survey = dataclasses.replace(
+            found, source_id="twin", source_sha256="", packets_sha256="", planned=tuple(planned)
+        )
+        twin = dataclasses.replace(first, clip_id="twin-0000", source_id="twin", clip=clip)
+        for kind in ("mp4", "pose.npz"):
+            shutil.copy(corpus / f"clips/puppet_1-0000.{kind}", corpus / f"clips/twin-0000.{kind}")
+        writer.add_survey(survey)
+        writer.add_decision(twin)
+        for row in separate(writer.ledger, NearDuplicates()):
+            writer.add_decision(row)
+        pack(writer.ledger, corpus, writer.ledger.clips_per_shard)
+        before = _hashes(corpus)
+        assert writer.ledger.decisions["twin-0000"].reason == "near_duplicate"
+    bound = 1 + _areas(corpus)["puppet_1"]
+    command = ["redecide", "--out", str(corpus), "--set"]
+    assert main([*command, f"small_person={bound}"]) == 0
+    decisions = read_ledger(corpus).decisions
+    assert {decisions[f"{name}-0000"].reason for name in ("puppet_1", "twin")} == {"small_person"}
+    assert main(["verify", "--out", str(corpus)]) == 0
+    # And back: of the two again one is in, by the same bytes.
+    assert main([*command, "small_person=0.02"]) == 0
+    assert _hashes(corpus) == before
+    assert main(["verify", "--out", str(corpus)]) == 0
 
 
 def test_a_remux_is_a_duplicate_of_its_source(
