@@ -234,13 +234,12 @@ def _even(frames: Iterator[NDArray[np.uint8]]) -> Iterator[NDArray[np.uint8]]:
 def _keep_video(video: CopiedVideo, out: Path, config: FetchConfig) -> None:
     """References of a test video; pictures become a video that `aa-curate` can read."""
     frames = _with_references(video, out, config)
-    if video.is_file:
-        if video.listed.split == "test":
-            for _ in frames:
-                pass
-        return
     path = _video_path(video, out)
     if path.is_file():
+        references = out / "references" / video.listed.video_id
+        if video.listed.split == "test" and not references.is_dir():
+            for _ in frames:
+                pass
         return
     path.parent.mkdir(exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")

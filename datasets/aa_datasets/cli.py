@@ -55,14 +55,19 @@ def make_parser() -> argparse.ArgumentParser:
                        help="the published lists of ubc, checked by their sha256")  # fmt: skip
     fetch.add_argument("--copy", type=Path, metavar="DIR", help="where the videos or frames lie")
     fetch.add_argument("--split", nargs="+", choices=SPLITS, default=SPLITS)
-    fetch.add_argument("--allow-missing", action="store_true", help="of the training videos")
-    fetch.add_argument("--licence", required=True, metavar="WORDS", help="of the videos")
+    fetch.add_argument(
+        "--allow-missing", action="store_true", help="take what there is of the training videos"
+    )
+    fetch.add_argument(
+        "--licence", required=True, metavar="WORDS", help="under which you have the videos"
+    )
     fetch.add_argument("--poses", type=Path, metavar="DIR", help="<id>.pose.npz for each video")
     fetch.add_argument("--pose-from", metavar="NAME", help="the estimator that found the poses")
     fetch.add_argument("--size-hw", nargs=2, type=_positive, default=(256, 256),
                        metavar=("H", "W"), help="of the references (default 256 256)")  # fmt: skip
     fetch.add_argument("--synthetic", action="store_true", help="they show rendered characters")
     fetch.add_argument("--out", type=Path, metavar="DIR", help="default: data/BENCHMARK")
+    fetch.add_argument("--dry-run", action="store_true", help="look for the videos, write nothing")
 
     export = commands.add_parser("export", help="frames as PNG: the references of aa-eval")
     export.add_argument("shards", nargs="+", type=Path, metavar="SHARD")
@@ -161,11 +166,17 @@ def run_fetch(args: argparse.Namespace) -> None:
         args.benchmark, args.licence, tuple(args.size_hw), args.pose_from or "", args.synthetic
     )
     listed = listed_videos(args.benchmark, args.split, args.lists)
+    if not args.copy and args.dry_run:
+        print(f"{len(listed)} URLs would be written to {out}/sources-*.csv")
+        return
     if not args.copy:
         write_url_sources(listed, out, config)
         print(f"{len(listed)} URLs in {out}/sources-*.csv: now `aa-curate run`")
         return
     videos = find_copies(args.benchmark, listed, args.copy, allow_missing=args.allow_missing)
+    if args.dry_run:
+        print(f"{len(videos)} of {len(listed)} videos of {args.benchmark} would be put in {out}")
+        return
     done = fetch_copy(videos, out, config, args.poses)
     count = sum(1 for _ in tqdm(done, total=len(videos), desc="fetch", unit="video"))
     print(f"{count} of {len(listed)} videos of {args.benchmark} in {out}")
@@ -190,6 +201,9 @@ def main(argv: list[str] | None = None) -> int:
     except (DatasetError, OSError) as error:
         print(f"aa-datasets: error: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("aa-datasets: stopped: run the same command again", file=sys.stderr)
+        return 130
     return 0
 
 

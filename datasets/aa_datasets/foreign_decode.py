@@ -31,7 +31,14 @@ _REORDER_S = 1.0  # AVI has no presentation times: with B-frames they come out o
 
 @dataclass(frozen=True, slots=True)
 class DecodeLimits:
-    """What one decode may cost before it is killed."""
+    """What one decode may cost before it is killed.
+
+    Attributes:
+        stall_s: without a frame.
+        total_s: of waiting for frames; as long as the video where that is longer.
+        memory_bytes: of the child's address space.
+        max_pixels: of a frame.
+    """
 
     stall_s: float = 30.0
     total_s: float = 600.0

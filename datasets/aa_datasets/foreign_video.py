@@ -49,6 +49,7 @@ __all__ = [
 
 # Most frames of a survey fit: with the usual 64 KiB, both processes wake for each piece of a frame.
 _PIPE_BYTES = 1 << 18
+_LONGEST_S = 6 * 3600.0  # of decoding, whatever a header says of the video's length
 
 
 def probe_video(path: Path, limits: DecodeLimits | None = None) -> VideoInfo:
@@ -153,14 +154,17 @@ def _from_child(
     )
     _start_without_main(child)
     sender.close()
-    deadline = time.monotonic() + limits.total_s
+    # Only waiting counts, not what the consumer does between two frames.
+    total_s = left_s = limits.total_s
     try:
         while True:
-            left_s = deadline - time.monotonic()
             if left_s <= 0:
-                raise VideoError(f"{path.name}: decoding took over {limits.total_s:g} s, killed")
-            if not receiver.poll(min(limits.stall_s, left_s)):
-                if left_s > limits.stall_s:
+                raise VideoError(f"{path.name}: decoding took over {total_s:g} s, killed")
+            begun_s = time.monotonic()
+            there = receiver.poll(min(limits.stall_s, left_s))
+            left_s -= time.monotonic() - begun_s
+            if not there:
+                if left_s > 0:
                     raise VideoError(f"{path.name}: no frame in {limits.stall_s:g} s, killed")
                 continue
             try:
@@ -181,6 +185,9 @@ def _from_child(
                     raise VideoError(f"{path.name}: the decoder died in the middle of a frame")
                 yield ForeignFrame(pixels, message.time_s)
                 continue
+            if isinstance(message, VideoInfo):  # a film of two hours may take as long
+                longer_s = min(message.duration_s, _LONGEST_S) - total_s
+                total_s, left_s = total_s + max(0.0, longer_s), left_s + max(0.0, longer_s)
             yield message
     finally:
         child.kill()

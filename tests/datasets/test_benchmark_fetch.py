@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 import shutil
 import subprocess
 import sys
@@ -149,11 +150,14 @@ def test_a_few_of_ubc_in_little_time(ubc: Path, tmp_path: Path) -> None:
 
 
 def test_tiktok_in_its_three_layouts_becomes_shards_and_references(
-    tiktok: Path, tmp_path: Path
+    tiktok: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "out"
     words = ("--copy", tiktok, "--poses", tmp_path / "poses", "--pose-from", "renderer", "--out",
              out, "--size-hw", 32, 32)  # fmt: skip
+    assert _fetch("tiktok", "--allow-missing", *words, "--dry-run") == 0
+    assert re.search(r"\d+ of \d+ videos of tiktok would be put in", capsys.readouterr().out)
+    assert not out.exists()
     assert _fetch("tiktok", "--allow-missing", *words) == 0
     tests = list(read_shards(sorted((out / "shards").glob("test-*.tar"))))
     names = match_test_videos("tiktok", [sample.clip for sample in tests])
@@ -200,7 +204,11 @@ def test_without_poses_sources_lists_go_to_curation(
     assert found["u", "test"][0]["location"].startswith("https://m.media-amazon.com/images/I/91M3")
     for row in found["t", "test"]:
         assert len(read_canonical(tmp_path / "t" / row["location"])) == FRAMES
-    assert len(list((tmp_path / "t" / "references").iterdir())) == 10
+    references = sorted((tmp_path / "t" / "references").iterdir())
+    assert len(references) == 10
+    shutil.rmtree(references[3])  # the video stays: the references are made again
+    assert _fetch("tiktok", "--allow-missing", "--copy", tiktok, "--out", tmp_path / "t") == 0
+    assert sorted((tmp_path / "t" / "references").iterdir()) == references
 
 
 def test_ids_in_shards_are_unique_and_fit_webdataset() -> None:
