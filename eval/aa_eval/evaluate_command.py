@@ -112,7 +112,8 @@ def _parser() -> Parser:
         "other tools to score; without PREDICTIONS that is all that is done",
     )  # fmt: skip
     parser.add_argument("--keypoints", type=Path, metavar="DIR", help="<video>.npz of predictions")
-    parser.add_argument("--reference-keypoints", type=Path, metavar="DIR", help="of references")
+    parser.add_argument("--reference-keypoints", type=Path, metavar="DIR",
+                        help="the same of the references")  # fmt: skip
     parser.add_argument(
         "--regions", type=Path, metavar="DIR",
         help="image metrics inside of masks, too: DIR/<region>/<video>/<frame>.png, 0 and 255",

@@ -25,7 +25,12 @@ def add_folders(parser: Parser) -> None:
         help="folder of <video>.mp4, <video>/<frame>.png, <video>_<frame>.png, or WebDataset "
         "shards of <video>.mp4",
     )  # fmt: skip
-    parser.add_argument("--references", type=Path, metavar="DIR", help="the same")
+    parser.add_argument(
+        "--references",
+        type=Path,
+        metavar="DIR",
+        help="the true videos, in a layout like that of PREDICTIONS",
+    )
     parser.add_argument(
         "--benchmark", choices=BENCHMARKS,
         help="what the references are: their ids are checked, and the protocols of its published "

@@ -40,6 +40,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (LeaderboardError, EvalError, OSError) as error:
         print(f"aa-leaderboard: error: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("aa-leaderboard: stopped: run the same command again", file=sys.stderr)
+        return 130
     return 0
 
 
