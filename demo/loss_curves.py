@@ -25,7 +25,8 @@ def main(training: Path, out: Path) -> None:
         thinned = curve.groupby(np.arange(len(curve)) * _POINTS // len(curve)).mean()
         thinned["step"] = thinned["step"].round().astype(int)
         thinned.to_csv(out / f"loss-{run}.csv", index=False, float_format="%.5g")
-        panels.append(draw_panel(f"stage {run}", thinned["step"], thinned["loss"]))
+        title = f"stage {run}, {len(curve)} steps; loss, logarithmic"
+        panels.append(draw_panel(title, thinned["step"], thinned["loss"]))
     half = len(panels) // 2
     rows = [np.concatenate(row, axis=1) for row in (panels[:half], panels[half:])]
     cv2.imwrite(str(out / "loss.png"), np.concatenate(rows))
@@ -45,7 +46,6 @@ def draw_panel(title: str, steps: pd.Series, losses: pd.Series) -> NDArray[np.ui
         (title, (_MARGIN_PX, 20)),
         (f"{10**high:.3g}", (2, _MARGIN_PX + 4)),
         (f"{10**low:.3g}", (2, height - _MARGIN_PX)),
-        (f"{steps.iloc[-1]} steps", (width - 110, height - 10)),
     )
     for text, place in texts:
         cv2.putText(panel, text, place, cv2.FONT_HERSHEY_SIMPLEX, 0.4, (40, 40, 40), 1, cv2.LINE_AA)

@@ -9,7 +9,7 @@ cd "$(dirname "$0")/.."
 case "${1:-full}" in
 full)
     train_puppets=120 test_puppets=20 frames=24 ddim=6
-    stage1_s=80 stage2_s=40 probe_videos=3 clips=6 workers=2
+    stage1_s=50 stage2_s=30 probe_videos=3 clips=6 workers=2
     ;;
 short)
     train_puppets=12 test_puppets=3 frames=16 ddim=4
