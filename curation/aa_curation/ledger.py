@@ -122,7 +122,8 @@ class Ledger:
             surplus = sorted(set(decided) - set(planned))[:3]
             raise LedgerError(
                 f"the ledger does not add up: {len(planned)} clips planned, {len(decided)} decided "
-                f"(undecided: {missing}, unplanned: {surplus}): run the same command again"
+                f"(undecided: {missing}, unplanned: {surplus}): run again, with every list of "
+                "sources that this corpus was begun with"
             )
 
 

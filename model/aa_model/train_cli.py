@@ -129,11 +129,14 @@ def run(args: argparse.Namespace) -> None:
     config, stage, processes, model = plan.config, plan.stage, plan.processes, plan.model
     if processes.is_first:
         print_plan(stage, config, model, plan.origin)
+    clips = [entry.clip for path in args.shards for entry in read_record(path).clips]
     if args.recipe:
-        clips = (entry.clip for path in args.shards for entry in read_record(path).clips)
         count = refuse_test_clips(args.recipe, clips)
         if processes.is_first:
             print(f"  recipe {args.recipe}: none of {count} clips is of its test split")
+    held_out = sum(clip.split != "train" for clip in clips)
+    if held_out and processes.is_first:
+        print(f"  warning: {held_out} of {len(clips)} clips are of another split than train")
     if args.dry_run:
         return
     folder = RunFolder(args.out)

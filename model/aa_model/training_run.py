@@ -202,6 +202,8 @@ def _identity(description: dict[str, Any]) -> dict[str, Any]:
     """What decides a run's numbers, of what run.json tells."""
     training = description["training"]
     clips = training["batch_size"] * training["accumulate"] * description["processes"]
-    named = {key: description[key] for key in ("stage", "recipe", "text_mask", "frozen", "model")}
+    named = {
+        key: description.get(key) for key in ("stage", "recipe", "text_mask", "frozen", "model")
+    }
     chosen = {key: value for key, value in training.items() if key not in _FREE}
     return {**named, "clips per step": clips, **chosen}
