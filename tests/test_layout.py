@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import tomllib
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -41,6 +42,13 @@ def test_eval_asks_for_none_of_the_heavy_packages() -> None:
     wanted = " ".join(project["dependencies"] + project["optional-dependencies"]["eval"])
     for package in ("ray", "diffusers", "webdataset", "decord", "opencv"):
         assert package not in wanted
+
+
+def test_there_is_one_opencv_the_one_that_needs_no_screen() -> None:
+    """opencv-python would put its files over the headless ones, and they need libGL."""
+    assert metadata.version("opencv-python-headless")
+    with pytest.raises(metadata.PackageNotFoundError):
+        metadata.version("opencv-python")
 
 
 def _modules() -> list[Path]:

@@ -65,7 +65,8 @@ def test_a_span_of_the_source_bounds_the_clips() -> None:
 
 def _cuts_of_both(path: Path) -> tuple[list[int], list[int]]:
     """Ours and PySceneDetect's (ContentDetector, its own thresholds)."""
-    scenedetect = pytest.importorskip("scenedetect")
+    import scenedetect  # the oracle: slow to import, and no part of what is tested
+
     meter = PictureMeter()
     for frame in iter_foreign_frames(path, max_side_px=320):
         meter.see(frame.pixels, frame.time_s)
