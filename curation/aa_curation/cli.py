@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -288,7 +288,9 @@ def _weights(arguments: argparse.Namespace) -> int:
     # onnxruntime is not needed by the other commands.
     from aa_curation.text.detector import DETECTOR
 
-    models = {name: (sha256, partial(read_model, name)) for name, (_, sha256) in MODELS.items()}
+    models: dict[str, tuple[str, Callable[[], bytes]]] = {
+        name: (sha256, partial(read_model, name)) for name, (_, sha256) in MODELS.items()
+    }
     models["text_detector"] = (DETECTOR.sha256, DETECTOR.read)
     available = True
     for name, (sha256, read) in models.items():

@@ -73,7 +73,7 @@ def align_pose(driving: Pose, reference: Pose, *, min_score: float = 0.3) -> Pos
         new[:, points] = goes[:, anchor] + scales * (old[:, points] - was[:, anchor])
 
     def hand_on(joint: int, parent: int) -> None:
-        seen = np.isfinite(old[:, joint]).all(-1)[:, None]
+        seen = np.isfinite(old[:, joint]).all(-1, keepdims=True)
         was[:, joint] = np.where(seen, old[:, joint], was[:, parent])
         goes[:, joint] = np.where(seen, new[:, joint], goes[:, parent])
 
