@@ -5,16 +5,14 @@ from __future__ import annotations
 import argparse
 import sys
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from aa_curation.crawl.policy import FetchPolicy
-from aa_curation.errors import CurationError, LedgerError, WeightsError
+from aa_curation.errors import CurationError, LedgerError
 from aa_curation.ledger import LEDGER_NAME, Ledger, read_ledger
-from aa_curation.poses.tflite import MODELS, read_model
 from aa_curation.recipe import Recipe, load_recipe
 from aa_curation.report import format_funnel, format_why
 from aa_curation.sources import Source, read_sources
@@ -286,18 +284,14 @@ def _why(arguments: argparse.Namespace) -> int:
 
 def _weights(arguments: argparse.Namespace) -> int:
     # onnxruntime is not needed by the other commands.
-    from aa_curation.text.detector import DETECTOR
+    from aa_curation.package_models import iter_models
 
-    models: dict[str, tuple[str, Callable[[], bytes]]] = {
-        name: (sha256, partial(read_model, name)) for name, (_, sha256) in MODELS.items()
-    }
-    models["text_detector"] = (DETECTOR.sha256, DETECTOR.read)
     available = True
-    for name, (sha256, read) in models.items():
-        try:
-            read()
-            print(f"ok           {name}  sha256 {sha256}")
-        except WeightsError as error:
-            print(f"unavailable  {name}  {error}")
-            available = False
+    for name, sha256, trouble in iter_models():
+        print(
+            f"unavailable  {name}  {trouble}"
+            if trouble
+            else f"ok           {name}  sha256 {sha256}"
+        )
+        available = available and not trouble
     return 0 if available else 1

@@ -14,7 +14,8 @@ from urllib.parse import urljoin
 from aa_curation.crawl.exchange import Response, Url, get, parse_url
 from aa_curation.crawl.pace import Pace, backoff_s, retry_after_s
 from aa_curation.crawl.policy import FetchPolicy
-from aa_curation.crawl.robots import MAX_ROBOTS_BYTES, RobotRules, opted_out, read_robots
+from aa_curation.crawl.responses import range_start, total_bytes, validator_of, whole_text
+from aa_curation.crawl.robots import RobotRules, opted_out, read_robots
 from aa_curation.crawl.store import Partial, Store
 from aa_curation.drop import Drop
 from aa_curation.errors import FetchOutageError, FetchRefusedError
@@ -168,7 +169,7 @@ class Fetcher:
         media_type = headers.get("Content-Type", "").partition(";")[0].strip().lower()
         if media_type and not _MEDIA_TYPES.fullmatch(media_type) and status != 416:
             raise _refused("content_type", f"it is {media_type}, not a video")
-        total = _total_bytes(response)
+        total = total_bytes(response)
         if total is not None and total > policy.max_bytes:
             raise _refused("too_large", f"{total} bytes", total, policy.max_bytes)
 
@@ -176,17 +177,17 @@ class Fetcher:
         """Write the body behind what is there, or from the start."""
         policy = self.policy
         # A server that ignores If-Range may go on with another version: its tag tells.
-        other = bool(got) and _validator(response) not in {"", validator}
+        other = bool(got) and validator_of(response) not in {"", validator}
         if response.status == 416 or (
-            response.status == 206 and (other or _range_start(response) != got)
+            response.status == 206 and (other or range_start(response) != got)
         ):
             partial.discard()
             raise _ShortBodyError(f"the server does not go on from byte {got} of that version")
-        total = _total_bytes(response)
+        total = total_bytes(response)
         if response.status == 206 and got:
             size, file = got, partial.go_on()
         else:
-            size, file = 0, partial.begin(_validator(response))
+            size, file = 0, partial.begin(validator_of(response))
         with file:
             for chunk in response.iter_body():
                 if size == 0 and _TEXT.match(chunk):
@@ -247,7 +248,7 @@ class Fetcher:
                     url = _redirected(url, response.headers.get("Location", ""))
                     continue
                 if 200 <= response.status < 300:
-                    return read_robots(_whole_text(response))
+                    return read_robots(whole_text(response))
                 if response.status in _PASSING or response.status >= 500:
                     wait_s = retry_after_s(response.headers.get("Retry-After"))
                     host.pace.pause(wait_s)
@@ -272,48 +273,3 @@ def _redirected(url: Url, location: str) -> Url:
     except ValueError as error:
         raise _refused("bad_url", f"{url.text} leads to {location[:100]!r}: {error}") from None
     return parse_url(text)
-
-
-def _whole_text(response: Response) -> bytes:
-    """A robots.txt as it is to be read, up to the size that must be.
-
-    Raises:
-        FetchOutageError: it was cut off, or comes compressed: what it forbids cannot be known.
-    """
-    encoding = response.headers.get("Content-Encoding", "identity").strip().lower()
-    if encoding not in {"", "identity"}:
-        raise FetchOutageError(f"{response.url.text} comes as {encoding}, not asked for")
-    content = b""
-    for chunk in response.iter_body():
-        content += chunk
-        if len(content) >= MAX_ROBOTS_BYTES:
-            return content
-    total = _total_bytes(response)
-    if total is not None and len(content) < total:
-        raise FetchOutageError(f"{response.url.text} broke off at byte {len(content)} of {total}")
-    return content
-
-
-def _total_bytes(response: Response) -> int | None:
-    """The size of the whole file, as the headers say; None if they do not."""
-    if response.status == 206:
-        match = re.fullmatch(r"bytes \d+-\d+/(\d+)", response.headers.get("Content-Range", ""))
-        return _number(match[1]) if match else None
-    length = response.headers.get("Content-Length", "")
-    return _number(length) if re.fullmatch(r"[0-9]+", length) else None
-
-
-def _range_start(response: Response) -> int:
-    match = re.match(r"bytes (\d+)-", response.headers.get("Content-Range", ""))
-    return _number(match[1]) if match else -1
-
-
-def _number(digits: str) -> int:
-    """Of thousands of digits Python makes an error; a file has no more than these bytes."""
-    return int(digits) if len(digits) <= 18 else 10**18
-
-
-def _validator(response: Response) -> str:
-    """What If-Range may carry: a strong ETag. Dates are too coarse, weak tags name no bytes."""
-    etag = response.headers.get("ETag", "")
-    return etag if etag.startswith('"') else ""
