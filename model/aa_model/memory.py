@@ -27,7 +27,8 @@ class TrainingMemory:
 def freeze_as_bfloat16(model: nn.Module) -> None:
     """Keep the matrices and convolutions that are not trained in bfloat16.
 
-    Under autocast they are cast to it for every product anyway: the numbers are the same.
+    Under autocast those of the UNets are cast to it for every product anyway, and the numbers are
+    the same; frozen encoders are otherwise in float32, see `as_stored`.
     """
     for module in model.modules():
         if isinstance(module, nn.Linear | nn.Conv2d) and not module.weight.requires_grad:

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from aa_datasets.sample import Batch
+from aa_datasets.sample import Batch, EncodedFrames
 from aa_model.animate_anyone import AnimateAnyone
 from aa_model.config import TrainConfig
 from aa_model.errors import ConfigError
@@ -18,6 +18,7 @@ from aa_model.presets import PRESETS, TINY
 from aa_model.stages import STAGES, make_loss, trained_parameters
 from aa_model.timestep_losses import TimestepLosses
 from aa_model.train import TrainingState, train
+from aa_model.vae import encode_moments
 
 SD_SIZES = ["paper", "moore", "musepose", "base-24gb", "base-12gb"]
 
@@ -91,11 +92,26 @@ def test_the_estimate_is_what_training_then_holds(
     assert need.weights == sum(p.numel() * 4 for p in model.parameters())
 
 
-def test_frozen_bfloat16_spares_what_is_trained_and_changes_nothing_under_autocast(
+@torch.no_grad()
+def encoded(model: AnimateAnyone, batch: Batch) -> EncodedFrames:
+    B, T = batch.target.shape[:2]
+    reference, target = (
+        torch.cat(encode_moments(model.vae, x), dim=1)
+        for x in (batch.reference, batch.target.flatten(0, 1))
+    )
+    return EncodedFrames(
+        reference, target.unflatten(0, (B, T)), model.image_tokens(batch.reference)
+    )
+
+
+def test_frozen_bfloat16_spares_what_is_trained_and_halves_the_encoders_alone_under_autocast(
     make_tiny: Callable[..., AnimateAnyone], make_batch: Callable[..., Batch]
 ) -> None:
+    """UNets multiply in bfloat16 under autocast anyway; frozen encoders would not."""
     stage, config = STAGES["2"], TINY.training["2"]
-    batch, losses = make_batch(T=2), []
+    pictures, losses = make_batch(T=2), []
+    batch = dataclasses.replace(pictures, latents=encoded(make_tiny(temporal=True), pictures))
+    encoding = []
     for lean in (False, True):
         model = make_tiny(temporal=True)
         trained = trained_parameters(model, stage)
@@ -105,9 +121,13 @@ def test_frozen_bfloat16_spares_what_is_trained_and_changes_nothing_under_autoca
         assert {p.dtype for p in trained.values()} == {torch.float32}
         with torch.autocast("cpu", torch.bfloat16):
             loss = make_loss(model, stage, config)(batch, torch.Generator().manual_seed(1))
+            encoding.append(encoded(model, pictures))
         loss.backward()
         losses.append(loss.item())
     assert losses[1] == pytest.approx(losses[0], rel=1e-4)
+    full, halved = (e.reference_tokens for e in encoding)
+    assert full.dtype == halved.dtype == torch.float32
+    assert 0 < (halved - full).norm() / full.norm() < 0.03
     with pytest.raises(ConfigError, match="needs autocast"):
         TrainConfig(steps=1, batch_size=1, lr=1.0, frozen_bfloat16=True)
 
