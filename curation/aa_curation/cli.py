@@ -17,6 +17,7 @@ from aa_curation.recipe import Recipe, load_recipe
 from aa_curation.report import format_funnel, format_why
 from aa_curation.sources import Source, read_sources
 from aa_curation.upkeep_cli import add_commands
+from aa_datasets.arguments import positive
 from aa_datasets.errors import DatasetError
 
 
@@ -42,9 +43,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     run = commands.add_parser("run", help="curate all sources; an interrupted run goes on")
-    run.add_argument(
-        "--workers", type=_positive, metavar="N", help="processes (default: every CPU)"
-    )
+    run.add_argument("--workers", type=positive, metavar="N", help="processes (default: every CPU)")
     run.add_argument(
         "--address", help="of a Ray cluster (default: RAY_ADDRESS if set, else Ray on this machine)"
     )
@@ -146,12 +145,6 @@ def _parser() -> argparse.ArgumentParser:
             help="folder of the corpus (default: corpus)",
         )
     return parser
-
-
-def _positive(text: str) -> int:
-    if not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of processes: give 1 or more")
-    return int(text)
 
 
 def _positive_number(text: str) -> float:
@@ -288,10 +281,9 @@ def _weights(arguments: argparse.Namespace) -> int:
 
     available = True
     for name, sha256, trouble in iter_models():
-        print(
-            f"unavailable  {name}  {trouble}"
-            if trouble
-            else f"ok           {name}  sha256 {sha256}"
-        )
         available = available and not trouble
+        if trouble:
+            print(f"unavailable  {name}  {trouble}")
+        else:
+            print(f"ok           {name}  sha256 {sha256}")
     return 0 if available else 1

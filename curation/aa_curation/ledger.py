@@ -48,15 +48,6 @@ class Ledger:
     thresholds: dict[str, float] = field(default_factory=dict)
     takedowns: dict[str, Takedown] = field(default_factory=dict)
 
-    def head(self) -> dict[str, Any]:
-        """The first line: what the recipe says."""
-        return {
-            "recipe_name": self.recipe_name,
-            "recipe_sha256": self.recipe_sha256,
-            "clips_per_shard": self.clips_per_shard,
-            "near_duplicates": None if self.near_duplicates is None else dict(self.near_duplicates),
-        }
-
     def add_survey(self, survey: Survey) -> None:
         """A new survey of a source puts an end to all that was decided on its clips."""
         before = self.surveys.get(survey.source_id)
@@ -145,7 +136,13 @@ def read_ledger(folder: Path) -> Ledger:
     try:
         rows = [json.loads(line) for line in lines]
         head = rows[0]["run"]
-        ledger = Ledger(**head)
+        ledger = Ledger(
+            head["recipe_name"],
+            head["recipe_sha256"],
+            head["clips_per_shard"],
+            # Older corpora lack it, and are refused: their near duplicates would come back.
+            head["near_duplicates"],
+        )
         for row in rows[1:]:
             if "survey" in row:
                 ledger.add_survey(Survey.from_json(row["survey"]))
@@ -195,8 +192,16 @@ class LedgerWriter:
             ) from None
         self._drop_unfinished_line(folder / LEDGER_NAME)
         if self._file.tell() == 0:
-            head = Ledger(recipe_name, recipe_sha256, clips_per_shard, near_duplicates).head()
-            self._append({"run": head})
+            self._append(
+                {
+                    "run": {
+                        "recipe_name": recipe_name,
+                        "recipe_sha256": recipe_sha256,
+                        "clips_per_shard": clips_per_shard,
+                        "near_duplicates": near_duplicates,
+                    }
+                }
+            )
         self.ledger = read_ledger(folder)
         if self.ledger.recipe_sha256 != recipe_sha256:
             self._file.close()

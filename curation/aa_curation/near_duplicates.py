@@ -93,6 +93,12 @@ class _Pair:
     distance: float
 
 
+def bounds_of(ledger: Ledger) -> NearDuplicates | None:
+    """Those that the corpus was made with."""
+    numbers = ledger.near_duplicates
+    return None if numbers is None else NearDuplicates(**numbers)
+
+
 def separate(ledger: Ledger, bounds: NearDuplicates | None) -> list[Decision]:
     """The rows that change so that no recording is in twice and no group in two splits.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from aa_curation.crawl.store import Store
@@ -93,11 +94,16 @@ def without_barred(writer: LedgerWriter, sources: Sequence[Source]) -> list[Sour
 def adopt_takedowns(writer: LedgerWriter, folder: Path) -> int:
     """Let the tombstones of another corpus hold here, too; returns how many are new.
 
+    They bar an URL and a content, not an id: that names another source here. With "@" in it, it is
+    nobody's id.
+
     Raises:
         LedgerError: there is no corpus.
     """
-    known = writer.ledger.takedowns
-    new = [t for source_id, t in read_ledger(folder).takedowns.items() if source_id not in known]
-    for tombstone in new:
-        writer.add_takedown(tombstone)
-    return len(new)
+    other, new = read_ledger(folder), 0
+    for tombstone in other.takedowns.values():
+        name = f"{tombstone.source_id}@{other.recipe_sha256[:12]}"
+        if name not in writer.ledger.takedowns:
+            writer.add_takedown(replace(tombstone, source_id=name))
+            new += 1
+    return new

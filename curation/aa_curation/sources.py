@@ -82,13 +82,13 @@ def read_sources(
 ) -> list[Source]:
     """The sources of some lists or folders, sorted by id.
 
+    A row that is there twice, word for word, counts once, with a warning.
+
     Args:
         places: lists (csv, tsv, jsonl, parquet, txt), folders that hold a `sources.csv`, folders of
             videos; as paths or as URLs of an object store.
         licence: of the rows that state none ("unknown" takes them and says so).
         videos: where the videos of a TaiChi list lie.
-
-    A row that is there twice, word for word, counts once, with a warning.
 
     Raises:
         SourceError: a list is missing or malformed, an id is used twice, or a package that a

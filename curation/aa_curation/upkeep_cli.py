@@ -12,7 +12,7 @@ from aa_curation.crawl.store import Store
 from aa_curation.decision import Decision
 from aa_curation.errors import LedgerError
 from aa_curation.ledger import Ledger, LedgerWriter, read_ledger
-from aa_curation.near_duplicates import NearDuplicates, separate
+from aa_curation.near_duplicates import bounds_of, separate
 from aa_curation.pack import CLIPS, FETCHED, pack, shard_plan
 from aa_curation.redecide import parse_setting
 from aa_curation.removal import make_tombstone, purge, take_down
@@ -99,8 +99,7 @@ def _decide_again(
     """Decide, keep recordings and splits apart, and print which clips went from where to where."""
     before = {c: (d.status, d.reason) for c, d in ledger.decisions.items()}
     decide()
-    bounds = ledger.near_duplicates
-    for row in separate(ledger, None if bounds is None else NearDuplicates(**bounds)):
+    for row in separate(ledger, bounds_of(ledger)):
         add(row)
     after = {c: (d.status, d.reason) for c, d in ledger.decisions.items()}
     moves = Counter(

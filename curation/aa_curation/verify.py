@@ -13,7 +13,7 @@ from tqdm import tqdm
 from aa_curation.decision import Decision
 from aa_curation.errors import LedgerError
 from aa_curation.ledger import Ledger
-from aa_curation.near_duplicates import NearDuplicates, separate
+from aa_curation.near_duplicates import bounds_of, separate
 from aa_curation.pack import MANIFEST, SHARDS, distrust, manifest_text, pack, shard_plan
 from aa_datasets.canonical_video import read_canonical
 from aa_datasets.errors import DatasetError
@@ -68,8 +68,7 @@ def _leaks(ledger: Ledger, plan: dict[str, list[Decision]]) -> Iterator[str]:
         clip = ledger.decisions[clip_id].clip
         if clip is not None and not clip.licence:
             yield f"{clip_id} is accepted and has no licence"
-    bounds = ledger.near_duplicates
-    for row in separate(ledger, None if bounds is None else NearDuplicates(**bounds)):
+    for row in separate(ledger, bounds_of(ledger)):
         if row.clip_id in accepted:
             yield f"{row.clip_id} is accepted and should not be: {row.reason}, {row.detail}"
 

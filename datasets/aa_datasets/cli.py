@@ -8,6 +8,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from aa_datasets.arguments import positive, rate
 from aa_datasets.benchmark_copy import find_copies
 from aa_datasets.benchmark_fetch import FetchConfig, fetch_copy, write_url_sources
 from aa_datasets.benchmark_lists import SPLITS, listed_videos
@@ -27,13 +28,13 @@ def make_parser() -> argparse.ArgumentParser:
 
     puppets = commands.add_parser("puppets", help="render synthetic characters with exact poses")
     puppets.add_argument("--out", type=Path, required=True, help="folder of mp4, npz, sources.csv")
-    puppets.add_argument("--count", type=_positive, default=64)
+    puppets.add_argument("--count", type=positive, default=64)
     puppets.add_argument("--first-seed", type=_seed, default=0, help="of identity and of motion")
     puppets.add_argument("--split", default="train", help="written into sources.csv")
-    puppets.add_argument("--frames", type=_positive, default=48)
-    puppets.add_argument("--fps", type=_rate, default=24.0)
+    puppets.add_argument("--frames", type=positive, default=48)
+    puppets.add_argument("--fps", type=rate, default=24.0)
     puppets.add_argument(
-        "--size", type=_positive, default=256, metavar="PX", help="side of the picture"
+        "--size", type=positive, default=256, metavar="PX", help="side of the picture"
     )
 
     for name, text in (
@@ -44,7 +45,7 @@ def make_parser() -> argparse.ArgumentParser:
         command = commands.add_parser(name, help=text)
         command.add_argument("shards", nargs="+", type=Path, metavar="SHARD", help="tar files")
     commands.choices["stats"].add_argument(
-        "--window", type=_positive, default=24, metavar="N", help="frames that stage 2 takes"
+        "--window", type=positive, default=24, metavar="N", help="frames that stage 2 takes"
     )
 
     fetch = commands.add_parser(
@@ -63,7 +64,7 @@ def make_parser() -> argparse.ArgumentParser:
     )
     fetch.add_argument("--poses", type=Path, metavar="DIR", help="<id>.pose.npz for each video")
     fetch.add_argument("--pose-from", metavar="NAME", help="the estimator that found the poses")
-    fetch.add_argument("--size-hw", nargs=2, type=_positive, default=(256, 256),
+    fetch.add_argument("--size-hw", nargs=2, type=positive, default=(256, 256),
                        metavar=("H", "W"), help="of the references (default 256 256)")  # fmt: skip
     fetch.add_argument("--synthetic", action="store_true", help="they show rendered characters")
     fetch.add_argument("--out", type=Path, metavar="DIR", help="default: data/BENCHMARK")
@@ -73,9 +74,9 @@ def make_parser() -> argparse.ArgumentParser:
     export.add_argument("shards", nargs="+", type=Path, metavar="SHARD")
     export.add_argument("--out", type=Path, required=True)
     export.add_argument(
-        "--size", type=_positive, default=256, metavar="PX", help="side of the picture"
+        "--size", type=positive, default=256, metavar="PX", help="side of the picture"
     )
-    export.add_argument("--max-frames", type=_positive, metavar="N", help="of each clip")
+    export.add_argument("--max-frames", type=positive, metavar="N", help="of each clip")
     what = export.add_mutually_exclusive_group()
     what.add_argument("--keypoints", action="store_true", help="poses (npz) instead of frames")
     what.add_argument(
@@ -88,23 +89,10 @@ def make_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _positive(text: str) -> int:
-    if not (text.isascii() and text.isdigit()) or int(text) == 0:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
-    return int(text)
-
-
 def _seed(text: str) -> int:
     if not (text.isascii() and text.isdigit()):
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 0")
     return int(text)
-
-
-def _rate(text: str) -> float:
-    value = float(text)
-    if not 0 < value <= 1000:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a rate in (0, 1000] frames per second")
-    return value
 
 
 def run_puppets(args: argparse.Namespace) -> None:

@@ -22,15 +22,15 @@ from numpy.typing import NDArray
 from PIL import Image
 from tqdm import tqdm
 
-from aa_datasets.benchmark_split import TEST_SPLITS, match_test_videos
+from aa_datasets.arguments import positive, rate
+from aa_datasets.benchmark_split import TEST_SPLITS
 from aa_datasets.canonical_video import encode_canonical
 from aa_datasets.draw_pose import draw_pose
-from aa_datasets.shards import read_record
 from aa_model import ui_cli
-from aa_model.animate_jobs import Job, keep_settings, read_jobs, swapped
+from aa_model.animate_jobs import Job, keep_settings, read_clips, read_jobs, swapped, video_ids
 from aa_model.animate_one import Order, animate_one
 from aa_model.checkpoint import read_info
-from aa_model.command_line import add_device, positive, rate, run_command
+from aa_model.command_line import add_device, run_command
 from aa_model.config import to_json
 from aa_model.errors import ModelError
 from aa_model.generate import GenerateConfig, Merge
@@ -107,11 +107,10 @@ def describe(args: argparse.Namespace, config: GenerateConfig) -> None:
                 raise ModelError(f"no file {path}")
         print(f"{args.out}: {args.reference} moved by {args.pose}")
         return
-    clips = [entry.clip for path in args.shards for entry in read_record(path).clips]
-    names = match_test_videos(args.benchmark, clips) if args.benchmark else None
-    wanted = [clip for clip in clips if names is None or clip.clip_id in names]
-    for clip in wanted[: args.max_videos]:
-        video_id = clip.clip_id if names is None else names[clip.clip_id]
+    clips = read_clips(args.shards)
+    names = video_ids(args.benchmark, clips)
+    for clip in [clip for clip in clips if clip.clip_id in names][: args.max_videos]:
+        video_id = names[clip.clip_id]
         count = min(clip.num_frames, args.max_frames or clip.num_frames)
         there = ", already there" if (args.out / video_id).is_dir() else ""
         print(f"{args.out / video_id}: {count} frames{there}")
@@ -168,10 +167,7 @@ class Bars:
 
 def animate_shards(args: argparse.Namespace, config: GenerateConfig) -> None:
     """Write OUT/<id>/0000.png..., and beside OUT the same as mp4 and as strips; resumable."""
-    names = None
-    if args.benchmark:
-        clips = (entry.clip for path in args.shards for entry in read_record(path).clips)
-        names = match_test_videos(args.benchmark, clips)
+    names = video_ids(args.benchmark, read_clips(args.shards))
     pipeline = AnimatePipeline.from_pretrained(args.checkpoint, args.device)
     jobs = read_jobs(args.shards, pipeline.size_hw, max_frames=args.max_frames, names=names)
     keep_settings(args.out.with_name(f"{args.out.name}-settings.json"), _settings(args, config))

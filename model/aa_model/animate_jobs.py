@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from aa_datasets.benchmark_split import match_test_videos
 from aa_datasets.canonical_video import read_canonical
+from aa_datasets.clip import Clip
 from aa_datasets.frames import resize_frames, resize_pose
 from aa_datasets.pose import Pose
-from aa_datasets.shards import read_shards
+from aa_datasets.shards import read_record, read_shards
 from aa_model.checkpoint import replace_file
 from aa_model.errors import ModelError
 
@@ -39,6 +41,17 @@ class Job:
         """These frames of the clip, uint8 [n, H, W, 3]."""
         height, width = self.reference.shape[:2]
         return resize_frames(read_canonical(self.mp4, indices), (height, width))
+
+
+def read_clips(shards: Iterable[Path]) -> list[Clip]:
+    return [entry.clip for path in shards for entry in read_record(path).clips]
+
+
+def video_ids(benchmark: str | None, clips: Sequence[Clip]) -> dict[str, str]:
+    """clip_id -> its name in the predictions folder: of a benchmark's test videos, or of all."""
+    if benchmark is None:
+        return {clip.clip_id: clip.clip_id for clip in clips}
+    return match_test_videos(benchmark, clips)
 
 
 def read_jobs(

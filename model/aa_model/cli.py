@@ -10,10 +10,11 @@ from pathlib import Path
 import torch
 from diffusers.utils import logging as diffusers_logging
 
+from aa_datasets.arguments import positive
 from aa_model.animate_anyone import AnimateAnyone
 from aa_model.animatediff import import_animatediff
 from aa_model.checkpoint import load_part, read_info, read_model, write_checkpoint
-from aa_model.command_line import positive, run_command
+from aa_model.command_line import run_command
 from aa_model.config import to_json
 from aa_model.moore import Companions, export_moore, import_moore
 from aa_model.parts import parts_of

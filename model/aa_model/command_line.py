@@ -1,9 +1,8 @@
-"""What this room's commands share: numbers and devices refused by name, errors in one line."""
+"""What this room's commands share: the device, and errors in one line."""
 
 from __future__ import annotations
 
 import argparse
-import math
 import sys
 from collections.abc import Callable
 
@@ -11,24 +10,6 @@ import torch
 
 from aa_datasets.errors import DatasetError
 from aa_model.errors import ModelError
-
-
-def positive(text: str) -> int:
-    """An argument that is a whole number of at least 1."""
-    if not (text.isascii() and text.isdigit()) or int(text) == 0:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
-    return int(text)
-
-
-def rate(text: str) -> float:
-    """An argument that is a number of frames per second."""
-    try:
-        fps = float(text)
-    except ValueError:
-        fps = math.nan
-    if not 0 < fps <= 1000:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a rate in (0, 1000] frames per second")
-    return fps
 
 
 def _device(text: str) -> str:

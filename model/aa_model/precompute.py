@@ -19,13 +19,14 @@ import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from aa_datasets.arguments import positive
 from aa_datasets.canonical_video import read_canonical
 from aa_datasets.errors import LatentsError
 from aa_datasets.frames import resize_frames
 from aa_datasets.latents import LatentsKey, has_latents, read_latents_record, write_latents
 from aa_datasets.shards import ShardRecord, read_entry, verify_shard
 from aa_model.checkpoint import copy_tensors, find_parts, read_info, read_part, resolve_config
-from aa_model.command_line import add_device, positive
+from aa_model.command_line import add_device
 from aa_model.config import ModelConfig, to_json
 from aa_model.errors import CheckpointError, ModelError
 from aa_model.image_encoder import ImageEncoder

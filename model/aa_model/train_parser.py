@@ -9,9 +9,10 @@ import types
 from pathlib import Path
 from typing import Literal, get_args, get_origin, get_type_hints
 
+from aa_datasets.arguments import positive
 from aa_datasets.benchmark_split import TEST_SPLITS
 from aa_model.checkpoint import find_parts, read_info
-from aa_model.command_line import add_device, positive
+from aa_model.command_line import add_device
 from aa_model.config import Appearance, ModelConfig, TrainConfig
 from aa_model.errors import ModelError
 from aa_model.presets import PRESETS

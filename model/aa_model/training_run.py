@@ -192,9 +192,10 @@ def _refuse_another(path: Path, before: dict[str, Any], now: dict[str, Any]) -> 
     was, wanted = _identity(before), _identity(json.loads(json.dumps(now)))
     differ = [key for key in wanted if was.get(key) != wanted[key]]
     if differ:
+        begun, now = ({key: row.get(key) for key in differ} for row in (was, wanted))
         raise ModelError(
-            f"the run in {path} was begun with { ({key: was.get(key) for key in differ}) }, not "
-            f"{ ({key: wanted[key] for key in differ}) }: give its own options, or another --out"
+            f"the run in {path} was begun with {begun}, not {now}: give its own options, or "
+            "another --out"
         )
 
 

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 from diffusers.utils import logging as diffusers_logging
 
-from aa_model.command_line import add_device, positive, run_command
+from aa_datasets.arguments import positive
+from aa_model.command_line import add_device, run_command
 from aa_model.errors import ModelError
 
 if TYPE_CHECKING:

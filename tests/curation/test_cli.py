@@ -96,7 +96,7 @@ def test_wrong_options_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
         main(["run", "demo.py", "--sources", "x", "--workers", "0"])
     assert caught.value.code == 2
-    assert "is no number of processes" in capsys.readouterr().err
+    assert "is not a whole number of at least 1" in capsys.readouterr().err
 
 
 def test_the_recipes_load_and_differ() -> None:

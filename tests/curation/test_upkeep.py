@@ -281,7 +281,12 @@ def test_a_takedown_of_another_corpus_holds_here_where_it_is_named(
     with LedgerWriter(other, small_shards.name, small_shards.sha256) as writer:
         assert adopt_takedowns(writer, corpus) == 1
         assert adopt_takedowns(writer, corpus) == 0
-    _run(small_shards, read_sources([sources_folder]), other)
+    # What only bears the same id is another source.
+    puppet_2 = next(s for s in read_sources([sources_folder]) if s.source_id == "puppet_2")
+    _run(small_shards, [dataclasses.replace(puppet_2, source_id="puppet_1")], other)
+    assert _accepted(other) == {"puppet_1"}
+    sources = [s for s in read_sources([sources_folder]) if s.source_id != "puppet_2"]
+    _run(small_shards, sources, other)
     reasons = {d.source_id: d.reason for d in read_ledger(other).decisions.values()}
     assert reasons["puppet_1"] == reasons["zz_copy"] == "takedown"
 

@@ -1,4 +1,4 @@
-"""What the commands refuse by name, and what Ctrl-C and a full device come to."""
+"""Devices that are refused, and what Ctrl-C and a full device come to."""
 
 from __future__ import annotations
 
@@ -8,23 +8,9 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from aa_model.command_line import add_device, positive, rate, run_command
+from aa_model.command_line import add_device, run_command
 from aa_model.config import TrainConfig
 from aa_model.errors import ConfigError, ModelError
-
-
-@pytest.mark.parametrize("text", ["0", "-1", "1.5", "many", "²"])
-def test_a_count_is_a_whole_number_of_at_least_1(text: str) -> None:
-    assert positive("12") == 12
-    with pytest.raises(argparse.ArgumentTypeError, match="at least 1"):
-        positive(text)
-
-
-@pytest.mark.parametrize("text", ["0", "-24", "nan", "inf", "fast"])
-def test_a_rate_is_a_number_above_0(text: str) -> None:
-    assert rate("23.976") == 23.976
-    with pytest.raises(argparse.ArgumentTypeError, match="frames per second"):
-        rate(text)
 
 
 @pytest.mark.parametrize(("text", "message"), [("gpu7", "no device"), ("cuda:99", "CUDA devices")])

@@ -1,6 +1,6 @@
 """Strided: the pose is found in every n-th frame, and interpolated between.
 
-Poses cost thirty times as much as decoding; what is given up is measured by
+Poses cost more than twenty times as much as decoding; what is given up is measured by
 `benchmarks/curation_pose_stride.py`.
 """
 
@@ -65,27 +65,26 @@ class StridedTracker:
         self._stride = stride
         self._looked_at: list[int] = []
         self._num_frames = 0
-        self._waiting: NDArray[np.uint8] | None = None
+        # The last frame, where it was not looked at.
+        self._passed_over: NDArray[np.uint8] | None = None
 
     def see(self, frame: NDArray[np.uint8]) -> None:
-        self._waiting = frame
         if self._num_frames % self._stride == 0:
-            self._look()
+            self._look(frame, self._num_frames)
+        else:
+            self._passed_over = frame
         self._num_frames += 1
 
     def pose(self) -> Pose:
-        if self._waiting is not None:  # the last frame: nothing behind it could be interpolated to
-            self._num_frames -= 1
-            self._look()
-            self._num_frames += 1
+        if self._passed_over is not None:  # nothing behind it could be interpolated to
+            self._look(self._passed_over, self._num_frames - 1)
         pose = self._inner.pose()
         return between(pose, np.array(self._looked_at, np.int64), self._num_frames)
 
-    def _look(self) -> None:
-        assert self._waiting is not None
-        self._inner.see(self._waiting)
-        self._looked_at.append(self._num_frames)
-        self._waiting = None
+    def _look(self, frame: NDArray[np.uint8], number: int) -> None:
+        self._inner.see(frame)
+        self._looked_at.append(number)
+        self._passed_over = None
 
 
 def between(pose: Pose, frames: NDArray[np.int64], num_frames: int) -> Pose:
