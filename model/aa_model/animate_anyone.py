@@ -101,8 +101,6 @@ class AnimateAnyone(nn.Module):
             unets.append(self.controlnet.net)
         for unet in unets:
             unet.enable_gradient_checkpointing()
-            # diffusers checkpoints only modules in training mode; ours have no dropout (trap T13).
-            unet.train()
         if self.has_temporal_layers:
             checkpoint_temporal_layers(self.denoising_unet)
 

@@ -28,7 +28,7 @@ from aa_curation.removal import adopt_takedowns, without_barred
 from aa_curation.sources import Source, read_sources
 from aa_curation.verify import iter_problems
 from aa_curation.worker import Worker
-from aa_datasets.shards import read_shards
+from aa_datasets.shards import read_shards, write_shard
 
 
 def _run(recipe: Recipe, sources: list[Source], folder: Path) -> list[str]:
@@ -332,6 +332,18 @@ def test_a_damaged_shard_is_mended_from_its_clips(
     assert main(["verify", "--mend", "--out", str(corpus)]) == 0
     assert "0 problems" in capsys.readouterr().out
     assert _hashes(corpus) == before
+
+
+def test_another_pose_in_a_shard_that_is_whole_is_found(
+    corpus: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = next(corpus.glob("shards/train-*.tar"))
+    first, *others = read_shards([path])
+    forged = dataclasses.replace(first, pose=first.pose.mirrored())
+    write_shard(path, [forged, *others])
+    assert main(["verify", "--out", str(corpus)]) == 1
+    assert f"{first.clip.clip_id} has another pose than was accepted" in capsys.readouterr().err
+    assert main(["verify", "--mend", "--out", str(corpus)]) == 0
 
 
 def test_a_near_duplicate_that_fails_a_new_bound_does_not_come_in_for_the_better_one(
