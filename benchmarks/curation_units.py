@@ -24,13 +24,14 @@ import numpy as np
 import psutil
 from tqdm import tqdm
 
-from aa_curation.frames import canonical_size, resized
+from aa_curation.frames import resized
 from aa_curation.ledger import LEDGER_NAME, read_ledger
 from aa_curation.near_duplicates import NearDuplicates, Stacked
 from aa_curation.signature import Signature
 from aa_curation.source_lists import VIDEO_SUFFIXES
 from aa_datasets.canonical_video import encode_canonical
 from aa_datasets.foreign_video import iter_foreign_frames, probe_video
+from aa_datasets.frame_size import canonical_size
 from aa_datasets.pose import read_pose
 
 COPIES = 100

@@ -14,11 +14,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from aa_curation.ahead import Rendered
 from aa_curation.decision import Decision, PlannedClip, rejected
 from aa_curation.drop import Check, Drop, first_drop, with_thresholds
-from aa_curation.frames import canonical_size, iter_frames_at, resized, thinned_fps, ticks_s
+from aa_curation.frames import iter_frames_at, resized, thinned_fps, ticks_s
 from aa_curation.people import look_for_people, people_of_pose
-from aa_curation.poses.estimator import PoseEstimator
+from aa_curation.poses.estimator import PoseEstimator, PoseTracker
 from aa_curation.recipe import Recipe
 from aa_curation.shots import Span
 from aa_curation.signature import FrameLook, look_at_frame, make_signature, signature_frames
@@ -28,6 +29,7 @@ from aa_curation.text.overlay import OverlaidText, find_overlaid_text
 from aa_datasets.canonical_video import encode_canonical, read_canonical
 from aa_datasets.clip import Clip
 from aa_datasets.errors import PoseError, VideoError
+from aa_datasets.frame_size import canonical_size
 from aa_datasets.pose import Pose, read_pose, write_pose
 
 EXACT_POSE = "renderer"
@@ -40,6 +42,7 @@ def curate_clip(
     estimator: Callable[[], PoseEstimator],
     folder: Path,
     text_detector: Callable[[], TextDetector | None],
+    rendered: Rendered | None = None,
 ) -> Decision:
     """Decide on one clip; an accepted one lies in `folder` as `<clip_id>.mp4` and `.pose.npz`.
 
@@ -50,6 +53,7 @@ def curate_clip(
         estimator: gives the worker's pose estimator (not asked for where the pose is exact).
         folder: for the files; shared by all workers.
         text_detector: gives the worker's text detector, None where the recipe looks for no text.
+        rendered: the clip's video, if it was made ahead (only where the pose is exact).
     """
     checks = list(with_thresholds(planned.checks, recipe.thresholds))
 
@@ -79,17 +83,23 @@ def curate_clip(
         if drop:
             return reject(drop)
         del sampled
-        mp4, pose, pose_from, looks = _render(
-            planned, source, recipe, exact, estimator, fps, size_hw
-        )
+        if exact is None:
+            tracker = estimator().track()
+            rendered = _render(planned, source, recipe, tracker, fps, size_hw)
+            pose, pose_from = tracker.pose(), estimator().name
+        else:
+            rendered = rendered or _render(planned, source, recipe, None, fps, size_hw)
+            pose, pose_from = exact, EXACT_POSE
     except (VideoError, PoseError) as error:
         return reject(Drop("unreadable_video", detail=str(error)))
+    if pose.size_hw != size_hw:  # rounding must not touch an exact pose that fits
+        pose = pose.resized(size_hw)
     drop = drop_by(check(pose) for check in recipe.pose_filters)
     if drop:
         return reject(drop)
     num_frames = pose.num_frames
     # What is stored must decode: its length, and its last frame.
-    read_canonical(mp4, np.array([num_frames - 1]), num_frames=num_frames)
+    read_canonical(rendered.mp4, np.array([num_frames - 1]), num_frames=num_frames)
     clip = Clip(
         clip_id=planned.clip_id,
         source_id=source.source_id,
@@ -118,8 +128,8 @@ def curate_clip(
         consent=source.consent,
         uploader=source.uploader,
         person=source.person,
-        signature=make_signature(looks, pose).to_text(),
-        mp4_sha256=_store(folder / f"{planned.clip_id}.mp4", mp4),
+        signature=make_signature(rendered.looks, pose).to_text(),
+        mp4_sha256=_store(folder / f"{planned.clip_id}.mp4", rendered.mp4),
         pose_sha256=_store(folder / f"{planned.clip_id}.pose.npz", pose_npz.getvalue()),
     )
 
@@ -178,17 +188,14 @@ def _render(
     planned: PlannedClip,
     source: Source,
     recipe: Recipe,
-    exact: Pose | None,
-    estimator: Callable[[], PoseEstimator],
+    tracker: PoseTracker | None,
     fps: float,
     size_hw: tuple[int, int],
-) -> tuple[bytes, Pose, str, list[FrameLook]]:
+) -> Rendered:
     """One decode feeds the pose and the encoder; no clip is ever held as pixels."""
     times_s = _ticks_s(planned, fps)
     wanted = set(signature_frames(len(times_s)).tolist())
     looks: dict[int, FrameLook] = {}
-    found = None if exact is not None else estimator()
-    tracker = found.track() if found else None
 
     def frames() -> Iterator[NDArray[np.uint8]]:
         at = iter_frames_at(
@@ -197,8 +204,8 @@ def _render(
             planned.fps,
             crop_px=planned.crop_px,
             max_side_px=recipe.canonical.read_side_px,
-            # Large frames are for the estimator; where the pose is known they need not travel.
-            size_hw=None if found else size_hw,
+            # Large frames are for the tracker; where the pose is known they need not travel.
+            size_hw=None if tracker else size_hw,
         )
         for number, frame in enumerate(at):
             if tracker:
@@ -209,12 +216,7 @@ def _render(
             yield canonical
 
     mp4 = encode_canonical(frames(), fps)
-    pose = tracker.pose() if tracker else exact
-    assert pose is not None
-    if pose.size_hw != size_hw:  # rounding must not touch an exact pose that fits
-        pose = pose.resized(size_hw)
-    in_order = [looks[n] for n in signature_frames(len(times_s)).tolist()]
-    return mp4, pose, found.name if found else EXACT_POSE, in_order
+    return Rendered(mp4, tuple(looks[n] for n in signature_frames(len(times_s)).tolist()))
 
 
 def _store(path: Path, content: bytes) -> str:

@@ -104,6 +104,8 @@ class Survey:
         decisions: of the spans that did not pass, or of the whole source where there is none.
         row_sha256: of the source's row in its list; a change (of the licence, say) means that the
             source is looked at again. "" where that is not to be.
+        ahead: of spans that passed, what the clip step says; made in the same decode. They count
+            from when exact duplicates are known.
     """
 
     source_id: str
@@ -114,6 +116,7 @@ class Survey:
     planned: tuple[PlannedClip, ...]
     decisions: tuple[Decision, ...]
     row_sha256: str = ""
+    ahead: tuple[Decision, ...] = ()
 
     @property
     def clip_ids(self) -> list[str]:
@@ -125,6 +128,7 @@ class Survey:
         return {
             **asdict(self),
             "decisions": [decision.to_json() for decision in self.decisions],
+            "ahead": [decision.to_json() for decision in self.ahead],
         }
 
     @classmethod
@@ -141,7 +145,8 @@ class Survey:
             for clip in row["planned"]
         )
         decisions = tuple(Decision.from_json(decision) for decision in row["decisions"])
-        return cls(**{**row, "planned": planned, "decisions": decisions})
+        ahead = tuple(Decision.from_json(decision) for decision in row.get("ahead", ()))
+        return cls(**{**row, "planned": planned, "decisions": decisions, "ahead": ahead})
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -14,8 +13,11 @@ from numpy.typing import NDArray
 from aa_curation.shots import Span
 from aa_datasets.errors import VideoError
 from aa_datasets.foreign_video import ForeignFrame, iter_foreign_frames
+from aa_datasets.frame_size import every_nth
 
 Crop = tuple[int, int, int, int]
+
+_GRACE = 0.25  # of a frame, by which time stamps may be off: Matroska rounds them to 1 ms
 
 
 def thinned_fps(source_fps: float, max_fps: float) -> float:
@@ -23,7 +25,7 @@ def thinned_fps(source_fps: float, max_fps: float) -> float:
 
     60 -> 30, 50 -> 25, 29.97 stays: frames are left out but never repeated or blended.
     """
-    return source_fps / max(1, math.ceil(source_fps / max_fps - 0.01))
+    return source_fps / every_nth(source_fps, max_fps)
 
 
 def ticks_s(span: Span, fps: float) -> NDArray[np.float64]:
@@ -43,8 +45,7 @@ def iter_frames_at(
     """What a video shows at these times (ascending), uint8 RGB [H, W, 3].
 
     Args:
-        source_fps: of the video; its time stamps may be off by a quarter of a frame (Matroska
-            rounds them to 1 ms).
+        source_fps: of the video; its time stamps may be off by a quarter of a frame.
         crop_px: x0, y0, x1, y1 in pixels of the full-size frame.
         max_side_px: the decoder scales frames down to this long side; with a crop it does not.
         size_hw: what is wanted in the end: it scales to that at once, again without a crop.
@@ -60,7 +61,7 @@ def iter_frames_at(
         start_s=max(0.0, float(times_s[0]) - 1.0),
     )
     with closing(frames):
-        for frame in _shown_at(frames, times_s + 0.25 / source_fps):
+        for frame in _each_shown_at(frames, times_s + _GRACE / source_fps):
             yield frame if crop_px is None else cropped(frame, crop_px)
 
 
@@ -73,13 +74,6 @@ def cropped(frame: NDArray[np.uint8], crop_px: Crop) -> NDArray[np.uint8]:
     return np.ascontiguousarray(frame[y0:y1, x0:x1])
 
 
-def canonical_size(size_hw: tuple[int, int], short_side_px: int) -> tuple[int, int]:
-    """Scaled down to the short side, never up, to the nearest even sides."""
-    scale = min(1.0, short_side_px / min(size_hw))
-    height, width = (max(2, 2 * round(side * scale / 2)) for side in size_hw)
-    return height, width
-
-
 def resized(frame: NDArray[np.uint8], size_hw: tuple[int, int]) -> NDArray[np.uint8]:
     """Area-averaged, which neither aliases nor blurs when scaling down."""
     if frame.shape[:2] == size_hw:
@@ -89,7 +83,15 @@ def resized(frame: NDArray[np.uint8], size_hw: tuple[int, int]) -> NDArray[np.ui
     )
 
 
-def _shown_at(
+def shown_at(
+    frame_times_s: NDArray[np.float64], times_s: NDArray[np.float64], source_fps: float
+) -> NDArray[np.int64]:
+    """Which of a video's frames (their times ascending) `iter_frames_at` gives at these times."""
+    begun = np.searchsorted(frame_times_s, times_s + _GRACE / source_fps, side="right")
+    return np.asarray(np.maximum(begun - 1, 0), dtype=np.int64)
+
+
+def _each_shown_at(
     frames: Iterable[ForeignFrame], times_s: NDArray[np.float64]
 ) -> Iterator[NDArray[np.uint8]]:
     """For each time, the last frame that has begun by then."""

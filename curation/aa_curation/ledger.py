@@ -11,7 +11,7 @@ import json
 import os
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -62,11 +62,19 @@ class Ledger:
 
     def add_decision(self, decision: Decision) -> None:
         self.decisions[decision.clip_id] = decision
+        self._forget_ahead(decision.source_id)
+
+    def _forget_ahead(self, source_id: str) -> None:
+        survey = self.surveys.get(source_id)
+        if survey is not None and survey.ahead:
+            self.surveys[source_id] = replace(survey, ahead=())
 
     def add_thresholds(self, thresholds: Mapping[str, float]) -> None:
         """Decide again what checks decided. What now needs steps that never ran is undecided, or,
         where a source was rejected by its header alone, unknown: the next run sees to it."""
         self.thresholds.update(thresholds)
+        for source_id in self.surveys:  # they were decided by the thresholds before
+            self._forget_ahead(source_id)
         for clip_id, decision in list(self.decisions.items()):
             again = redecided(decision, thresholds)
             if again is not None:

@@ -96,6 +96,10 @@ def run(
                 purge(writer.ledger, clips, store)  # a file taken down, fetched by another name
                 for duplicate in reject_duplicates(writer.ledger, sources):
                     writer.add_decision(duplicate)
+                    for kind in ("mp4", "pose.npz"):  # made ahead of this
+                        (clips / f"{duplicate.clip_id}.{kind}").unlink(missing_ok=True)
+                for decision in decided_ahead(writer.ledger, sources):
+                    writer.add_decision(decision)
                 todo = clips_to_curate(writer.ledger, sources)
                 for (planned, _), decision in pool.each("curate", todo):
                     writer.add_decision(decision or _died_curating(planned))
@@ -136,6 +140,13 @@ def clips_to_curate(ledger: Ledger, sources: Sequence[Source]) -> list[tuple[Pla
             if decision is None or decision.status == "failed":
                 todo.append((planned, source))
     return todo
+
+
+def decided_ahead(ledger: Ledger, sources: Sequence[Source]) -> list[Decision]:
+    """Of clips that have no decision yet, those that were made in their survey."""
+    surveys = (ledger.surveys.get(source.source_id) for source in sources)
+    rows = [row for survey in surveys if survey for row in survey.ahead]
+    return [row for row in rows if row.clip_id not in ledger.decisions]
 
 
 @contextmanager

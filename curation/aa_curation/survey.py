@@ -8,8 +8,10 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import math
+from collections.abc import Iterator
 from contextlib import closing
 
+from aa_curation.ahead import AheadOfPlan
 from aa_curation.decision import Decision, PlannedClip, Survey, rejected
 from aa_curation.drop import Check, Drop, at_least, first_drop, with_thresholds
 from aa_curation.frames import Crop, cropped
@@ -18,21 +20,28 @@ from aa_curation.recipe import Recipe
 from aa_curation.shots import cut_spans
 from aa_curation.sources import Source
 from aa_datasets.errors import VideoError
-from aa_datasets.foreign_video import ForeignVideo, VideoInfo, open_foreign
+from aa_datasets.foreign_video import ForeignFrame, ForeignVideo, VideoInfo, open_foreign
+from aa_datasets.frame_size import CanonicalForm
 
 _UNREAD = ("", "")  # the sha256 of a content that was not read
 _SURVEY_SIDE_PX = 320  # sharpness is measured at this long side, whatever the source's
 
 
-def survey(source: Source, recipe: Recipe) -> Survey:
-    """Probe and decode a source; cut it into clips; drop those that fail the first filters."""
+def survey(source: Source, recipe: Recipe, ahead: AheadOfPlan | None = None) -> Survey:
+    """Probe and decode a source; cut it into clips; drop those that fail the first filters.
+
+    What `ahead` foresees from the header, it encodes in the same decode.
+    """
     whole = f"{source.source_id}-0000"
     if not source.licence:
         detail = "the source list gives no licence for it: fill the column, or leave the row out"
         return _nothing(source, _UNREAD, Drop("no_licence", detail=detail), ())
     headers: tuple[Check, ...] = ()
     try:
-        video = _open(source)
+        video = _open(source, recipe, ahead is not None)
+        if ahead is not None and not ahead.foresees(video.info):
+            video.frames.close()
+            video, ahead = _open(source, recipe, False), None
         with closing(video.frames):
             crop_px = _crop_px(source, video.info)
             info = _cropped_info(video.info, crop_px)
@@ -43,7 +52,7 @@ def survey(source: Source, recipe: Recipe) -> Survey:
             drop = first_drop(headers)
             if drop:
                 return _nothing(source, content, drop, headers)
-            picture = _picture(video, crop_px)
+            picture = _picture(video, crop_px, ahead)
         box = _picture_box(source, recipe, picture, info)
         if box is not None:
             crop_px, info = _inner(crop_px, box), _cropped_info(info, box)
@@ -86,18 +95,34 @@ def survey(source: Source, recipe: Recipe) -> Survey:
     return _result(source, content, planned, decisions)
 
 
-def _open(source: Source) -> ForeignVideo:
+def _open(source: Source, recipe: Recipe, canonical_too: bool) -> ForeignVideo:
     # A crop is cut from the full frame first: what lies outside must not count.
     max_side_px = None if source.crop_px else _SURVEY_SIDE_PX
     start_s, end_s = source.span_s or (0.0, math.inf)
-    return open_foreign(source.path, max_side_px=max_side_px, start_s=start_s, end_s=end_s)
+    form = CanonicalForm(recipe.canonical.short_side_px, recipe.canonical.max_fps)
+    return open_foreign(
+        source.path,
+        max_side_px=max_side_px,
+        also=form if canonical_too else None,
+        start_s=start_s,
+        end_s=end_s,
+    )
 
 
-def _picture(video: ForeignVideo, crop_px: Crop | None) -> Picture:
+def _picture(video: ForeignVideo, crop_px: Crop | None, ahead: AheadOfPlan | None) -> Picture:
     meter = PictureMeter()
-    for frame in video.frames:
-        pixels = frame.pixels if crop_px is None else cropped(frame.pixels, crop_px)
-        meter.see(pixels, frame.time_s)
+
+    def measured() -> Iterator[ForeignFrame]:
+        for frame in video.frames:
+            pixels = frame.pixels if crop_px is None else cropped(frame.pixels, crop_px)
+            meter.see(pixels, frame.time_s)
+            yield frame
+
+    if ahead is None:
+        for _ in measured():
+            pass
+    else:
+        ahead.encode(measured(), video.info)
     return meter.picture()
 
 

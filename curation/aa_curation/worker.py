@@ -8,6 +8,7 @@ from pathlib import Path
 
 import cv2
 
+from aa_curation.ahead import AheadOfPlan, Rendered
 from aa_curation.curate_clip import curate_clip
 from aa_curation.decision import Decision, PlannedClip, Survey, failed
 from aa_curation.errors import PackageError, WeightsError
@@ -36,15 +37,25 @@ class Worker:
     def survey(self, source: Source) -> Survey:
         """Never raises for a bad source; a missing model or package stops the run."""
         start_s = time.perf_counter()
+        ahead = AheadOfPlan(self._recipe) if AheadOfPlan.may_be(source) else None
         try:
-            return survey(source, self._recipe)
+            found = survey(source, self._recipe, ahead)
         except (WeightsError, PackageError):
             raise
         except Exception as error:  # noqa: BLE001  # the executor's edge: a row, not a dead run
             row = failed(f"{source.source_id}-0000", source.source_id, "survey", error, start_s)
             return Survey(source.source_id, "", "", *file_stamp(source), (), (row,))
+        if ahead is not None and len(found.planned) == 1 and not found.decisions:
+            rendered = ahead.rendered(found.planned[0])
+            if rendered is not None:
+                decision = self.curate(found.planned[0], source, rendered)
+                if decision.status != "failed":  # else the clip step tries anew
+                    return replace(found, ahead=(decision,))
+        return found
 
-    def curate(self, planned: PlannedClip, source: Source) -> Decision:
+    def curate(
+        self, planned: PlannedClip, source: Source, rendered: Rendered | None = None
+    ) -> Decision:
         """Never raises for a bad clip; a missing model or package stops the run."""
         start_s = time.perf_counter()
         try:
@@ -55,6 +66,7 @@ class Worker:
                 self._make_estimator,
                 self._folder,
                 self._make_detector,
+                rendered,
             )
             return replace(row, seconds=round(time.perf_counter() - start_s, 3))
         except (WeightsError, PackageError):

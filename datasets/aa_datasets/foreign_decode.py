@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
-from typing import TypeAlias, cast
+from typing import cast
 
 import av
 import numpy as np
@@ -15,6 +15,7 @@ from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 
 from aa_datasets.errors import VideoError
+from aa_datasets.frame_size import CanonicalForm, ScaleTo, canonical_size, every_nth, scaled_size
 
 # FFmpeg's demuxers that read one file and no other; concat, hls, dash, image2 and the like are out.
 CONTAINERS = ("mov", "matroska", "avi", "mpegts", "mpeg", "flv", "ogg", "asf", "gif")
@@ -23,8 +24,6 @@ _INDEXED = frozenset({"mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm"})
 _SEEK_MARGIN_S = (
     2.0  # before the wanted frame: what follows a key frame of an open GOP may be broken
 )
-
-ScaleTo: TypeAlias = int | tuple[int, int] | None  # longest side at most, (height, width), as it is
 
 _REORDER_S = 1.0  # AVI has no presentation times: with B-frames they come out of order
 
@@ -64,21 +63,23 @@ class VideoInfo:
 
 @dataclass(frozen=True, slots=True)
 class ForeignFrame:
-    """One decoded frame: uint8 RGB [H, W, 3], and its time in seconds from the first."""
+    """One decoded frame: uint8 RGB [H, W, 3], and its time in seconds from the first; `also` is the
+    same frame in the canonical form that was asked for, if it has it."""
 
     pixels: NDArray[np.uint8]
     time_s: float
+    also: NDArray[np.uint8] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class FrameHeader:
-    """What announces a frame on the pipe; its bytes follow as they lie in memory.
+    """What announces a frame on the pipe, in one form or two; the bytes follow as they lie.
 
     Pickling would copy them on both sides, and read them in buffers of the whole frame's size, one
     for each piece of 64 KiB.
     """
 
-    shape: tuple[int, ...]
+    shapes: tuple[tuple[int, ...], ...]
     time_s: float
 
 
@@ -96,6 +97,7 @@ def run(
     limits: DecodeLimits,
     scale_to: ScaleTo,
     span_s: tuple[float, float],
+    also: CanonicalForm | None,
 ) -> None:
     """Do one task and send what it finds: VideoInfo ("probe"), frames and a None ("frames"), or
     VideoInfo, PacketsDigest, frames and a None ("all"); a string is an error. Limits this process
@@ -110,9 +112,10 @@ def run(
         if task == "all":
             sender.send(_hash_packets(path))
         if task in ("frames", "all"):
-            for frame in _decode(path, limits, scale_to, span_s):
-                sender.send(FrameHeader(frame.pixels.shape, frame.time_s))
-                _write(sender, frame.pixels)
+            for pictures, time_s in _decode(path, limits, scale_to, span_s, also):
+                sender.send(FrameHeader(tuple(pixels.shape for pixels in pictures), time_s))
+                for pixels in pictures:
+                    _write(sender, pixels)
             sender.send(None)
     except VideoError as error:
         sender.send(str(error))
@@ -165,7 +168,7 @@ def _probe(path: str, limits: DecodeLimits) -> VideoInfo:
         return VideoInfo(
             codec=stream.codec_context.name,
             size_hw=(height, width),
-            fps=float(stream.average_rate or 0),
+            fps=_fps(stream),
             num_frames_claimed=stream.frames,
             duration_s=duration_s or float((container.duration or 0) / av.time_base),
             rotation_deg=rotation_deg,
@@ -181,15 +184,22 @@ def _video_stream(container: av.container.InputContainer) -> av.VideoStream:
 
 
 def _decode(
-    path: str, limits: DecodeLimits, scale_to: ScaleTo, span_s: tuple[float, float]
-) -> Iterator[ForeignFrame]:
+    path: str,
+    limits: DecodeLimits,
+    scale_to: ScaleTo,
+    span_s: tuple[float, float],
+    also: CanonicalForm | None = None,
+) -> Iterator[tuple[list[NDArray[np.uint8]], float]]:
+    """Each frame, in one form or both, and its time."""
     size_hw: tuple[int, int] | None = None
     origin_s = _origin_of_jump(path, span_s[0])
     jumped = origin_s is not None
-    reformatter = VideoReformatter()  # one for all frames: to set one up takes as long as a frame
+    # One for all frames of a size: to set one up takes as long as a frame.
+    reformatter, canonical_reformatter = VideoReformatter(), VideoReformatter()
     count = 0
     with _open(path) as container:
         stream = _video_stream(container)
+        nth = every_nth(_fps(stream), also.max_fps) if also else 1
         # After a jump the frames before it are not counted: the header's word cannot be checked.
         claimed = 0 if jumped else stream.frames
         if origin_s is not None:
@@ -223,7 +233,11 @@ def _decode(
                 if time_s - origin_s >= span_s[1] + _REORDER_S:
                     return
                 if span_s[0] <= time_s - origin_s < span_s[1]:
-                    yield ForeignFrame(_pixels(frame, scale_to, reformatter), time_s - origin_s)
+                    pictures = [_pixels(frame, scale_to, reformatter)]
+                    if also and count % nth == 0:
+                        small_hw = canonical_size(_shown_hw(frame), also.short_side_px)
+                        pictures.append(_pixels(frame, small_hw, canonical_reformatter))
+                    yield pictures, time_s - origin_s
                 count += 1
     if count == 0 and not jumped:
         raise VideoError("holds a video stream without a single frame")
@@ -260,26 +274,28 @@ def _jump(
     container.seek(int((time_stamp_s - _SEEK_MARGIN_S) / stream.time_base), stream=stream)
 
 
+def _fps(stream: av.VideoStream) -> float:
+    return float(stream.average_rate or 0)
+
+
+def _shown_hw(frame: av.VideoFrame) -> tuple[int, int]:
+    size_hw = frame.height, frame.width
+    return size_hw[::-1] if _turns(frame) % 2 else size_hw
+
+
+def _turns(frame: av.VideoFrame) -> int:
+    """Of the display matrix, which counts degrees counter-clockwise, as np.rot90."""
+    return round(frame.rotation / 90) % 4
+
+
 def _pixels(
     frame: av.VideoFrame, scale_to: ScaleTo, reformatter: VideoReformatter
 ) -> NDArray[np.uint8]:
-    # The display matrix, in degrees counter-clockwise: as np.rot90 counts.
-    turns = round(frame.rotation / 90) % 4
-    height, width = _stored_size(frame, scale_to, turns)
+    turns, size_hw = _turns(frame), scaled_size(_shown_hw(frame), scale_to)
+    height, width = size_hw[::-1] if turns % 2 else size_hw
     scaled = (height, width) != (frame.height, frame.width)
     rgb = reformatter.reformat(
         frame, width, height, "rgb24", interpolation="AREA" if scaled else None
     )
     pixels = cast(NDArray[np.uint8], rgb.to_ndarray())
     return np.ascontiguousarray(np.rot90(pixels, turns)) if turns else pixels
-
-
-def _stored_size(frame: av.VideoFrame, scale_to: ScaleTo, turns: int) -> tuple[int, int]:
-    """The (height, width) to scale to, of the frame as it is stored: before it is turned."""
-    if isinstance(scale_to, tuple):
-        return scale_to[::-1] if turns % 2 else scale_to
-    size_hw = frame.height, frame.width
-    if scale_to is None or scale_to >= max(size_hw):
-        return size_hw
-    height, width = (max(2, round(side * scale_to / max(size_hw))) for side in size_hw)
-    return height, width

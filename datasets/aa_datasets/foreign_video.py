@@ -32,10 +32,10 @@ from aa_datasets.foreign_decode import (
     ForeignFrame,
     FrameHeader,
     PacketsDigest,
-    ScaleTo,
     VideoInfo,
     run,
 )
+from aa_datasets.frame_size import CanonicalForm, ScaleTo
 
 __all__ = [
     "DecodeLimits",
@@ -58,7 +58,7 @@ def probe_video(path: Path, limits: DecodeLimits | None = None) -> VideoInfo:
     Raises:
         VideoError: missing, empty, no video in it, or the child hung or died.
     """
-    messages = _from_child(path, "probe", limits or DecodeLimits(), None)
+    messages = _from_child(path, "probe", limits or DecodeLimits())
     info = next(messages)
     assert isinstance(info, VideoInfo)
     return info
@@ -116,16 +116,18 @@ def open_foreign(
     limits: DecodeLimits | None = None,
     *,
     max_side_px: int | None = None,
+    also: CanonicalForm | None = None,
     start_s: float = 0.0,
     end_s: float = float("inf"),
 ) -> ForeignVideo:
-    """Everything that can be known of a file. Arguments are those of `iter_foreign_frames`.
+    """Everything that can be known of a file. Arguments are those of `iter_foreign_frames`;
+    frames that a canonical clip would keep come in that form, too, if it is given as `also`.
 
     Raises:
         VideoError: as `probe_video`; the frames raise as those of `iter_foreign_frames`.
     """
     span_s = (start_s, end_s)
-    messages = _from_child(path, "all", limits or DecodeLimits(), max_side_px, span_s)
+    messages = _from_child(path, "all", limits or DecodeLimits(), max_side_px, span_s, also)
     info, digest = next(messages), next(messages)
     assert isinstance(info, VideoInfo)
     assert isinstance(digest, PacketsDigest)
@@ -136,8 +138,9 @@ def _from_child(
     path: Path,
     task: str,
     limits: DecodeLimits,
-    scale_to: ScaleTo,
+    scale_to: ScaleTo = None,
     span_s: tuple[float, float] = (0.0, float("inf")),
+    also: CanonicalForm | None = None,
 ) -> Generator[Any, None, None]:
     if not path.is_file():
         raise VideoError(f"{path} does not exist or is no file")
@@ -150,7 +153,7 @@ def _from_child(
     with contextlib.suppress(OSError):  # a user's share of such memory may be used up: no matter
         fcntl.fcntl(receiver.fileno(), fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
     child = context.Process(
-        target=run, args=(sender, str(path), task, limits, scale_to, span_s), daemon=True
+        target=run, args=(sender, str(path), task, limits, scale_to, span_s, also), daemon=True
     )
     _start_without_main(child)
     sender.close()
@@ -180,10 +183,10 @@ def _from_child(
             if isinstance(message, str):
                 raise VideoError(f"{path.name}: {message}")
             if isinstance(message, FrameHeader):
-                pixels = _read(receiver, message.shape, limits.stall_s)
-                if pixels is None:
-                    raise VideoError(f"{path.name}: the decoder died in the middle of a frame")
-                yield ForeignFrame(pixels, message.time_s)
+                pixels, *canonical = (
+                    _read(receiver, shape, limits.stall_s, path.name) for shape in message.shapes
+                )
+                yield ForeignFrame(pixels, message.time_s, *canonical)
                 continue
             if isinstance(message, VideoInfo):  # a film of two hours may take as long
                 longer_s = min(message.duration_s, _LONGEST_S) - total_s
@@ -195,14 +198,16 @@ def _from_child(
         receiver.close()
 
 
-def _read(receiver: Connection, shape: tuple[int, ...], stall_s: float) -> NDArray[np.uint8] | None:
-    """The bytes that follow a header; None if they break off."""
+def _read(
+    receiver: Connection, shape: tuple[int, ...], stall_s: float, name: str
+) -> NDArray[np.uint8]:
+    """The bytes that follow a header."""
     pixels = np.empty(shape, np.uint8)
     left = pixels.data.cast("B")
     while left:
         count = os.readv(receiver.fileno(), [left]) if receiver.poll(stall_s) else 0
         if not count:
-            return None
+            raise VideoError(f"{name}: the decoder died in the middle of a frame")
         left = left[count:]
     return pixels
 

@@ -8,10 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aa_curation.frames import canonical_size, cropped, iter_frames_at, thinned_fps, ticks_s
+from aa_curation.frames import cropped, iter_frames_at, thinned_fps, ticks_s
 from aa_curation.shots import Span
 from aa_datasets.canonical_video import encode_canonical
 from aa_datasets.errors import VideoError
+from aa_datasets.frame_size import canonical_size
 
 
 def _numbered(num_frames: int) -> list[np.ndarray]:

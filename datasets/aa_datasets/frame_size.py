@@ -1,0 +1,45 @@
+"""The sizes and rates that videos are brought to: scaled down, never up; thinned, never blended."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TypeAlias
+
+# Long side at most, (height, width) as displayed, or as it is.
+ScaleTo: TypeAlias = int | tuple[int, int] | None
+
+
+@dataclass(frozen=True, slots=True)
+class CanonicalForm:
+    """Of the frames of a canonical clip.
+
+    Attributes:
+        short_side_px: at most, and even; see `canonical_size`.
+        max_fps: frames per second at most; see `every_nth`.
+    """
+
+    short_side_px: int
+    max_fps: float
+
+
+def every_nth(fps: float, max_fps: float) -> int:
+    """The smallest n for which every n-th frame makes no more than `max_fps` (by 1 %)."""
+    return max(1, math.ceil(fps / max_fps - 0.01))
+
+
+def canonical_size(size_hw: tuple[int, int], short_side_px: int) -> tuple[int, int]:
+    """Scaled down to the short side, never up, to the nearest even sides."""
+    scale = min(1.0, short_side_px / min(size_hw))
+    height, width = (max(2, 2 * round(side * scale / 2)) for side in size_hw)
+    return height, width
+
+
+def scaled_size(size_hw: tuple[int, int], scale_to: ScaleTo) -> tuple[int, int]:
+    """What frames of `size_hw`, (height, width) as displayed, are scaled to."""
+    if isinstance(scale_to, tuple):
+        return scale_to
+    if scale_to is None or scale_to >= max(size_hw):
+        return size_hw
+    height, width = (max(2, round(side * scale_to / max(size_hw))) for side in size_hw)
+    return height, width
