@@ -78,9 +78,10 @@ def main() -> None:
 
 def without_people(recipe: Recipe) -> Recipe:
     """Shots, picture filters and the form of the clip; whatever is filmed is kept."""
+    lax = {"static": 1.0, "too_dark": 0.0, "too_bright": 255.0, "blurred": 0.0}
     return dataclasses.replace(
         recipe, min_s=1e-6, video_filters=(), people_filters=(), pose_filters=(), text=None,
-        text_filters=(),
+        text_filters=(), thresholds=lax,
     )  # fmt: skip
 
 
@@ -112,7 +113,8 @@ def make_clip(path: Path, folder: Path, part: int, frames: int) -> Source | None
     clip = folder / f"{name}.mp4"
     with av.open(str(clip), "w") as container:
         rate = Fraction(probe_video(path).fps).limit_denominator(1001)
-        stream = container.add_stream("libx264", rate=rate, options={"crf": "20"})
+        options = {"crf": "20", "preset": "veryfast"}
+        stream = container.add_stream("libx264", rate=rate, options=options)
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
         for frame in pixels:
             picture = np.ascontiguousarray(frame[:height, :width])

@@ -75,8 +75,7 @@ class ForeignFrame:
 class FrameHeader:
     """What announces a frame on the pipe, in one form or two; the bytes follow as they lie.
 
-    Pickling would copy them on both sides, and read them in buffers of the whole frame's size, one
-    for each piece of 64 KiB.
+    Pickling copies them on both sides, into a buffer of the frame's size for each 64 KiB.
     """
 
     shapes: tuple[tuple[int, ...], ...]
