@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 PINS := -c requirements/constraints.txt
 
-.PHONY: install check test test-slow demo demo-short learn eval-alone clean
+.PHONY: install check test coverage test-slow demo demo-short learn eval-alone clean
 
 install: $(VENV)/.installed
 
@@ -35,7 +35,11 @@ check: install
 
 # A file stays on one worker, and a worker on one thread: small networks gain little from a second.
 test: install
-	OMP_NUM_THREADS=1 $(BIN)/pytest -q -n auto --maxprocesses 4 --dist loadfile --durations=8 \
+	OMP_NUM_THREADS=1 $(BIN)/pytest -q -n auto --maxprocesses 4 --dist loadfile --durations=8
+
+# Tracing every line takes a third as long again: not part of `make test`.
+coverage: install
+	OMP_NUM_THREADS=1 $(BIN)/pytest -q -n auto --maxprocesses 4 --dist loadfile \
 		--cov --cov-report=term:skip-covered
 
 test-slow: install
