@@ -22,7 +22,7 @@ import itertools
 import os
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
 
@@ -88,44 +88,41 @@ def without_people(recipe: Recipe) -> Recipe:
 def make_clips(videos: Path, folder: Path, count: int, frames: int) -> list[Source]:
     paths = sorted(p for p in videos.iterdir() if p.suffix.lower() in VIDEO_SUFFIXES)
     sources: list[Source] = []
-    progress = tqdm(total=count, desc="making the clips", unit="clips", mininterval=10)
     # A round over the videos takes one part of each, so that a long one does not stand for all.
-    for part in itertools.count():
-        before = len(sources)
-        for path in paths:
-            if len(sources) < count and (source := make_clip(path, folder, part, frames)):
-                sources.append(source)
-                progress.update()
-        if len(sources) == count or len(sources) == before:
-            break
-    progress.close()
+    rounds = itertools.zip_longest(*(make_parts(path, folder, frames) for path in paths))
+    parts = (part for around in rounds for part in around if part is not None)
+    for part in tqdm(
+        itertools.islice(parts, count), "making the clips", count, unit="clips", mininterval=10
+    ):
+        sources.append(part)
     return sources
 
 
-def make_clip(path: Path, folder: Path, part: int, frames: int) -> Source | None:
-    """The part-th `frames` frames of a video as H.264, with a pose in which nobody was found."""
-    shown = itertools.islice(iter_foreign_frames(path), part * frames, (part + 1) * frames)
-    pixels = [frame.pixels for frame in shown]
-    if len(pixels) < frames and (part or not pixels):
-        return None
-    height, width = (side // 2 * 2 for side in pixels[0].shape[:2])
-    name = f"{path.stem.lower()}-{part}"
-    clip = folder / f"{name}.mp4"
-    with av.open(str(clip), "w") as container:
-        rate = Fraction(probe_video(path).fps).limit_denominator(1001)
-        options = {"crf": "20", "preset": "veryfast"}
-        stream = container.add_stream("libx264", rate=rate, options=options)
-        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
-        for frame in pixels:
-            picture = np.ascontiguousarray(frame[:height, :width])
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
-        container.mux(stream.encode())
-    nowhere = np.full((len(pixels), NUM_JOINTS, 2), np.nan, np.float32)
-    pose = make_pose(nowhere, np.zeros(nowhere.shape[:2], np.float32), (height, width))
-    write_pose(folder / f"{name}.pose.npz", pose)
-    return Source(
-        name, clip.name, "benchmark", "", False, "train", clip, folder / f"{name}.pose.npz"
-    )
+def make_parts(path: Path, folder: Path, frames: int) -> Iterator[Source]:
+    """A video's parts of `frames` frames as H.264, each with a pose in which nobody was found."""
+    rate = Fraction(probe_video(path).fps).limit_denominator(1001)
+    shown = iter_foreign_frames(path)
+    for part in itertools.count():
+        pixels = [frame.pixels for frame in itertools.islice(shown, frames)]
+        if not pixels or (part and len(pixels) < frames):
+            return
+        height, width = (side // 2 * 2 for side in pixels[0].shape[:2])
+        name = f"{path.stem.lower()}-{part}"
+        clip = folder / f"{name}.mp4"
+        with av.open(str(clip), "w") as container:
+            options = {"crf": "20", "preset": "veryfast"}
+            stream = container.add_stream("libx264", rate=rate, options=options)
+            stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+            for frame in pixels:
+                picture = np.ascontiguousarray(frame[:height, :width])
+                container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+            container.mux(stream.encode())
+        nowhere = np.full((len(pixels), NUM_JOINTS, 2), np.nan, np.float32)
+        pose = make_pose(nowhere, np.zeros(nowhere.shape[:2], np.float32), (height, width))
+        write_pose(folder / f"{name}.pose.npz", pose)
+        yield Source(
+            name, clip.name, "benchmark", "", False, "train", clip, folder / f"{name}.pose.npz"
+        )
 
 
 def count_frames(source: Source) -> int:
