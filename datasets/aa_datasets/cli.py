@@ -15,6 +15,7 @@ from aa_datasets.benchmark_lists import SPLITS, listed_videos
 from aa_datasets.benchmark_split import TEST_SPLITS
 from aa_datasets.errors import DatasetError
 from aa_datasets.export import export_frames, export_keypoints, export_nearest_pose
+from aa_datasets.find_shards import find_shards
 from aa_datasets.puppet_corpus import write_puppets
 from aa_datasets.shards import read_record, read_shards, verify_shard
 from aa_datasets.stats import count, describe
@@ -43,7 +44,8 @@ def make_parser() -> argparse.ArgumentParser:
         ("stats", "splits, lengths, sizes, rates, joints, estimators, licences of shards"),
     ):
         command = commands.add_parser(name, help=text)
-        command.add_argument("shards", nargs="+", type=Path, metavar="SHARD", help="tar files")
+        command.add_argument("shards", nargs="+", type=Path, metavar="SHARD",
+                             help="tar files, or a corpus with all of its")  # fmt: skip
     commands.choices["stats"].add_argument(
         "--window", type=positive, default=24, metavar="N", help="frames that stage 2 takes"
     )
@@ -185,6 +187,8 @@ _COMMANDS = {
 def main(argv: list[str] | None = None) -> int:
     args = make_parser().parse_args(argv)
     try:
+        if "shards" in args:
+            args.shards = find_shards(args.shards)
         _COMMANDS[args.command](args)
     except (DatasetError, OSError) as error:
         print(f"aa-datasets: error: {error}", file=sys.stderr)

@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader
 from aa_datasets.augment import Augmentation
 from aa_datasets.draws import Draws
 from aa_datasets.errors import DatasetError, LatentsError, ShardError
+from aa_datasets.find_shards import find_shards
 from aa_datasets.latents import LatentsKey, StoredLatents
 from aa_datasets.sample import FrameBatch, stack_and_draw, stack_samples
 from aa_datasets.shards import ClipEntry, verify_shard
@@ -34,11 +35,13 @@ def make_loader(
     latents: LatentsKey | None = None,
     augmentation: Augmentation | None = None,
     text_mask: bool = False,
+    split: str | None = None,
 ) -> ShardLoader:
     """Batches without end from shards.
 
     Args:
-        shards: .tar files of `write_shard`; each is verified by its sha256 before the first batch.
+        shards: .tar files of `write_shard`, or corpora that hold them; each is verified by its
+            sha256 before the first batch.
         stage: 1 gives single frames from anywhere in a clip, 2 gives windows of neighbours.
         num_frames: frames per clip, T of the batch.
         batch_size: samples per rank and batch.
@@ -54,18 +57,22 @@ def make_loader(
             decoding: reference and target then have no channels.
         augmentation: what is changed at random.
         text_mask: give each sample a `loss_mask`.
+        split: only clips of this split, such as "train"; None takes all.
 
     Raises:
-        ShardError: no shards, a damaged shard, a clip in two of them, or no clip as long as the
-            window. (Shorter ones are left out, with a warning that counts them; no other sample is
-            ever skipped: one that cannot be read raises when it is drawn.)
+        ShardError: no shards, a damaged shard, a clip in two of them, or no clip of the split as
+            long as the window. (Shorter ones are left out, with a warning that counts them; no
+            other sample is ever skipped: one that cannot be read raises when it is drawn.)
         LatentsError: a shard has no latents of these encoders, or they cannot be mirrored.
     """
+    shards = find_shards(shards)
     if not shards:
         raise ShardError("no shards given: name .tar files written by `aa-curate run`")
     span = 1 if stage == 1 else (num_frames - 1) * stride + 1
-    every = [(path, entry) for path in sorted(shards) for entry in verify_shard(path).clips]
+    every = [(path, entry) for path in shards for entry in verify_shard(path).clips]
     _refuse_repeated(every)
+    if split is not None:
+        every = _of_split(every, split)
     clips = [(path, entry) for path, entry in every if entry.clip.num_frames >= span]
     if not clips:
         raise ShardError(
@@ -86,6 +93,14 @@ def make_loader(
         text_mask,
     )  # fmt: skip
     return ShardLoader(dataset, seed, batch_size, rank, world_size, num_workers)
+
+
+def _of_split(clips: list[tuple[Path, ClipEntry]], split: str) -> list[tuple[Path, ClipEntry]]:
+    found = [(path, entry) for path, entry in clips if entry.clip.split == split]
+    if not found:
+        there = ", ".join(sorted({entry.clip.split for _, entry in clips}))
+        raise ShardError(f"no clip is of split {split!r}: the shards hold {there}")
+    return found
 
 
 def _refuse_repeated(clips: Iterable[tuple[Path, ClipEntry]]) -> None:

@@ -26,6 +26,7 @@ from aa_datasets.arguments import positive, rate
 from aa_datasets.benchmark_split import TEST_SPLITS
 from aa_datasets.canonical_video import encode_canonical
 from aa_datasets.draw_pose import draw_pose
+from aa_datasets.find_shards import find_shards
 from aa_model import ui_cli
 from aa_model.animate_jobs import Job, keep_settings, read_clips, read_jobs, swapped, video_ids
 from aa_model.animate_one import Order, animate_one
@@ -251,6 +252,7 @@ def run(args: argparse.Namespace) -> None:
     if args.benchmark and not args.shards:
         raise ModelError(f"--benchmark {args.benchmark} needs --shards with its test videos")
     refuse_options(args)
+    args.shards = args.shards and find_shards(args.shards)
     if args.dry_run and (args.shards or (args.reference and args.pose)):
         describe(args, config)
     elif args.shards:

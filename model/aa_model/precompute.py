@@ -22,6 +22,7 @@ from tqdm import tqdm
 from aa_datasets.arguments import positive
 from aa_datasets.canonical_video import read_canonical
 from aa_datasets.errors import LatentsError
+from aa_datasets.find_shards import find_shards
 from aa_datasets.frames import resize_frames
 from aa_datasets.latents import LatentsKey, has_latents, read_latents_record, write_latents
 from aa_datasets.shards import ShardRecord, read_entry, verify_shard
@@ -115,7 +116,8 @@ def make_parser() -> argparse.ArgumentParser:
         description="Store the VAE's moments and the image encoder's tokens of every frame beside "
         "the shards, for stages 1 and 2 with --precomputed-latents. Finished shards are skipped.",
     )
-    parser.add_argument("shards", nargs="+", type=Path, metavar="SHARD", help="tar files")
+    parser.add_argument("shards", nargs="+", type=Path, metavar="SHARD",
+                        help="tar files, or a corpus with all of its")  # fmt: skip
     parser.add_argument("--preset", required=True, choices=list(PRESETS))
     parser.add_argument("--init", nargs="+", type=Path, required=True, metavar="DIR",
                         help="as of aa-train: checkpoints with vae and image_encoder")  # fmt: skip
@@ -134,7 +136,7 @@ def precompute(args: argparse.Namespace) -> None:
         raise CheckpointError(f"no --init folder holds {', '.join(absent)}: train or import it")
     config = resolve_config(PRESETS[args.preset].model, sources)
     key = latents_key(config, sources)
-    shards = [(path, verify_shard(path)) for path in sorted(args.shards)]
+    shards = [(path, verify_shard(path)) for path in find_shards(args.shards)]
     wanted = [item for item in shards if not _is_done(*item, key, replace=args.replace)]
     for path, _ in shards:
         if path not in dict(wanted):

@@ -13,6 +13,7 @@ from diffusers.utils import logging as diffusers_logging
 from torch import nn
 
 from aa_datasets.benchmark_split import refuse_test_clips
+from aa_datasets.find_shards import find_shards
 from aa_datasets.loader import ShardLoader, make_loader
 from aa_datasets.sample import Batch, FrameBatch
 from aa_datasets.shards import read_record
@@ -91,6 +92,7 @@ def describe(args: argparse.Namespace, plan: Plan) -> dict[str, Any]:
         "recipe": args.recipe,
         "text_mask": args.text_mask,
         "shards": [path.name for path in args.shards],
+        "split": args.split,
         "init": [str(path) for path in args.init],
         "frozen": {
             part: read_info(folder).parts[part].sha256
@@ -121,22 +123,28 @@ def open_loader(args: argparse.Namespace, plan: Plan) -> ShardLoader:
         cache_bytes=int(args.cache_gb * 1e9),
         latents=key,
         text_mask=args.text_mask,
+        split=args.split,
     )
 
 
 def run(args: argparse.Namespace) -> None:
+    args.shards = find_shards(args.shards)
     plan = make_plan(args)
     config, stage, processes, model = plan.config, plan.stage, plan.processes, plan.model
     if processes.is_first:
         print_plan(stage, config, model, plan.origin)
-    clips = [entry.clip for path in args.shards for entry in read_record(path).clips]
+    every = [entry.clip for path in args.shards for entry in read_record(path).clips]
+    clips = [clip for clip in every if args.split in {None, clip.split}]
     if args.recipe:
         count = refuse_test_clips(args.recipe, clips)
         if processes.is_first:
             print(f"  recipe {args.recipe}: none of {count} clips is of its test split")
     held_out = sum(clip.split != "train" for clip in clips)
     if held_out and processes.is_first:
-        print(f"  warning: {held_out} of {len(clips)} clips are of another split than train")
+        print(
+            f"  warning: {held_out} of {len(clips)} clips are of another split than train: "
+            "--split train leaves them out"
+        )
     if args.dry_run:
         return
     folder = RunFolder(args.out)

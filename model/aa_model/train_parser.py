@@ -56,7 +56,9 @@ def make_parser() -> argparse.ArgumentParser:
         "GPUs: accelerate launch -m aa_model.train_cli ... (--batch-size is per process). "
         "`aa-train precompute --help`: the frozen encoders' output, stored once beside the shards.",
     )
-    parser.add_argument("shards", nargs="+", type=Path, metavar="SHARD", help="tar files")
+    parser.add_argument("shards", nargs="+", type=Path, metavar="SHARD",
+                        help="tar files, or a corpus of aa-curate with all of its")  # fmt: skip
+    parser.add_argument("--split", help="train on clips of this split alone, such as train")
     parser.add_argument("--stage", required=True, choices=list(STAGES), help="what is trained")
     parser.add_argument("--preset", required=True, choices=list(PRESETS),
                         help="sizes of the networks, and the stage's training")  # fmt: skip

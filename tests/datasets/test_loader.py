@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from aa_datasets.canonical_video import encode_canonical, read_canonical
 from aa_datasets.draw_pose import draw_pose
 from aa_datasets.errors import ShardError
+from aa_datasets.find_shards import find_shards
 from aa_datasets.frames import choose_window, resize_frames, resize_pose
 from aa_datasets.loader import ShardLoader, make_loader
 from aa_datasets.puppets import render_puppet
@@ -29,6 +30,34 @@ from aa_datasets.shards import ShardSample, read_record, write_shard
 SIZE_HW = (16, 16)
 CPU = torch.device("cpu")
 fast = settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+def test_a_corpus_stands_for_its_shards_and_a_split_for_its_clips(
+    samples: list[ShardSample], tmp_path: Path
+) -> None:
+    held_out = [
+        dataclasses.replace(sample, clip=dataclasses.replace(sample.clip, split="test"))
+        for sample in samples[5:]
+    ]
+    (tmp_path / "shards").mkdir()
+    tars = [tmp_path / "shards" / name for name in ("test-000000.tar", "train-000000.tar")]
+    write_shard(tars[0], [*held_out, samples[0]])  # others may mix splits in one shard
+    write_shard(tars[1], samples[1:5])
+    (tmp_path / "shards" / ".train-000001.tar.7.tmp").touch()
+    assert find_shards([tmp_path]) == find_shards([tars[0].parent]) == find_shards(tars[::-1])
+
+    def ids(split: str | None) -> set[str]:
+        loader = make_loader([tmp_path], stage=1, batch_size=7, size_hw=SIZE_HW, split=split)
+        return {clip_id for _ in range(3) for clip_id in next(loader).clip_ids}
+
+    assert ids("train") == {sample.clip.clip_id for sample in samples[:5]}
+    assert ids("test") == {sample.clip.clip_id for sample in held_out}
+    assert ids(None) == {sample.clip.clip_id for sample in samples}
+    with pytest.raises(ShardError, match="no clip is of split 'val': the shards hold test, train"):
+        ids("val")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ShardError, match=r"empty holds no \.tar"):
+        find_shards([tmp_path / "empty"])
 
 
 def _world(
