@@ -19,7 +19,7 @@ from aa_curation.picture import Picture, PictureMeter
 from aa_curation.recipe import Recipe
 from aa_curation.shots import cut_spans
 from aa_curation.sources import Source
-from aa_datasets.errors import VideoError
+from aa_datasets.errors import SlowDecodeError, VideoError
 from aa_datasets.foreign_video import ForeignFrame, ForeignVideo, VideoInfo, open_foreign
 from aa_datasets.frame_size import CanonicalForm
 
@@ -59,6 +59,8 @@ def survey(source: Source, recipe: Recipe, ahead: AheadOfPlan | None = None) -> 
             headers = with_thresholds(
                 [check(info) for check in recipe.video_filters], recipe.thresholds
             )
+    except SlowDecodeError:
+        raise  # no word on the file: a later run tries again
     except (VideoError, OSError) as error:
         return _nothing(source, _UNREAD, Drop("unreadable_video", detail=str(error)), headers)
     planned: list[PlannedClip] = []

@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from aa_datasets.errors import VideoError
+from aa_datasets.errors import SlowDecodeError, VideoError
 from aa_datasets.foreign_decode import (
     DecodeLimits,
     ForeignFrame,
@@ -56,7 +56,8 @@ def probe_video(path: Path, limits: DecodeLimits | None = None) -> VideoInfo:
     """Read a file's header in a child process.
 
     Raises:
-        VideoError: missing, empty, no video in it, or the child hung or died.
+        VideoError: missing, empty, no video in it, or the child died.
+        SlowDecodeError: it took too long and was killed.
     """
     messages = _from_child(path, "probe", limits or DecodeLimits())
     info = next(messages)
@@ -162,13 +163,13 @@ def _from_child(
     try:
         while True:
             if left_s <= 0:
-                raise VideoError(f"{path.name}: decoding took over {total_s:g} s, killed")
+                raise SlowDecodeError(f"{path.name}: decoding took over {total_s:g} s, killed")
             begun_s = time.monotonic()
             there = receiver.poll(min(limits.stall_s, left_s))
             left_s -= time.monotonic() - begun_s
             if not there:
                 if left_s > 0:
-                    raise VideoError(f"{path.name}: no frame in {limits.stall_s:g} s, killed")
+                    raise SlowDecodeError(f"{path.name}: no frame in {limits.stall_s:g} s, killed")
                 continue
             try:
                 message = receiver.recv()

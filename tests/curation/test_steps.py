@@ -13,6 +13,7 @@ from aa_curation.decision import Decision
 from aa_curation.recipe import Recipe
 from aa_curation.sources import Source, read_sources
 from aa_curation.worker import Worker
+from aa_datasets import foreign_video
 from aa_datasets.canonical_video import read_canonical
 from aa_datasets.pose import read_pose
 
@@ -102,6 +103,27 @@ def test_a_pose_of_another_length_is_refused(
     (decision,) = _decide(Worker(demo_recipe, tmp_path), source)
     assert (decision.status, decision.reason) == ("rejected", "unreadable_video")
     assert "ends after 26 frames" in decision.detail
+
+
+@pytest.mark.parametrize("step", ["survey", "clip"])
+def test_a_decode_that_took_too_long_failed_and_is_tried_again(
+    by_id: dict[str, Source],
+    demo_recipe: Recipe,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    step: str,
+) -> None:
+    """On another day the machine is quicker: that is no verdict on the file."""
+    worker, source = Worker(demo_recipe, tmp_path), by_id["puppet_1"]
+    (planned,) = worker.survey(source).planned
+    at_once = foreign_video.DecodeLimits(total_s=1e-6)
+    monkeypatch.setattr(foreign_video, "DecodeLimits", lambda: at_once)
+    if step == "survey":
+        (decision,) = worker.survey(source).decisions
+    else:
+        decision = worker.curate(planned, source)
+    assert (decision.status, decision.stage) == ("failed", step)
+    assert decision.reason == "SlowDecodeError"
 
 
 def test_a_bug_in_a_step_is_a_failed_row_with_its_traceback(

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from aa_datasets.canonical_video import encode_canonical, read_canonical
-from aa_datasets.errors import VideoError
+from aa_datasets.errors import SlowDecodeError, VideoError
 from aa_datasets.foreign_video import (
     DecodeLimits,
     iter_foreign_frames,
@@ -109,7 +109,7 @@ def test_missing_file_and_folder_are_named(tmp_path: Path) -> None:
 
 def test_a_decoder_that_gives_nothing_in_time_is_killed(mp4: bytes, tmp_path: Path) -> None:
     path = _write(tmp_path, mp4)
-    with pytest.raises(VideoError, match=r"some\.mp4: no frame in 0\.0001 s, killed"):
+    with pytest.raises(SlowDecodeError, match=r"some\.mp4: no frame in 0\.0001 s, killed"):
         probe_video(path, DecodeLimits(stall_s=1e-4))  # no process starts in so little time
     assert multiprocessing.active_children() == []
 
@@ -218,7 +218,7 @@ def test_waiting_is_bounded_and_the_consumers_own_time_is_not_counted(
     mp4: bytes, tmp_path: Path
 ) -> None:
     path = _write(tmp_path, mp4)
-    with pytest.raises(VideoError, match=r"took over 0\.001 s, killed"):
+    with pytest.raises(SlowDecodeError, match=r"took over 0\.001 s, killed"):
         list(iter_foreign_frames(path, DecodeLimits(total_s=1e-3)))
     assert multiprocessing.active_children() == []
     frames = iter_foreign_frames(path, DecodeLimits(total_s=20))
