@@ -120,6 +120,7 @@ def make_parts(path: Path, folder: Path, frames: int) -> Iterator[Source]:
         nowhere = np.full((len(pixels), NUM_JOINTS, 2), np.nan, np.float32)
         pose = make_pose(nowhere, np.zeros(nowhere.shape[:2], np.float32), (height, width))
         write_pose(folder / f"{name}.pose.npz", pose)
+        del pixels, frame, picture  # other videos wait in the same way
         yield Source(
             name, clip.name, "benchmark", "", False, "train", clip, folder / f"{name}.pose.npz"
         )
