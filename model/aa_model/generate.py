@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal, TypeAlias
 
 import torch
@@ -22,6 +24,7 @@ from aa_model.noise import check_schedule, make_scheduler
 from aa_model.pose_features import PoseFeatures
 from aa_model.pose_pictures import PosePictures
 from aa_model.reference_attention import KeysValues, project_features
+from aa_model.temporal import windows_inside
 from aa_model.windows import (
     average,
     copy_overlaps,
@@ -33,7 +36,7 @@ from aa_model.windows import (
 
 # Number of steps done and the latents; a tensor that is returned takes the latents' place.
 StepCallback = Callable[[int, Tensor], object]
-Merge: TypeAlias = Literal["edge", "mean", "triangular", "wrapped"]
+Merge: TypeAlias = Literal["edge", "mean", "triangular", "wrapped", "attention"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +48,9 @@ class GenerateConfig:
         guidance: weight of classifier-free guidance; 1 is off and costs half.
         window: frames seen at once; None takes what the temporal layers were made for.
         overlap: frames that neighbouring windows share; half a window unless given.
-        merge: how windows become one video, see `windows`.
+        merge: how windows become one video, see `windows`; or `attention`, windows inside of
+            temporal attention only (`temporal.windows_inside`): each frame is computed once and not
+            in two windows, at the memory of the whole video at once. An approximation.
         guidance_interval: the steps that are guided, as shares of all of them (the first is 0).
             The others take the conditional pass alone, at half the cost: an approximation
             (Kynkäänniemi et al. 2024 guide the middle noise levels only).
@@ -181,7 +186,12 @@ def denoise(
     scheduler.set_timesteps(config.steps, device=device)
     ranges = make_windows(T, _window(model, config), config.overlap)
     windows: Sequence[Sequence[int]] = ranges
-    if config.merge == "wrapped":
+    inside: Callable[[], AbstractContextManager[None]] = nullcontext
+    if config.merge == "attention":
+        windows = (range(T),)
+        if len(ranges) > 1 and model.has_temporal_layers:
+            inside = partial(windows_inside, model.denoising_unet, ranges)
+    elif config.merge == "wrapped":
         windows = make_wrapped_windows(T, _window(model, config), config.overlap)
     generator = torch.Generator("cpu").manual_seed(config.seed)
     shape = (T, model.config.vae.latent_channels, *conditions.pose.latent_hw)
@@ -193,23 +203,24 @@ def denoise(
     first, last = config.guidance_interval
     latents = cut(noise, windows) if own else noise
     timesteps = scheduler.timesteps.tolist()
-    for done, timestep in enumerate(timesteps, start=1):
-        seen = scheduler.scale_model_input(latents if own else cut(latents, windows), timestep)
-        guidance = config.guidance if first <= (done - 0.5) / len(timesteps) <= last else 1.0
-        with torch.autocast(device.type, torch.bfloat16, enabled=config.autocast):
-            parts = [
-                predict(model, seen[rows], timestep, conditions, windows[rows], guidance)
-                for rows in _slices(len(windows), config.window_batch)
-            ]
-        prediction = torch.cat(parts)
-        if not own:
-            prediction = average(prediction, windows, triangular=config.merge == "triangular")
-        latents = scheduler.step(prediction, timestep, latents, **drawn).prev_sample
-        if own:
-            latents = copy_overlaps(latents, ranges)
-        if on_step is not None:
-            returned = on_step(done, latents)
-            latents = returned if isinstance(returned, Tensor) else latents
+    with inside():
+        for done, timestep in enumerate(timesteps, start=1):
+            seen = scheduler.scale_model_input(latents if own else cut(latents, windows), timestep)
+            guidance = config.guidance if first <= (done - 0.5) / len(timesteps) <= last else 1.0
+            with torch.autocast(device.type, torch.bfloat16, enabled=config.autocast):
+                parts = [
+                    predict(model, seen[rows], timestep, conditions, windows[rows], guidance)
+                    for rows in _slices(len(windows), config.window_batch)
+                ]
+            prediction = torch.cat(parts)
+            if not own:
+                prediction = average(prediction, windows, triangular=config.merge == "triangular")
+            latents = scheduler.step(prediction, timestep, latents, **drawn).prev_sample
+            if own:
+                latents = copy_overlaps(latents, ranges)
+            if on_step is not None:
+                returned = on_step(done, latents)
+                latents = returned if isinstance(returned, Tensor) else latents
     return stitch(latents, ranges) if own else latents
 
 

@@ -38,12 +38,12 @@ class PoseFeatures:
     ) -> None:
         self.num_frames = num_frames
         self._model, self._pictures = model, pictures
-        parts = [range(num_frames)[i : i + PART] for i in range(0, num_frames, PART)]
-        first = self._make(parts[0])
+        first = self._make(range(num_frames)[:PART])
         self.device, self.latent_hw = first.device, tuple(first.shape[-2:])
         self._kept: Tensor | None = None
         if num_frames * first[0].nbytes <= keep_bytes:
-            self._kept = torch.cat([first, *(self._make(part) for part in parts[1:])])
+            rest = range(PART, num_frames)
+            self._kept = torch.cat([first, self._make(rest)]) if rest else first
 
     def of(self, windows: Sequence[Sequence[int]]) -> Tensor:
         """Features [W, t, C', h, w] of windows of frames."""
@@ -52,4 +52,6 @@ class PoseFeatures:
         return torch.stack([self._make(window) for window in windows])
 
     def _make(self, frames: Sequence[int]) -> Tensor:
-        return self._model.pose_features(self._pictures(frames)[None])[0]
+        parts = [frames[i : i + PART] for i in range(0, len(frames), PART)]
+        made = [self._model.pose_features(self._pictures(part)[None])[0] for part in parts]
+        return torch.cat(made)

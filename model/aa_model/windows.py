@@ -102,9 +102,9 @@ def average(
             2, 1.
     """
     num_frames = 1 + max(max(window) for window in windows)
-    length = predictions.shape[1]
-    rising = torch.arange(1, length + 1, dtype=predictions.dtype, device=predictions.device)
-    weight = torch.minimum(rising, rising.flip(0)) if triangular else torch.ones_like(rising)
+    weight = triangle(predictions.shape[1]).to(predictions)
+    if not triangular:
+        weight = torch.ones_like(weight)
     shape = (-1, *[1] * (predictions.dim() - 2))
     total = predictions.new_zeros((num_frames, *predictions.shape[2:]))
     count = predictions.new_zeros(num_frames)
@@ -112,3 +112,9 @@ def average(
         total[list(window)] += weight.view(shape) * rows
         count[list(window)] += weight
     return total / count.view(shape)
+
+
+def triangle(length: int) -> Tensor:
+    """Weights [length] that rise to the middle and fall again, from 1 by 1."""
+    rising = torch.arange(1.0, length + 1)
+    return torch.minimum(rising, rising.flip(0))
