@@ -34,6 +34,7 @@ from aa_model.temporal import add_temporal_layers, checkpoint_temporal_layers
 from aa_model.vae import decode_latents, encode_moments, make_vae
 
 _CONTROLNET = "controlnet"  # the one feature of the variants that have a ControlNet
+_SLICE = 8  # pictures that the VAE encodes at a time
 
 
 class AnimateAnyone(nn.Module):
@@ -107,10 +108,14 @@ class AnimateAnyone(nn.Module):
     def encode(self, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Images [N, 3, H, W] to latents [N, C, h, w]: the mean, or a sample with a generator.
 
+        Some at a time: at full resolution each takes as much memory as the UNet does for all.
         Float32 under autocast, too: in bfloat16 the noise schedule's first steps would add nothing.
         """
         with as_stored(self.vae):
-            moments = torch.cat(encode_moments(self.vae, images), dim=1)
+            parts = [
+                torch.cat(encode_moments(self.vae, p), dim=1) for p in torch.split(images, _SLICE)
+            ]
+        moments = torch.cat(parts)
         return self.draw_latents(moments.float(), generator)
 
     def draw_latents(self, moments: Tensor, generator: torch.Generator | None = None) -> Tensor:
@@ -229,7 +234,7 @@ class AnimateAnyone(nn.Module):
             prediction = self.denoising_unet(
                 unet_input[:, 0], timesteps, image_tokens, **arguments
             ).sample[:, None]
-        if reader is not None:
-            reader.check_all_read()
+        if reader is not None and self.reference_net is not None:
+            reader.check_all_read(self.reference_net.layers)
         out: Tensor = prediction
         return out

@@ -30,7 +30,9 @@ def make_scheduler(config: NoiseConfig) -> DDIMScheduler:
 def check_schedule(config: NoiseConfig, scheduler: SchedulerMixin) -> None:
     """Hold a scheduler for inference against the schedule that the network was trained with.
 
-    How many steps it takes, where it puts them, and what it does in one, is its own affair.
+    How many steps it takes, where it puts them, and what it does in one, is its own affair, but for
+    where they begin: a network of zero terminal SNR has learned to start from noise alone, and
+    steps of spacing `leading` leave that out (Lin et al. 2024, Sec. 3.3).
 
     Raises:
         ModelError: it is of another schedule; what differs is named.
@@ -46,6 +48,8 @@ def check_schedule(config: NoiseConfig, scheduler: SchedulerMixin) -> None:
         faults.append(f"no noise levels for {len(expected)} timesteps")
     elif (found.cpu() - expected).abs().max() > 1e-5:  # Euler's last one is 6e-8, not 0
         faults.append(f"a last noise level of {found[-1]:.4g} instead of {expected[-1]:.4g}")
+    if config.zero_terminal_snr and scheduler.config.get("timestep_spacing") == "leading":
+        faults.append("timestep_spacing leading, which never starts from noise alone")
     if faults:
         raise ModelError(
             f"{type(scheduler).__name__} is of another schedule than the checkpoint, with "

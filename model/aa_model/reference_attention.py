@@ -10,8 +10,9 @@ argument `reference` in diffusers' `cross_attention_kwargs`. So there is nothing
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -51,12 +52,12 @@ class ReferenceReader:
     num_frames: int
     layers_read: set[str] = field(default_factory=set)
 
-    def check_all_read(self) -> None:
-        """Raise ReferenceLost unless every layer read its features (trap T3)."""
-        lost = sorted(set(self.features) - self.layers_read)
+    def check_all_read(self, layers: Sequence[str]) -> None:
+        """Raise ReferenceLost unless every one of these layers has read (trap T3)."""
+        lost = sorted(set(layers) - self.layers_read)
         if lost:
             raise ReferenceLost(
-                f"{len(lost)} of {len(self.features)} spatial attention layers did not read the "
+                f"{len(lost)} of {len(layers)} spatial attention layers did not read the "
                 f"reference, e.g. {lost[0]}: something replaced their processors "
                 "(set_attn_processor, attention slicing, fused projections, xformers); call "
                 "install_reference_attention() after it, or do not use it"
@@ -84,7 +85,7 @@ class SpatialAttention:
         )
         if isinstance(reference, FeatureRecorder):
             reference.features[self.layer] = hidden_states
-        if isinstance(reference, ReferenceReader):
+        if isinstance(reference, ReferenceReader) and self.layer in reference.features:
             reference.layers_read.add(self.layer)
             mixed = self._attend_with_reference(attn, query, key, value, reference)
         else:
@@ -165,11 +166,10 @@ def install_reference_attention(unet: nn.Module) -> tuple[str, ...]:
 
 def project_features(unet: nn.Module, features: Mapping[str, Tensor]) -> dict[str, KeysValues]:
     """Keys and values of the reference for each layer, to be computed once per video."""
-    layers = {name: unet.get_submodule(name) for name in features}
+    layers = {name: cast(Attention, unet.get_submodule(name)) for name in features}
     return {
         name: (layer.to_k(features[name]), layer.to_v(features[name]))
         for name, layer in layers.items()
-        if isinstance(layer, Attention)
     }
 
 

@@ -181,7 +181,11 @@ def run(args: argparse.Namespace) -> None:
                     save()
         except TrainingDiverged as error:
             save()
-            raise TrainingDiverged(f"{error}; the weights before it are in {args.out}") from error
+            wait_for_all(processes)  # whoever leaves first ends the others
+            seen = ", ".join(feed.last.clip_ids) if feed.last else "none"
+            raise TrainingDiverged(
+                f"{error}; the last clips were {seen}; the weights before it are in {args.out}"
+            ) from error
         save()
     wait_for_all(processes)
     if processes.is_first:

@@ -8,6 +8,7 @@ OUT/samples/probes.csv               by how many grey levels the video changes, 
 from __future__ import annotations
 
 import csv
+import io
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from PIL import Image
 from aa_datasets.draw_pose import draw_pose
 from aa_model.animate_anyone import AnimateAnyone
 from aa_model.animate_jobs import Job, read_jobs, swapped
+from aa_model.checkpoint import replace_file
 from aa_model.errors import ModelError
 from aa_model.generate import GenerateConfig
 from aa_model.pipeline import AnimatePipeline
@@ -83,14 +85,20 @@ class TrainingSamples:
             strips[job.video_id] = strip
             videos[job.video_id] = self._side_by_side(job, frames)
         probes = {f"{swap}_swapped": self._change(found, swap) for swap in ("reference", "pose")}
-        path = self.folder / "probes.csv"
-        new = not path.exists()
-        with path.open("a", newline="") as file:
-            writer = csv.writer(file)
-            if new:
-                writer.writerow(["step", *probes])
-            writer.writerow([step, *(f"{change:.4f}" for change in probes.values())])
+        self._write_probes(step, probes)
         return Shown(strips, videos, self.jobs[0].fps, probes)
+
+    def _write_probes(self, step: int, probes: dict[str, float]) -> None:
+        path = self.folder / "probes.csv"
+        rows = list(csv.DictReader(path.read_text().splitlines())) if path.exists() else []
+        # A run that goes on from an earlier save comes by here again.
+        rows = [row for row in rows if int(row["step"]) < step]
+        rows.append({"step": step, **{name: f"{change:.4f}" for name, change in probes.items()}})
+        table = io.StringIO(newline="")
+        writer = csv.DictWriter(table, ["step", *probes])
+        writer.writeheader()
+        writer.writerows(rows)
+        replace_file(path, table.getvalue().encode())
 
     def _side_by_side(self, job: Job, frames: NDArray[np.uint8]) -> NDArray[np.uint8]:
         poses = draw_pose(job.pose, self.pipeline.size_hw)

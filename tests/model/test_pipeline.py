@@ -29,6 +29,7 @@ from aa_model.errors import ModelError
 from aa_model.generate import GenerateConfig
 from aa_model.pipeline import AnimatePipeline, fit_picture
 from aa_model.show_video import draw_strip
+from aa_model.windows import make_windows, stitch
 
 GREY = np.full((6, 8, 3), 128, np.uint8)
 
@@ -112,9 +113,16 @@ def test_a_stream_holds_a_few_pictures_and_gives_the_same_video(
     for count, frame in enumerate(frames, start=2):
         streamed.append(frame)
         assert sum(decoded) < count + 5
-    assert np.array_equal(
-        np.stack(streamed), pipeline(puppet.frames[0], puppet.pose, config).frames
-    )
+    latents: list[torch.Tensor] = []
+    whole = pipeline(
+        puppet.frames[0], puppet.pose, config,
+        callback_on_step_end=lambda p, i, t, tensors: latents.append(tensors["latents"]) or {},
+    )  # fmt: skip
+    assert np.array_equal(np.stack(streamed), whole.frames)
+    merged = stitch(latents[-1], make_windows(37, pipeline.model.config.temporal.max_frames))
+    with torch.no_grad():
+        at_once = ((pipeline.model.decode(merged) + 1) * 127.5).permute(0, 2, 3, 1).numpy()
+    assert np.abs(at_once - whole.frames).max() <= 0.51  # decoded in one piece, not yet rounded
 
 
 def test_what_is_saved_animates_as_before_and_keeps_its_scheduler(
@@ -162,6 +170,9 @@ def test_a_scheduler_of_another_schedule_is_refused_by_what_differs(
         (DDIMScheduler(), "prediction_type epsilon instead of v_prediction"),
         (PNDMScheduler.from_config(AnimatePipeline(make_tiny()).scheduler.config),
          "a last noise level of 0.00466 instead of 0"),
+        (DDIMScheduler.from_config(AnimatePipeline(make_tiny()).scheduler.config,
+                                   timestep_spacing="leading"),
+         "timestep_spacing leading, which never starts from noise alone"),
     ):  # fmt: skip
         with pytest.raises(ModelError, match=message):
             AnimatePipeline(make_tiny(), scheduler)(puppet.frames[0], puppet.pose)

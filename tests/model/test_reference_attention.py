@@ -146,7 +146,11 @@ def slice_attention(model: AnimateAnyone) -> None:
         model.denoising_unet.get_submodule(name).set_attention_slice(1)
 
 
-@pytest.mark.parametrize("spoil", [replace_all, replace_one, slice_attention])
+def fuse_projections(model: AnimateAnyone) -> None:
+    model.denoising_unet.fuse_qkv_projections()
+
+
+@pytest.mark.parametrize("spoil", [replace_all, replace_one, slice_attention, fuse_projections])
 @pytest.mark.parametrize("temporal", [False, True])
 @torch.no_grad()
 def test_replaced_processors_raise_and_reinstalling_heals(
@@ -162,6 +166,18 @@ def test_replaced_processors_raise_and_reinstalling_heals(
         model(*arguments)
     install_reference_attention(model.denoising_unet)
     assert torch.equal(model(*arguments), expected)
+
+
+@torch.no_grad()
+def test_a_layer_without_features_raises(make_tiny: MakeModel) -> None:
+    """What is expected to read are the network's layers, not what it is given."""
+    model = make_tiny()
+    latents, tokens, pose, reference = conditions(model, B=1, T=1)
+    features = model.reference_net(reference, tokens)
+    lost = features.pop(model.reference_net.layers[1])
+    assert lost.shape[0] == 1
+    with pytest.raises(ReferenceLost, match=r"1 of .* did not read the reference"):
+        model(latents, torch.tensor([5]), tokens, pose, features, (0,))
 
 
 def test_replaced_processors_of_reference_net_raise(make_tiny: MakeModel) -> None:

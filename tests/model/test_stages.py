@@ -9,9 +9,11 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from torch import Tensor
 
 from aa_datasets.sample import Batch
 from aa_model.animate_anyone import AnimateAnyone
+from aa_model.generate import encode_conditions, predict
 from aa_model.latent_cache import LatentCache
 from aa_model.parts import part_parameters
 from aa_model.presets import TINY
@@ -85,6 +87,28 @@ def test_a_dropped_sample_sees_neither_the_reference_nor_its_tokens(
     assert loss(batch, 0.0) != loss(other, 0.0)
     pose_changed = dataclasses.replace(batch, pose=-batch.pose)
     assert loss(batch, 1.0) != loss(pose_changed, 1.0)  # the pose is kept
+
+
+@torch.no_grad()
+def test_a_dropped_sample_gets_the_tokens_that_inference_gives_without_a_reference(
+    make_tiny: Make, make_batch: MakeBatch
+) -> None:
+    model = make_tiny()
+    fed: list[Tensor] = []
+    model.denoising_unet.register_forward_pre_hook(
+        lambda module, args: fed.append(args[2]) if len(args) > 2 else None
+    )
+    config = dataclasses.replace(TINY.training["1"], reference_drop=0.5)
+    make_loss(model, STAGES["1"], config)(make_batch(B=8), torch.Generator().manual_seed(1))
+    pictures = torch.rand(2, 3, 32, 32) * 2 - 1
+    conditions = encode_conditions(model, pictures[0], pictures[1:])
+    noise = torch.zeros(1, 1, 4, 8, 8)
+    predict(model, noise, 500, conditions, [range(1)], guidance=2.0)
+    training, inference = fed
+    with_reference, without = inference
+    assert torch.equal(with_reference, conditions.image_tokens[0])
+    dropped = (training == without).flatten(1).all(1)
+    assert 0 < int(dropped.sum()) < 8  # each for itself
 
 
 def test_single_frames_of_a_clip_share_one_pass_of_reference_net(
