@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import tomllib
 from importlib import metadata
 from pathlib import Path
@@ -53,6 +54,13 @@ def test_there_is_one_opencv_the_one_that_needs_no_screen() -> None:
 
 def _modules() -> list[Path]:
     return [path for room in ROOMS for path in (ROOT / room).rglob("*.py")]
+
+
+def test_the_steps_of_curation_are_free_of_ray() -> None:
+    modules = (ROOT / "curation/aa_curation").rglob("*.py")
+    imports_ray = re.compile(r"^\s*(import|from) ray\b", re.MULTILINE)
+    with_ray = {path.name for path in modules if imports_ray.search(path.read_text())}
+    assert with_ray == {"ray_run.py", "worker_pool.py", "shared_path.py"}
 
 
 def test_no_module_over_300_lines_and_no_drawer_for_everything() -> None:

@@ -60,7 +60,7 @@ class AheadOfPlan:
         whole = Span(0.0, round(info.num_frames_claimed / info.fps, 6))  # as plans are rounded
         self._num_kept = len(ticks_s(whole, info.fps / self._every))
         looked_at = set(signature_frames(self._num_kept).tolist())
-        looks: list[FrameLook] = []
+        looks: dict[int, FrameLook] = {}
 
         def canonical() -> Iterator[NDArray[np.uint8]]:
             for number, frame in enumerate(frames):
@@ -68,12 +68,13 @@ class AheadOfPlan:
                 kept = number // self._every
                 if frame.also is not None and kept < self._num_kept:
                     if kept in looked_at:
-                        looks.append(look_at_frame(frame.also))
+                        looks[kept] = look_at_frame(frame.also)
                     yield frame.also
 
         mp4 = encode_canonical(canonical(), info.fps / self._every)
         if len(self._times_s) == info.num_frames_claimed:
-            self._rendered = Rendered(mp4, tuple(looks))
+            in_order = signature_frames(self._num_kept).tolist()  # a short clip repeats some
+            self._rendered = Rendered(mp4, tuple(looks[number] for number in in_order))
 
     def rendered(self, planned: PlannedClip) -> Rendered | None:
         """What the clip step would make of this clip; None where it was not foreseen."""

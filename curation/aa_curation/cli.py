@@ -16,6 +16,7 @@ from aa_curation.ledger import LEDGER_NAME, Ledger, read_ledger
 from aa_curation.recipe import Recipe, load_recipe
 from aa_curation.report import format_funnel, format_why
 from aa_curation.sources import Source, read_sources
+from aa_curation.todo import expected_to_survey
 from aa_curation.upkeep_cli import add_commands
 from aa_datasets.arguments import positive
 from aa_datasets.errors import DatasetError
@@ -218,7 +219,7 @@ def _plan(arguments: argparse.Namespace) -> int:
     )
     for host, count in sorted(hosts.items(), key=str):
         print(f"{count:6d} URLs to fetch from {host}")
-    todo = [s for s in sources if known is None or s.source_id not in known.surveys]
+    todo = sources if known is None else expected_to_survey(known, sources)
     print(f"{len(sources)} sources, {len(sources) - len(todo)} of them surveyed in {arguments.out}")
     if known is not None:
         print(f"{len(known.decisions)} of {len(known.planned_ids)} known clips are decided")

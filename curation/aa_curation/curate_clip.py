@@ -28,7 +28,7 @@ from aa_curation.text.detector import TextDetector
 from aa_curation.text.overlay import OverlaidText, find_overlaid_text
 from aa_datasets.canonical_video import encode_canonical, read_canonical
 from aa_datasets.clip import Clip
-from aa_datasets.errors import PoseError, SlowDecodeError, VideoError
+from aa_datasets.errors import KilledDecodeError, PoseError, VideoError
 from aa_datasets.frame_size import canonical_size
 from aa_datasets.pose import Pose, read_pose, write_pose
 
@@ -90,7 +90,7 @@ def curate_clip(
         else:
             rendered = rendered or _render(planned, source, recipe, None, fps, size_hw)
             pose, pose_from = exact, EXACT_POSE
-    except SlowDecodeError:
+    except KilledDecodeError:
         raise  # no word on the file: a later run tries again
     except (VideoError, PoseError) as error:
         return reject(Drop("unreadable_video", detail=str(error)))

@@ -104,6 +104,7 @@ class Survey:
         decisions: of the spans that did not pass, or of the whole source where there is none.
         row_sha256: of the source's row in its list; a change (of the licence, say) means that the
             source is looked at again. "" where that is not to be.
+        pose_sha256: of the pose that came with the source, "" without one; a change means the same.
         ahead: of spans that passed, what the clip step says; made in the same decode. They count
             from when exact duplicates are known.
     """
@@ -116,6 +117,7 @@ class Survey:
     planned: tuple[PlannedClip, ...]
     decisions: tuple[Decision, ...]
     row_sha256: str = ""
+    pose_sha256: str = ""
     ahead: tuple[Decision, ...] = ()
 
     @property

@@ -100,12 +100,14 @@ def _write(path: Path, decisions: Sequence[Decision], folder: Path) -> ShardReco
 
 
 def _up_to_date(path: Path, decisions: Sequence[Decision]) -> ShardRecord | None:
-    """The record of a shard that was packed from just these clips."""
+    """The record of a shard that was packed from just these clips, under the same licences."""
     try:
         record = read_record(path)
-        return record if _sums_path(path).read_text() == _sums(decisions) else None
+        same = _sums_path(path).read_text() == _sums(decisions)
     except (ShardError, OSError):
         return None
+    packed = {entry.clip.clip_id: entry.clip for entry in record.clips}
+    return record if same and packed == {d.clip_id: d.clip for d in decisions} else None
 
 
 def distrust(path: Path) -> None:

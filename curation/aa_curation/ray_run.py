@@ -22,7 +22,6 @@ import ray
 from aa_curation.crawl.policy import FetchPolicy
 from aa_curation.crawl.store import Store
 from aa_curation.decision import Decision, PlannedClip, Survey, failed
-from aa_curation.duplicates import reject_duplicates
 from aa_curation.fetching import fetch_sources
 from aa_curation.ledger import Ledger, LedgerWriter
 from aa_curation.near_duplicates import separate
@@ -31,7 +30,8 @@ from aa_curation.recipe import Recipe
 from aa_curation.removal import adopt_takedowns, purge, without_barred
 from aa_curation.shared_path import check_shared, refuse_relative_in_job
 from aa_curation.sources import Source
-from aa_curation.survey import file_sha256, file_stamp
+from aa_curation.survey import file_stamp
+from aa_curation.todo import clips_to_curate, settle_surveys, sources_to_survey
 from aa_curation.worker_pool import ATTEMPTS, WorkerPool
 
 _START_ATTEMPTS = 3
@@ -91,16 +91,11 @@ def run(
             with _ray_session(address, workers) as num_workers:
                 check_shared(folder, sources)
                 pool = WorkerPool(recipe, clips, num_workers)
-                for (source,), survey in pool.each("survey", [(s,) for s in surveys]):
+                tasks = [(s, s.source_id not in writer.ledger.surveys) for s in surveys]
+                for (source, _), survey in pool.each("survey", tasks):
                     writer.add_survey(survey or _died_surveying(source))
                 purge(writer.ledger, clips, store)  # a file taken down, fetched by another name
-                for duplicate in reject_duplicates(writer.ledger, sources):
-                    writer.add_decision(duplicate)
-                    for kind in ("mp4", "pose.npz"):  # made ahead of this
-                        (clips / f"{duplicate.clip_id}.{kind}").unlink(missing_ok=True)
-                for decision in decided_ahead(writer.ledger, sources):
-                    writer.add_decision(decision)
-                todo = clips_to_curate(writer.ledger, sources)
+                todo = settle_surveys(writer, sources, clips)
                 for (planned, _), decision in pool.each("curate", todo):
                     writer.add_decision(decision or _died_curating(planned))
         for row in separate(writer.ledger, recipe.near_duplicates):
@@ -108,45 +103,6 @@ def run(
         writer.ledger.assert_complete()
         pack(writer.ledger, folder, recipe.clips_per_shard)
         return writer.ledger
-
-
-def sources_to_survey(ledger: Ledger, sources: Sequence[Source]) -> list[Source]:
-    """Those never surveyed, whose file or whose row in the list has changed since, or whose survey
-    failed. A file that was only touched or copied is read, and is the same."""
-
-    def is_done(source: Source) -> bool:
-        survey = ledger.surveys.get(source.source_id)
-        if survey is None or survey.row_sha256 not in {"", source.row_sha256}:
-            return False
-        if any(decision.status == "failed" for decision in survey.decisions):
-            return False
-        num_bytes, modified_ns = file_stamp(source)
-        return (survey.num_bytes, survey.modified_ns) == (num_bytes, modified_ns) or (
-            survey.num_bytes == num_bytes
-            and survey.source_sha256 != ""
-            and survey.source_sha256 == file_sha256(source)
-        )
-
-    return [source for source in sources if not is_done(source)]
-
-
-def clips_to_curate(ledger: Ledger, sources: Sequence[Source]) -> list[tuple[PlannedClip, Source]]:
-    """Those of surveyed sources that have no decision, or failed."""
-    todo = []
-    for source in sources:
-        survey = ledger.surveys.get(source.source_id)
-        for planned in survey.planned if survey else ():
-            decision = ledger.decisions.get(planned.clip_id)
-            if decision is None or decision.status == "failed":
-                todo.append((planned, source))
-    return todo
-
-
-def decided_ahead(ledger: Ledger, sources: Sequence[Source]) -> list[Decision]:
-    """Of clips that have no decision yet, those that were made in their survey."""
-    surveys = (ledger.surveys.get(source.source_id) for source in sources)
-    rows = [row for survey in surveys if survey for row in survey.ahead]
-    return [row for row in rows if row.clip_id not in ledger.decisions]
 
 
 @contextmanager

@@ -56,7 +56,8 @@ def purge(ledger: Ledger, clips_folder: Path, store: Store) -> None:
     if held:
         for path in clips_folder.iterdir():
             # Also clips of an earlier survey of the source, which no decision names any more.
-            if path.name.partition(".")[0].rpartition("-")[0] in held:
+            # Or half of one: ".<clip_id>.mp4.<pid>.tmp".
+            if path.name.lstrip(".").partition(".")[0].rpartition("-")[0] in held:
                 path.unlink()
     urls = {tombstone.url for tombstone in ledger.takedowns.values()}
     hashes = {tombstone.file_sha256 for tombstone in ledger.takedowns.values()}

@@ -10,6 +10,7 @@ import hashlib
 import math
 from collections.abc import Iterator
 from contextlib import closing
+from pathlib import Path
 
 from aa_curation.ahead import AheadOfPlan
 from aa_curation.decision import Decision, PlannedClip, Survey, rejected
@@ -19,7 +20,7 @@ from aa_curation.picture import Picture, PictureMeter
 from aa_curation.recipe import Recipe
 from aa_curation.shots import cut_spans
 from aa_curation.sources import Source
-from aa_datasets.errors import SlowDecodeError, VideoError
+from aa_datasets.errors import KilledDecodeError, VideoError
 from aa_datasets.foreign_video import ForeignFrame, ForeignVideo, VideoInfo, open_foreign
 from aa_datasets.frame_size import CanonicalForm
 
@@ -59,7 +60,7 @@ def survey(source: Source, recipe: Recipe, ahead: AheadOfPlan | None = None) -> 
             headers = with_thresholds(
                 [check(info) for check in recipe.video_filters], recipe.thresholds
             )
-    except SlowDecodeError:
+    except KilledDecodeError:
         raise  # no word on the file: a later run tries again
     except (VideoError, OSError) as error:
         return _nothing(source, _UNREAD, Drop("unreadable_video", detail=str(error)), headers)
@@ -199,6 +200,7 @@ def _result(
         tuple(planned),
         tuple(decisions),
         source.row_sha256,
+        pose_sha256(source),
     )
 
 
@@ -211,7 +213,19 @@ def file_stamp(source: Source) -> tuple[int, int]:
     return stat.st_size, stat.st_mtime_ns
 
 
+def pose_sha256(source: Source) -> str:
+    """Of the pose that is given for it; "" where none is, or it cannot be read."""
+    try:
+        return "" if source.pose_path is None else _sha256(source.pose_path)
+    except OSError:
+        return ""
+
+
 def file_sha256(source: Source) -> str:
     """Of the file's content."""
-    with source.path.open("rb") as file:
+    return _sha256(source.path)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

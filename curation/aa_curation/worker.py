@@ -34,10 +34,16 @@ class Worker:
         self._estimator: PoseEstimator | None = None
         self._detector: TextDetector | None = None
 
-    def survey(self, source: Source) -> Survey:
-        """Never raises for a bad source; a missing model or package stops the run."""
+    def survey(self, source: Source, is_new: bool = True) -> Survey:
+        """Never raises for a bad source; a missing model or package stops the run.
+
+        Args:
+            is_new: that no clip of it is in the corpus yet. Else none is made ahead: its file would
+                take an accepted one's place before the ledger knows.
+        """
         start_s = time.perf_counter()
-        ahead = AheadOfPlan(self._recipe) if AheadOfPlan.may_be(source) else None
+        may_be = is_new and AheadOfPlan.may_be(source)
+        ahead = AheadOfPlan(self._recipe) if may_be else None
         try:
             found = survey(source, self._recipe, ahead)
         except (WeightsError, PackageError):

@@ -187,8 +187,8 @@ _COMMANDS = {
 def main(argv: list[str] | None = None) -> int:
     args = make_parser().parse_args(argv)
     try:
-        if "shards" in args:
-            args.shards = find_shards(args.shards)
+        for name in {"shards", "nearest_pose"} & set(vars(args)):
+            setattr(args, name, getattr(args, name) and find_shards(getattr(args, name)))
         _COMMANDS[args.command](args)
     except (DatasetError, OSError) as error:
         print(f"aa-datasets: error: {error}", file=sys.stderr)

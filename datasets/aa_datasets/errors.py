@@ -2,7 +2,7 @@
 
 DatasetError                a sentence for the user: what was found, what was expected, what to do
 ├── VideoError              a video that cannot be read as what it claims to be
-│   └── SlowDecodeError     not in the time that it had: the file, or a busy machine
+│   └── KilledDecodeError   the decoder was killed: the file, or a busy machine
 ├── PoseError               keypoints of another joint table, length or shape
 ├── ShardError              a shard that is missing, truncated, altered or not ours
 ├── LatentsError            latents beside a shard that are absent, altered or of other encoders
@@ -18,8 +18,8 @@ class VideoError(DatasetError):
     """A video is empty, truncated, corrupt, or not as long as its record says."""
 
 
-class SlowDecodeError(VideoError):
-    """A decoder was killed for its time. That may be the machine's fault: try again."""
+class KilledDecodeError(VideoError):
+    """A decoder was killed, for its time or by the system. That may be the machine's fault."""
 
 
 class PoseError(DatasetError):

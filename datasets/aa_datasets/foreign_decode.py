@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
+import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import cast
 
@@ -15,6 +15,13 @@ from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 
 from aa_datasets.errors import VideoError
+from aa_datasets.foreign_messages import (
+    DecodeLimits,
+    FrameHeader,
+    PacketsDigest,
+    StillAlive,
+    VideoInfo,
+)
 from aa_datasets.frame_size import CanonicalForm, ScaleTo, canonical_size, every_nth, scaled_size
 
 # FFmpeg's demuxers that read one file and no other; concat, hls, dash, image2 and the like are out.
@@ -26,67 +33,6 @@ _SEEK_MARGIN_S = (
 )
 
 _REORDER_S = 1.0  # AVI has no presentation times: with B-frames they come out of order
-
-
-@dataclass(frozen=True, slots=True)
-class DecodeLimits:
-    """What one decode may cost before it is killed.
-
-    Attributes:
-        stall_s: without a frame.
-        total_s: of waiting for frames; as long as the video where that is longer.
-        memory_bytes: of the child's address space.
-        max_pixels: of a frame.
-    """
-
-    stall_s: float = 30.0
-    total_s: float = 600.0
-    memory_bytes: int = 4 << 30
-    max_pixels: int = 8192 * 4320
-
-
-@dataclass(frozen=True, slots=True)
-class VideoInfo:
-    """What a file says of itself, and `rotation_deg` that `iter_foreign_frames` applies.
-
-    `size_hw` is after rotation. `fps` is the average rate. `num_frames_claimed` is the container's
-    word (0 when it has none): only decoding tells the real count.
-    """
-
-    codec: str
-    size_hw: tuple[int, int]
-    fps: float
-    num_frames_claimed: int
-    duration_s: float
-    rotation_deg: int
-
-
-@dataclass(frozen=True, slots=True)
-class ForeignFrame:
-    """One decoded frame: uint8 RGB [H, W, 3], and its time in seconds from the first; `also` is the
-    same frame in the canonical form that was asked for, if it has it."""
-
-    pixels: NDArray[np.uint8]
-    time_s: float
-    also: NDArray[np.uint8] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class FrameHeader:
-    """What announces a frame on the pipe, in one form or two; the bytes follow as they lie.
-
-    Pickling copies them on both sides, into a buffer of the frame's size for each 64 KiB.
-    """
-
-    shapes: tuple[tuple[int, ...], ...]
-    time_s: float
-
-
-@dataclass(frozen=True, slots=True)
-class PacketsDigest:
-    """The sha256 of the video packets."""
-
-    sha256: str
 
 
 def run(
@@ -105,13 +51,14 @@ def run(
 
     resource.setrlimit(resource.RLIMIT_AS, (limits.memory_bytes, limits.memory_bytes))
     av.logging.set_level(av.logging.PANIC)
+    alive = _Pulse(sender, limits.stall_s / 4)
     try:
         if task in ("probe", "all"):
             sender.send(_probe(path, limits))
         if task == "all":
-            sender.send(_hash_packets(path))
+            sender.send(_hash_packets(path, alive))
         if task in ("frames", "all"):
-            for pictures, time_s in _decode(path, limits, scale_to, span_s, also):
+            for pictures, time_s in _decode(path, limits, scale_to, span_s, alive, also):
                 sender.send(FrameHeader(tuple(pixels.shape for pixels in pictures), time_s))
                 for pixels in pictures:
                     _write(sender, pixels)
@@ -122,6 +69,19 @@ def run(
         sender.send(f"cannot be decoded ({type(error).__name__}: {error})")
     except BrokenPipeError:
         pass  # the parent has seen enough
+
+
+class _Pulse:
+    """Tells now and then that work goes on."""
+
+    def __init__(self, sender: Connection, every_s: float) -> None:
+        self._sender, self._every_s, self._last_s = sender, every_s, time.monotonic()
+
+    def beat(self) -> None:
+        now_s = time.monotonic()
+        if now_s - self._last_s > self._every_s:
+            self._sender.send(StillAlive())
+            self._last_s = now_s
 
 
 def _write(sender: Connection, pixels: NDArray[np.uint8]) -> None:
@@ -143,11 +103,12 @@ def _open(path: str) -> av.container.InputContainer:
         raise VideoError(f"is damaged, or in no container that is read ({expected})") from None
 
 
-def _hash_packets(path: str) -> PacketsDigest:
+def _hash_packets(path: str, alive: _Pulse) -> PacketsDigest:
     digest = hashlib.sha256()
     with _open(path) as container:
         for packet in container.demux(_video_stream(container)):
             digest.update(bytes(packet))
+            alive.beat()
     return PacketsDigest(digest.hexdigest())
 
 
@@ -187,7 +148,8 @@ def _decode(
     limits: DecodeLimits,
     scale_to: ScaleTo,
     span_s: tuple[float, float],
-    also: CanonicalForm | None = None,
+    alive: _Pulse,
+    also: CanonicalForm | None,
 ) -> Iterator[tuple[list[NDArray[np.uint8]], float]]:
     """Each frame, in one form or both, and its time."""
     size_hw: tuple[int, int] | None = None
@@ -209,6 +171,7 @@ def _decode(
             if packet.is_corrupt:
                 raise VideoError(f"packet after frame {count} is corrupt")
             for frame in packet.decode():
+                alive.beat()
                 time_s = frame.time if frame.time is not None else 0.0
                 if jumped and origin_s is not None and time_s - origin_s < span_s[0]:
                     continue

@@ -13,6 +13,7 @@ import contextlib
 import fcntl
 import multiprocessing
 import os
+import signal
 import sys
 import time
 from collections.abc import Generator
@@ -26,14 +27,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from aa_datasets.errors import SlowDecodeError, VideoError
-from aa_datasets.foreign_decode import (
+from aa_datasets.errors import KilledDecodeError, VideoError
+from aa_datasets.foreign_decode import run
+from aa_datasets.foreign_messages import (
     DecodeLimits,
     ForeignFrame,
     FrameHeader,
     PacketsDigest,
+    StillAlive,
     VideoInfo,
-    run,
 )
 from aa_datasets.frame_size import CanonicalForm, ScaleTo
 
@@ -57,7 +59,7 @@ def probe_video(path: Path, limits: DecodeLimits | None = None) -> VideoInfo:
 
     Raises:
         VideoError: missing, empty, no video in it, or the child died.
-        SlowDecodeError: it took too long and was killed.
+        KilledDecodeError: it took too long, or the system killed it.
     """
     messages = _from_child(path, "probe", limits or DecodeLimits())
     info = next(messages)
@@ -163,22 +165,30 @@ def _from_child(
     try:
         while True:
             if left_s <= 0:
-                raise SlowDecodeError(f"{path.name}: decoding took over {total_s:g} s, killed")
+                raise KilledDecodeError(f"{path.name}: decoding took over {total_s:g} s, killed")
             begun_s = time.monotonic()
             there = receiver.poll(min(limits.stall_s, left_s))
             left_s -= time.monotonic() - begun_s
             if not there:
                 if left_s > 0:
-                    raise SlowDecodeError(f"{path.name}: no frame in {limits.stall_s:g} s, killed")
+                    raise KilledDecodeError(
+                        f"{path.name}: no frame in {limits.stall_s:g} s, killed"
+                    )
                 continue
             try:
                 message = receiver.recv()
             except EOFError:
                 child.join()
+                if child.exitcode == -signal.SIGKILL:
+                    raise KilledDecodeError(
+                        f"{path.name}: the decoder was killed, likely by a system short of memory"
+                    ) from None
                 raise VideoError(
                     f"{path.name}: the decoder died (exit code {child.exitcode}), likely over "
                     f"its memory bound of {limits.memory_bytes >> 20} MiB or on a damaged file"
                 ) from None
+            if isinstance(message, StillAlive):
+                continue
             if message is None:
                 return
             if isinstance(message, str):
@@ -206,7 +216,9 @@ def _read(
     pixels = np.empty(shape, np.uint8)
     left = pixels.data.cast("B")
     while left:
-        count = os.readv(receiver.fileno(), [left]) if receiver.poll(stall_s) else 0
+        if not receiver.poll(stall_s):
+            raise KilledDecodeError(f"{name}: half a frame, and no more in {stall_s:g} s, killed")
+        count = os.readv(receiver.fileno(), [left])
         if not count:
             raise VideoError(f"{name}: the decoder died in the middle of a frame")
         left = left[count:]

@@ -87,7 +87,9 @@ def make_loader(
         )
     if latents is not None and augmentation is not None and augmentation.flip:
         raise LatentsError("stored latents cannot be mirrored: augment without flip, or decode")
-    stored = None if latents is None else StoredLatents(shards, latents)
+    stored = None
+    if latents is not None:
+        stored = StoredLatents(sorted({path for path, _ in clips}), latents)
     dataset = Windows(
         clips, stage, num_frames, stride, size_hw, seed, cache_bytes, stored, augmentation,
         text_mask,

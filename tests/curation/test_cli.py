@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,9 @@ from aa_curation.drop import at_least, at_most
 from aa_curation.errors import RecipeError
 from aa_curation.ledger import LedgerWriter
 from aa_curation.poses.tflite import MODELS
-from aa_curation.recipe import load_recipe
+from aa_curation.recipe import Recipe, load_recipe
+from aa_curation.sources import read_sources
+from aa_curation.worker import Worker
 
 RECIPES = Path(__file__).parents[2] / "curation/recipes"
 
@@ -61,6 +64,26 @@ def test_plan_counts_sources_and_writes_nothing(
     assert "12 sources, 0 of them surveyed" in text
     assert "NO LICENCE: rejected" in text
     assert not out.exists()
+
+
+def test_plan_counts_what_a_changed_list_makes_anew(
+    sources_folder: Path, demo_recipe: Recipe, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(sources_folder, tmp_path / "sources")
+    table = tmp_path / "sources/sources.csv"
+    arguments = ["plan", str(RECIPES / "demo.py"), "--sources", str(table)]
+    arguments += ["--out", str(tmp_path / "corpus")]
+    with LedgerWriter(tmp_path / "corpus", demo_recipe.name, demo_recipe.sha256) as writer:
+        for source in read_sources([table]):
+            if source.source_id.startswith("puppet_"):
+                writer.add_survey(Worker(demo_recipe, tmp_path).survey(source))
+    assert main(arguments) == 0
+    assert "12 sources, 5 of them surveyed" in capsys.readouterr().out
+    rows = table.read_text().splitlines()
+    changed = [row.replace("Apache-2.0", "MIT") if "puppet_1.mp4" in row else row for row in rows]
+    table.write_text("\n".join(changed))
+    assert main(arguments) == 0
+    assert "12 sources, 4 of them surveyed" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

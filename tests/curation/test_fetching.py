@@ -17,10 +17,10 @@ from aa_curation.crawl.store import Store
 from aa_curation.errors import SourceError
 from aa_curation.fetching import fetch_sources
 from aa_curation.ledger import LedgerWriter, read_ledger
-from aa_curation.ray_run import sources_to_survey
 from aa_curation.recipe import Recipe
 from aa_curation.removal import purge, take_down, without_barred
 from aa_curation.sources import read_sources
+from aa_curation.todo import sources_to_survey
 from aa_curation.worker import Worker
 
 DEMO = Path(__file__).parents[2] / "curation/recipes/demo.py"

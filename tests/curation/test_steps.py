@@ -123,7 +123,7 @@ def test_a_decode_that_took_too_long_failed_and_is_tried_again(
     else:
         decision = worker.curate(planned, source)
     assert (decision.status, decision.stage) == ("failed", step)
-    assert decision.reason == "SlowDecodeError"
+    assert decision.reason == "KilledDecodeError"
 
 
 def test_a_bug_in_a_step_is_a_failed_row_with_its_traceback(

@@ -9,48 +9,52 @@ from collections.abc import Callable
 from pathlib import Path
 
 import av
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from aa_curation.cli import main
+from aa_curation.crawl.store import Store
 from aa_curation.decision import Decision
 from aa_curation.drop import Check, first_drop, with_thresholds
-from aa_curation.duplicates import reject_duplicates
 from aa_curation.filters.resolution import Resolution
 from aa_curation.ledger import LEDGER_NAME, LedgerWriter, read_ledger
 from aa_curation.near_duplicates import NearDuplicates, separate
 from aa_curation.pack import pack
-from aa_curation.ray_run import clips_to_curate, sources_to_survey
 from aa_curation.recipe import Recipe
 from aa_curation.redecide import redecided
-from aa_curation.removal import adopt_takedowns, without_barred
+from aa_curation.removal import adopt_takedowns, purge, without_barred
 from aa_curation.sources import Source, read_sources
+from aa_curation.todo import settle_surveys, sources_to_survey
 from aa_curation.verify import iter_problems
 from aa_curation.worker import Worker
+from aa_datasets.pose import read_pose, write_pose
 from aa_datasets.shards import read_shards, write_shard
 
 
 def _run(recipe: Recipe, sources: list[Source], folder: Path) -> list[str]:
-    """What `aa-curate run` does, as a plain loop; gives the clips that were decoded for it."""
+    """What `aa-curate run` does, as a plain loop; gives the clips that were made, copies aside."""
     (folder / "clips").mkdir(parents=True, exist_ok=True)
     near = dataclasses.asdict(recipe.near_duplicates) if recipe.near_duplicates else None
     with LedgerWriter(folder, recipe.name, recipe.sha256, recipe.clips_per_shard, near) as writer:
         recipe = dataclasses.replace(recipe, thresholds=writer.ledger.thresholds)
-        worker = Worker(recipe, folder / "clips")
+        worker, made = Worker(recipe, folder / "clips"), list[str]()
         sources = without_barred(writer, sources)
         for source in sources_to_survey(writer.ledger, sources):
-            writer.add_survey(worker.survey(source))
-        for duplicate in reject_duplicates(writer.ledger, sources):
-            writer.add_decision(duplicate)
-        todo = clips_to_curate(writer.ledger, sources)
-        for planned, source in todo:
+            survey = worker.survey(source, source.source_id not in writer.ledger.surveys)
+            made += [decision.clip_id for decision in survey.ahead]
+            writer.add_survey(survey)
+        purge(writer.ledger, folder / "clips", Store(folder / "sources"))
+        for planned, source in settle_surveys(writer, sources, folder / "clips"):
+            made.append(planned.clip_id)
             writer.add_decision(worker.curate(planned, source))
         for row in separate(writer.ledger, recipe.near_duplicates):
             writer.add_decision(row)
         writer.ledger.assert_complete()
         pack(writer.ledger, folder, recipe.clips_per_shard)
-        return [planned.clip_id for planned, _ in todo]
+        copies = {"duplicate", "takedown"}
+        return [i for i in made if writer.ledger.decisions[i].reason not in copies]
 
 
 def _hashes(folder: Path) -> dict[str, str]:
@@ -254,6 +258,7 @@ def test_what_was_taken_down_does_not_come_back_under_any_name(
     )
     before = _hashes(corpus)
     assert _run(small_shards, read_sources([sources_folder, path]), corpus) == []
+    assert not list(corpus.glob("clips/re*"))
     reasons = {d.source_id: d.reason for d in read_ledger(corpus).decisions.values()}
     assert reasons["puppet_1"] == reasons["renamed"] == reasons["remuxed"] == "takedown"
     # zz_copy was a duplicate of it: the same bytes, so down with it.
@@ -305,8 +310,23 @@ def test_a_change_of_the_list_is_heeded_and_a_touched_file_is_not(
     (decision,) = read_ledger(corpus).decisions.values()
     assert decision.clip is not None
     assert (decision.clip.licence, decision.owner) == ("MIT", "somebody")
+    other = dataclasses.replace(licensed, licence="CC0-1.0")
+    assert _run(small_shards, [other], corpus) == ["puppet_1-0000"]
+    (sample,) = read_shards(corpus.glob("shards/*.tar"))
+    assert sample.clip.licence == "CC0-1.0"  # the same pictures, in a shard that says so
+    assert list(iter_problems(read_ledger(corpus), corpus)) == []
+    assert _run(small_shards, [licensed], corpus) == ["puppet_1-0000"]
     path.touch()
     assert _run(small_shards, [licensed], corpus) == []
+    assert licensed.pose_path is not None
+    pose = tmp_path / "a.pose.npz"
+    moved = read_pose(licensed.pose_path)
+    write_pose(pose, dataclasses.replace(moved, keypoints_px=moved.keypoints_px + 1))
+    posed = dataclasses.replace(licensed, pose_path=pose)
+    assert _run(small_shards, [posed], corpus) == ["puppet_1-0000"]
+    (sample,) = read_shards(corpus.glob("shards/*.tar"))
+    np.testing.assert_allclose(sample.pose.keypoints_px, moved.keypoints_px + 1)
+    licensed = posed
     content = path.read_bytes()
     path.write_bytes(content + b"x")
     assert sources_to_survey(read_ledger(corpus), [licensed]) == [licensed]

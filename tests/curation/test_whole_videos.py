@@ -11,9 +11,9 @@ from aa_curation.duplicates import reject_duplicates
 from aa_curation.ledger import LedgerWriter
 from aa_curation.near_duplicates import NearDuplicates, separate
 from aa_curation.pack import pack
-from aa_curation.ray_run import clips_to_curate
 from aa_curation.recipe import load_recipe
 from aa_curation.sources import read_sources
+from aa_curation.todo import clips_to_curate
 from aa_curation.worker import Worker
 from aa_datasets.benchmark_copy import find_copies
 from aa_datasets.benchmark_fetch import FetchConfig, fetch_copy

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from aa_datasets.canonical_video import encode_canonical, read_canonical
-from aa_datasets.errors import SlowDecodeError, VideoError
+from aa_datasets.errors import KilledDecodeError, VideoError
 from aa_datasets.foreign_video import (
     DecodeLimits,
     iter_foreign_frames,
@@ -109,7 +109,7 @@ def test_missing_file_and_folder_are_named(tmp_path: Path) -> None:
 
 def test_a_decoder_that_gives_nothing_in_time_is_killed(mp4: bytes, tmp_path: Path) -> None:
     path = _write(tmp_path, mp4)
-    with pytest.raises(SlowDecodeError, match=r"some\.mp4: no frame in 0\.0001 s, killed"):
+    with pytest.raises(KilledDecodeError, match=r"some\.mp4: no frame in 0\.0001 s, killed"):
         probe_video(path, DecodeLimits(stall_s=1e-4))  # no process starts in so little time
     assert multiprocessing.active_children() == []
 
@@ -218,7 +218,7 @@ def test_waiting_is_bounded_and_the_consumers_own_time_is_not_counted(
     mp4: bytes, tmp_path: Path
 ) -> None:
     path = _write(tmp_path, mp4)
-    with pytest.raises(SlowDecodeError, match=r"took over 0\.001 s, killed"):
+    with pytest.raises(KilledDecodeError, match=r"took over 0\.001 s, killed"):
         list(iter_foreign_frames(path, DecodeLimits(total_s=1e-3)))
     assert multiprocessing.active_children() == []
     frames = iter_foreign_frames(path, DecodeLimits(total_s=20))
@@ -228,6 +228,25 @@ def test_waiting_is_bounded_and_the_consumers_own_time_is_not_counted(
         patch.setattr(time, "monotonic", lambda: later_s + time.perf_counter() - began_s)
         found += frames
     assert len(found) == len(list(iter_foreign_frames(path)))
+
+
+@pytest.mark.slow
+def test_a_decoder_that_works_on_what_is_not_wanted_is_not_killed(tmp_path: Path) -> None:
+    """No jump into a transport stream: what lies before the span is decoded, without a frame."""
+    path, stall_s = tmp_path / "some.ts", 1.0
+    noise = np.random.default_rng(0).integers(0, 256, (8, 512, 512, 3), np.uint8)
+    with av.open(str(path), "w") as container:
+        options = {"crf": "1", "preset": "ultrafast", "tune": "fastdecode"}
+        stream = container.add_stream("libx264", rate=25, options=options)
+        stream.height, stream.width, stream.pix_fmt = 512, 512, "yuv420p"
+        for number in range(500):
+            picture = av.VideoFrame.from_ndarray(noise[number % 8], format="rgb24")
+            container.mux(stream.encode(picture))
+        container.mux(stream.encode())
+    begun_s = time.monotonic()
+    frames = list(iter_foreign_frames(path, DecodeLimits(stall_s=stall_s), start_s=19.8))
+    assert time.monotonic() - begun_s > 1.5 * stall_s, "the video is too easy for this test"
+    assert len(frames) == 5
 
 
 def test_size_is_bounded(mp4: bytes, tmp_path: Path) -> None:
