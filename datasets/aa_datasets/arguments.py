@@ -22,3 +22,14 @@ def rate(text: str) -> float:
     if not 0 < fps <= 1000:
         raise argparse.ArgumentTypeError(f"{text!r} is not a rate in (0, 1000] frames per second")
     return fps
+
+
+def share(text: str) -> float:
+    """A part of a whole."""
+    try:
+        part = float(text)
+    except ValueError:
+        part = math.nan
+    if not 0 <= part <= 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a share in [0, 1]")
+    return part

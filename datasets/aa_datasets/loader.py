@@ -36,6 +36,7 @@ def make_loader(
     augmentation: Augmentation | None = None,
     text_mask: bool = False,
     split: str | None = None,
+    too_short_at_most: float = 0.5,
 ) -> ShardLoader:
     """Batches without end from shards.
 
@@ -58,11 +59,13 @@ def make_loader(
         augmentation: what is changed at random.
         text_mask: give each sample a `loss_mask`.
         split: only clips of this split, such as "train"; None takes all.
+        too_short_at_most: the share of clips that may be left out since the window is longer.
 
     Raises:
-        ShardError: no shards, a damaged shard, a clip in two of them, or no clip of the split as
-            long as the window. (Shorter ones are left out, with a warning that counts them; no
-            other sample is ever skipped: one that cannot be read raises when it is drawn.)
+        ShardError: no shards, a damaged shard, a clip in two of them, no clip of the split as long
+            as the window, or too many that are shorter. (Shorter ones are left out, with a warning
+            that counts them; no other sample is ever skipped: one that cannot be read raises when
+            it is drawn.)
         LatentsError: a shard has no latents of these encoders, or they cannot be mirrored.
     """
     shards = find_shards(shards)
@@ -79,7 +82,13 @@ def make_loader(
             f"no clip in {len(shards)} shards has {span} frames: shorten the window "
             f"({num_frames} frames, stride {stride}) or curate longer clips"
         )
-    if too_short := len(every) - len(clips):
+    too_short = len(every) - len(clips)
+    if too_short > too_short_at_most * len(every):
+        raise ShardError(
+            f"{too_short} of {len(every)} clips have less than {span} frames, over the share of "
+            f"{too_short_at_most:g} that may be left out: shorten the window, or raise the share"
+        )
+    if too_short:
         warnings.warn(
             f"{too_short} of {len(every)} clips have less than {span} frames and are left out",
             RuntimeWarning,

@@ -93,6 +93,7 @@ def describe(args: argparse.Namespace, plan: Plan) -> dict[str, Any]:
         "text_mask": args.text_mask,
         "shards": [path.name for path in args.shards],
         "split": args.split,
+        "too_short_at_most": args.too_short_at_most,
         "init": [str(path) for path in args.init],
         "frozen": {
             part: read_info(folder).parts[part].sha256
@@ -124,6 +125,7 @@ def open_loader(args: argparse.Namespace, plan: Plan) -> ShardLoader:
         latents=key,
         text_mask=args.text_mask,
         split=args.split,
+        too_short_at_most=args.too_short_at_most,
     )
 
 

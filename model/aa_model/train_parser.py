@@ -9,7 +9,7 @@ import types
 from pathlib import Path
 from typing import Literal, get_args, get_origin, get_type_hints
 
-from aa_datasets.arguments import positive
+from aa_datasets.arguments import positive, share
 from aa_datasets.benchmark_split import TEST_SPLITS
 from aa_model.checkpoint import find_parts, read_info
 from aa_model.command_line import add_device
@@ -59,6 +59,9 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("shards", nargs="+", type=Path, metavar="SHARD",
                         help="tar files, or a corpus of aa-curate with all of its")  # fmt: skip
     parser.add_argument("--split", help="train on clips of this split alone, such as train")
+    parser.add_argument("--too-short-at-most", type=share, default=0.5, metavar="SHARE",
+                        help="of clips that are left out, being shorter than the stage's window "
+                        "(default 0.5; more is an error)")  # fmt: skip
     parser.add_argument("--stage", required=True, choices=list(STAGES), help="what is trained")
     parser.add_argument("--preset", required=True, choices=list(PRESETS),
                         help="sizes of the networks, and the stage's training")  # fmt: skip

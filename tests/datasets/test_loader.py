@@ -394,6 +394,8 @@ def test_short_clips_are_counted(samples: list[ShardSample], tmp_path: Path) -> 
     with pytest.warns(RuntimeWarning, match="1 of 3 clips have less than 5 frames"):
         loader = make_loader([tmp_path / "a.tar"], num_frames=5, **options)
     assert loader.num_clips == 2
+    with pytest.raises(ShardError, match=r"1 of 3 clips have less than 5 frames, over .* 0\.3"):
+        make_loader([tmp_path / "a.tar"], num_frames=5, too_short_at_most=0.3, **options)
     with warnings.catch_warnings(action="error"):
         assert make_loader([tmp_path / "a.tar"], num_frames=4, **options).num_clips == 3
 

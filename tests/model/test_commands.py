@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from safetensors.torch import load_file
 from aa_datasets.canonical_video import read_canonical
 from aa_datasets.pose import write_pose
 from aa_datasets.puppets import render_puppet
+from aa_datasets.shards import read_shards, write_shard
 from aa_model import animate_cli, cli, train_cli
 from aa_model.checkpoint import read_info
 
@@ -153,6 +155,32 @@ def test_samples_show_the_run_from_step_0_and_do_not_disturb_it(
         whole = load_file(trained[stage] / f"{part}.safetensors")
         found = load_file(out / f"{part}.safetensors")
         assert all(torch.equal(tensor, found[name]) for name, tensor in whole.items()), part
+
+
+def test_a_corpus_and_a_split_of_it_are_trained_on(
+    trained: dict[str, Path],
+    puppet_shards: list[Path],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    corpus = tmp_path / "corpus"
+    (corpus / "shards").mkdir(parents=True)
+    for path in puppet_shards:
+        samples = list(read_shards([path]))
+        held_out = "test" if path == puppet_shards[0] else "train"
+        write_shard(
+            corpus / "shards" / f"{held_out}-000000.tar",
+            [replace(s, clip=replace(s.clip, split=held_out)) for s in samples],
+        )
+    arguments = ["--stage", "2", "--preset", "tiny", "--init", trained["1"], "--steps", "1"]
+    assert train(corpus, *arguments, "--out", tmp_path / "all", "--dry-run") == 0
+    assert "warning: 3 of 6 clips are of another split than train" in capsys.readouterr().out
+    assert train(corpus, *arguments, "--out", tmp_path / "run", "--split", "train") == 0
+    assert "warning" not in capsys.readouterr().out
+    run = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert (run["split"], len(run["shards"])) == ("train", 2)
+    state = torch.load(tmp_path / "run" / "training_state.pt", weights_only=True)
+    assert state["loader"]["num_clips"] == 3
 
 
 def test_dry_run_prints_what_is_trained_and_writes_nothing(

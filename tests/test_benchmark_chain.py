@@ -1,0 +1,137 @@
+"""From a benchmark's own folders to the paper's table, by commands alone, on puppets."""
+
+from __future__ import annotations
+
+import csv
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import pytest
+import torch
+
+from aa_datasets.benchmark_split import read_test_ids
+from aa_datasets.canonical_video import encode_canonical
+from aa_datasets.clip import Clip
+from aa_datasets.pose import write_pose
+from aa_datasets.puppets import Puppet, render_puppet
+from aa_datasets.shards import ShardSample, write_shard
+from aa_model.animate_anyone import AnimateAnyone
+from aa_model.checkpoint import write_checkpoint
+from aa_model.presets import TINY
+
+FRAMES = {"tiktok": 17, "ubc": 2}  # FVD asks for 16; over 100 videos it takes half an hour
+MODULES = {"aa-datasets": "aa_datasets.cli", "aa-train": "aa_model.train_cli",
+           "aa-animate": "aa_model.animate_cli", "aa-eval": "aa_eval.cli",
+           "aa-leaderboard": "aa_leaderboard.cli"}  # fmt: skip
+
+
+def _run(folder: Path, command: str, *words: object) -> str:
+    done = subprocess.run(
+        [sys.executable, "-m", MODULES[command], *map(str, words)],
+        capture_output=True, text=True, check=False, cwd=folder,
+    )  # fmt: skip
+    assert done.returncode == 0, f"{command}: {done.stdout[-1000:]} {done.stderr[-3000:]}"
+    return done.stdout
+
+
+def _write_frames(folder: Path, puppet: Puppet, name: str) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for number, frame in enumerate(puppet.frames, 1):
+        assert cv2.imwrite(str(folder / name.format(number)), frame[..., ::-1])
+
+
+def _write_tiktok(folder: Path) -> list[object]:
+    """DisCo's three layouts: the ten test videos, and two of the training videos."""
+    copy = folder / "copy"
+    (folder / "poses").mkdir()
+    for seed, video_id in enumerate((*read_test_ids("tiktok"), "00001", "00002")):
+        puppet = render_puppet(seed % 3, seed, num_frames=FRAMES["tiktok"], size_hw=(108, 60))
+        write_pose(folder / "poses" / f"{video_id}.pose.npz", puppet.pose)
+        if video_id.startswith("00"):
+            _write_frames(copy / video_id / "images", puppet, "{:04d}.png")
+        elif video_id.startswith("201"):
+            _write_frames(copy / video_id, puppet, "{:04d}.png")
+        else:
+            _write_frames(copy, puppet, f"TiktokDance_{video_id}_{{:05d}}png.png")
+    return ["--allow-missing", "--copy", copy]
+
+
+def _write_ubc(folder: Path) -> list[object]:
+    """100 test videos as files, and their list: the packaged ids give its very bytes."""
+    for name in ("copy", "poses"):
+        (folder / name).mkdir()
+    kinds = [render_puppet(s, s, num_frames=FRAMES["ubc"], size_hw=(94, 80)) for s in range(2)]
+    contents = [encode_canonical(puppet.frames, 30) for puppet in kinds]
+    ids = read_test_ids("ubc")
+    for number, video_id in enumerate(ids):
+        (folder / "copy" / f"{video_id}.mp4").write_bytes(contents[number % 2])
+        write_pose(folder / "poses" / f"{video_id}.pose.npz", kinds[number % 2].pose)
+    listed = "".join(f"https://m.media-amazon.com/images/I/{i}.mp4\n" for i in ids)
+    (folder / "list.txt").write_text(listed)
+    return ["--split", "test", "--list", folder / "list.txt", "--copy", folder / "copy"]
+
+
+def _write_other_clips(path: Path) -> Path:
+    """The UBC's training list is not ours to ship: other puppets stand for its videos."""
+    samples = []
+    for seed in range(2):
+        puppet = render_puppet(seed, 9 + seed, num_frames=12, size_hw=(64, 64))
+        clip = Clip(f"other_{seed}", f"other_{seed}", "puppets", "CC0-1.0", 0.0, 0.5, 24.0,
+                    (64, 64), 12, True, "renderer", "train")  # fmt: skip
+        samples.append(ShardSample(clip, encode_canonical(puppet.frames, 24), puppet.pose))
+    write_shard(path, samples)
+    return path
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("benchmark", "table", "protocol"),
+    [("tiktok", 2, "tiktok-disco-2023"), ("ubc", 1, "ubc-aa-inferred")],
+)
+def test_a_benchmark_goes_from_its_folders_to_the_papers_table(
+    tmp_path: Path, benchmark: str, table: int, protocol: str
+) -> None:
+    write = {"tiktok": _write_tiktok, "ubc": _write_ubc}[benchmark]
+    _run(tmp_path, "aa-datasets", "fetch", benchmark, "--licence", "CC0-1.0", "--synthetic",
+         *write(tmp_path), "--poses", tmp_path / "poses", "--pose-from", "renderer",
+         "--size-hw", 32, 32)  # fmt: skip
+    data = tmp_path / "data" / benchmark
+    tests = sorted((data / "shards").glob("test-*.tar"))
+    training = sorted((data / "shards").glob("train-*.tar"))
+    if benchmark == "ubc":
+        training = [_write_other_clips(tmp_path / "train-000000.tar")]
+    torch.manual_seed(0)
+    before = tmp_path / "start"
+    frozen = {"vae": "a test", "image_encoder": "a test"}  # no SD and no CLIP to be had here
+    write_checkpoint(before, AnimateAnyone(TINY.model), frozen)
+    for stage in ("1", "2"):
+        _run(tmp_path, "aa-train", *training, "--recipe", benchmark, "--preset", "tiny",
+             "--stage", stage, "--steps", 1, "--init", before, "--out",
+             f"runs/{stage}")  # fmt: skip
+        before = tmp_path / "runs" / stage
+    _run(tmp_path, "aa-animate", "--checkpoint", before, "--benchmark", benchmark, "--shards",
+         *tests, "--steps", 1, "--guidance", 1, "--out", data / "predictions")  # fmt: skip
+    _run(tmp_path, "aa-eval", "--benchmark", benchmark, "--baselines", "off", "--method", "puppets",
+         "--out", "results")  # fmt: skip
+    results = {path.parent.name for path in (tmp_path / "results").rglob("result.json")}
+    assert results == {protocol, "aa-clean-v1"}
+    for name in sorted(results):
+        assert "added: puppets under" in _run(tmp_path, "aa-leaderboard", "add", f"results/{name}")
+    _run(tmp_path, "aa-leaderboard", "render", "--out", "site")
+    with (tmp_path / "site" / "leaderboard.csv").open(newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["benchmark"] == benchmark]
+    measured = [row for row in rows if row["kind"] == "measured"]
+    assert {(row["protocol"], row["method"]) for row in measured} == {
+        (name, "puppets") for name in results
+    }
+    for row in measured:
+        assert 0 < float(row["ssim"]) < 1
+        assert int(row["num_videos"]) == len(read_test_ids(benchmark))
+    # Beside them the paper's own rows, which its table prints.
+    table_text = _run(tmp_path, "aa-leaderboard", "table", table)
+    paper = "Animate Anyone (Hu et al. 2023)"
+    printed = {row["method"] for row in rows if (row["paper"], row["table"]) == (paper, str(table))}
+    assert len(printed) > 3
+    assert all(f"| {method} |" in table_text for method in printed)
