@@ -93,13 +93,15 @@ class TrainingWatch:
 
     def stepped(self, step: Step) -> None:
         self._loss = step.loss if self._loss is None else 0.98 * self._loss + 0.02 * step.loss
+        spent_s = self.state.seconds - self._seconds
+        images_per_s = self.images_per_step / spent_s if spent_s else 0.0
         self.bar.set_postfix_str(
-            f"loss {self._loss:.4f} |grad| {step.grad_norm:.2f}", refresh=False
+            f"loss {self._loss:.4f} |grad| {step.grad_norm:.2f} {images_per_s:.1f} images/s",
+            refresh=False,
         )
         self.bar.update()
         if self.log is not None:
-            spent_s = self.state.seconds - self._seconds
-            self.log.write_step(step, self.images_per_step / spent_s if spent_s else 0.0)
+            self.log.write_step(step, images_per_s)
         self._seconds = self.state.seconds
         self._sample()
 
