@@ -7,7 +7,7 @@ once while they fit; rows without a reference (for guidance) are computed apart 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -131,27 +131,24 @@ def predict(
     windows: Sequence[Sequence[int]],
     guidance: float,
 ) -> Tensor:
-    """The guided prediction for windows of latents [W, t, C, h, w], all of one video."""
+    """The guided prediction for windows of latents [W, t, C, h, w], all of one video.
+
+    With the reference and without it in two passes: together they would take twice the memory.
+    """
     W = len(windows)
     tokens = conditions.image_tokens.expand(W, -1, -1)
     pose_features = conditions.pose.of(windows)
-    which: tuple[int | None, ...] = (0,) * W
-    if guidance != 1:
-        tokens = torch.cat([tokens, null_tokens(tokens)])
-        pose_features = torch.cat([pose_features, pose_features])
-        latents = torch.cat([latents, latents])
-        which = (*which, *[None] * W)
-    timesteps = torch.full((len(latents),), timestep, device=latents.device)
-    if latents.shape[1] > 1 and not model.has_temporal_layers:
-        prediction = _frame_by_frame(
-            model, latents, timesteps, tokens, pose_features, conditions, which
-        )
-    else:
-        prediction = model(latents, timesteps, tokens, pose_features, conditions.reference, which)
-    prediction = prediction.float()
+    timesteps = torch.full((W,), timestep, device=latents.device)
+    by_frame = latents.shape[1] > 1 and not model.has_temporal_layers
+    run = partial(_frame_by_frame, model) if by_frame else model
+    conditional: Tensor = run(
+        latents, timesteps, tokens, pose_features, conditions.reference, (0,) * W
+    ).float()
     if guidance == 1:
-        return prediction
-    conditional, unconditional = prediction.chunk(2)
+        return conditional
+    unconditional: Tensor = run(
+        latents, timesteps, null_tokens(tokens), pose_features, {}, (None,) * W
+    ).float()
     return unconditional + guidance * (conditional - unconditional)
 
 
@@ -254,7 +251,7 @@ def _frame_by_frame(
     timesteps: Tensor,
     tokens: Tensor,
     pose_features: Tensor,
-    conditions: Conditions,
+    reference: Mapping[str, Tensor | KeysValues],
     which: tuple[int | None, ...],
 ) -> Tensor:
     """A stage-1 network knows no time: every frame is a video of its own."""
@@ -264,7 +261,7 @@ def _frame_by_frame(
         timesteps.repeat_interleave(T),
         tokens.repeat_interleave(T, dim=0),
         pose_features.flatten(0, 1)[:, None],
-        conditions.reference,
+        reference,
         tuple(r for r in which for _ in range(T)),
     )
     return torch.unflatten(prediction[:, 0], 0, (-1, T))

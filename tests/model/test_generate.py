@@ -41,7 +41,7 @@ def test_reference_pose_and_tokens_are_computed_once_per_video(make_tiny: Make) 
     to_k.register_forward_hook(lambda m, i, o: calls.append("to_k"))
     denoise(model, conditions_for(model, T=20), FAST)
     assert [calls.count(n) for n in ("reference_net", "pose_guider", "image_encoder")] == [1, 2, 1]
-    assert calls.count("to_k") == 1 + 3 * 4  # the reference once; 3 steps of 4 windows
+    assert calls.count("to_k") == 1 + 3 * 4 * 2  # the reference once; 3 steps, 4 windows, 2 passes
 
 
 @pytest.mark.parametrize("merge", ["edge", "mean", "triangular", "attention"])

@@ -104,9 +104,8 @@ def test_a_dropped_sample_gets_the_tokens_that_inference_gives_without_a_referen
     conditions = encode_conditions(model, pictures[0], pictures[1:])
     noise = torch.zeros(1, 1, 4, 8, 8)
     predict(model, noise, 500, conditions, [range(1)], guidance=2.0)
-    training, inference = fed
-    with_reference, without = inference
-    assert torch.equal(with_reference, conditions.image_tokens[0])
+    training, with_reference, without = fed
+    assert torch.equal(with_reference, conditions.image_tokens)
     dropped = (training == without).flatten(1).all(1)
     assert 0 < int(dropped.sum()) < 8  # each for itself
 
