@@ -272,6 +272,8 @@ def refuse_options(args: argparse.Namespace) -> None:
     if wrong:
         flag = "--" + wrong[0].replace("_", "-")
         raise ModelError(f"{flag} is {'not for' if args.shards else 'for'} --shards: leave it out")
+    if args.no_align and args.reference_pose:
+        raise ModelError("--reference-pose is for the alignment that --no-align leaves out")
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -9,7 +9,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -78,7 +78,7 @@ def write_parts(
     dtype: torch.dtype | None = None,
     copied: Mapping[str, Path] | None = None,
 ) -> CheckpointInfo:
-    """Write each part's tensors, and config.json last; files are replaced whole.
+    """Write each part's tensors and config.json; files are replaced whole, all of them or none.
 
     Args:
         parts: part -> name -> tensor, under the names of `part_parameters`.
@@ -86,24 +86,32 @@ def write_parts(
     """
     folder.mkdir(parents=True, exist_ok=True)
     records = {part: _copy_part(path, folder, part) for part, path in (copied or {}).items()}
-    for part, named in parts.items():
-        tensors = {n: t.detach().to("cpu", dtype or t.dtype).contiguous() for n, t in named.items()}
-        content = save(tensors)
-        replace_file(folder / f"{part}.safetensors", content)
-        records[part] = PartRecord(
-            sha256=hashlib.sha256(content).hexdigest(),
-            dtype=str(next(iter(tensors.values())).dtype).removeprefix("torch."),
-            num_parameters=sum(t.numel() for t in tensors.values()),
-            made_by=made_by[part],
-        )
-    records = {part: records[part] for part in PARTS if part in records}
-    info = CheckpointInfo(config, records)
-    row = {
-        "format": _FORMAT,
-        "model": to_json(config),
-        "parts": {part: asdict(record) for part, record in records.items()},
-    }
-    replace_file(folder / "config.json", (json.dumps(row, indent=2) + "\n").encode())
+    # All are renamed at the end, in a moment: writing them may take minutes, and a kill in between
+    # would leave parts that config.json denies.
+    with ExitStack() as files:
+        config_file = files.enter_context(replacing(folder / "config.json"))
+        for part, named in parts.items():
+            tensors = {
+                n: t.detach().to("cpu", dtype or t.dtype).contiguous() for n, t in named.items()
+            }
+            content = save(tensors)
+            file = files.enter_context(replacing(folder / f"{part}.safetensors"))
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+            records[part] = PartRecord(
+                sha256=hashlib.sha256(content).hexdigest(),
+                dtype=str(next(iter(tensors.values())).dtype).removeprefix("torch."),
+                num_parameters=sum(t.numel() for t in tensors.values()),
+                made_by=made_by[part],
+            )
+        info = CheckpointInfo(config, {part: records[part] for part in PARTS if part in records})
+        row = {
+            "format": _FORMAT,
+            "model": to_json(config),
+            "parts": {part: asdict(record) for part, record in info.parts.items()},
+        }
+        config_file.write((json.dumps(row, indent=2) + "\n").encode())
     return info
 
 

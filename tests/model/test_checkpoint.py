@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from safetensors.torch import save as safetensors_save
 
+from aa_model import checkpoint
 from aa_model.animate_anyone import AnimateAnyone
 from aa_model.checkpoint import read_info, read_model, resolve_config, write_checkpoint
 from aa_model.config import ModelConfig, TrainConfig, from_json, to_json
@@ -91,6 +93,30 @@ def test_fp16_halves_the_file_and_reads_back_as_float32(make_tiny: Make, tmp_pat
     for (name, a), b in zip(model.vae.named_parameters(), again.vae.parameters(), strict=True):
         assert b.dtype == torch.float32
         assert torch.allclose(a, b, atol=1e-2, rtol=1e-3), name
+
+
+def test_a_write_that_stops_in_the_middle_leaves_the_checkpoint_that_was(
+    make_tiny: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not some parts of the new one under the old one's config.json."""
+    model = make_tiny(temporal=True)
+    write_checkpoint(tmp_path, model, MADE_BY)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter += 1
+    saved: list[object] = []
+
+    def save(tensors: dict[str, torch.Tensor]) -> bytes:
+        saved.append(tensors)
+        if len(saved) == 3:
+            raise OSError("no space left on device")
+        return safetensors_save(tensors)
+
+    monkeypatch.setattr(checkpoint, "save", save)
+    with pytest.raises(OSError, match="no space"):
+        write_checkpoint(tmp_path, model, MADE_BY)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
 def test_the_schedule_of_inference_is_the_one_stored(make_tiny: Make, tmp_path: Path) -> None:
