@@ -79,12 +79,12 @@ class Steps:
 
 @dataclass(frozen=True)
 class Shared:
-    """What all runs have in common."""
+    """What all runs have in common; held-out clips and their references by kind."""
 
     train: list[Path]
-    test: list[Path]
+    test: dict[str, list[Path]]  # "" are puppets, "-real" is footage
     start: Path
-    references: Path
+    references: dict[str, Path]
 
 
 def flags(table: Table) -> list[str]:
@@ -113,11 +113,17 @@ def prepare(out: Path, budget: Budget, corpus: Path | None, cache_gb: float) -> 
     train, test = (sorted((corpus / "shards").glob(f"{s}-[0-9]*.tar")) for s in ("train", "test"))
     if not train or not test:
         raise SystemExit(f"{corpus / 'shards'} lacks train-*.tar or test-*.tar")
+    held_out = {"": test}
+    if budget.real:
+        steps.run("curate-real", "aa-curate", "run", "curation/recipes/demo.py", "--sources",
+                  budget.real, "--out", out / "real")  # fmt: skip
+        held_out["-real"] = sorted((out / "real" / "shards").glob("*.tar"))
     height, width = PRESETS[budget.preset].model.size_hw
     assert height == width, "aa-datasets export writes squares"
-    references = out / "references"
-    steps.run("references", "aa-datasets", "export", *test, "--out", references, "--size", height,
-              "--max-frames", budget.animation["max_frames"])  # fmt: skip
+    references = {kind: out / f"references{kind}" for kind in held_out}
+    for kind, shards in held_out.items():
+        steps.run(f"references{kind}", "aa-datasets", "export", *shards, "--out", references[kind],
+                  "--size", height, "--max-frames", budget.animation["max_frames"])  # fmt: skip
     pretraining = out / "pretraining"
     # Every reference dropped: null tokens, so the UNet learns what puppets look like and no more.
     steps.run("pretraining", "aa-train", *train, "--preset", budget.preset, "--stage", "1",
@@ -127,7 +133,7 @@ def prepare(out: Path, budget: Budget, corpus: Path | None, cache_gb: float) -> 
     start = out / "start"
     if not (start / "config.json").is_file():
         write_start(pretraining, start)
-    return Shared(train, test, start, references)
+    return Shared(train, held_out, start, references)
 
 
 def write_start(pretraining: Path, start: Path) -> None:
@@ -155,12 +161,15 @@ def run(out: Path, budget: Budget, shared: Shared, variant: str, seed: int, more
                   "--stage", stage, *appearance, "--init", before, *flags(table), "--seed", seed,
                   *train_flags(folder / stage, more["cache_gb"]))  # fmt: skip
         before = folder / stage
-    steps.run("animate", "aa-animate", "--checkpoint", before, "--shards", *shared.test,
-              "--out", folder / "predictions", *flags(budget.animation))  # fmt: skip
-    steps.run("evaluate", "aa-eval", folder / "predictions", "--references", shared.references,
-              "--protocol", budget.evaluation["protocol"], "--method", f"{variant}, seed {seed}",
-              "--label", budget.kind, "--baselines", "repeat-reference",
-              "--cache", out / "eval-cache", "--out", folder / "result")  # fmt: skip
+    for kind, shards in shared.test.items():
+        predictions = folder / f"predictions{kind}"
+        steps.run(f"animate{kind}", "aa-animate", "--checkpoint", before, "--shards", *shards,
+                  "--out", predictions, *flags(budget.animation))  # fmt: skip
+        steps.run(f"evaluate{kind}", "aa-eval", predictions, "--references",
+                  shared.references[kind], "--protocol", budget.evaluation["protocol"],
+                  "--method", f"{variant}, seed {seed}", "--label", budget.kind,
+                  "--baselines", "repeat-reference", "--cache", out / "eval-cache",
+                  "--out", folder / f"result{kind}")  # fmt: skip
     seconds = steps.seconds()
     record = {
         "variant": variant,

@@ -31,6 +31,7 @@ class Budget:
     kind: str
     preset: str
     start: str
+    real: str
     seeds: list[int]
     minutes_per_run: float
     puppets: Table

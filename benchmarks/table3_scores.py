@@ -28,11 +28,18 @@ _SETS = {"fvd"}  # distances between sets: no value per video
 
 @dataclass(frozen=True)
 class Run:
-    """One variant and seed: its record, its result, and the repeated reference beside it."""
+    """One variant and seed: its record, its result, and the repeated reference beside it; the same
+    two of footage, if it was scored."""
 
     record: dict[str, Any]
     result: Result
     still: Result
+    real: tuple[Result, Result] | None = None
+
+    def on_footage(self) -> Run:
+        """The same run, with its results on footage in the place of those on puppets."""
+        assert self.real is not None
+        return Run(self.record, *self.real)
 
     @property
     def minutes(self) -> float:
@@ -53,12 +60,19 @@ def read_runs(out: Path, budget: Budget) -> dict[tuple[str, int], Run]:
         record = json.loads((folder / "record.json").read_text())
         if record["budget_sha256"] != hash_of(out / "budget.toml"):
             raise SystemExit(f"{folder} was made under another budget than {out / 'budget.toml'}")
-        result = folder / "result"
-        still = read_result(result / "baselines" / "repeat-reference")
-        one = runs[variant, seed] = Run(record, read_result(result), still)
+        real = folder / "result-real"
+        one = runs[variant, seed] = Run(
+            record,
+            *_read_both(folder / "result"),
+            _read_both(real) if real.is_dir() else None,
+        )
         if one.result.references != next(iter(runs.values())).result.references:
             raise SystemExit(f"{folder} was scored against other frames: score all of them anew")
     return runs
+
+
+def _read_both(result: Path) -> tuple[Result, Result]:
+    return read_result(result), read_result(result / "baselines" / "repeat-reference")
 
 
 class Scores:

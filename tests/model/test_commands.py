@@ -284,8 +284,10 @@ def test_one_photo_becomes_a_video(
         (["--reference", "missing.png", "--pose", "b.npz", "--dry-run"], "no file missing.png"),
         (["--reference", "a.png", "--pose", "b.npz", "--swap", "pose"], "--swap is for --shards"),
         (["--shards", "a.tar", "--fps", "12"], "--fps is not for --shards"),
-        (["--reference", "a.png", "--pose", "b.npz", "--no-align", "--reference-pose", "c.npz"],
-         "--reference-pose is for the alignment"),
+        (
+            ["--reference", "a.png", "--pose", "b.npz", "--no-align", "--reference-pose", "c.npz"],
+            "--reference-pose is for the alignment",
+        ),
     ],
 )
 def test_animate_errors_are_one_line_and_exit_2(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -246,12 +247,16 @@ def test_the_chain_of_one_run_from_puppets_to_the_page(tmp_path: Path) -> None:
                str(BENCHMARKS / "table3_trial.toml"), "--only", "clip+controlnet,0"]  # fmt: skip
     first = subprocess.run(command, check=True, capture_output=True, text=True)
     record = json.loads((tmp_path / "runs" / "clip+controlnet-0" / "record.json").read_text())
-    assert {"stage-1", "stage-1-controlnet", "stage-2", "animate", "evaluate"} == set(
-        record["seconds"]
-    )
+    assert set(record["seconds"]) == {
+        "stage-1", "stage-1-controlnet", "stage-2",
+        "animate", "evaluate", "animate-real", "evaluate-real",
+    }  # fmt: skip
     page = (tmp_path / "table3.md").read_text(encoding="utf-8")
     assert "these numbers mean nothing" in page
     assert "1 of 8 runs are made" in page
+    footage = page.partition("## Footage beside")[2].partition("##")[0]
+    assert "1 real clips that ship in packages" in footage
+    assert re.search(r"\| `clip\+controlnet` \| 0\.\d{4}", footage)
     again = subprocess.run(command, check=True, capture_output=True, text=True)
     assert "clip+controlnet-0: stage-1-controlnet (aa-train)" in first.stdout
     assert "(aa-" not in again.stdout
