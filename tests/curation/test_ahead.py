@@ -166,6 +166,15 @@ def test_who_is_not_known_beforehand_is_not_encoded_ahead(
     assert Worker(demo_recipe, tmp_path).survey(source).ahead == ()
 
 
+def test_nothing_is_made_ahead_of_a_source_that_has_clips_already(
+    make_source: Callable[..., Source], demo_recipe: Recipe, tmp_path: Path
+) -> None:
+    """Its file would replace an accepted one before the ledger knows."""
+    source = make_source()
+    assert Worker(demo_recipe, tmp_path).survey(source, False).ahead == ()
+    assert not list(tmp_path.glob("p-*"))
+
+
 def test_a_rejection_ahead_counts_and_a_failure_is_tried_again(
     make_source: Callable[..., Source], demo_recipe: Recipe, tmp_path: Path
 ) -> None:

@@ -278,6 +278,14 @@ def test_a_takedown_that_was_killed_is_finished_by_the_next_run(
     assert _hashes(corpus) == _hashes(by_command)
 
 
+def test_a_takedown_finds_the_halves_of_files_too(corpus: Path) -> None:
+    for name in (".puppet_2-0000.mp4.77.tmp", ".puppet_3-0000.mp4.77.tmp"):
+        (corpus / "clips" / name).write_bytes(b"half")
+    assert main(["takedown", "--source", "puppet_2", "--out", str(corpus)]) == 0
+    assert {path.name for path in (corpus / "clips").glob(".*")} == {".puppet_3-0000.mp4.77.tmp"}
+    assert not list((corpus / "clips").glob("puppet_2*"))
+
+
 def test_a_takedown_of_another_corpus_holds_here_where_it_is_named(
     corpus: Path, small_shards: Recipe, sources_folder: Path, tmp_path: Path
 ) -> None:

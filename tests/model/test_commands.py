@@ -21,6 +21,7 @@ from aa_datasets.puppets import render_puppet
 from aa_datasets.shards import read_shards, write_shard
 from aa_model import animate_cli, cli, train_cli
 from aa_model.checkpoint import read_info
+from aa_model.training_samples import TrainingSamples
 
 
 def train(*arguments: object) -> int:
@@ -179,8 +180,23 @@ def test_a_corpus_and_a_split_of_it_are_trained_on(
     assert "warning" not in capsys.readouterr().out
     run = json.loads((tmp_path / "run" / "run.json").read_text())
     assert (run["split"], len(run["shards"])) == ("train", 2)
+    # Only the latents of its own shards are asked for.
+    assert train("precompute", corpus / "shards/train-000000.tar", "--preset", "tiny",
+                 "--init", trained["1"]) == 0  # fmt: skip
+    assert train(corpus, *arguments, "--out", tmp_path / "latents", "--split", "train",
+                 "--precomputed-latents") == 0  # fmt: skip
     state = torch.load(tmp_path / "run" / "training_state.pt", weights_only=True)
     assert state["loader"]["num_clips"] == 3
+
+
+def test_probes_of_a_run_that_goes_on_from_an_earlier_save_are_there_once(tmp_path: Path) -> None:
+    samples = object.__new__(TrainingSamples)
+    samples.folder = tmp_path
+    for step, change in ((0, 1.0), (10, 2.0), (20, 3.0), (10, 4.0)):
+        samples._write_probes(step, {"pose_swapped": change})
+    assert (tmp_path / "probes.csv").read_text().splitlines() == [
+        "step,pose_swapped", "0,1.0000", "10,4.0000",
+    ]  # fmt: skip
 
 
 def test_dry_run_prints_what_is_trained_and_writes_nothing(
