@@ -37,7 +37,7 @@ check: install
 test: install
 	OMP_NUM_THREADS=1 $(BIN)/pytest -q -n auto --maxprocesses 4 --dist loadfile --durations=8
 
-# Tracing every line takes a third as long again: not part of `make test`.
+# Tracing every line slows tests of plain Python by two fifths: not part of `make test`.
 coverage: install
 	OMP_NUM_THREADS=1 $(BIN)/pytest -q -n auto --maxprocesses 4 --dist loadfile \
 		--cov --cov-report=term:skip-covered

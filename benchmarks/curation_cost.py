@@ -87,15 +87,11 @@ def without_people(recipe: Recipe) -> Recipe:
 
 def make_clips(videos: Path, folder: Path, count: int, frames: int) -> list[Source]:
     paths = sorted(p for p in videos.iterdir() if p.suffix.lower() in VIDEO_SUFFIXES)
-    sources: list[Source] = []
     # A round over the videos takes one part of each, so that a long one does not stand for all.
     rounds = itertools.zip_longest(*(make_parts(path, folder, frames) for path in paths))
     parts = (part for around in rounds for part in around if part is not None)
-    for part in tqdm(
-        itertools.islice(parts, count), "making the clips", count, unit="clips", mininterval=10
-    ):
-        sources.append(part)
-    return sources
+    some = itertools.islice(parts, count)
+    return list(tqdm(some, "making the clips", count, unit="clips", mininterval=10))
 
 
 def make_parts(path: Path, folder: Path, frames: int) -> Iterator[Source]:

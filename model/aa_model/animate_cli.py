@@ -85,8 +85,8 @@ def make_parser() -> argparse.ArgumentParser:
                         help="frames that windows share (default half of one)")  # fmt: skip
     parser.add_argument("--merge", choices=get_args(Merge), default="edge",
                         help="how windows become a long video (default edge); wrapped is for "
-                        "Moore-AnimateAnyone's numbers, attention is approximate and saves a "
-                        "third of the work")  # fmt: skip
+                        "Moore-AnimateAnyone's numbers, attention is approximate, and "
+                        "computes each frame once")  # fmt: skip
     parser.add_argument("--seed", type=int, default=0, help="of the initial noise (default 0)")
     parser.add_argument("--autocast", action=argparse.BooleanOptionalAction, default=False,
                         help="bfloat16 matrix products (default off)")  # fmt: skip
