@@ -64,6 +64,12 @@ class Ledger:
         self.decisions[decision.clip_id] = decision
         self._forget_ahead(decision.source_id)
 
+    def count_ahead(self, source_id: str) -> None:
+        """Let count what was made in the survey of a source, of clips without a decision."""
+        for row in self.surveys[source_id].ahead:
+            self.decisions.setdefault(row.clip_id, row)
+        self._forget_ahead(source_id)
+
     def _forget_ahead(self, source_id: str) -> None:
         survey = self.surveys.get(source_id)
         if survey is not None and survey.ahead:
@@ -158,6 +164,8 @@ def read_ledger(folder: Path) -> Ledger:
                 ledger.add_fetch(Fetch.from_json(row["fetch"]))
             elif "thresholds" in row:
                 ledger.add_thresholds(row["thresholds"])
+            elif "ahead" in row:
+                ledger.count_ahead(row["ahead"])
             elif "takedown" in row:
                 ledger.add_takedown(Takedown(**row["takedown"]))
             else:
@@ -255,6 +263,10 @@ class LedgerWriter:
     def add_decision(self, decision: Decision) -> None:
         self._append({"decision": decision.to_json()})
         self.ledger.add_decision(decision)
+
+    def count_ahead(self, source_id: str) -> None:
+        self._append({"ahead": source_id})
+        self.ledger.count_ahead(source_id)
 
     def _append(self, row: dict[str, Any]) -> None:
         self._file.write(json.dumps(row, sort_keys=True).encode() + b"\n")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from aa_curation.decision import Decision, PlannedClip
+from aa_curation.decision import PlannedClip
 from aa_curation.duplicates import reject_duplicates
 from aa_curation.ledger import Ledger, LedgerWriter
 from aa_curation.sources import Source
@@ -67,13 +67,8 @@ def settle_surveys(
         for kind in ("mp4", "pose.npz"):  # made ahead of this
             (clips_folder / f"{duplicate.clip_id}.{kind}").unlink(missing_ok=True)
         writer.add_decision(duplicate)
-    for decision in decided_ahead(writer.ledger, sources):
-        writer.add_decision(decision)
+    for source in sources:
+        survey = writer.ledger.surveys.get(source.source_id)
+        if survey is not None and survey.ahead:
+            writer.count_ahead(source.source_id)
     return clips_to_curate(writer.ledger, sources)
-
-
-def decided_ahead(ledger: Ledger, sources: Sequence[Source]) -> list[Decision]:
-    """Of clips that have no decision yet, those that were made in their survey."""
-    surveys = (ledger.surveys.get(source.source_id) for source in sources)
-    rows = [row for survey in surveys if survey for row in survey.ahead]
-    return [row for row in rows if row.clip_id not in ledger.decisions]

@@ -12,12 +12,13 @@ import numpy as np
 import pytest
 
 from aa_curation.ahead import AheadOfPlan
+from aa_curation.decision import rejected
+from aa_curation.drop import Drop
 from aa_curation.frames import iter_frames_at, shown_at
 from aa_curation.ledger import LedgerWriter, read_ledger
 from aa_curation.recipe import Recipe
 from aa_curation.signature import Signature
 from aa_curation.sources import Source, read_sources
-from aa_curation.todo import decided_ahead
 from aa_curation.worker import Worker
 from aa_datasets.foreign_video import iter_foreign_frames
 from aa_datasets.pose import read_pose, write_pose
@@ -189,25 +190,28 @@ def test_a_rejection_ahead_counts_and_a_failure_is_tried_again(
     assert Worker(recipe, tmp_path).survey(source).ahead == ()
 
 
+@pytest.mark.parametrize("end", ["count", "decision", "thresholds"])
 def test_what_was_made_ahead_counts_until_there_is_a_decision_or_other_thresholds(
-    make_source: Callable[..., Source], demo_recipe: Recipe, tmp_path: Path
+    make_source: Callable[..., Source], demo_recipe: Recipe, tmp_path: Path, end: str
 ) -> None:
-    source = make_source()
-    (tmp_path / "clips").mkdir()
-    survey = Worker(demo_recipe, tmp_path / "clips").survey(source)
-    for end in ("decision", "thresholds"):
-        corpus = tmp_path / end
-        with LedgerWriter(corpus, "demo", "abc") as writer:
-            writer.add_survey(survey)
-        assert read_ledger(corpus).surveys["p"] == survey
-        with LedgerWriter(corpus, "demo", "abc") as writer:
-            assert decided_ahead(writer.ledger, [source]) == list(survey.ahead)
-            if end == "decision":
-                writer.add_decision(survey.ahead[0])
-                assert writer.ledger.surveys["p"].ahead == ()
-            else:
-                writer.add_thresholds({"blurred": 1e9})
-        assert decided_ahead(read_ledger(corpus), [source]) == []
+    source, corpus = make_source(), tmp_path / "corpus"
+    survey = Worker(demo_recipe, tmp_path).survey(source)
+    (ahead,) = survey.ahead
+    duplicate = rejected(ahead.clip_id, "p", "survey", Drop("duplicate"))
+    with LedgerWriter(corpus, "demo", "abc") as writer:
+        writer.add_survey(survey)
+    assert read_ledger(corpus).surveys["p"] == survey
+    assert read_ledger(corpus).decisions == {}
+    with LedgerWriter(corpus, "demo", "abc") as writer:
+        if end == "decision":
+            writer.add_decision(duplicate)
+        if end == "thresholds":
+            writer.add_thresholds({"blurred": 1e9})
+        writer.count_ahead("p")
+        counted = {"count": [ahead], "decision": [duplicate], "thresholds": []}[end]
+        for ledger in (writer.ledger, read_ledger(corpus)):
+            assert list(ledger.decisions.values()) == counted
+            assert ledger.surveys["p"].ahead == ()
 
 
 def test_the_frames_shown_are_those_that_are_decoded(
