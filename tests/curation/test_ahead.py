@@ -17,6 +17,7 @@ from aa_curation.drop import Drop
 from aa_curation.frames import iter_frames_at, shown_at
 from aa_curation.ledger import LedgerWriter, read_ledger
 from aa_curation.recipe import Recipe
+from aa_curation.removal import take_down
 from aa_curation.signature import Signature
 from aa_curation.sources import Source, read_sources
 from aa_curation.worker import Worker
@@ -212,6 +213,18 @@ def test_what_was_made_ahead_counts_until_there_is_a_decision_or_other_threshold
         for ledger in (writer.ledger, read_ledger(corpus)):
             assert list(ledger.decisions.values()) == counted
             assert ledger.surveys["p"].ahead == ()
+
+
+def test_what_was_made_ahead_does_not_undo_a_takedown(
+    make_source: Callable[..., Source], demo_recipe: Recipe, tmp_path: Path
+) -> None:
+    survey = Worker(demo_recipe, tmp_path).survey(make_source())
+    with LedgerWriter(tmp_path / "corpus", "demo", "abc") as writer:
+        writer.add_survey(survey)
+        take_down(writer, "p")
+        writer.count_ahead("p")
+    (decision,) = read_ledger(tmp_path / "corpus").decisions.values()
+    assert (decision.status, decision.reason) == ("rejected", "takedown")
 
 
 def test_the_frames_shown_are_those_that_are_decoded(
