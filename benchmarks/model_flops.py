@@ -18,6 +18,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from aa_model.animate_anyone import AnimateAnyone
 from aa_model.presets import PRESETS
 from aa_model.reference_attention import project_features
+from aa_model.stages import STAGES, make_loss, trained_parameters
+from aa_model.step_time import random_batch
 
 
 def count(run: Callable[[], object]) -> tuple[float, object]:
@@ -61,6 +63,22 @@ def measure(side_px: int, frames: int) -> dict[str, float]:
         found["denoising pass with reference"] + found["denoising pass without reference"]
     )
     return found
+
+
+def count_training(preset: str, stage_name: str) -> float:
+    """TFLOP that an optimiser step executes, recomputation included; every clip with reference."""
+    config = dataclasses.replace(PRESETS[preset].training[stage_name], reference_drop=0.0)
+    stage, meta = STAGES[stage_name], torch.device("meta")
+    with meta:
+        model = AnimateAnyone(PRESETS[preset].model, temporal=stage_name == "2")
+    trained_parameters(model, stage)
+    if config.gradient_checkpointing:
+        model.enable_gradient_checkpointing()
+    loss = make_loss(model, stage, config)
+    batch = random_batch(model.config, config, meta)
+    with FlopCounterMode(display=False) as counter:
+        torch.autograd.backward(loss(batch, torch.Generator()))
+    return config.accumulate * float(counter.get_total_flops()) / 1e12
 
 
 def main() -> None:

@@ -23,6 +23,7 @@ from aa_model.errors import ModelError
 from aa_model.image_encoder import ImageEncoder, null_tokens
 from aa_model.memory import as_stored
 from aa_model.pose_guider import install_conv_in_with_pose, make_pose_guider
+from aa_model.recompute import recompute_in_backward
 from aa_model.reference_attention import (
     KeysValues,
     ReferenceReader,
@@ -30,7 +31,7 @@ from aa_model.reference_attention import (
 )
 from aa_model.reference_controlnet import ReferenceControlNet
 from aa_model.reference_net import ReferenceNet, make_unet2d
-from aa_model.temporal import add_temporal_layers, checkpoint_temporal_layers
+from aa_model.temporal import add_temporal_layers
 from aa_model.vae import decode_latents, encode_moments, make_vae
 
 _CONTROLNET = "controlnet"  # the one feature of the variants that have a ControlNet
@@ -71,7 +72,19 @@ class AnimateAnyone(nn.Module):
 
     @property
     def dtype(self) -> torch.dtype:
-        return next(self.parameters()).dtype
+        """What activations are computed in; float32 where only some of the weights are halved."""
+        kinds = {parameter.dtype for parameter in self.parameters()}
+        return kinds.pop() if len(kinds) == 1 else torch.float32
+
+    def place(self, device: str | torch.device, dtype: torch.dtype | None = None) -> None:
+        """Move to where and to what it computes in, in the memory layout that is fastest there.
+
+        Channels last on a CPU; on GPUs GroupNorm copies them back, which costs a twelfth of a step
+        (benchmarks/model_gpu.py).
+        """
+        on_cpu = torch.device(device).type == "cpu"
+        layout = torch.channels_last if on_cpu else torch.contiguous_format
+        self.to(device, dtype).to(memory_format=layout)
 
     @property
     def has_temporal_layers(self) -> bool:
@@ -94,16 +107,14 @@ class AnimateAnyone(nn.Module):
         self.config = dataclasses.replace(self.config, vae=vae)
 
     def enable_gradient_checkpointing(self) -> None:
-        """Trade time for memory in both UNets, temporal layers included (traps T5, T6)."""
+        """Trade time for memory in all UNets, temporal layers included (traps T5, T6)."""
         unets = [self.denoising_unet]
         if self.reference_net is not None:
             unets.append(self.reference_net.unet)
         if self.controlnet is not None:
             unets.append(self.controlnet.net)
         for unet in unets:
-            unet.enable_gradient_checkpointing()
-        if self.has_temporal_layers:
-            checkpoint_temporal_layers(self.denoising_unet)
+            recompute_in_backward(unet)
 
     def encode(self, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Images [N, 3, H, W] to latents [N, C, h, w]: the mean, or a sample with a generator.

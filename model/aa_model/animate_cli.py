@@ -31,7 +31,7 @@ from aa_model import ui_cli
 from aa_model.animate_jobs import Job, keep_settings, read_clips, read_jobs, swapped, video_ids
 from aa_model.animate_one import Order, animate_one
 from aa_model.checkpoint import read_info
-from aa_model.command_line import add_device, run_command
+from aa_model.command_line import add_device, add_half, dtype_of, run_command
 from aa_model.config import to_json
 from aa_model.errors import ModelError
 from aa_model.generate import GenerateConfig, Merge
@@ -90,6 +90,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--seed", type=int, default=0, help="of the initial noise (default 0)")
     parser.add_argument("--autocast", action=argparse.BooleanOptionalAction, default=False,
                         help="bfloat16 matrix products (default off)")  # fmt: skip
+    add_half(parser)
     add_device(parser)
     parser.add_argument("--dry-run", action="store_true", help="print what would be made")
     return parser
@@ -119,7 +120,7 @@ def describe(args: argparse.Namespace, config: GenerateConfig) -> None:
 
 
 def animate_file(args: argparse.Namespace, config: GenerateConfig) -> None:
-    pipeline = AnimatePipeline.from_pretrained(args.checkpoint, args.device)
+    pipeline = AnimatePipeline.from_pretrained(args.checkpoint, args.device, dtype_of(args))
     order = Order(
         args.reference,
         args.pose,
@@ -170,7 +171,7 @@ class Bars:
 def animate_shards(args: argparse.Namespace, config: GenerateConfig) -> None:
     """Write OUT/<id>/0000.png..., and beside OUT the same as mp4 and as strips; resumable."""
     names = video_ids(args.benchmark, read_clips(args.shards))
-    pipeline = AnimatePipeline.from_pretrained(args.checkpoint, args.device)
+    pipeline = AnimatePipeline.from_pretrained(args.checkpoint, args.device, dtype_of(args))
     jobs = read_jobs(args.shards, pipeline.size_hw, max_frames=args.max_frames, names=names)
     keep_settings(args.out.with_name(f"{args.out.name}-settings.json"), _settings(args, config))
     for job in swapped(itertools.islice(jobs, args.max_videos), args.swap):
@@ -201,6 +202,7 @@ def _settings(args: argparse.Namespace, config: GenerateConfig) -> dict[str, obj
     return {
         "checkpoint": digest[:16],
         **chosen,
+        "half": args.half,
         "swap": args.swap,
         "max_frames": args.max_frames,
     }
@@ -272,6 +274,8 @@ def refuse_options(args: argparse.Namespace) -> None:
     if wrong:
         flag = "--" + wrong[0].replace("_", "-")
         raise ModelError(f"{flag} is {'not for' if args.shards else 'for'} --shards: leave it out")
+    if args.half and args.autocast:
+        raise ModelError("--half leaves no float32 for --autocast to cast: give one of them")
     if args.no_align and args.reference_pose:
         raise ModelError("--reference-pose is for the alignment that --no-align leaves out")
 

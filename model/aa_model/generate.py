@@ -96,7 +96,7 @@ class Conditions:
 def encode_conditions(
     model: AnimateAnyone, reference: Tensor, pose: Tensor | PosePictures
 ) -> Conditions:
-    """Run image encoder, VAE, ReferenceNet and pose guider.
+    """Run image encoder, VAE, ReferenceNet and pose guider, in the network's dtype.
 
     Args:
         reference: [3, H, W] in [-1, 1].
@@ -111,14 +111,17 @@ def encode_conditions(
             f"the reference is {tuple(reference.shape[-2:])}, the pose pictures are {size_hw}: "
             "bring both to one size"
         )
-    tokens = model.image_tokens(reference[None])
-    features = model.reference_features(reference[None], model.encode(reference[None]), tokens)
+    picture = reference[None].to(model.dtype)
+    tokens = model.image_tokens(picture).to(model.dtype)
+    latents = model.encode(picture).to(model.dtype)
+    features = model.reference_features(picture, latents, tokens)
     projected: dict[str, Tensor | KeysValues] = {**features}
     if model.reference_net is not None:
         projected |= project_features(model.denoising_unet, features)
 
     def pictures(frames: Sequence[int]) -> Tensor:
-        return pose[list(frames)] if isinstance(pose, Tensor) else pose.of(frames)
+        chosen = pose[list(frames)] if isinstance(pose, Tensor) else pose.of(frames)
+        return chosen.to(model.dtype)
 
     return Conditions(tokens, projected, PoseFeatures(model, pictures, len(pose)))
 
@@ -131,11 +134,12 @@ def predict(
     windows: Sequence[Sequence[int]],
     guidance: float,
 ) -> Tensor:
-    """The guided prediction for windows of latents [W, t, C, h, w], all of one video.
+    """The guided prediction for windows of latents [W, t, C, h, w], all of one video; float32.
 
     With the reference and without it in two passes: together they would take twice the memory.
     """
     W = len(windows)
+    latents = latents.to(model.dtype)
     tokens = conditions.image_tokens.expand(W, -1, -1)
     pose_features = conditions.pose.of(windows)
     timesteps = torch.full((W,), timestep, device=latents.device)
@@ -229,7 +233,7 @@ def decode_frames(
     for part in torch.split(latents, batch):
         # Entered for each part: between two of them the caller has the thread.
         with torch.autocast(part.device.type, torch.bfloat16, enabled=autocast):
-            images = model.decode(part).float()
+            images = model.decode(part.to(model.dtype)).float()
         yield ((images + 1) * 127.5).round().to(torch.uint8).permute(0, 2, 3, 1).cpu()
 
 

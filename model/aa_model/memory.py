@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -35,15 +36,18 @@ def freeze_as_bfloat16(model: nn.Module) -> None:
             module.to(torch.bfloat16)
 
 
-def as_stored(module: nn.Module) -> torch.autocast:
+def as_stored(module: nn.Module) -> AbstractContextManager[object]:
     """Autocast only where a module's weights are halved.
 
     What a frozen encoder gives does not then depend on what surrounds it: on the fly under
     `autocast`, from the cache, or stored beside the shards.
     """
     parameters = list(module.parameters())
+    device = parameters[0].device.type
+    if not torch.amp.is_autocast_available(device):  # meta: FLOPs are counted there
+        return nullcontext()
     halved = any(p.dtype == torch.bfloat16 for p in parameters)
-    return torch.autocast(parameters[0].device.type, torch.bfloat16, enabled=halved)
+    return torch.autocast(device, torch.bfloat16, enabled=halved)
 
 
 def training_memory(model: nn.Module, config: TrainConfig) -> TrainingMemory:

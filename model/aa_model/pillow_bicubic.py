@@ -22,8 +22,8 @@ def pillow_bicubic(levels: Tensor, size_hw: tuple[int, int]) -> Tensor:
     Rows first, then columns, each rounded to 8 bits. All sums are whole numbers below 2^53, so that
     float64 holds them exactly in whatever order a device adds.
     """
-    across = _weights(levels.shape[-1], size_hw[1]).to(levels.device)
-    down = _weights(levels.shape[-2], size_hw[0]).to(levels.device)
+    across = torch.from_numpy(_weights(levels.shape[-1], size_hw[1])).to(levels.device)
+    down = torch.from_numpy(_weights(levels.shape[-2], size_hw[0])).to(levels.device)
     # One by one: float64 takes eight times the room of the pictures.
     resized = [_levels(down @ _levels(picture.double() @ across.T)) for picture in levels]
     return torch.stack(resized).to(torch.uint8)
@@ -34,8 +34,11 @@ def _levels(sums: Tensor) -> Tensor:
 
 
 @cache
-def _weights(source: int, target: int) -> Tensor:
-    """float64 [target, source] of whole numbers; each row adds up to about 2^22."""
+def _weights(source: int, target: int) -> NDArray[np.float64]:
+    """[target, source] of whole numbers; each row adds up to about 2^22.
+
+    Kept as an array: a tensor would keep the mode that it was first made in (inference, fake).
+    """
     scale = source / target
     stretch = max(scale, 1.0)
     weights = np.zeros((target, source))
@@ -46,7 +49,7 @@ def _weights(source: int, target: int) -> Tensor:
         of_pixels = _cubic((np.arange(low, high, dtype=np.float64) - centre + 0.5) / stretch)
         exact = of_pixels / of_pixels.sum() * _ONE
         weights[i, low:high] = np.trunc(exact + np.copysign(0.5, exact))
-    return torch.from_numpy(weights)
+    return weights
 
 
 def _cubic(x: NDArray[np.float64]) -> NDArray[np.float64]:

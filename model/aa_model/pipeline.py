@@ -74,15 +74,23 @@ class AnimatePipeline(DiffusionPipeline):  # type: ignore[misc]  # diffusers has
 
     @classmethod
     def from_pretrained(
-        cls, folder: str | Path, device: str | torch.device = "cpu"
+        cls,
+        folder: str | Path,
+        device: str | torch.device = "cpu",
+        dtype: torch.dtype | None = None,
     ) -> AnimatePipeline:
         """Load a checkpoint folder that aa-train or `save_pretrained` wrote.
+
+        Args:
+            dtype: of weights and all that is computed with them; float32 unless given. The noise
+                schedule's arithmetic and the latents between two steps stay in float32.
 
         Raises:
             CheckpointError: a part is absent, altered, or of another network.
         """
         folder = Path(folder)
-        model = read_model(folder).to(device).to(memory_format=torch.channels_last)
+        model = read_model(folder)
+        model.place(device, dtype)
         pipeline = cls(model, _read_scheduler(folder / _SCHEDULER))
         pipeline.made_by = {p: record.made_by for p, record in read_info(folder).parts.items()}
         return pipeline

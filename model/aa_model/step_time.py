@@ -26,16 +26,18 @@ def measure_step_s(
     loss = make_loss(model, stage, plain)
     generator = torch.Generator(device).manual_seed(0)
     batch = random_batch(model.config, config, device)
-    trained = [p for p in model.parameters() if p.requires_grad]
     spent_s = 0.0
     for _ in range(2):
         started = _now(device)
-        with torch.autocast(device.type, torch.bfloat16, enabled=config.autocast):
+        with torch.autocast(
+            device.type, torch.bfloat16, enabled=config.autocast, cache_enabled=False
+        ):
             value = loss(batch, generator)
         torch.autograd.backward(value)
         spent_s = _now(device) - started
-        for parameter in trained:
-            parameter.grad = None
+        if config.accumulate == 1:  # else gradients are there while the next batch goes through
+            model.zero_grad(set_to_none=True)
+    model.zero_grad(set_to_none=True)
     return spent_s * config.accumulate
 
 

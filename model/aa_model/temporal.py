@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from functools import partial
 
 import torch
 from diffusers import MotionAdapter, UNet2DConditionModel, UNetMotionModel
 from diffusers.models.unets.unet_motion_model import AnimateDiffTransformer3D
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from aa_model.config import ModelConfig
 from aa_model.reference_net import make_unet2d
@@ -66,13 +64,6 @@ def _make_adapter(config: ModelConfig) -> MotionAdapter:
         motion_max_seq_length=config.temporal.max_frames,
         use_motion_mid_block=config.temporal.mid_block,
     )
-
-
-def checkpoint_temporal_layers(unet: UNetMotionModel) -> None:
-    """Recompute temporal layers in the backward pass; diffusers' own switch omits them (T6)."""
-    for module in unet.modules():
-        if isinstance(module, AnimateDiffTransformer3D):
-            module.forward = partial(checkpoint, module.forward, use_reentrant=False)
 
 
 class WindowedBlock(nn.Module):

@@ -154,7 +154,7 @@ def run(args: argparse.Namespace) -> None:
         folder.begin(describe(args, plan), resume=args.resume)
     wait_for_all(processes)
     loader = open_loader(args, plan)
-    model.to(processes.device).to(memory_format=torch.channels_last)
+    model.place(processes.device)
     state = TrainingState(plan.trained, config, make_generator(processes, config))
     by_timestep = TimestepLosses(model.config.noise.num_train_timesteps)
     losses = folder.resume(model, state, loader, by_timestep)

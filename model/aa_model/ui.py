@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
+import torch
 
 from aa_datasets.errors import DatasetError
 from aa_model.animate_one import Animated, Order, animate_one
@@ -47,9 +48,15 @@ class Page:
     """
 
     def __init__(
-        self, checkpoint: Path, folder: Path, *, device: str = "cpu", detector: str | None = None
+        self,
+        checkpoint: Path,
+        folder: Path,
+        *,
+        device: str = "cpu",
+        dtype: torch.dtype | None = None,
+        detector: str | None = None,
     ) -> None:
-        self.pipeline = AnimatePipeline.from_pretrained(checkpoint, device)
+        self.pipeline = AnimatePipeline.from_pretrained(checkpoint, device, dtype)
         self._checkpoint = checkpoint
         self._folder = folder
         self._wanted = detector

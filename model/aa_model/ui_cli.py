@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from diffusers.utils import logging as diffusers_logging
 
 from aa_datasets.arguments import positive
-from aa_model.command_line import add_device, run_command
+from aa_model.command_line import add_device, add_half, dtype_of, run_command
 from aa_model.errors import ModelError
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--host", default="127.0.0.1", metavar="ADDRESS",
                         help="default 127.0.0.1: this machine alone; no password")  # fmt: skip
     parser.add_argument("--port", type=int, default=7860, help="default 7860; 0 takes a free one")
+    add_half(parser)
     add_device(parser)
     return parser
 
@@ -49,7 +50,13 @@ def open_page(args: argparse.Namespace, folder: Path) -> tuple[Blocks, str]:
         raise ModelError(
             f"the page needs Gradio ({error}): pip install 'animate-anyone-toolkit[ui]'"
         ) from error
-    page = Page(args.checkpoint, folder, device=args.device, detector=args.pose_detector)
+    page = Page(
+        args.checkpoint,
+        folder,
+        device=args.device,
+        dtype=dtype_of(args),
+        detector=args.pose_detector,
+    )
     blocks = build_page(page, steps=args.steps).queue(api_open=False)
     _, url, _ = blocks.launch(
         server_name=args.host,

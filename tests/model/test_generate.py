@@ -143,3 +143,26 @@ def test_the_callback_sees_every_step(make_tiny: Make) -> None:
     seen: list[int] = []
     denoise(model, conditions_for(model, 2), FAST, on_step=lambda done, x: seen.append(done))
     assert seen == [1, 2, 3]
+
+
+@pytest.mark.parametrize("temporal", [False, True])
+def test_a_halved_network_makes_nearly_the_same_video(make_tiny: Make, temporal: bool) -> None:
+    """And the noise schedule's arithmetic stays in float32."""
+    model = make_tiny(temporal=temporal)
+    whole = denoise(model, conditions_for(model, 12), FAST)
+    model.place("cpu", torch.bfloat16)
+    assert model.dtype == torch.bfloat16
+    seen: list[torch.dtype] = []
+    conditions = conditions_for(model, 12)
+    half = denoise(model, conditions, FAST, on_step=lambda _, latents: seen.append(latents.dtype))
+    assert set(seen) == {torch.float32}
+    assert 0 < (half - whole).norm() < 0.05 * whole.norm()
+    assert next(decode_frames(model, half, 4)).dtype == torch.uint8
+
+
+def test_a_network_of_which_only_the_frozen_part_is_halved_computes_in_float32(
+    make_tiny: Make,
+) -> None:
+    model = make_tiny()
+    model.vae.bfloat16()
+    assert model.dtype == torch.float32

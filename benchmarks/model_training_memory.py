@@ -1,0 +1,124 @@
+"""What a training step of a preset holds at its peak, on a GPU, counted without one.
+
+    python benchmarks/model_training_memory.py [PRESET,STAGE ...]
+
+Weights, gradients and optimizer state are arithmetic. Activations are counted operation by
+operation on tensors without content (torch's FakeTensorMode), in the precision that autocast takes
+on CUDA: norms in float32. What a kernel takes inside, and what the allocator cannot use, is not in
+it.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from unittest import mock
+
+import torch
+import torch.nn.functional as F
+from diffusers.utils import logging as diffusers_logging
+from live_bytes import LiveBytes
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+
+from aa_model import diffusion_loss
+from aa_model.animate_anyone import AnimateAnyone
+from aa_model.memory import freeze_as_bfloat16, training_memory
+from aa_model.presets import PRESETS
+from aa_model.stages import STAGES, make_loss, trained_parameters
+from aa_model.step_time import random_batch
+
+GIB = 2**30
+
+
+@contextmanager
+def autocast_as_on_cuda() -> Iterator[None]:
+    """Cast what CUDA's autocast casts otherwise than a CPU's: norms up, attention down."""
+    attention = F.scaled_dot_product_attention
+
+    def wide(norm: Callable[..., Tensor]) -> Callable[..., Tensor]:
+        def cast(*arguments: object, **more: object) -> Tensor:
+            if not torch.is_autocast_enabled("cpu"):
+                return norm(*arguments, **more)
+            with torch.autocast("cpu", enabled=False):
+                return norm(*map(_float, arguments), **{k: _float(v) for k, v in more.items()})
+
+        return cast
+
+    def narrow(*qkv: Tensor, **more: object) -> Tensor:
+        cast = torch.is_autocast_enabled("cpu")
+        return attention(*(x.bfloat16() if cast else x for x in qkv), **more)  # type: ignore[arg-type]
+
+    with (
+        mock.patch.object(F, "group_norm", wide(F.group_norm)),
+        mock.patch.object(F, "layer_norm", wide(F.layer_norm)),
+        mock.patch.object(F, "scaled_dot_product_attention", narrow),
+    ):
+        yield
+
+
+def _float(value: object) -> object:
+    return value.float() if isinstance(value, Tensor) else value
+
+
+def without_content(model: nn.Module) -> None:
+    """Put fake tensors, of the mode that is on, in the place of those on the meta device."""
+    for module in model.modules():
+        for name, parameter in module.named_parameters(recurse=False):
+            fake = torch.empty(parameter.shape, dtype=parameter.dtype)
+            setattr(module, name, nn.Parameter(fake, requires_grad=parameter.requires_grad))
+        for name, buffer in module.named_buffers(recurse=False):
+            setattr(module, name, torch.zeros(buffer.shape, dtype=buffer.dtype))
+
+
+def count(preset: str, stage_name: str) -> tuple[float, float, float]:
+    """GiB that are held all the time; activations in the forward pass; and in both passes."""
+    config, stage = PRESETS[preset].training[stage_name], STAGES[stage_name]
+    with torch.device("meta"):
+        model = AnimateAnyone(PRESETS[preset].model, temporal=stage_name == "2")
+    trained_parameters(model, stage)
+    if config.frozen_bfloat16:
+        freeze_as_bfloat16(model)
+    if config.gradient_checkpointing:
+        model.enable_gradient_checkpointing()
+    held = training_memory(model, config)
+    every = tuple(range(config.batch_size))  # which references are dropped is read off a draw
+    all_kept = mock.patch.object(
+        diffusion_loss, "_kept_references", return_value=(list(every), every)
+    )
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        without_content(model)
+        for parameter in model.parameters():
+            if parameter.requires_grad:
+                parameter.grad = torch.empty_like(parameter)  # counted in `held`
+        batch = random_batch(model.config, config, torch.device("cpu"))
+        loss = make_loss(model, stage, config)
+        cast = torch.autocast("cpu", torch.bfloat16, enabled=config.autocast, cache_enabled=False)
+        with all_kept, autocast_as_on_cuda(), LiveBytes() as live:
+            with cast:
+                value = loss(batch, torch.Generator())
+            forward = live.peak
+            torch.autograd.backward(value)
+    return held.total / GIB, forward / GIB, live.peak / GIB
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    default = ["base-12gb,2", "base-24gb,1", "base-24gb,2", "moore,1", "moore,2"]
+    parser.add_argument("runs", nargs="*", default=default, metavar="PRESET,STAGE")
+    args = parser.parse_args()
+    diffusers_logging.set_verbosity_error()  # it warns of an empty list of float32 modules
+    print("| GiB | held | activations, forward | both passes | at the peak |")
+    print("|---" * 5 + "|")
+    for run in args.runs:
+        preset, _, stage = run.partition(",")
+        held, forward, peak = count(preset, stage)
+        config = PRESETS[preset].training[stage]
+        what = f"{config.batch_size} of {config.num_frames} frames"
+        print(f"| `{preset}`, stage {stage}, {what} | {held:.1f} | {forward:.1f} | {peak:.1f} | "
+              f"{held + peak:.1f} |", flush=True)  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()
