@@ -14,7 +14,7 @@ import sys
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Never, get_args
+from typing import Never
 
 import numpy as np
 from diffusers.utils import logging as diffusers_logging
@@ -22,78 +22,21 @@ from numpy.typing import NDArray
 from PIL import Image
 from tqdm import tqdm
 
-from aa_datasets.arguments import positive, rate
-from aa_datasets.benchmark_split import TEST_SPLITS
 from aa_datasets.canonical_video import encode_canonical
 from aa_datasets.draw_pose import draw_pose
 from aa_datasets.find_shards import find_shards
 from aa_model import ui_cli
 from aa_model.animate_jobs import Job, keep_settings, read_clips, read_jobs, swapped, video_ids
 from aa_model.animate_one import Order, animate_one
+from aa_model.animate_parser import make_parser, refuse_options
 from aa_model.checkpoint import read_info
-from aa_model.command_line import add_device, add_half, dtype_of, run_command
+from aa_model.command_line import dtype_of, run_command
 from aa_model.config import to_json
 from aa_model.errors import ModelError
-from aa_model.generate import GenerateConfig, Merge
+from aa_model.generate import GenerateConfig
 from aa_model.pipeline import SCHEDULER_CONFIG, AnimatePipeline
-from aa_model.pose_detectors import PUPPET_WEIGHTS, find_detector
+from aa_model.pose_detectors import find_detector
 from aa_model.show_video import draw_strip, pick_moments
-
-
-def make_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="aa-animate",
-        description="Animate a photo by a pose sequence, or every clip of some shards from its "
-        "first frame and its own poses. `aa-animate ui` opens a page for the first.",
-    )
-    parser.add_argument("--checkpoint", required=True, type=Path, metavar="DIR",
-                        help="a folder that aa-train, or aa-model import, wrote")  # fmt: skip
-    parser.add_argument(
-        "--out", required=True, type=Path, help="an .mp4, or with --shards a predictions folder"
-    )
-    one = parser.add_argument_group("one video")
-    one.add_argument("--reference", type=Path, metavar="PICTURE", help="who is to move")
-    one.add_argument("--pose", type=Path, metavar="NPZ_OR_VIDEO", help="driving poses, or a video "
-                     "to find them in")  # fmt: skip
-    one.add_argument("--reference-pose", type=Path, metavar="NPZ",
-                     help="pose in the reference (default: looked for); the driving skeleton is "
-                     "rescaled to its proportions")  # fmt: skip
-    one.add_argument("--no-align", action="store_true", help="do not rescale the skeleton")
-    one.add_argument("--pose-detector", metavar="NAME_OR_FILE",
-                     help="finds skeletons: an installed one by its name, or a .safetensors file "
-                     f"of aa-model puppet-keypoints (default: {PUPPET_WEIGHTS} beside the "
-                     "checkpoint, else the one installed)")  # fmt: skip
-    one.add_argument("--fps", type=rate,
-                     help="of the .mp4 (default: the driving video's; 24 of an npz)")  # fmt: skip
-    many = parser.add_argument_group("every clip of some shards")
-    many.add_argument("--shards", nargs="+", type=Path, default=[], metavar="SHARD",
-                      help="tar files, of aa-curate or aa-datasets fetch")  # fmt: skip
-    many.add_argument("--benchmark", choices=TEST_SPLITS,
-                      help="only its test videos, all of them, under their own ids")  # fmt: skip
-    many.add_argument("--swap", choices=["reference", "pose"],
-                      help="probe: take the reference, or the pose, of the next clip")  # fmt: skip
-    many.add_argument("--max-videos", type=positive, metavar="N", help="the first N alone")
-    parser.add_argument("--max-frames", type=positive, metavar="N", help="of each video")
-    parser.add_argument("--steps", type=positive, default=20, help="of DDIM (default 20)")
-    parser.add_argument("--guidance", type=float, default=2.0, help="1 is off (default 2)")
-    parser.add_argument("--guidance-interval", nargs=2, type=float, default=(0.0, 1.0),
-                        metavar=("FROM", "TO"), help="guide these steps alone, as shares of all: "
-                        "cheaper, approximate (default 0 1)")  # fmt: skip
-    parser.add_argument("--window", type=positive, metavar="N",
-                        help="frames seen at once (default: the network's own)")  # fmt: skip
-    parser.add_argument("--overlap", type=int, metavar="N",
-                        help="frames that windows share (default half of one)")  # fmt: skip
-    parser.add_argument("--merge", choices=get_args(Merge), default="edge",
-                        help="how windows become a long video (default edge); wrapped is for "
-                        "Moore-AnimateAnyone's numbers, attention is approximate, and "
-                        "computes each frame once")  # fmt: skip
-    parser.add_argument("--seed", type=int, default=0, help="of the initial noise (default 0)")
-    parser.add_argument("--autocast", action=argparse.BooleanOptionalAction, default=False,
-                        help="bfloat16 matrix products (default off)")  # fmt: skip
-    add_half(parser)
-    add_device(parser)
-    parser.add_argument("--dry-run", action="store_true", help="print what would be made")
-    return parser
 
 
 def describe(args: argparse.Namespace, config: GenerateConfig) -> None:
@@ -119,8 +62,15 @@ def describe(args: argparse.Namespace, config: GenerateConfig) -> None:
         print(f"{args.out / video_id}: {count} frames{there}")
 
 
-def animate_file(args: argparse.Namespace, config: GenerateConfig) -> None:
+def open_pipeline(args: argparse.Namespace) -> AnimatePipeline:
     pipeline = AnimatePipeline.from_pretrained(args.checkpoint, args.device, dtype_of(args))
+    if args.scheduler:
+        pipeline.use_scheduler(args.scheduler)
+    return pipeline
+
+
+def animate_file(args: argparse.Namespace, config: GenerateConfig) -> None:
+    pipeline = open_pipeline(args)
     order = Order(
         args.reference,
         args.pose,
@@ -171,7 +121,7 @@ class Bars:
 def animate_shards(args: argparse.Namespace, config: GenerateConfig) -> None:
     """Write OUT/<id>/0000.png..., and beside OUT the same as mp4 and as strips; resumable."""
     names = video_ids(args.benchmark, read_clips(args.shards))
-    pipeline = AnimatePipeline.from_pretrained(args.checkpoint, args.device, dtype_of(args))
+    pipeline = open_pipeline(args)
     jobs = read_jobs(args.shards, pipeline.size_hw, max_frames=args.max_frames, names=names)
     keep_settings(args.out.with_name(f"{args.out.name}-settings.json"), _settings(args, config))
     for job in swapped(itertools.islice(jobs, args.max_videos), args.swap):
@@ -203,6 +153,7 @@ def _settings(args: argparse.Namespace, config: GenerateConfig) -> dict[str, obj
         "checkpoint": digest[:16],
         **chosen,
         "half": args.half,
+        "scheduler": args.scheduler,
         "swap": args.swap,
         "max_frames": args.max_frames,
     }
@@ -264,20 +215,6 @@ def run(args: argparse.Namespace) -> None:
         animate_file(args, config)
     else:
         raise ModelError("give --reference PICTURE and --pose NPZ_OR_VIDEO, or --shards SHARD...")
-
-
-def refuse_options(args: argparse.Namespace) -> None:
-    """No option is ignored in silence: those of one video, and those of shards, stay apart."""
-    of_one = ("reference_pose", "no_align", "pose_detector", "fps")
-    of_shards = ("swap", "max_videos")
-    wrong = [name for name in (of_one if args.shards else of_shards) if getattr(args, name)]
-    if wrong:
-        flag = "--" + wrong[0].replace("_", "-")
-        raise ModelError(f"{flag} is {'not for' if args.shards else 'for'} --shards: leave it out")
-    if args.half and args.autocast:
-        raise ModelError("--half leaves no float32 for --autocast to cast: give one of them")
-    if args.no_align and args.reference_pose:
-        raise ModelError("--reference-pose is for the alignment that --no-align leaves out")
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -30,7 +30,7 @@ from aa_model.generate import (
     denoise,
     encode_conditions,
 )
-from aa_model.noise import make_scheduler
+from aa_model.noise import check_schedule, make_scheduler
 from aa_model.parts import part_parameters, parts_of
 from aa_model.pictures import Picture, fit_picture, to_pixels
 from aa_model.pose_pictures import PosePictures
@@ -94,6 +94,22 @@ class AnimatePipeline(DiffusionPipeline):  # type: ignore[misc]  # diffusers has
         pipeline = cls(model, _read_scheduler(folder / _SCHEDULER))
         pipeline.made_by = {p: record.made_by for p, record in read_info(folder).parts.items()}
         return pipeline
+
+    def use_scheduler(self, name: str) -> None:
+        """Take another of diffusers' schedulers, with the checkpoint's noise schedule.
+
+        Raises:
+            ModelError: diffusers has none of this name, or it cannot keep the schedule.
+        """
+        kind = getattr(diffusers, name, None)
+        if not (isinstance(kind, type) and issubclass(kind, SchedulerMixin)):
+            raise ModelError(
+                f"{name!r} is no scheduler of diffusers {diffusers.__version__}: give a class, "
+                "such as DPMSolverMultistepScheduler or UniPCMultistepScheduler"
+            )
+        scheduler = kind.from_config(self.scheduler.config)
+        check_schedule(self.model.config.noise, scheduler)
+        self.scheduler = scheduler
 
     def save_pretrained(self, folder: str | Path, dtype: torch.dtype | None = None) -> None:
         """Write a checkpoint folder, and the scheduler in its subfolder `scheduler`.

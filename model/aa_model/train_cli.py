@@ -62,6 +62,8 @@ def make_plan(args: argparse.Namespace) -> Plan:
         precompute.check_applies(stage, network)
     if args.samples_every and "denoising_unet" not in (*stage.needs, *stage.trains):
         raise ModelError(f"stage {stage.name} makes no videos: leave out --samples-every")
+    if args.samples_from and not args.samples_every:
+        raise ModelError("--samples-from needs --samples-every N, which says when")
     if args.text_mask and "denoising_unet" not in (*stage.needs, *stage.trains):
         raise ModelError(f"stage {stage.name} has no diffusion loss: leave out --text-mask")
     processes = join_processes(args.device)

@@ -97,6 +97,9 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--samples-every", type=int, default=0, metavar="N",
                         help="in steps, and before the first: pictures of two clips, and whether "
                         "reference and pose are heeded; 0 is off")  # fmt: skip
+    parser.add_argument("--samples-from", nargs="+", type=Path, default=[], metavar="SHARD",
+                        help="take the two clips from here, such as held-out ones (default: the "
+                        "first two of the training's)")  # fmt: skip
     parser.add_argument("--tensorboard", action="store_true",
                         help="OUT/tensorboard too: losses, rates, samples as videos")  # fmt: skip
     parser.add_argument("--num-workers", type=int, default=0, metavar="N",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -22,7 +23,12 @@ def print_plan(
     origin: Origin,
 ) -> None:
     print("stage {} at {}x{}".format(stage.name, *model.config.size_hw))
-    print("  " + ", ".join(f"{name} {value}" for name, value in to_json(config).items()))
+    print("  training: " + _in_words(to_json(config)))
+    network = to_json(model.config)
+    parts = {name: value for name, value in network.items() if isinstance(value, dict)}
+    print("  network: " + _in_words({k: v for k, v in network.items() if k not in parts}))
+    for name, values in parts.items():
+        print(f"    {name}: {_in_words(values)}")
     for part, count in count_parameters(model).items():
         if count and (part in stage.needs or part in stage.trains or part in origin.sources):
             role = "trained" if part in stage.trains else "frozen"
@@ -34,6 +40,10 @@ def print_plan(
         f" gradients {need.gradients / 1e9:.2f}, optimizer {need.optimizer / 1e9:.2f}, average "
         f"{need.ema / 1e9:.2f})"
     )
+
+
+def _in_words(row: dict[str, Any]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in row.items())
 
 
 def print_step_time(step_s: float, config: TrainConfig, done: int, model: AnimateAnyone) -> None:

@@ -135,6 +135,18 @@ def test_what_is_saved_is_the_average_of_the_weights(
     assert any(not torch.equal(w, averages[name]) for name, w in state["weights"].items())
 
 
+def test_a_loss_that_is_no_number_stops_names_the_clips_and_saves(
+    puppet_shards: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "run"
+    arguments = ["--stage", "autoencoder", "--preset", "tiny", "--out", out, "--lr", "1e30"]
+    assert train(*puppet_shards, *arguments, "--max-grad-norm", "1e30") == 2
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert error.startswith("aa-train: error: step 2: loss")
+    assert re.search(r"the last clips were puppet_\d, puppet_\d", error)
+    assert "stage autoencoder, 1 steps" in read_info(out).parts["vae"].made_by
+
+
 @pytest.mark.parametrize("stage", ["1", "2"])
 def test_samples_show_the_run_from_step_0_and_do_not_disturb_it(
     trained: dict[str, Path], puppet_shards: list[Path], tmp_path: Path, stage: str
@@ -142,8 +154,11 @@ def test_samples_show_the_run_from_step_0_and_do_not_disturb_it(
     out = tmp_path / "run"
     init = [trained["1"]] if stage == "2" else [trained["autoencoder"], trained["image-encoder"]]
     arguments = ["--stage", stage, "--preset", "tiny", "--out", out, "--lr", "0.01"]
-    assert train(*puppet_shards, *arguments, "--samples-every", 2, "--init", *init) == 0
-    names = {f"step-{step:06d}-puppet_{i}.png" for step in (0, 2, 4) for i in (0, 1)}
+    held_out = ["--samples-from", puppet_shards[1]] if stage == "2" else []
+    arguments += ["--samples-every", 2, *held_out, "--init", *init]
+    assert train(*puppet_shards, *arguments) == 0
+    clips = (3, 4) if held_out else (0, 1)
+    names = {f"step-{step:06d}-puppet_{i}.png" for step in (0, 2, 4) for i in clips}
     assert {path.name for path in (out / "samples").iterdir()} == names | {"probes.csv"}
     with (out / "samples" / "probes.csv").open() as file:
         rows = list(csv.DictReader(file))
@@ -286,7 +301,12 @@ def test_one_photo_becomes_a_video(
                  "--pose", tmp_path / "pose.npz", "--out", tmp_path / "out.mp4", "--steps", "2",
                  "--reference-pose", tmp_path / "pose.npz", "--max-frames", "5"]  # fmt: skip
     assert animate_cli.main([str(a) for a in arguments]) == 0
-    assert read_canonical(tmp_path / "out.mp4").shape == (5, 32, 32, 3)
+    video = (tmp_path / "out.mp4").read_bytes()
+    assert read_canonical(video).shape == (5, 32, 32, 3)
+    assert animate_cli.main([*map(str, arguments), "--scheduler", "DDIMScheduler"]) == 0
+    assert (tmp_path / "out.mp4").read_bytes() == video  # the one that is taken anyway
+    assert animate_cli.main([*map(str, arguments), "--scheduler", "UniPCMultistepScheduler"]) == 0
+    assert (tmp_path / "out.mp4").read_bytes() != video
     assert animate_cli.main([*map(str, arguments), "--steps", "1001"]) == 2
     assert "1001 denoising steps: expected 1 to 1000" in capsys.readouterr().err
 
@@ -299,6 +319,11 @@ def test_one_photo_becomes_a_video(
         (["--reference", "missing.png", "--pose", "b.npz"], "missing.png"),
         (["--reference", "missing.png", "--pose", "b.npz", "--dry-run"], "no file missing.png"),
         (["--reference", "a.png", "--pose", "b.npz", "--swap", "pose"], "--swap is for --shards"),
+        (
+            ["--reference", "a.png", "--pose", "b.npz", "--scheduler", "UNetMotionModel"],
+            "'UNetMotionModel' is no scheduler of diffusers",
+        ),
+        (["--shards", "a.tar", "--half", "--autocast"], "--half leaves no float32"),
         (["--shards", "a.tar", "--fps", "12"], "--fps is not for --shards"),
         (
             ["--reference", "a.png", "--pose", "b.npz", "--no-align", "--reference-pose", "c.npz"],

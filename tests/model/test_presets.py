@@ -14,6 +14,7 @@ from aa_model.animate_anyone import AnimateAnyone
 from aa_model.config import TrainConfig
 from aa_model.errors import ConfigError
 from aa_model.memory import freeze_as_bfloat16, training_memory
+from aa_model.pose_guider import PaperPoseGuider, make_pose_guider
 from aa_model.presets import PRESETS, TINY
 from aa_model.stages import STAGES, make_loss, trained_parameters
 from aa_model.timestep_losses import TimestepLosses
@@ -54,6 +55,24 @@ def test_presets_say_what_their_sources_say() -> None:
         assert preset.model.preset == name
         for config in preset.training.values():
             assert config.num_frames <= preset.model.temporal.max_frames
+
+
+def test_preset_paper_says_what_the_paper_says() -> None:
+    """Sec. 4.1, and Sec. 3.2 of the Pose Guider."""
+    paper = PRESETS["paper"]
+    first, second = paper.training["1"], paper.training["2"]
+    assert paper.model.size_hw == (768, 768)
+    assert (first.steps, first.batch_size, first.num_frames, first.lr) == (30_000, 64, 1, 1e-5)
+    assert (second.steps, second.batch_size, second.num_frames, second.lr) == (10_000, 4, 24, 1e-5)
+    assert (first.optimizer, first.lr_schedule, first.warmup_steps) == ("adamw", "constant", 0)
+    assert paper.model.pose_guider.channels == (16, 32, 64, 128)
+    guider = make_pose_guider(paper.model)
+    assert isinstance(guider, PaperPoseGuider)
+    assert [conv.kernel_size for conv in guider.convs] == [(4, 4)] * 4
+    weights = torch.cat([conv.weight.flatten() for conv in guider.convs])
+    assert weights.std().item() == pytest.approx(0.02, rel=0.02)  # Gaussian: 95 % within 2 sigma
+    assert (weights.abs() < 0.04).float().mean().item() == pytest.approx(0.9545, abs=0.005)
+    assert not any(p.any() for p in guider.proj_out.parameters())
 
 
 @pytest.mark.parametrize(("name", "stage", "limit_gb"), [
