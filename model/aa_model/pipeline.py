@@ -107,7 +107,7 @@ class AnimatePipeline(DiffusionPipeline):  # type: ignore[misc]  # diffusers has
                 f"{name!r} is no scheduler of diffusers {diffusers.__version__}: give a class, "
                 "such as DPMSolverMultistepScheduler or UniPCMultistepScheduler"
             )
-        scheduler = kind.from_config(self.scheduler.config)
+        scheduler: SchedulerMixin = kind.from_config(self.scheduler.config)  # type: ignore[attr-defined]
         check_schedule(self.model.config.noise, scheduler)
         self.scheduler = scheduler
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -50,6 +51,32 @@ def test_rounded_time_stamps_of_matroska_lose_no_frame(tmp_path: Path) -> None:
             container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
         container.mux(stream.encode(None))
     assert _numbers(path, ticks_s(Span(0, 40 / 30), 30), 30) == list(range(40))
+
+
+@pytest.mark.parametrize("container", ["mp4", "mkv"])
+def test_of_a_varying_rate_each_time_gets_the_frame_that_is_shown_then(
+    tmp_path: Path, container: str
+) -> None:
+    path = tmp_path / f"varying.{container}"
+    generator = np.random.default_rng(3)
+    gaps_ms = generator.choice([17, 33, 50, 120, 400], size=39)
+    begins_ms = np.concatenate([[0], np.cumsum(gaps_ms)])
+    with av.open(str(path), "w") as file:
+        stream = file.add_stream("libx264")
+        stream.width = stream.height = 64
+        stream.pix_fmt = "yuv420p"
+        stream.time_base = stream.codec_context.time_base = Fraction(1, 1000)
+        for pixels, begin_ms in zip(_numbered(40), begins_ms, strict=True):
+            frame = av.VideoFrame.from_ndarray(pixels, format="rgb24")
+            frame.pts, frame.time_base = int(begin_ms), Fraction(1, 1000)
+            file.mux(stream.encode(frame))
+        file.mux(stream.encode(None))
+    fps = 39_000 / int(begins_ms[-1])  # frames are counted, whatever the header claims
+    ticks = ticks_s(Span(0, float(begins_ms[-1]) / 1000), 30)
+    early_ms = 250 / fps  # a quarter of a frame
+    expected = [int(np.sum(begins_ms <= 1000 * tick + early_ms)) - 1 for tick in ticks]
+    assert len(set(expected)) < len(expected)  # some are shown for several ticks
+    assert _numbers(path, ticks, fps) == expected
 
 
 def test_common_rates_are_never_raised_and_never_above_the_bound() -> None:
