@@ -32,8 +32,8 @@ def refuse_relative_in_job(folder: Path) -> None:
 
 
 def check_shared(folder: Path, sources: Sequence[Source]) -> None:
-    """Ask every node whether it reads what the driver wrote, can write beside it, and sees the
-    folders of sources and their poses.
+    """Ask every node whether it reads what the driver wrote, can write beside it, and sees a file
+    of each folder of sources and their poses.
 
     Args:
         folder: of the corpus, absolute.
@@ -47,8 +47,9 @@ def check_shared(folder: Path, sources: Sequence[Source]) -> None:
     if all(node["NodeID"] == own for node in nodes):
         return
     files = [path for s in sources for path in (s.path, s.pose_path) if path and path.is_file()]
-    # What was fetched lies below the corpus, which is looked at anyway.
-    folders = sorted({str(path.parent) for path in files if folder not in path.parents})
+    # What was fetched lies below the corpus, which is looked at anyway. One file of each folder: a
+    # node on which the storage is not mounted may have the folder all the same, empty.
+    of_folder = {path.parent: str(path) for path in files if folder not in path.parents}
     token = uuid.uuid4().hex
     probe = folder / f".shared-{token}"
     probe.write_text(token)
@@ -58,7 +59,7 @@ def check_shared(folder: Path, sources: Sequence[Source]) -> None:
             node["NodeID"]: look.options(
                 num_cpus=0,
                 scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False),
-            ).remote(str(probe), token, folders)
+            ).remote(str(probe), token, sorted(of_folder.values()))
             for node in nodes
         }
         troubles = []
@@ -80,7 +81,7 @@ def check_shared(folder: Path, sources: Sequence[Source]) -> None:
         )
 
 
-def _look(probe: str, token: str, folders: list[str]) -> str:
+def _look(probe: str, token: str, sources: list[str]) -> str:
     """What a node lacks; "" if nothing."""
     try:
         if Path(probe).read_text() != token:
@@ -88,5 +89,5 @@ def _look(probe: str, token: str, folders: list[str]) -> str:
         Path(f"{probe}-{os.getpid()}").touch()
     except OSError as error:
         return f"cannot use it: {error}"
-    missing = [folder for folder in folders if not Path(folder).is_dir()]
-    return f"has no {missing[0]}, where sources lie" if missing else ""
+    missing = [source for source in sources if not Path(source).is_file()]
+    return f"has no {missing[0]}, a source" if missing else ""

@@ -7,7 +7,9 @@ import hashlib
 import json
 import os
 import random
+import re
 import secrets
+import shlex
 import shutil
 import signal
 import socket
@@ -87,14 +89,18 @@ class Cluster:
         options += ["--dashboard-host=127.0.0.1", f"--dashboard-port={self.dashboard_port}"]
         self._start(["--head", *options], cpus)
 
-    def add_node(self, *, cpus: int) -> None:
-        self._start([f"--address=127.0.0.1:{self.port}"], cpus)
+    def add_node(self, *, cpus: int, hidden: Path | None = None) -> None:
+        """A node; `hidden` is a folder in whose place it sees an empty one, as another machine."""
+        self._start([f"--address=127.0.0.1:{self.port}"], cpus, hidden)
 
-    def _start(self, options: list[str], cpus: int) -> None:
+    def _start(self, options: list[str], cpus: int, hidden: Path | None = None) -> None:
         mine = str(self.folder)
         before = {process.pid for process in _processes_of(mine)}
         command = [str(RAY), "start", *options, f"--num-cpus={cpus}", "--disable-usage-stats"]
         command += ["--object-store-memory=80000000"]
+        if hidden is not None:
+            script = f"mount -t tmpfs none {shlex.quote(str(hidden))} && exec {shlex.join(command)}"
+            command = ["unshare", "--map-root-user", "--mount", "sh", "-c", script]
         subprocess.run(command, env=self.environment, check=True, capture_output=True, timeout=180)
         self.nodes.append([p for p in _processes_of(mine) if p.pid not in before])
 
@@ -225,6 +231,33 @@ def test_a_node_that_dies_in_mid_run_loses_nothing(
     assert "5 accepted" in text
     assert "0 failed" in text
     assert _contents(out) == _contents(by_local_ray)
+
+
+@pytest.mark.slow
+def test_a_node_that_does_not_see_the_corpus_or_the_sources_is_named_before_anything_is_made(
+    cluster: Cluster, sources_folder: Path, tmp_path: Path
+) -> None:
+    if subprocess.run(["unshare", "--map-root-user", "--mount", "true"], check=False).returncode:
+        pytest.skip("skipped: this kernel lets no user make a mount namespace")
+    out = tmp_path / "corpus"
+    out.mkdir()
+    cluster.start_head(cpus=1, dashboard=False)
+    cluster.add_node(cpus=1, hidden=out)
+    cluster.add_node(cpus=1, hidden=sources_folder)
+    command = [sys.executable, "-m", "aa_curation", "run", str(DEMO), "--sources",
+               str(sources_folder), "--out", str(out)]  # fmt: skip
+    command += ["--address", f"127.0.0.1:{cluster.port}"]
+    done = subprocess.run(
+        command, env=cluster.environment, capture_output=True, text=True, check=False, timeout=240
+    )
+    assert done.returncode == 2, done.stdout + done.stderr
+    (error,) = [line for line in done.stderr.splitlines() if line.startswith("aa-curate: error:")]
+    assert f"{out} is not shared by every node" in error
+    assert error.count("cannot use it: [Errno 2]") == 1
+    assert len(re.findall(rf"has no {sources_folder}/\S+, a source", error)) == 1
+    assert not read_ledger(out).decisions
+    assert not list(out.glob("shards/*"))
+    assert not list(out.glob(".shared-*"))
 
 
 @pytest.mark.slow
