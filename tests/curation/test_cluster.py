@@ -51,7 +51,7 @@ def by_local_ray(
     small_shards: Recipe, sources_folder: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
     folder = tmp_path_factory.mktemp("local") / "corpus"
-    run(small_shards, read_sources([sources_folder]), folder, workers=1)
+    run(small_shards, read_sources([sources_folder]), folder, workers=4)
     return folder
 
 

@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import itertools
 import math
 import re
 import shutil
 import warnings
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -91,28 +92,39 @@ def _assert_evenly_drawn(drawn: Counter[str], samples: Iterable[ShardSample]) ->
 
 
 @pytest.fixture(scope="session")
-def shards_of(
+def cut_into(
     samples: list[ShardSample], tmp_path_factory: pytest.TempPathFactory
-) -> dict[int, list[Path]]:
-    """Shards of the first n clips, by n."""
+) -> Callable[[int, int], list[Path]]:
+    """Shards of the first n clips: `count` of them, or n where there are more shards than clips."""
     folder = tmp_path_factory.mktemp("counted")
-    paths = {n: [folder / f"{n}_0.tar", folder / f"{n}_1.tar"] for n in range(2, 8)}
-    for n, (first, second) in paths.items():
-        write_shard(first, samples[: n // 2])
-        write_shard(second, samples[n // 2 : n])
-    return paths
+
+    @functools.cache
+    def cut(n: int, count: int) -> list[Path]:
+        bounds = np.linspace(0, n, min(n, count) + 1).astype(int)
+        paths = [folder / f"{n}_{count}_{i}.tar" for i in range(len(bounds) - 1)]
+        for path, first, last in zip(paths, bounds, bounds[1:], strict=False):
+            write_shard(path, samples[first:last])
+        return paths
+
+    return cut
 
 
 @fast
-@given(clips=st.integers(2, 7), world_size=st.integers(1, 4), batch_size=st.integers(1, 4))
+@given(
+    clips=st.integers(2, 7),
+    num_shards=st.integers(1, 5),
+    world_size=st.integers(1, 4),
+    batch_size=st.integers(1, 4),
+)
 def test_ranks_together_draw_each_clip_once_an_epoch(
     samples: list[ShardSample],
-    shards_of: dict[int, list[Path]],
+    cut_into: Callable[[int, int], list[Path]],
     clips: int,
+    num_shards: int,
     world_size: int,
     batch_size: int,
 ) -> None:
-    world = _world(shards_of[clips], world_size, batch_size)
+    world = _world(cut_into(clips, num_shards), world_size, batch_size)
     drawn: Counter[str] = Counter()
     for _ in range(math.ceil(2.5 * clips / (world_size * batch_size))):
         for loader in world:
@@ -125,20 +137,22 @@ def test_ranks_together_draw_each_clip_once_an_epoch(
 @fast
 @given(
     clips=st.integers(2, 7),
+    num_shards=st.integers(1, 5),
     before=st.tuples(st.integers(1, 3), st.integers(1, 3), st.integers(0, 4)),
     after=st.tuples(st.integers(1, 3), st.integers(1, 3), st.integers(1, 4)),
 )
 def test_resume_at_another_world_size_repeats_and_loses_nothing(
     samples: list[ShardSample],
-    shards_of: dict[int, list[Path]],
+    cut_into: Callable[[int, int], list[Path]],
     clips: int,
+    num_shards: int,
     before: tuple[int, int, int],
     after: tuple[int, int, int],
 ) -> None:
     drawn: Counter[str] = Counter()
     state = None
     for world_size, batch_size, steps in (before, after):
-        world = _world(shards_of[clips], world_size, batch_size, state)
+        world = _world(cut_into(clips, num_shards), world_size, batch_size, state)
         for _ in range(steps):
             for loader in world:
                 drawn.update(next(loader).clip_ids)
