@@ -4,10 +4,10 @@
 
 Makes and curates puppets, pre-trains one UNet without reference and pose (it stands for Stable
 Diffusion), trains every variant and seed of the budget from it, animates and scores held-out
-puppets, all by the installed commands, and writes OUT/table3.md. What is finished is not made
-again, a training goes on from its last save: kill it at any time and start it anew. As many runs
-go side by side as there are cores, each on a thread of its own: small networks gain little from
-a second one.
+puppets, all by the installed commands, and writes OUT/table3.md and its picture. What is finished
+is not made again, a training goes on from its last save: kill it at any time and start it anew. As
+many runs go side by side as there are cores, each on a thread of its own: small networks gain
+little from a second one.
 """
 
 from __future__ import annotations
@@ -233,7 +233,10 @@ def main() -> None:
         finally:
             pool.shutdown(cancel_futures=True)  # after a failure: those that have not begun
     report = Path(__file__).with_name("table3_report.py")
-    subprocess.run([sys.executable, report, out, "--write", out / "table3.md"], check=True)
+    written = ["--write", out / "table3.md"]
+    if args.only is None:
+        written += ["--picture", out / "table3.png"]
+    subprocess.run([sys.executable, report, out, *written], check=True)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
-"""The miniature Table 3 as Markdown, from the records that table3.py left.
+r"""The miniature Table 3 as Markdown, from the records that table3.py left.
 
-    python benchmarks/table3_report.py table3-out --write docs/table3.md
+    python benchmarks/table3_report.py table3-out --write docs/table3.md \
+        --picture docs/images/table3.png
     python benchmarks/table3_report.py --budget benchmarks/table3.toml --write docs/table3.md
 
 The second form writes the page as it stands before any run. All runs are reported, also those that
@@ -10,9 +11,11 @@ went badly; where runs are missing, that is said.
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
 
 from table3_budget import VARIANTS, Budget, read_budget
+from table3_pictures import draw_sheet
 from table3_scores import DIGITS, OURS, Run, Scores, read_runs
 
 from aa_eval.compare import claim, compare
@@ -48,6 +51,11 @@ _FOOTAGE = """\
 none is expected to carry over: the repeated reference says what doing nothing scores. Mean and
 95 % interval over clips and seeds.
 """
+_PICTURE = """\
+![The reference, what each variant makes of it, and the true frame]({path})
+
+The first three held-out puppets by their ids, in the middle and at the end of the video,
+seed {seed} (`benchmarks/table3_pictures.py`)."""
 _SCOPE = """\
 {protocol}, {videos} held-out videos. Mean and 95 % interval over videos and seeds
 (`benchmarks/table3_intervals.py`): it takes in other puppets and other runs, but not another
@@ -84,9 +92,12 @@ def introduce(budget: Budget, runs: dict[tuple[str, int], Run]) -> list[str]:
     return [*lines, setting]
 
 
-def report(out: Path | None, budget: Budget) -> str:
+def report(out: Path | None, budget: Budget, picture: str | None = None) -> str:
+    """The page; `picture` is where the sheet of table3_pictures.py lies, as seen from it."""
     runs = read_runs(out, budget) if out else {}
     lines = introduce(budget, runs)
+    if picture is not None:
+        lines += [_PICTURE.format(path=picture, seed=budget.seeds[0]), ""]
     if runs:
         lines += results(budget, runs) + on_footage(budget, runs)
         lines += list_runs(budget, runs) + seed_by_seed(runs)
@@ -171,11 +182,16 @@ def main() -> None:
     parser.add_argument("out", type=Path, nargs="?", help="folder of table3.py's runs")
     parser.add_argument("--budget", type=Path, help="without OUT: the page before any run")
     parser.add_argument("--write", type=Path, required=True, metavar="FILE")
+    parser.add_argument("--picture", type=Path, metavar="FILE.png", help="draw it, and show it")
     args = parser.parse_args()
     if (args.out is None) == (args.budget is None):
         raise SystemExit("give OUT, or --budget alone")
     budget = read_budget(args.budget or args.out / "budget.toml")
-    args.write.write_text(report(args.out, budget), encoding="utf-8")
+    picture = None
+    if args.picture and args.out:
+        draw_sheet(args.out, budget.seeds[0]).save(args.picture, optimize=True)
+        picture = os.path.relpath(args.picture, args.write.parent)
+    args.write.write_text(report(args.out, budget, picture), encoding="utf-8")
     print(f"written: {args.write}")
 
 

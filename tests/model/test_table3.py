@@ -16,6 +16,7 @@ from types import ModuleType
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from scipy import stats
 
 from aa_eval.result import SCHEMA, MetricValue, Result, write_result
@@ -185,6 +186,30 @@ def test_the_page_says_what_the_runs_show_and_no_more(
     write_run(tmp_path, "clip", 0, 0.0, "0" * 64)
     with pytest.raises(SystemExit, match=r"clip-0 was made under another budget"):
         m.report(tmp_path, budget)
+
+
+def test_the_sheet_shows_each_variant_in_its_column(
+    load: Callable[[str], ModuleType], tmp_path: Path
+) -> None:
+    m = load("table3_pictures")
+    variants = load("table3_budget").VARIANTS
+    folders = [tmp_path / "references", *(tmp_path / "runs" / f"{v}-1" / "predictions"
+                                          for v in variants)]  # fmt: skip
+    for grey, folder in enumerate(folders):
+        for puppet in ("a", "b"):
+            (folder / puppet).mkdir(parents=True)
+            for t in range(5):  # the grey level says whose frame it is, and which
+                picture = np.full((8, 8, 3), 100 * (puppet == "b") + 10 * grey + t, np.uint8)
+                Image.fromarray(picture).save(folder / puppet / f"{t:04d}.png")
+    sheet = np.asarray(m.draw_sheet(tmp_path, seed=1, puppets=2))[m._HEAD_PX :]
+    step = m._SIDE_PX + m._GAP_PX
+    middles = sheet[m._SIDE_PX // 2 :: step, m._GAP_PX + m._SIDE_PX // 2 :: step, 0]
+    of_first = [[0, 12, 22, 32, 42, 2], [0, 14, 24, 34, 44, 4]]
+    expected = np.array(of_first + [[100 + x for x in row] for row in of_first])
+    np.testing.assert_array_equal(middles, expected)
+    shutil.rmtree(folders[-1])
+    with pytest.raises(SystemExit, match="no predictions of reference_net"):
+        m.draw_sheet(tmp_path, seed=1)
 
 
 def test_the_committed_page_states_the_budget_and_whether_it_was_run(
