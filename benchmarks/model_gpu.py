@@ -15,7 +15,7 @@ import gc
 import itertools
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import torch
@@ -46,15 +46,17 @@ _TRAINING = (
 )  # fmt: skip
 
 
-def milliseconds(run: Callable[[], object], repeats: int, warm_up: int = 2) -> float:
-    """Median time of a run on the device."""
+def milliseconds(runs: Sequence[Callable[[], object]], repeats: int, warm_up: int = 2) -> float:
+    """Median time of the first run on the device; all take turns."""
     spent = []
     for i in range(warm_up + repeats):
         start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
         start.record()
-        run()
+        runs[0]()
         end.record()
-        end.synchronize()
+        for other in runs[1:]:
+            other()
+        torch.cuda.synchronize()
         if i >= warm_up:
             spent.append(start.elapsed_time(end))
     return statistics.median(spent)
@@ -68,7 +70,7 @@ def peak_gb(run: Callable[[], object]) -> float:
     return torch.cuda.max_memory_allocated() / 1e9
 
 
-def free() -> None:
+def release_cached() -> None:
     gc.collect()
     torch.cuda.empty_cache()
 
@@ -76,16 +78,16 @@ def free() -> None:
 def measure_ceiling() -> float:
     """TFLOP/s of a large matrix product of random numbers."""
     a, b = (torch.randn(8192, 8192, device=DEVICE, dtype=torch.bfloat16) for _ in range(2))
-    return 2 * 8192**3 / milliseconds(lambda: a @ b, 20) / 1e9
+    return 2 * 8192**3 / milliseconds([lambda: a @ b], 20) / 1e9
 
 
-def row(*cells: object) -> None:
+def print_row(*cells: object) -> None:
     print("| " + " | ".join(str(cell) for cell in cells) + " |", flush=True)
 
 
-def show(name: str, ms: float, gb: float, tflop: float, ceiling: float) -> None:
+def print_figures(name: str, ms: float, gb: float, tflop: float, ceiling: float) -> None:
     rate = 1000 * tflop / ms
-    row(name, f"{ms:.0f}", f"{gb:.1f}", f"{rate:.0f}", f"{100 * rate / ceiling:.0f} %")
+    print_row(name, f"{ms:.0f}", f"{gb:.1f}", f"{rate:.0f}", f"{100 * rate / ceiling:.0f} %")
 
 
 def make_model(preset: str, side_px: int) -> AnimateAnyone:
@@ -99,19 +101,21 @@ def run_inference(side_px: int, frames: int, ceiling: float, repeats: int) -> No
     """A guided step: autocast, half, by SDPA backend, and beside the peers' way."""
     tflop = count_flops(side_px, frames)["guided step"]
     print(f"\nguided step, {side_px} x {side_px}, {frames} frames, {tflop:.1f} TFLOP")
-    row("", "ms", "GB", "TFLOP/s", "of the ceiling")
-    row(*["---"] * 5)
+    print_row("", "ms", "GB", "TFLOP/s", "of the ceiling")
+    print_row(*["---"] * 5)
 
-    def measure(name: str, run: Callable[[], object]) -> None:
-        show(name, milliseconds(run, repeats), peak_gb(run), tflop, ceiling)
+    def measure(name: str, *runs: Callable[[], object]) -> None:
+        """The first of the runs, in turn with the others."""
+        print_figures(name, milliseconds(runs, repeats), peak_gb(runs[0]), tflop, ceiling)
 
     model = make_model("moore", side_px)
     ways = make_ways(model, frames)
-    with torch.autocast(DEVICE, torch.bfloat16):
-        measure("float32 weights, autocast", partial(ways.ours, ways.prepare()))
-    del ways
+    kept = ways.prepare()
+
+    measure("float32 weights, autocast", partial(cast, partial(ways.ours, kept)))
+    del ways, kept
     model.bfloat16()
-    free()
+    release_cached()
     ways = make_ways(model, frames)
     kept = ways.prepare()
     measure("bfloat16", partial(ways.ours, kept))
@@ -122,15 +126,22 @@ def run_inference(side_px: int, frames: int, ceiling: float, repeats: int) -> No
             except RuntimeError as error:
                 print(f"SDPA {name}: {str(error).splitlines()[0][:160]}", flush=True)
     bank = ways.repeat()
-    gap = distance(ways.ours(kept), ways.peers(bank))
-    measure(f"bfloat16, the plain way of peers ({gap:.1e} apart)", partial(ways.peers, bank))
-    del ways, kept, bank
+    ours, theirs = partial(ways.ours, kept), partial(ways.peers, bank)
+    gap = distance(ours(), theirs())
+    measure("bfloat16, in turn with the plain way", ours, theirs)
+    measure(f"the plain way of peers, in turn ({gap:.1e} apart)", theirs, ours)
+    del ways, kept, bank, ours, theirs
     model.to(memory_format=torch.channels_last)
     ways = make_ways(model, frames)
     measure("bfloat16, channels last", partial(ways.ours, ways.prepare()))
     del ways
     model.to(memory_format=torch.contiguous_format)
     print(time_parts(model, frames, repeats), flush=True)
+
+
+def cast(run: Callable[[], object]) -> None:
+    with torch.autocast(DEVICE, torch.bfloat16):
+        run()
 
 
 def distance(a: Tensor, b: Tensor) -> float:
@@ -151,7 +162,7 @@ def time_parts(model: AnimateAnyone, frames: int, repeats: int) -> str:
         "VAE encode, one": lambda: model.encode(picture),
         "VAE decode, eight": lambda: model.decode(eight),
     }
-    return "; ".join(f"{name} {milliseconds(run, repeats):.1f} ms" for name, run in found.items())
+    return "; ".join(f"{name} {milliseconds([run], repeats):.1f} ms" for name, run in found.items())
 
 
 @torch.no_grad()
@@ -169,9 +180,9 @@ def run_compiled(side_px: int, frames: int, ceiling: float, repeats: int) -> Non
     torch.cuda.synchronize()
     spent_s = time.monotonic() - started
     gap = distance(compiled, eager)
-    ms = milliseconds(lambda: ways.ours(kept), repeats)
-    show(f"{side_px}: bfloat16, torch.compile ({spent_s:.0f} s to compile, {gap:.1e} apart)", ms,
-         peak_gb(lambda: ways.ours(kept)), tflop, ceiling)  # fmt: skip
+    ms = milliseconds([lambda: ways.ours(kept)], repeats)
+    name = f"{side_px}: bfloat16, torch.compile ({spent_s:.0f} s to compile, {gap:.1e} apart)"
+    print_figures(name, ms, peak_gb(lambda: ways.ours(kept)), tflop, ceiling)
 
 
 def run_training(
@@ -182,7 +193,9 @@ def run_training(
     share = limit_gb * 2**30 / total if limit_gb else 1.0
     torch.cuda.set_per_process_memory_fraction(share)
     stage = STAGES[stage_name]
-    config = dataclasses.replace(PRESETS[preset].training[stage_name], steps=10**6)
+    config = dataclasses.replace(
+        PRESETS[preset].training[stage_name], steps=10**6, reference_drop=0.0
+    )
     with torch.device(DEVICE):
         model = AnimateAnyone(PRESETS[preset].model, temporal=stage_name == "2")
     trained = trained_parameters(model, stage)
@@ -190,16 +203,16 @@ def run_training(
         freeze_as_bfloat16(model)
     if config.gradient_checkpointing:
         model.enable_gradient_checkpointing()
-    free()
+    release_cached()
     state = TrainingState(trained, config)
     batch = random_batch(model.config, config, torch.device(DEVICE))
     steps = train(state, make_loss(model, stage, config), itertools.repeat(batch), config)
     torch.cuda.reset_peak_memory_stats()
-    ms = milliseconds(lambda: next(steps), repeats)
+    ms = milliseconds([lambda: next(steps)], repeats)
     gb = torch.cuda.max_memory_allocated() / 1e9
     side, limit = model.config.size_hw[0], f" on {limit_gb} GB" if limit_gb else ""
     name = f"{preset}, stage {stage_name}{limit}: {side} px, {describe(config)}"
-    show(name, ms, gb, count_training(preset, stage_name), ceiling)
+    print_figures(name, ms, gb, count_training(preset, stage_name), ceiling)
 
 
 def describe(config: TrainConfig) -> str:
@@ -220,8 +233,8 @@ def main() -> None:
     print(f"{torch.cuda.get_device_name()}, torch {torch.__version__}: {ceiling:.0f} TFLOP/s")
     for part in args.parts:
         if part == "training":
-            row("training step", "ms", "GB", "TFLOP/s", "of the ceiling")
-            row(*["---"] * 5)
+            print_row("training step", "ms", "GB", "TFLOP/s", "of the ceiling")
+            print_row(*["---"] * 5)
         of_part = _TRAINING if part == "training" else args.sizes
         for one in of_part:
             started = time.monotonic()
@@ -233,7 +246,7 @@ def main() -> None:
                     run(one, args.frames, ceiling, args.repeats)
             except torch.OutOfMemoryError as error:
                 print(f"{part} {one}: {str(error).splitlines()[0][:160]}", flush=True)
-            free()
+            release_cached()
             print(f"  ({part} {one}: {time.monotonic() - started:.0f} s)", flush=True)
 
 

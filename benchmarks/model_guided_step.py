@@ -17,6 +17,7 @@ from __future__ import annotations
 import argparse
 import copy
 import dataclasses
+import functools
 import statistics
 import time
 from collections.abc import Callable
@@ -26,7 +27,7 @@ import torch
 import torch.nn.functional as F
 from diffusers.models.attention_processor import Attention, AttnProcessor2_0
 from live_bytes import LiveBytes
-from torch import Tensor
+from torch import Tensor, nn
 
 from aa_model.animate_anyone import AnimateAnyone
 from aa_model.config import ModelConfig, PoseGuiderConfig
@@ -101,7 +102,7 @@ def build(channels: list[int], side: int) -> AnimateAnyone:
 def make_random(config: ModelConfig) -> AnimateAnyone:
     """The network with random weights, also where it starts with zeros."""
     torch.manual_seed(0)
-    model = AnimateAnyone(config, temporal=True).eval()
+    model = AnimateAnyone(config, temporal=True).eval().requires_grad_(False)
     with torch.no_grad():
         for parameter in model.parameters():
             if not parameter.any():
@@ -151,12 +152,15 @@ def make_ways(model: AnimateAnyone, frames: int) -> Ways:
     def ours(conditions: Conditions) -> Tensor:
         return predict(model, latents, 500, conditions, (range(frames),), guidance=3.5)
 
-    plain = copy.deepcopy(model.denoising_unet)
-    for name, module in plain.named_modules():
-        if isinstance(module, Attention) and name.endswith(".attn2") and ".attentions." in name:
-            module.set_processor(PlainCrossAttention())
-    for name in features:
-        plain.get_submodule(name).set_processor(PlainAttention(name))
+    @functools.cache  # made when it is first needed: ours is measured without it
+    def plain() -> nn.Module:
+        copied = copy.deepcopy(model.denoising_unet)
+        for name, module in copied.named_modules():
+            if isinstance(module, Attention) and name.endswith(".attn2") and ".attentions." in name:
+                module.set_processor(PlainCrossAttention())
+        for name in features:
+            copied.get_submodule(name).set_processor(PlainAttention(name))
+        return copied
 
     def repeat() -> Bank:
         return Bank(
@@ -167,7 +171,7 @@ def make_ways(model: AnimateAnyone, frames: int) -> Ways:
     def peers(bank: Bank) -> Tensor:
         x = torch.cat([latents, pose[None]], dim=2).repeat(2, 1, 1, 1, 1).transpose(1, 2)
         both = torch.cat([tokens, null_tokens(tokens)]).repeat_interleave(frames, dim=0)
-        prediction = plain(
+        prediction = plain()(
             x, timesteps, both, cross_attention_kwargs={"reference": bank}
         ).sample.transpose(1, 2)
         conditional, unconditional = prediction.float().chunk(2)

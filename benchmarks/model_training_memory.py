@@ -11,6 +11,7 @@ it.
 from __future__ import annotations
 
 import argparse
+import dataclasses
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from unittest import mock
@@ -72,9 +73,10 @@ def without_content(model: nn.Module) -> None:
             setattr(module, name, torch.zeros(buffer.shape, dtype=buffer.dtype))
 
 
-def count(preset: str, stage_name: str) -> tuple[float, float, float]:
-    """GiB that are held all the time; activations in the forward pass; and in both passes."""
-    config, stage = PRESETS[preset].training[stage_name], STAGES[stage_name]
+def count(preset: str, stage_name: str, **changes: object) -> tuple[float, float, float]:
+    """GiB that are held before the forward pass; what it adds at its peak; and what both add."""
+    config = dataclasses.replace(PRESETS[preset].training[stage_name], **changes)  # type: ignore[arg-type]
+    stage = STAGES[stage_name]
     with torch.device("meta"):
         model = AnimateAnyone(PRESETS[preset].model, temporal=stage_name == "2")
     trained_parameters(model, stage)
@@ -90,8 +92,8 @@ def count(preset: str, stage_name: str) -> tuple[float, float, float]:
     with FakeTensorMode(allow_non_fake_inputs=True):
         without_content(model)
         for parameter in model.parameters():
-            if parameter.requires_grad:
-                parameter.grad = torch.empty_like(parameter)  # counted in `held`
+            if parameter.requires_grad and config.accumulate > 1:
+                parameter.grad = torch.empty_like(parameter)  # held, of the batch before
         batch = random_batch(model.config, config, torch.device("cpu"))
         loss = make_loss(model, stage, config)
         cast = torch.autocast("cpu", torch.bfloat16, enabled=config.autocast, cache_enabled=False)
@@ -100,7 +102,9 @@ def count(preset: str, stage_name: str) -> tuple[float, float, float]:
                 value = loss(batch, torch.Generator())
             forward = live.peak
             torch.autograd.backward(value)
-    return held.total / GIB, forward / GIB, live.peak / GIB
+    # With one batch a step there are none before the backward pass, which then counts them.
+    always = held.total if config.accumulate > 1 else held.total - held.gradients
+    return always / GIB, forward / GIB, live.peak / GIB
 
 
 def main() -> None:
@@ -109,7 +113,7 @@ def main() -> None:
     parser.add_argument("runs", nargs="*", default=default, metavar="PRESET,STAGE")
     args = parser.parse_args()
     diffusers_logging.set_verbosity_error()  # it warns of an empty list of float32 modules
-    print("| GiB | held | activations, forward | both passes | at the peak |")
+    print("| GiB | held | the forward pass adds | both add | at the peak |")
     print("|---" * 5 + "|")
     for run in args.runs:
         preset, _, stage = run.partition(",")

@@ -186,9 +186,11 @@ def main() -> None:
     args = parser.parse_args()
     if (args.out is None) == (args.budget is None):
         raise SystemExit("give OUT, or --budget alone")
+    if args.picture and not args.out:
+        raise SystemExit("--picture needs OUT: there is nothing to show before the first runs")
     budget = read_budget(args.budget or args.out / "budget.toml")
     picture = None
-    if args.picture and args.out:
+    if args.picture:
         draw_sheet(args.out, budget.seeds[0]).save(args.picture, optimize=True)
         picture = os.path.relpath(args.picture, args.write.parent)
     args.write.write_text(report(args.out, budget, picture), encoding="utf-8")

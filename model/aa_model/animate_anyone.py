@@ -21,7 +21,7 @@ from aa_model.config import ModelConfig
 from aa_model.draws import draw_normal
 from aa_model.errors import ModelError
 from aa_model.image_encoder import ImageEncoder, null_tokens
-from aa_model.memory import as_stored
+from aa_model.memory import as_stored, layout_for
 from aa_model.pose_guider import install_conv_in_with_pose, make_pose_guider
 from aa_model.recompute import recompute_in_backward
 from aa_model.reference_attention import (
@@ -79,12 +79,9 @@ class AnimateAnyone(nn.Module):
     def place(self, device: str | torch.device, dtype: torch.dtype | None = None) -> None:
         """Move to where and to what it computes in, in the memory layout that is fastest there.
 
-        Channels last on a CPU; on GPUs GroupNorm copies them back, which costs a twelfth of a step
-        (benchmarks/model_gpu.py).
+        See `layout_for`.
         """
-        on_cpu = torch.device(device).type == "cpu"
-        layout = torch.channels_last if on_cpu else torch.contiguous_format
-        self.to(device, dtype).to(memory_format=layout)
+        self.to(device, dtype).to(memory_format=layout_for(device))
 
     @property
     def has_temporal_layers(self) -> bool:

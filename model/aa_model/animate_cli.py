@@ -152,7 +152,7 @@ def _settings(args: argparse.Namespace, config: GenerateConfig) -> dict[str, obj
     return {
         "checkpoint": digest[:16],
         **chosen,
-        "half": args.half,
+        "half": args.half or None,  # as in settings that were kept before there was this option
         "scheduler": args.scheduler,
         "swap": args.swap,
         "max_frames": args.max_frames,

@@ -51,7 +51,8 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--steps", type=positive, default=20, help="of the scheduler (default 20)")
     parser.add_argument("--scheduler", metavar="CLASS",
                         help="any of diffusers' by its name, such as DPMSolverMultistepScheduler, "
-                        "of the checkpoint's noise schedule (default: DDIM)")  # fmt: skip
+                        "of the checkpoint's noise schedule (default: the checkpoint's own, or "
+                        "DDIM)")  # fmt: skip
     parser.add_argument("--guidance", type=float, default=2.0, help="1 is off (default 2)")
     parser.add_argument("--guidance-interval", nargs=2, type=float, default=(0.0, 1.0),
                         metavar=("FROM", "TO"), help="guide these steps alone, as shares of all: "

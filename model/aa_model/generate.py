@@ -1,4 +1,4 @@
-"""Inference: guided DDIM over windows of a video. What need not be done twice is done once.
+"""Inference: guided denoising over windows of a video. What need not be done twice is done once.
 
 ReferenceNet runs once per video, its keys and values are projected once, pose features are made
 once while they fit; rows without a reference (for guidance) are computed apart and never see it.
@@ -44,7 +44,7 @@ class GenerateConfig:
     """How a video is made.
 
     Attributes:
-        steps: of DDIM; the paper takes 20.
+        steps: of the scheduler; the paper takes 20 of DDIM.
         guidance: weight of classifier-free guidance; 1 is off and costs half.
         window: frames seen at once; None takes what the temporal layers were made for.
         overlap: frames that neighbouring windows share; half a window unless given.
@@ -184,7 +184,11 @@ def denoise(
     trained = model.config.noise.num_train_timesteps
     if not 1 <= config.steps <= trained:
         raise ModelError(f"{config.steps} denoising steps: expected 1 to {trained}")
-    scheduler.set_timesteps(config.steps, device=device)
+    try:
+        scheduler.set_timesteps(config.steps, device=device)
+    except ValueError as error:
+        name = type(scheduler).__name__
+        raise ModelError(f"{name} cannot take {config.steps} steps: {error}") from error
     ranges = make_windows(T, _window(model, config), config.overlap)
     windows: Sequence[Sequence[int]] = ranges
     inside: Callable[[], AbstractContextManager[None]] = nullcontext

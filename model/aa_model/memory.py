@@ -25,6 +25,13 @@ class TrainingMemory:
         return self.weights + self.gradients + self.optimizer + self.ema
 
 
+def layout_for(device: str | torch.device) -> torch.memory_format:
+    """Channels last on a CPU; on GPUs GroupNorm would copy each picture back, a tenth of a step
+    (benchmarks/model_gpu.py)."""
+    on_cpu = torch.device(device).type == "cpu"
+    return torch.channels_last if on_cpu else torch.contiguous_format
+
+
 def freeze_as_bfloat16(model: nn.Module) -> None:
     """Keep the matrices and convolutions that are not trained in bfloat16.
 

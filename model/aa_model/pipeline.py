@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from typing import Any, ClassVar, Literal
 import diffusers
 import numpy as np
 import torch
-from diffusers import DiffusionPipeline, SchedulerMixin
+from diffusers import ConfigMixin, DiffusionPipeline, SchedulerMixin
 from diffusers.utils import BaseOutput
 from numpy.typing import NDArray
 from PIL import Image
@@ -102,12 +103,17 @@ class AnimatePipeline(DiffusionPipeline):  # type: ignore[misc]  # diffusers has
             ModelError: diffusers has none of this name, or it cannot keep the schedule.
         """
         kind = getattr(diffusers, name, None)
-        if not (isinstance(kind, type) and issubclass(kind, SchedulerMixin)):
+        if not (isinstance(kind, type) and _can_denoise(kind)):
             raise ModelError(
-                f"{name!r} is no scheduler of diffusers {diffusers.__version__}: give a class, "
-                "such as DPMSolverMultistepScheduler or UniPCMultistepScheduler"
+                f"{name!r} is no scheduler of diffusers {diffusers.__version__} that denoises: "
+                "give a class, such as DPMSolverMultistepScheduler or UniPCMultistepScheduler"
             )
-        scheduler: SchedulerMixin = kind.from_config(self.scheduler.config)  # type: ignore[attr-defined]
+        try:
+            scheduler: SchedulerMixin = kind.from_config(self.scheduler.config)  # type: ignore[attr-defined]
+        except (TypeError, ValueError) as error:
+            raise ModelError(
+                f"{name} cannot be made of the checkpoint's schedule: {error}"
+            ) from error
         check_schedule(self.model.config.noise, scheduler)
         self.scheduler = scheduler
 
@@ -214,6 +220,17 @@ class AnimatePipeline(DiffusionPipeline):  # type: ignore[misc]  # diffusers has
         """Pictures of the skeletons, one at a time."""
         for t in range(pose.num_frames):
             yield draw_pose(pose.at_frames(slice(t, t + 1)), self.size_hw)[0]
+
+
+def _can_denoise(kind: type) -> bool:
+    """Whether it is a scheduler whose step needs no more than prediction, timestep and latents."""
+    if not (issubclass(kind, SchedulerMixin) and issubclass(kind, ConfigMixin)):
+        return False
+    step = getattr(kind, "step", None)
+    if step is None or "Inverse" in kind.__name__:
+        return False
+    needed = [p for p in inspect.signature(step).parameters.values() if p.default is p.empty]
+    return len(needed) == 4  # self among them
 
 
 def _read_scheduler(folder: Path) -> SchedulerMixin | None:

@@ -31,6 +31,7 @@ from aa_model.command_line import add_device
 from aa_model.config import ModelConfig, to_json
 from aa_model.errors import CheckpointError, ModelError
 from aa_model.image_encoder import ImageEncoder
+from aa_model.memory import layout_for
 from aa_model.pictures import to_pixels
 from aa_model.presets import PRESETS
 from aa_model.stages import Stage
@@ -89,7 +90,7 @@ class Encoders:
             _, tensors = read_part(sources[part], part)
             copy_tensors(dict(module.named_parameters()), tensors, f"{sources[part]}/{part}")
             # As aa-train holds them: the same kernels, the same last bits.
-            module.to(device).to(memory_format=torch.channels_last)
+            module.to(device).to(memory_format=layout_for(device))
             module.eval().requires_grad_(False)
         return encoders
 

@@ -132,10 +132,10 @@ MUSEPOSE = Preset(
 )
 
 # SD-1.5 sizes for one GPU of 24 or 12 GB: 17.7 and 10.8 GiB at a step's peak, counted by
-# benchmarks/model_training_memory.py, which an H100 bore out. Adafactor instead of AdamW, whose
-# state alone is 13.7 GB in stage 1; its rate is a share of a tensor's RMS, about 0.03 here, so
-# 3e-4 moves weights as far as AdamW's 1e-5. 12 GB are for stage 2, with half of the paper's frames:
-# stage 1 holds 18.2 GB even so, most of it weights and gradients.
+# benchmarks/model_training_memory.py; what ran on a GPU: docs/model_performance.md. Adafactor
+# instead of AdamW, whose state alone is 13.7 GB in stage 1; its rate is a share of a tensor's RMS,
+# about 0.03 here, so 3e-4 moves weights as far as AdamW's 1e-5. 12 GB are for stage 2, with half of
+# the paper's frames: stage 1 holds 18.2 GB even so, most of it weights and gradients.
 _LEAN = TrainConfig(steps=30_000, batch_size=1, lr=3e-4, warmup_steps=500, noise_offset=0.05,
                     min_snr_gamma=5.0, accumulate=16, optimizer="adafactor", frozen_bfloat16=True,
                     autocast=True, gradient_checkpointing=True)  # fmt: skip

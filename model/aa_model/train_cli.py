@@ -133,6 +133,9 @@ def open_loader(args: argparse.Namespace, plan: Plan) -> ShardLoader:
 
 def run(args: argparse.Namespace) -> None:
     args.shards = find_shards(args.shards)
+    args.samples_from = find_shards(args.samples_from)
+    for path in args.samples_from:
+        read_record(path)  # now, not when the first samples are due
     plan = make_plan(args)
     config, stage, processes, model = plan.config, plan.stage, plan.processes, plan.model
     if processes.is_first:

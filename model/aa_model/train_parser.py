@@ -99,7 +99,7 @@ def make_parser() -> argparse.ArgumentParser:
                         "reference and pose are heeded; 0 is off")  # fmt: skip
     parser.add_argument("--samples-from", nargs="+", type=Path, default=[], metavar="SHARD",
                         help="take the two clips from here, such as held-out ones (default: the "
-                        "first two of the training's)")  # fmt: skip
+                        "first two of the training's shards)")  # fmt: skip
     parser.add_argument("--tensorboard", action="store_true",
                         help="OUT/tensorboard too: losses, rates, samples as videos")  # fmt: skip
     parser.add_argument("--num-workers", type=int, default=0, metavar="N",

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
-from aa_datasets.find_shards import find_shards
 from aa_model.animate_anyone import AnimateAnyone
 from aa_model.config import TrainConfig
 from aa_model.processes import Processes
@@ -60,7 +59,7 @@ class TrainingWatch:
         """As the arguments of aa-train ask; only the first process shows anything."""
         samples, log = None, None
         if processes.is_first and args.samples_every:
-            shards = find_shards(args.samples_from) or args.shards
+            shards = args.samples_from or args.shards
             samples = TrainingSamples(model, shards, args.out, autocast=config.autocast)
         if processes.is_first and args.tensorboard:
             from aa_model.tensorboard_log import TensorBoardLog  # an extra: not everybody has it

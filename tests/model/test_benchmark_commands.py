@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from pathlib import Path
 
 import numpy as np
@@ -72,6 +73,10 @@ def test_a_benchmark_becomes_its_predictions_folder_and_goes_on_where_it_was(
     killed.mkdir(parents=True)
     (killed / "0000.png").write_bytes(b"")
     assert animate_cli.main([*command, "--max-videos", "3"]) == 0
+    settings = tmp_path / "predictions-settings.json"  # as it was before there were these options
+    kept = json.loads(settings.read_text())
+    assert (kept.pop("half"), kept.pop("scheduler")) == (None, None)
+    settings.write_text(json.dumps(kept))
     lines = capsys.readouterr().out.splitlines()
     assert [line.split(": 2 frames in")[0] for line in lines] == list(ids[:3])  # one line each
     assert {p.name for p in out.iterdir()} == set(ids[:3])

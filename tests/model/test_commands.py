@@ -147,22 +147,22 @@ def test_a_loss_that_is_no_number_stops_names_the_clips_and_saves(
     assert "stage autoencoder, 1 steps" in read_info(out).parts["vae"].made_by
 
 
-@pytest.mark.parametrize("stage", ["1", "2"])
+@pytest.mark.parametrize("stage", ["1", pytest.param("2", marks=pytest.mark.slow)])
 def test_samples_show_the_run_from_step_0_and_do_not_disturb_it(
     trained: dict[str, Path], puppet_shards: list[Path], tmp_path: Path, stage: str
 ) -> None:
     out = tmp_path / "run"
     init = [trained["1"]] if stage == "2" else [trained["autoencoder"], trained["image-encoder"]]
     arguments = ["--stage", stage, "--preset", "tiny", "--out", out, "--lr", "0.01"]
-    held_out = ["--samples-from", puppet_shards[1]] if stage == "2" else []
-    arguments += ["--samples-every", 2, *held_out, "--init", *init]
+    held_out = ["--samples-from", puppet_shards[1]] if stage == "1" else []
+    arguments += ["--samples-every", 4, *held_out, "--init", *init]
     assert train(*puppet_shards, *arguments) == 0
     clips = (3, 4) if held_out else (0, 1)
-    names = {f"step-{step:06d}-puppet_{i}.png" for step in (0, 2, 4) for i in clips}
+    names = {f"step-{step:06d}-puppet_{i}.png" for step in (0, 4) for i in clips}
     assert {path.name for path in (out / "samples").iterdir()} == names | {"probes.csv"}
     with (out / "samples" / "probes.csv").open() as file:
         rows = list(csv.DictReader(file))
-    assert [row["step"] for row in rows] == ["0", "2", "4"]
+    assert [row["step"] for row in rows] == ["0", "4"]
     if stage == "1":  # the pose guider starts at zero: the pose is ignored, and then is not
         assert float(rows[0]["pose_swapped"]) == 0
         assert float(rows[-1]["pose_swapped"]) > 0
@@ -322,6 +322,10 @@ def test_one_photo_becomes_a_video(
         (
             ["--reference", "a.png", "--pose", "b.npz", "--scheduler", "UNetMotionModel"],
             "'UNetMotionModel' is no scheduler of diffusers",
+        ),
+        (
+            ["--reference", "a.png", "--pose", "b.npz", "--scheduler", "DDIMInverseScheduler"],
+            "that denoises: give a class",
         ),
         (["--shards", "a.tar", "--half", "--autocast"], "--half leaves no float32"),
         (["--shards", "a.tar", "--fps", "12"], "--fps is not for --shards"),

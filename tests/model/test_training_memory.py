@@ -10,32 +10,50 @@ import pytest
 import torch
 
 from aa_model.animate_anyone import AnimateAnyone
-from aa_model.memory import training_memory
+from aa_model.memory import freeze_as_bfloat16, training_memory
 from aa_model.presets import TINY
 from aa_model.stages import STAGES, make_loss, trained_parameters
 from aa_model.step_time import random_batch
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+LEAN = {"gradient_checkpointing": True, "autocast": True, "frozen_bfloat16": True}
 
 
-@pytest.mark.parametrize("stage", ["1", "2"])
+@pytest.mark.parametrize(
+    ("stage", "changes"),
+    [
+        pytest.param("1", {}, marks=pytest.mark.slow),
+        pytest.param("1", {**LEAN, "accumulate": 2}, marks=pytest.mark.slow),
+        pytest.param("2", {}, marks=pytest.mark.slow),
+        ("2", {**LEAN, "accumulate": 2}),
+    ],
+)
 def test_a_step_counted_without_content_is_the_real_steps(
-    monkeypatch: pytest.MonkeyPatch, stage: str
+    monkeypatch: pytest.MonkeyPatch, stage: str, changes: dict[str, object]
 ) -> None:
     monkeypatch.syspath_prepend(str(BENCHMARKS))
     live_bytes = importlib.import_module("live_bytes").LiveBytes
-    held, forward, both = importlib.import_module("model_training_memory").count("tiny", stage)
+    m = importlib.import_module("model_training_memory")
+    held, forward, both = m.count("tiny", stage, **changes)
 
-    config = dataclasses.replace(TINY.training[stage], reference_drop=0.0)
+    config = dataclasses.replace(TINY.training[stage], reference_drop=0.0, **changes)  # type: ignore[arg-type]
     model = AnimateAnyone(TINY.model, temporal=stage == "2")
-    for parameter in trained_parameters(model, STAGES[stage]).values():
-        parameter.grad = torch.zeros_like(parameter)
+    trained = trained_parameters(model, STAGES[stage])
+    if config.frozen_bfloat16:
+        freeze_as_bfloat16(model)
+        model.enable_gradient_checkpointing()
+        for parameter in trained.values():  # of the batch before
+            parameter.grad = torch.zeros_like(parameter)
     loss = make_loss(model, STAGES[stage], config)
     batch = random_batch(TINY.model, config, torch.device("cpu"))
-    with live_bytes() as live:
-        value = loss(batch, torch.Generator().manual_seed(0))
+    cast = torch.autocast("cpu", torch.bfloat16, enabled=config.autocast, cache_enabled=False)
+    with m.autocast_as_on_cuda(), live_bytes() as live:
+        with cast:
+            value = loss(batch, torch.Generator().manual_seed(0))
         after = live.peak
         value.backward()
     assert forward * 2**30 == pytest.approx(after, rel=0.02)
     assert both * 2**30 == pytest.approx(live.peak, rel=0.02)
-    assert held * 2**30 == pytest.approx(training_memory(model, config).total)
+    memory = training_memory(model, config)
+    without = 0 if config.accumulate > 1 else memory.gradients
+    assert held * 2**30 == pytest.approx(memory.total - without)
