@@ -111,7 +111,6 @@ def run_inference(side_px: int, frames: int, ceiling: float, repeats: int) -> No
     model = make_model("moore", side_px)
     ways = make_ways(model, frames)
     kept = ways.prepare()
-
     measure("float32 weights, autocast", partial(cast, partial(ways.ours, kept)))
     del ways, kept
     model.bfloat16()

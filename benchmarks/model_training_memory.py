@@ -25,7 +25,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from aa_model import diffusion_loss
 from aa_model.animate_anyone import AnimateAnyone
-from aa_model.memory import freeze_as_bfloat16, training_memory
+from aa_model.memory import freeze_as_bfloat16, training_autocast, training_memory
 from aa_model.presets import PRESETS
 from aa_model.stages import STAGES, make_loss, trained_parameters
 from aa_model.step_time import random_batch
@@ -96,9 +96,8 @@ def count(preset: str, stage_name: str, **changes: object) -> tuple[float, float
                 parameter.grad = torch.empty_like(parameter)  # held, of the batch before
         batch = random_batch(model.config, config, torch.device("cpu"))
         loss = make_loss(model, stage, config)
-        cast = torch.autocast("cpu", torch.bfloat16, enabled=config.autocast, cache_enabled=False)
         with all_kept, autocast_as_on_cuda(), LiveBytes() as live:
-            with cast:
+            with training_autocast(torch.device("cpu"), config):
                 value = loss(batch, torch.Generator())
             forward = live.peak
             torch.autograd.backward(value)

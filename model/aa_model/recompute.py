@@ -14,8 +14,8 @@ def recompute_in_backward(unet: UNet2DConditionModel | UNetMotionModel) -> None:
     """Trade time for memory: activations inside of ResNets and attention are made a second time.
 
     diffusers' switch omits motion modules (trap T6), and of spatial attention keeps norms and
-    projections around the blocks, which makes 7.6 GiB out of 5.8 at 24 frames of 512 px. Here the
-    whole of each attention module is computed again.
+    projections around the blocks. Here the whole of each attention module is computed again
+    (what that leaves: benchmarks/model_training_memory.py).
     """
     unet.enable_gradient_checkpointing()
     for module in unet.modules():

@@ -10,6 +10,7 @@ import torch
 from aa_datasets.sample import Batch, EncodedFrames
 from aa_model.animate_anyone import AnimateAnyone
 from aa_model.config import ModelConfig, TrainConfig
+from aa_model.memory import training_autocast
 from aa_model.stages import Stage, make_loss
 
 
@@ -29,9 +30,7 @@ def measure_step_s(
     spent_s = 0.0
     for _ in range(2):
         started = _now(device)
-        with torch.autocast(
-            device.type, torch.bfloat16, enabled=config.autocast, cache_enabled=False
-        ):
+        with training_autocast(device, config):
             value = loss(batch, generator)
         torch.autograd.backward(value)
         spent_s = _now(device) - started

@@ -16,6 +16,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from aa_model.config import TrainConfig
 from aa_model.errors import ModelError, TrainingDiverged
+from aa_model.memory import training_autocast
 
 BatchT = TypeVar("BatchT")
 
@@ -142,10 +143,7 @@ def train(
         value = torch.zeros((), device=device)
         for i in range(config.accumulate):
             with _exchange_gradients(loss, now=i + 1 == config.accumulate):
-                # Nearly every weight is cast once a pass: a cache, 3.4 GB of stage 1, saves little.
-                with torch.autocast(
-                    device.type, torch.bfloat16, enabled=config.autocast, cache_enabled=False
-                ):
+                with training_autocast(device, config):
                     share = loss(next(batches), state.generator) / config.accumulate
                 torch.autograd.backward(share)
             value += share.detach()

@@ -44,6 +44,7 @@ class Page:
     Args:
         checkpoint: folder that aa-train wrote.
         folder: where videos are written, one folder a run.
+        device, dtype: as of `AnimatePipeline.from_pretrained`.
         detector: as `--pose-detector`.
     """
 

@@ -14,6 +14,7 @@ from aa_datasets.puppets import render_puppet
 from aa_datasets.sample import Batch
 from aa_datasets.shards import ShardSample, write_shard
 from aa_model.animate_anyone import AnimateAnyone
+from aa_model.config import ModelConfig
 from aa_model.presets import TINY
 
 MakeModel = Callable[..., AnimateAnyone]
@@ -28,9 +29,15 @@ def _one_thread() -> None:
 def make_tiny() -> MakeModel:
     """A tiny network in which nothing is zero, unless `fresh`: else tests would compare zeros."""
 
-    def make(*, temporal: bool = False, fresh: bool = False, seed: int = 0) -> AnimateAnyone:
+    def make(
+        config: ModelConfig = TINY.model,
+        *,
+        temporal: bool = False,
+        fresh: bool = False,
+        seed: int = 0,
+    ) -> AnimateAnyone:
         torch.manual_seed(seed)
-        model = AnimateAnyone(TINY.model, temporal=temporal)
+        model = AnimateAnyone(config, temporal=temporal)
         if not fresh:
             with torch.no_grad():
                 for parameter in model.parameters():

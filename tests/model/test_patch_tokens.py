@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 
 import torch
 
@@ -13,14 +14,12 @@ from aa_model.presets import TINY
 
 
 @torch.no_grad()
-def test_patch_tokens_begin_with_the_pooled_one_and_are_read_by_cross_attention() -> None:
+def test_patch_tokens_begin_with_the_pooled_one_and_are_read_by_cross_attention(
+    make_tiny: Callable[..., AnimateAnyone],
+) -> None:
     encoder = dataclasses.replace(TINY.model.image_encoder, tokens="patch")
     config = dataclasses.replace(TINY.model, image_encoder=encoder)
-    torch.manual_seed(0)
-    model = AnimateAnyone(config, temporal=True).eval()
-    for parameter in model.parameters():
-        if not parameter.any():
-            parameter.normal_(std=0.1)
+    model = make_tiny(config, temporal=True)
     pooled = ImageEncoder(TINY.model)
     pooled.load_state_dict(model.image_encoder.state_dict())
     picture = 2 * torch.rand(1, 3, *config.size_hw) - 1

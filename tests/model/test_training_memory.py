@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from aa_model.animate_anyone import AnimateAnyone
-from aa_model.memory import freeze_as_bfloat16, training_memory
+from aa_model.memory import freeze_as_bfloat16, training_autocast, training_memory
 from aa_model.presets import TINY
 from aa_model.stages import STAGES, make_loss, trained_parameters
 from aa_model.step_time import random_batch
@@ -46,9 +46,8 @@ def test_a_step_counted_without_content_is_the_real_steps(
             parameter.grad = torch.zeros_like(parameter)
     loss = make_loss(model, STAGES[stage], config)
     batch = random_batch(TINY.model, config, torch.device("cpu"))
-    cast = torch.autocast("cpu", torch.bfloat16, enabled=config.autocast, cache_enabled=False)
     with m.autocast_as_on_cuda(), live_bytes() as live:
-        with cast:
+        with training_autocast(torch.device("cpu"), config):
             value = loss(batch, torch.Generator().manual_seed(0))
         after = live.peak
         value.backward()
