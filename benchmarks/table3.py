@@ -1,13 +1,14 @@
 """The miniature Table 3: four ways to show the reference, at equal optimiser steps.
 
-    python benchmarks/table3.py --out table3-out [--only reference_net,0] [--corpus DIR]
+    python benchmarks/table3.py --out table3-out [--only reference_net,0] [--no-scores]
 
 Makes and curates puppets, pre-trains one UNet without reference and pose (it stands for Stable
 Diffusion), trains every variant and seed of the budget from it, animates and scores held-out
 puppets, all by the installed commands, and writes OUT/table3.md and its picture. What is finished
 is not made again, a training goes on from its last save: kill it at any time and start it anew. As
 many runs go side by side as there are cores, each on a thread of its own: small networks gain
-little from a second one.
+little from a second one. Commands take a GPU where there is one; `--no-scores` leaves scoring to
+another machine, which is given OUT and runs the same command without it.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from table3_budget import VARIANTS, Budget, Table, hash_of, read_budget
@@ -40,6 +42,17 @@ _THREADS = 1  # of a run
 
 def _cores() -> int:
     return len(os.sched_getaffinity(0))
+
+
+def describe_machine() -> dict[str, Any]:
+    gpu = {"device": torch.cuda.get_device_name()} if torch.cuda.is_available() else {}
+    return {
+        "threads": _THREADS,
+        "cores": _cores(),
+        "torch": torch.__version__,
+        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+        **gpu,
+    }
 
 
 @dataclass(frozen=True)
@@ -61,15 +74,24 @@ class Steps:
         self.folder.mkdir(parents=True, exist_ok=True)
         program, *words = (str(word) for word in command)
         print(f"{self.whose}: {name} ({program})", flush=True)
+        beside_python = Path(sys.executable).parent
+        path = shutil.which(program, path=f"{beside_python}{os.pathsep}{os.environ['PATH']}")
+        if path is None:
+            raise SystemExit(f"{program} is not installed")
         started, log = time.monotonic(), self.folder / f"{name}.log"
         with log.open("a") as output:
-            path = Path(sys.executable).with_name(program)
             done = subprocess.run([path, *words], stdout=output, stderr=subprocess.STDOUT, cwd=ROOT)
         if done.returncode:
             end = "\n".join(log.read_text(errors="replace").splitlines()[-5:])
             raise SystemExit(f"{program} ended with {done.returncode}; the end of {log}:\n{end}")
-        note = {"seconds": round(time.monotonic() - started, 1), "command": [program, *words]}
+        note = {"seconds": round(time.monotonic() - started, 1), "command": [program, *words],
+                "machine": describe_machine()}  # fmt: skip
         replace_file(marker, (json.dumps(note, indent=1) + "\n").encode())
+
+    def machine(self, name: str) -> dict[str, Any]:
+        """On which a step was run, and when."""
+        found: dict[str, Any] = json.loads((self.folder / f"{name}.json").read_text())["machine"]
+        return found
 
     def seconds(self) -> dict[str, float]:
         """Of every step that is done; of one that was killed, of its last part alone."""
@@ -150,7 +172,7 @@ def write_start(pretraining: Path, start: Path) -> None:
 
 
 def run(out: Path, budget: Budget, shared: Shared, variant: str, seed: int, more: Table) -> None:
-    """Train, animate and score one variant and seed; record.json comes last."""
+    """Train, animate and, if `more` says so, score one variant and seed; record.json comes last."""
     folder = out / "runs" / f"{variant}-{seed}"
     if (folder / "record.json").is_file():
         return
@@ -165,7 +187,10 @@ def run(out: Path, budget: Budget, shared: Shared, variant: str, seed: int, more
         predictions = folder / f"predictions{kind}"
         steps.run(f"animate{kind}", "aa-animate", "--checkpoint", before, "--shards", *shards,
                   "--out", predictions, *flags(budget.animation))  # fmt: skip
-        steps.run(f"evaluate{kind}", "aa-eval", predictions, "--references",
+    if not more["scores"]:
+        return
+    for kind in shared.test:
+        steps.run(f"evaluate{kind}", "aa-eval", folder / f"predictions{kind}", "--references",
                   shared.references[kind], "--protocol", budget.evaluation["protocol"],
                   "--method", f"{variant}, seed {seed}", "--label", budget.kind,
                   "--baselines", "repeat-reference", "--cache", out / "eval-cache",
@@ -176,10 +201,7 @@ def run(out: Path, budget: Budget, shared: Shared, variant: str, seed: int, more
         "seed": seed,
         "budget_sha256": hash_of(out / "budget.toml"),
         "seconds": seconds,
-        "threads": _THREADS,
-        "cores": _cores(),
-        "torch": torch.__version__,
-        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+        **steps.machine("stage-2"),
     }
     replace_file(folder / "record.json", (json.dumps(record, indent=1) + "\n").encode())
     print(f"{folder.name}: {sum(seconds.values()) / 60:.1f} minutes")
@@ -218,6 +240,7 @@ def main() -> None:
     parser.add_argument("--corpus", type=Path, help="of aa-curate: shards/train-*.tar, test-*.tar")
     parser.add_argument("--only", metavar="VARIANT,SEED", help="one run; the others later")
     parser.add_argument("--cache-gb", type=float, default=3.0, help="decoded clips, of aa-train")
+    parser.add_argument("--no-scores", dest="scores", action="store_false")
     args = parser.parse_args()
     os.environ["OMP_NUM_THREADS"] = str(_THREADS)  # of the commands
     out = args.out.resolve()
@@ -225,13 +248,15 @@ def main() -> None:
     runs = chosen(budget, args.only)
     corpus = args.corpus.resolve() if args.corpus else None
     shared = prepare(out, budget, corpus, args.cache_gb)
-    more = {"cache_gb": args.cache_gb}
+    more = {"cache_gb": args.cache_gb, "scores": args.scores}
     with ThreadPoolExecutor(_cores()) as pool:
         try:
             for each in [pool.submit(run, out, budget, shared, *one, more) for one in runs]:
                 each.result()
         finally:
             pool.shutdown(cancel_futures=True)  # after a failure: those that have not begun
+    if not args.scores:
+        return
     report = Path(__file__).with_name("table3_report.py")
     written = ["--write", out / "table3.md"]
     if args.only is None:
