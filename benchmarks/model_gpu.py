@@ -210,7 +210,9 @@ def run_training(
         freeze_as_bfloat16(model)
     if config.gradient_checkpointing:
         model.enable_gradient_checkpointing()
+    model.cpu()  # as aa-train has it: what was wider before leaves no holes on the device
     release_cached()
+    model.to(DEVICE)
     state = TrainingState(trained, config)
     batch = random_batch(model.config, config, torch.device(DEVICE))
     steps = train(state, make_loss(model, stage, config), itertools.repeat(batch), config)

@@ -35,7 +35,7 @@ from aa_model.temporal import add_temporal_layers
 from aa_model.vae import decode_latents, encode_moments, make_vae
 
 _CONTROLNET = "controlnet"  # the one feature of the variants that have a ControlNet
-_SLICE = 8  # pictures that the VAE encodes at a time
+_SLICE_PX = 2**19  # that the VAE encodes at a time: two pictures of 512 x 512
 
 
 class AnimateAnyone(nn.Module):
@@ -116,12 +116,13 @@ class AnimateAnyone(nn.Module):
     def encode(self, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Images [N, 3, H, W] to latents [N, C, h, w]: the mean, or a sample with a generator.
 
-        Some at a time: at full resolution each takes as much memory as the UNet does for all.
+        Few at a time: at full resolution each takes as much memory as the UNet does for all.
         Float32 under autocast, too: in bfloat16 the noise schedule's first steps would add nothing.
         """
+        at_once = max(1, _SLICE_PX // (images.shape[-2] * images.shape[-1]))
         with as_stored(self.vae):
             parts = [
-                torch.cat(encode_moments(self.vae, p), dim=1) for p in torch.split(images, _SLICE)
+                torch.cat(encode_moments(self.vae, p), dim=1) for p in torch.split(images, at_once)
             ]
         moments = torch.cat(parts)
         return self.draw_latents(moments.float(), generator)

@@ -131,7 +131,7 @@ MUSEPOSE = Preset(
     },
 )
 
-# SD-1.5 sizes for one GPU of 24 or 12 GB: 17.7 and 10.8 GiB at a step's peak, counted by
+# SD-1.5 sizes for one GPU of 24 or 12 GB: 18.9 and 10.2 GiB at a step's peak, counted by
 # benchmarks/model_training_memory.py; what ran on a GPU: docs/model_performance.md. Adafactor
 # instead of AdamW, whose state alone is 13.7 GB in stage 1; its rate is a share of a tensor's RMS,
 # about 0.03 here, so 3e-4 moves weights as far as AdamW's 1e-5. 12 GB are for stage 2, with half of
@@ -142,7 +142,7 @@ _LEAN = TrainConfig(steps=30_000, batch_size=1, lr=3e-4, warmup_steps=500, noise
 BASE_24GB = Preset(
     model=replace(MOORE.model, preset="base-24gb", size_hw=(512, 512)),
     training={
-        "1": _LEAN,
+        "1": replace(_LEAN, batch_size=4, accumulate=4),
         "2": replace(_LEAN, steps=10_000, num_frames=24, accumulate=4),
     },
 )
