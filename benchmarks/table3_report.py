@@ -56,6 +56,11 @@ _PICTURE = """\
 
 The first three held-out puppets by their ids, in the middle and at the end of the video,
 seed {seed} (`benchmarks/table3_pictures.py`)."""
+_MADE = """\
+Trained and animated on: {device}, {cores} cores, {threads} thread a run; torch {torch}; {date}.
+Scored on: {scored}. Minutes are those of the clock, with as many runs side by side as there are
+cores, and all that a run waited for: pauses too.
+"""
 _SCOPE = """\
 {protocol}, {videos} held-out videos. Mean and 95 % interval over videos and seeds
 (`benchmarks/table3_intervals.py`): it takes in other puppets and other runs, but not another
@@ -157,10 +162,9 @@ def list_runs(budget: Budget, runs: dict[tuple[str, int], Run]) -> list[str]:
                   for m, v in zip(metrics, found, strict=True)]  # fmt: skip
         rows.append([f"`{variant}`, seed {seed}", *values, f"{one.minutes:.0f}"])
     first = next(iter(runs.values()))
-    threads, cores = first.record["threads"], first.record["cores"]
-    return ["## All runs", "", *table(rows), "",
-            f"{first.result.machine}; {threads} threads on {cores} cores; torch "
-            f"{first.record['torch']}; {first.record['date']}.", ""]  # fmt: skip
+    record, scored = first.record, first.result.machine
+    made = _MADE.format(device=record.get("device", scored), scored=scored, **record)
+    return ["## All runs", "", *table(rows), "", made]
 
 
 def seed_by_seed(runs: dict[tuple[str, int], Run]) -> list[str]:

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 from accelerate import PartialState
-from torch import Tensor
+from torch import Tensor, distributed
 from torch.nn.parallel import DistributedDataParallel
 
 from aa_model.animate_anyone import AnimateAnyone
@@ -47,6 +47,15 @@ def join_processes(device: str) -> Processes:
 def wait_for_all(processes: Processes) -> None:
     if processes.world_size > 1:
         PartialState().wait_for_everyone()
+
+
+def sum_over_processes(value: Tensor, processes: Processes) -> Tensor:
+    """The sum of every process's `value`, in all of them; every one must call it."""
+    if processes.world_size == 1:
+        return value
+    total = value.to(processes.device)
+    distributed.all_reduce(total)
+    return total.to(value.device)
 
 
 def make_generator(processes: Processes, config: TrainConfig) -> torch.Generator:

@@ -161,7 +161,7 @@ def run(args: argparse.Namespace) -> None:
     loader = open_loader(args, plan)
     model.place(processes.device)
     state = TrainingState(plan.trained, config, make_generator(processes, config))
-    by_timestep = TimestepLosses(model.config.noise.num_train_timesteps)
+    by_timestep = TimestepLosses(model.config.noise.num_train_timesteps, processes)
     losses = folder.resume(model, state, loader, by_timestep)
     feed = _OnDevice(loader, processes.device)
     loss = make_loss(model, stage, config, by_timestep.observe)
@@ -172,6 +172,7 @@ def run(args: argparse.Namespace) -> None:
     with TrainingWatch.of(args, model, stage, config, state, processes) as watch:
 
         def save() -> None:
+            by_timestep.take_row(state.step)
             if not processes.is_first:
                 return
             if feed.last is not None:

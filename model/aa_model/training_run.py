@@ -125,7 +125,6 @@ class RunFolder:
         by_timestep: TimestepLosses,
     ) -> None:
         """Write state, loss curves and checkpoint. A kill at any moment loses nothing before it."""
-        by_timestep.take_row(state.step)
         content = {
             **state.state_dict(),
             "loader": loader.state_dict(),

@@ -16,6 +16,7 @@ from aa_model.errors import ConfigError
 from aa_model.memory import freeze_as_bfloat16, training_memory
 from aa_model.pose_guider import PaperPoseGuider, make_pose_guider
 from aa_model.presets import PRESETS, TINY
+from aa_model.processes import Processes
 from aa_model.stages import STAGES, make_loss, trained_parameters
 from aa_model.timestep_losses import TimestepLosses
 from aa_model.train import TrainingState, train
@@ -160,7 +161,7 @@ def test_adafactor_trains() -> None:
 
 
 def test_losses_fall_into_the_bucket_of_their_timestep() -> None:
-    losses = TimestepLosses(1000)
+    losses = TimestepLosses(1000, Processes(0, 1, torch.device("cpu")))
     losses.observe(torch.tensor([0, 99, 100, 999]), torch.tensor([1.0, 3.0, 5.0, 7.0]))
     step, *means = losses.take_row(50)
     assert step == 50
