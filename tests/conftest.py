@@ -1,9 +1,10 @@
-"""For all rooms: untimed examples, and a real headless Chromium."""
+"""For all rooms: untimed examples, a real headless Chromium, and real clips."""
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -47,3 +48,18 @@ def browser(tmp_path: Path) -> Iterator[Any]:
     driver = webdriver.Chrome(options=options, service=Service(chromedriver))
     yield driver
     driver.quit()
+
+
+@pytest.fixture(scope="session")
+def package_clip() -> Callable[[str, int], Path]:
+    """Finds a real clip of the pose2sim package; skips where that is not installed."""
+
+    def find(scene: str, camera: int) -> Path:
+        try:
+            package = metadata.distribution("pose2sim")
+        except metadata.PackageNotFoundError:
+            pytest.skip("pose2sim is not installed: pip install --no-deps pose2sim==0.10.49")
+        inside = f"Pose2Sim/Demo_{scene}/videos/cam{camera:02d}.mp4"
+        return Path(str(package.locate_file(inside)))
+
+    return find

