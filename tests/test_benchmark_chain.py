@@ -129,9 +129,14 @@ def test_a_benchmark_goes_from_its_folders_to_the_papers_table(
     for row in measured:
         assert 0 < float(row["ssim"]) < 1
         assert int(row["num_videos"]) == len(read_test_ids(benchmark))
-    # Beside them the paper's own rows, which its table prints.
-    table_text = _run(tmp_path, "aa-leaderboard", "table", table, "--format", "csv")
+    # Beneath the paper's own rows.
+    table_text = _run(
+        tmp_path, "aa-leaderboard", "table", table, "--format", "csv", "--board", "board"
+    )
     paper = "Animate Anyone (Hu et al. 2023)"
     printed = {row["method"] for row in rows if (row["paper"], row["table"]) == (paper, str(table))}
     assert len(printed) > 3
-    assert {row.partition(",")[0] for row in table_text.splitlines()} >= printed
+    *lines, last = table_text.splitlines()
+    assert {row.partition(",")[0] for row in lines} >= printed
+    (ours,) = (row for row in measured if row["protocol"] == protocol)
+    assert last.startswith(f"puppets (measured),{float(ours['ssim']):.3f},")

@@ -17,6 +17,7 @@ from aa_leaderboard.make_clips import make_clips
 from aa_leaderboard.markdown_report import board_markdown, paper_table_markdown
 from aa_leaderboard.paper_tables import CAPTIONS, paper_table
 from aa_leaderboard.published import read_published
+from aa_leaderboard.row import Row
 from aa_leaderboard.submission import read_submission
 from aa_leaderboard.table import tables_of
 
@@ -36,7 +37,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         elif options.command == "clips":
             _clips(options.result_dir, options.predictions, options.references, options.videos)
         else:
-            print(PAPER_FORMATS[options.format](paper_table(options.number)).rstrip("\n"))
+            table = paper_table(options.number, _measured_rows(options.board))
+            print(PAPER_FORMATS[options.format](table).rstrip("\n"))
     except (LeaderboardError, EvalError, OSError) as error:
         print(f"aa-leaderboard: error: {error}", file=sys.stderr)
         return 2
@@ -63,10 +65,14 @@ def _clips(result_dir: Path, predictions: Path, references: Path, count: int) ->
         print(f"clips: {video} ({result_dir})")
 
 
+def _measured_rows(board: Path | None) -> tuple[Row, ...]:
+    return read_board(board) if board is not None else ()
+
+
 def _render(out: Path, board: Path | None, format_: str, title: str) -> None:
     if board is None and DEFAULT_BOARD.is_dir():
         board = DEFAULT_BOARD
-    measured = read_board(board) if board is not None else ()
+    measured = _measured_rows(board)
     rows = (*measured, *read_published())
     tables = tables_of(rows)
     paper = [paper_table(number) for number in CAPTIONS]
@@ -125,6 +131,9 @@ def _parser() -> argparse.ArgumentParser:
         "number", type=int, choices=sorted(CAPTIONS), help="1: UBC, 2: TikTok, 3: ablation"
     )
     table.add_argument("--format", choices=sorted(PAPER_FORMATS), default="md", help="default: md")
+    table.add_argument(
+        "--board", type=Path, help="its rows that were scored as this table was stand beneath it"
+    )
     return parser
 
 

@@ -60,6 +60,30 @@ def test_best_is_bold_and_second_is_underlined() -> None:
     assert "<u>0.673</u>" in markdown
 
 
+def test_what_was_measured_as_a_table_was_stands_beneath_it_without_a_place(
+    make_result: Make,
+) -> None:
+    values = {"ssim": 0.9, "psnr_overflow": 40.0, "psnr": 20.0, "lpips": 0.1, "lpips_alex": 0.2}
+    metrics = {key: MetricValue(value, None, None, None, 72, None) for key, value in values.items()}
+    board = [
+        row_of_result("a", make_result("o|urs", label="", metrics=metrics, **scored))
+        for scored in (
+            {"protocol": "tiktok-disco-2023", "benchmark": "tiktok"},
+            {"protocol": "tiktok-disco-2023", "benchmark": None},  # other videos
+            {"protocol": "aa-clean-v1", "benchmark": "tiktok"},
+        )
+    ]
+    table = paper_table(2, board)
+    assert table.lines[:-1] == paper_table(2).lines
+    assert table.num_measured == 1
+    assert paper_table_csv(table).splitlines()[-1] == "o|urs (measured),0.900,40.00,0.100,-"
+    # The best of all, and not bold.
+    assert r"| o\|urs (measured) | 0.900 | 40.00 | 0.100 | - |" in paper_table_markdown(table)
+    assert "(measured) & 0.900 & 40.00 & 0.100 & - " in paper_table_latex(table)
+    assert "aa-eval, protocol tiktok-disco-2023" in table.notes[-1]
+    assert paper_table(1, board) == paper_table(1)
+
+
 def test_the_board_csv_keeps_printed_text_and_every_digit_of_measured_values(
     make_result: Make,
 ) -> None:
