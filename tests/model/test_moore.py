@@ -21,7 +21,7 @@ from aa_model.config import PoseGuiderConfig
 from aa_model.moore import DENOISING, MOTION, POSE, REFERENCE
 from aa_model.noise import make_scheduler
 from aa_model.parts import part_parameters, parts_of
-from aa_model.presets import MOORE, TINY
+from aa_model.presets import MOORE, PRESETS, TINY
 from aa_model.reference_net import make_unet2d
 
 Make = Callable[..., AnimateAnyone]
@@ -98,6 +98,19 @@ def test_what_is_read_predicts_what_was_written(
         expected_parameters = part_parameters(model, part)
         for name, parameter in part_parameters(found, part).items():
             assert torch.equal(parameter, expected_parameters[name]), f"{part}.{name}"
+
+
+def test_musepose_brings_its_longer_table_of_positions(
+    peer: tuple[Path, AnimateAnyone], tmp_path: Path
+) -> None:
+    folder, model = peer
+    layers = {n: p.detach() for n, p in part_parameters(model, "temporal_layers").items()}
+    torch.save(to_animatediff(layers, 128), folder / MOTION)
+    command = ["import", "--from", "musepose", folder, "--out", tmp_path / "ours"]
+    assert main([str(argument) for argument in command]) == 0
+    found = read_model(tmp_path / "ours").config
+    assert found.temporal.max_frames == 128
+    assert (found.preset, found.noise) == ("musepose", PRESETS["musepose"].model.noise)
 
 
 @pytest.mark.parametrize("dtype", ["fp32", "fp16"])
