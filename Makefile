@@ -36,12 +36,12 @@ check: install
 # A file stays on one worker, and a worker on one thread: small networks gain little from a second.
 # In their order: else files of few tests, which are the long ones, come last, and one worker waits.
 test: install
-	OMP_NUM_THREADS=1 $(BIN)/pytest -q -n auto --maxprocesses 4 --dist loadfile \
+	OMP_NUM_THREADS=1 $(BIN)/pytest -q -n auto --dist loadfile \
 		--no-loadscope-reorder --durations=8
 
 # Tracing every line slows tests of plain Python by two fifths: not part of `make test`.
 coverage: install
-	OMP_NUM_THREADS=1 $(BIN)/pytest -q -n auto --maxprocesses 4 --dist loadfile \
+	OMP_NUM_THREADS=1 $(BIN)/pytest -q -n auto --dist loadfile \
 		--no-loadscope-reorder --cov --cov-report=term:skip-covered
 
 test-slow: install

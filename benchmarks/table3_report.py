@@ -30,11 +30,11 @@ ReferenceNet starts as its copy, as in the paper. Autoencoder and image encoder 
 `{start}`, frozen. **The image encoder is a small one that this project trained on puppets,
 contrastively. It is not CLIP**, whatever the variants' names say.
 
-Every variant gets {stage_1} + {stage_2} optimiser steps, stage 1 and stage 2, at the same batch
-sizes and learning rates. Where there is a ControlNet, half of stage 1 fine-tunes the UNet and half
-trains the ControlNet. Equal steps are not equal computation: ReferenceNet and ControlNet are
-further networks. Budget, learning rates and metrics were fixed before the first run; all runs are
-reported.
+Every variant gets {stage_1} + {stage_2} optimiser steps, stage 1 and stage 2, of {c1} x {f1} and
+{c2} x {f2} frames, at the same learning rates. Where there is a ControlNet, half of stage 1
+fine-tunes the UNet and half trains the ControlNet. Equal steps are not equal computation:
+ReferenceNet and ControlNet are further networks. Budget, learning rates and metrics were fixed
+before the first run; all runs are reported.
 """
 _NOT_MADE = """\
 **The real run has not been made yet; there is no result here.** It is `python benchmarks/table3.py
@@ -57,9 +57,10 @@ _PICTURE = """\
 The first three held-out puppets by their ids, in the middle and at the end of the video,
 seed {seed} (`benchmarks/table3_pictures.py`)."""
 _MADE = """\
-Trained and animated on: {device}, {cores} cores, {threads} thread a run; torch {torch}; {date}.
-Scored on: {scored}. Minutes are those of the clock, with as many runs side by side as there are
-cores, and all that a run waited for: pauses too.
+Trained and animated on: {device}; {cores} cores, {threads} thread a run; torch {torch}; {date}.
+Scored on: {scored}. Minutes are the clock's, with as many runs side by side as there are cores
+and whatever else the machine did, pauses included; of a step that was killed and went on, those of
+its last part.
 """
 _SCOPE = """\
 {protocol}, {videos} held-out videos. Mean and 95 % interval over videos and seeds
@@ -92,7 +93,11 @@ def introduce(budget: Budget, runs: dict[tuple[str, int], Run]) -> list[str]:
         test=budget.puppets["test"],
         pretraining=budget.pretraining["steps"],
         stage_1=budget.stage_1["steps"],
+        c1=budget.stage_1["batch_size"],
+        f1=budget.stage_1["num_frames"],
         stage_2=budget.stage_2["steps"],
+        c2=budget.stage_2["batch_size"],
+        f2=budget.stage_2["num_frames"],
     )
     return [*lines, setting]
 
@@ -163,7 +168,7 @@ def list_runs(budget: Budget, runs: dict[tuple[str, int], Run]) -> list[str]:
         rows.append([f"`{variant}`, seed {seed}", *values, f"{one.minutes:.0f}"])
     first = next(iter(runs.values()))
     record, scored = first.record, first.result.machine
-    made = _MADE.format(device=record.get("device", scored), scored=scored, **record)
+    made = _MADE.format(**{"device": scored, **record}, scored=scored)
     return ["## All runs", "", *table(rows), "", made]
 
 

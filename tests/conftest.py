@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from importlib import metadata
@@ -14,6 +15,12 @@ from hypothesis import settings
 # How long one example takes says how busy the machine is; no test here is timed.
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """One more than there are cores, since tests of Ray and of servers wait; memory allows 4."""
+    return min(4, (os.cpu_count() or 1) + 1)
+
 
 CHROMIUM_FLAGS = (
     "--headless",

@@ -180,6 +180,13 @@ def test_the_page_says_what_the_runs_show_and_no_more(
     assert len([line for line in page.splitlines() if ", seed" in line and "minutes" not in line
                 and line.startswith("|")]) == 12  # fmt: skip
 
+    assert "Trained and animated on: a machine; 2 cores" in page
+    record = tmp_path / "runs" / "clip-0" / "record.json"  # the first: of a GPU's run
+    record.write_text(json.dumps({**json.loads(record.read_text()), "device": "a GPU"}))
+    page = m.report(tmp_path, budget)
+    assert "Trained and animated on: a GPU; 2 cores" in page
+    assert "Scored on: a machine." in page
+
     for seed in budget.seeds:
         write_run(tmp_path, "reference_net", seed, 0.0, sha256)
     assert cells(m.report(tmp_path, budget), "SSIM ↑", 0)[3] == "ReferenceNet is worse"
@@ -212,14 +219,16 @@ def test_the_sheet_shows_each_variant_in_its_column(
         m.draw_sheet(tmp_path, seed=1)
 
 
-def test_the_committed_page_states_the_budget_and_whether_it_was_run(
-    load: Callable[[str], ModuleType],
+@pytest.mark.parametrize("name", ["table3", "table3_gpu"])
+def test_the_committed_page_states_its_budget_and_all_runs(
+    load: Callable[[str], ModuleType], name: str
 ) -> None:
     m = load("table3_report")
-    budget = m.read_budget(BENCHMARKS / "table3.toml")
-    page = (ROOT / "docs" / "table3.md").read_text(encoding="utf-8")
+    budget = m.read_budget(BENCHMARKS / f"{name}.toml")
+    page = (ROOT / "docs" / f"{name}.md").read_text(encoding="utf-8")
     assert m.introduce(budget, {})[-1] in page
-    assert ("## All runs" in page) != ("has not been made" in page)
+    assert [f"| `{v}`, seed {s} |" in page for v, s in budget.runs()] == [True] * 12
+    assert "not a result" not in page
 
 
 def test_reference_net_starts_as_the_pre_trained_unet(
