@@ -241,8 +241,8 @@ def main() -> None:
     ceiling = measure_ceiling()
     print(f"{torch.cuda.get_device_name()}, torch {torch.__version__}: {ceiling:.0f} TFLOP/s")
     for part in args.parts:
-        if part == "training":
-            print_row("training step", "ms", "GB", "TFLOP/s", "of the ceiling")
+        if part != "inference":  # which has a table for each size
+            print_row(part, "ms", "GB", "TFLOP/s", "of the ceiling")
             print_row(*["---"] * 5)
         of_part = _TRAINING if part == "training" else args.sizes
         for one in of_part:

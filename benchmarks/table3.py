@@ -17,6 +17,7 @@ import argparse
 import datetime
 import json
 import os
+import platform
 import shutil
 import subprocess
 import sys
@@ -45,13 +46,13 @@ def _cores() -> int:
 
 
 def describe_machine() -> dict[str, Any]:
-    gpu = {"device": torch.cuda.get_device_name()} if torch.cuda.is_available() else {}
+    cuda = torch.cuda.is_available()
     return {
+        "device": torch.cuda.get_device_name() if cuda else platform.machine(),
         "threads": _THREADS,
         "cores": _cores(),
         "torch": torch.__version__,
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
-        **gpu,
     }
 
 
@@ -74,6 +75,7 @@ class Steps:
         self.folder.mkdir(parents=True, exist_ok=True)
         program, *words = (str(word) for word in command)
         print(f"{self.whose}: {name} ({program})", flush=True)
+        # Beside this Python, or where `pip install --target` left it.
         beside_python = Path(sys.executable).parent
         path = shutil.which(program, path=f"{beside_python}{os.pathsep}{os.environ['PATH']}")
         if path is None:
@@ -240,7 +242,8 @@ def main() -> None:
     parser.add_argument("--corpus", type=Path, help="of aa-curate: shards/train-*.tar, test-*.tar")
     parser.add_argument("--only", metavar="VARIANT,SEED", help="one run; the others later")
     parser.add_argument("--cache-gb", type=float, default=3.0, help="decoded clips, of aa-train")
-    parser.add_argument("--no-scores", dest="scores", action="store_false")
+    parser.add_argument("--no-scores", dest="scores", action="store_false",
+                        help="train and animate alone: aa-eval is elsewhere")  # fmt: skip
     args = parser.parse_args()
     os.environ["OMP_NUM_THREADS"] = str(_THREADS)  # of the commands
     out = args.out.resolve()

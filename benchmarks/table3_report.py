@@ -2,10 +2,8 @@ r"""The miniature Table 3 as Markdown, from the records that table3.py left.
 
     python benchmarks/table3_report.py table3-out --write docs/table3.md \
         --picture docs/images/table3.png
-    python benchmarks/table3_report.py --budget benchmarks/table3.toml --write docs/table3.md
 
-The second form writes the page as it stands before any run. All runs are reported, also those that
-went badly; where runs are missing, that is said.
+All runs are reported, also those that went badly; where runs are missing, that is said.
 """
 
 from __future__ import annotations
@@ -23,26 +21,18 @@ from aa_eval.result import Result
 
 _HEADINGS = {"ssim": "SSIM ↑", "psnr": "PSNR ↑ (dB)", "lpips_alex": "LPIPS alex ↓", "fvd": "FVD ↓"}
 _SETTING = """\
-Preset `{preset}`. {train} training puppets, {test} held-out ones of other identities and motions:
-all synthetic. All runs start from one UNet, pre-trained for {pretraining} steps on
-the training puppets without reference and without pose, which stands for Stable Diffusion;
-ReferenceNet starts as its copy, as in the paper. Autoencoder and image encoder are those of
-`{start}`, frozen. **The image encoder is a small one that this project trained on puppets,
-contrastively. It is not CLIP**, whatever the variants' names say.
+By `benchmarks/table3.py`. Preset `{preset}`. {train} training puppets, {test} held-out ones of
+other identities and motions: all synthetic. All runs start from one UNet, pre-trained for
+{pretraining} steps on the training puppets without reference and without pose, which stands for
+Stable Diffusion; ReferenceNet starts as its copy, as in the paper. Autoencoder and image encoder
+are those of `{start}`, frozen. **The image encoder is a small one that this project trained on
+puppets, contrastively. It is not CLIP**, whatever the variants' names say.
 
 Every variant gets {stage_1} + {stage_2} optimiser steps, stage 1 and stage 2, of {c1} x {f1} and
 {c2} x {f2} frames, at the same learning rates. Where there is a ControlNet, half of stage 1
 fine-tunes the UNet and half trains the ControlNet. Equal steps are not equal computation:
 ReferenceNet and ControlNet are further networks. Budget, learning rates and metrics were fixed
 before the first run; all runs are reported.
-"""
-_NOT_MADE = """\
-**The real run has not been made yet; there is no result here.** It is `python benchmarks/table3.py
---out table3-out`, under the budget of `benchmarks/table3.toml`: {runs} runs, each sized to take at
-most {minutes} minutes of a core, so up to {hours:.1f} hours side by side on 2 cores, after the
-puppets are made and the shared pre-training is done (about half an hour more). These times are
-estimates from the time of a step, not measured. It goes on where it was stopped;
-`--only VARIANT,SEED` makes one run.
 """
 _FOOTAGE = """\
 ## Footage beside
@@ -60,7 +50,7 @@ _MADE = """\
 Trained and animated on: {device}; {cores} cores, {threads} thread a run; torch {torch}; {date}.
 Scored on: {scored}. Minutes are the clock's, with as many runs side by side as there are cores
 and whatever else the machine did, pauses included; of a step that was killed and went on, those of
-its last part.
+its last part. The budget meant {meant:g} at most.
 """
 _SCOPE = """\
 {protocol}, {videos} held-out videos. Mean and 95 % interval over videos and seeds
@@ -81,10 +71,7 @@ def introduce(budget: Budget, runs: dict[tuple[str, int], Run]) -> list[str]:
     lines = ["# Miniature Table 3: four ways to show the reference", ""]
     if budget.kind == "trial":
         lines += ["**A trial of the chain: these numbers mean nothing.**", ""]
-    if not runs:
-        minutes = budget.minutes_per_run
-        lines += [_NOT_MADE.format(runs=total, minutes=minutes, hours=total * minutes / 120)]
-    elif len(runs) < total:
+    if len(runs) < total:
         lines += [f"**{len(runs)} of {total} runs are made: not a result yet.**", ""]
     setting = _SETTING.format(
         preset=budget.preset,
@@ -102,9 +89,9 @@ def introduce(budget: Budget, runs: dict[tuple[str, int], Run]) -> list[str]:
     return [*lines, setting]
 
 
-def report(out: Path | None, budget: Budget, picture: str | None = None) -> str:
+def report(out: Path, budget: Budget, picture: str | None = None) -> str:
     """The page; `picture` is where the sheet of table3_pictures.py lies, as seen from it."""
-    runs = read_runs(out, budget) if out else {}
+    runs = read_runs(out, budget)
     lines = introduce(budget, runs)
     if picture is not None:
         lines += [_PICTURE.format(path=picture, seed=budget.seeds[0]), ""]
@@ -168,7 +155,8 @@ def list_runs(budget: Budget, runs: dict[tuple[str, int], Run]) -> list[str]:
         rows.append([f"`{variant}`, seed {seed}", *values, f"{one.minutes:.0f}"])
     first = next(iter(runs.values()))
     record, scored = first.record, first.result.machine
-    made = _MADE.format(**{"device": scored, **record}, scored=scored)
+    # The records of the first runs do not say: they were scored where they were made.
+    made = _MADE.format(**{"device": scored, **record}, scored=scored, meant=budget.minutes_per_run)
     return ["## All runs", "", *table(rows), "", made]
 
 
@@ -188,16 +176,11 @@ def seed_by_seed(runs: dict[tuple[str, int], Run]) -> list[str]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("out", type=Path, nargs="?", help="folder of table3.py's runs")
-    parser.add_argument("--budget", type=Path, help="without OUT: the page before any run")
+    parser.add_argument("out", type=Path, help="folder of table3.py's runs")
     parser.add_argument("--write", type=Path, required=True, metavar="FILE")
     parser.add_argument("--picture", type=Path, metavar="FILE.png", help="draw it, and show it")
     args = parser.parse_args()
-    if (args.out is None) == (args.budget is None):
-        raise SystemExit("give OUT, or --budget alone")
-    if args.picture and not args.out:
-        raise SystemExit("--picture needs OUT: there is nothing to show before the first runs")
-    budget = read_budget(args.budget or args.out / "budget.toml")
+    budget = read_budget(args.out / "budget.toml")
     picture = None
     if args.picture:
         draw_sheet(args.out, budget.seeds[0]).save(args.picture, optimize=True)

@@ -17,9 +17,10 @@ settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
 
 
+@pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
     """One more than there are cores, since tests of Ray and of servers wait; memory allows 4."""
-    return min(4, (os.cpu_count() or 1) + 1)
+    return min(4, len(os.sched_getaffinity(0)) + 1)
 
 
 CHROMIUM_FLAGS = (

@@ -17,7 +17,8 @@ CAPTIONS = {
     2: "Quantitative comparison for human dance generation (TikTok)",
     3: "Quantitative ablation of the image condition (UBC fashion)",
 }
-# The protocol of aa-eval that scores as the table was scored, and its benchmark there.
+# The protocol of aa-eval that scores as the table was scored, as far as is known (no script for UBC
+# was ever published), and its benchmark there.
 SCORED_AS = {
     1: ("ubc-aa-inferred", "ubc"),
     2: ("tiktok-disco-2023", "tiktok"),

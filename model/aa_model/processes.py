@@ -53,7 +53,7 @@ def sum_over_processes(value: Tensor, processes: Processes) -> Tensor:
     """The sum of every process's `value`, in all of them; every one must call it."""
     if processes.world_size == 1:
         return value
-    total = value.to(processes.device)
+    total = value.to(processes.device, copy=True)
     distributed.all_reduce(total)
     return total.to(value.device)
 

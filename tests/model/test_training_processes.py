@@ -92,15 +92,14 @@ def test_two_processes_killed_and_resumed_equal_two_undisturbed_ones(
     again = [*arguments(puppet_shards, start, out, *common), "--resume"]
     process = subprocess.Popen(launch_two(*again), env=ENVIRONMENT)
     deadline = time.monotonic() + 200
-    while not (out / "training_state.pt").exists():
-        assert process.poll() is None
-        assert time.monotonic() < deadline
+    while not (out / "training_state.pt").exists() and time.monotonic() < deadline:
         time.sleep(0.01)
     # Each has a session of its own: killing the launcher's group would leave them at work.
     workers = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-    assert len(workers) == 2
     for pid in (process.pid, *map(int, workers)):
         os.kill(pid, signal.SIGKILL)
+    assert len(workers) == 2
+    assert (out / "training_state.pt").exists()
     assert process.wait(timeout=100) == -signal.SIGKILL
     subprocess.run(launch_two(*again), check=True, env=ENVIRONMENT, timeout=300)
     assert_same_run(whole, out)
