@@ -106,14 +106,12 @@ def test_projected_keys_and_values_give_the_same_prediction(make_tiny: MakeModel
     )
 
 
-@pytest.mark.parametrize("temporal", [False, pytest.param(True, marks=pytest.mark.slow)])
+@pytest.mark.slow
 @torch.no_grad()
-def test_a_denoising_pass_is_one_graph_to_torch_compile(
-    make_tiny: MakeModel, temporal: bool
-) -> None:
+def test_a_denoising_pass_is_one_graph_to_torch_compile(make_tiny: MakeModel) -> None:
     """Pose behind conv_in, features as arguments, rows without a reference: no break (T9)."""
-    model = make_tiny(temporal=temporal)
-    latents, tokens, pose, reference = conditions(model, B=2, T=2 if temporal else 1)
+    model = make_tiny(temporal=True)
+    latents, tokens, pose, reference = conditions(model, B=2, T=2)
     features = project_features(model.denoising_unet, model.reference_net(reference, tokens))
     arguments = (latents, torch.tensor([10, 900]), tokens, pose, features, (0, None))
     compiled = torch.compile(model, fullgraph=True, backend="eager")  # raises at a graph break
