@@ -282,6 +282,18 @@ def test_a_picture_without_a_skeleton_is_animated_without_alignment_and_said(
     assert error.startswith("aa-animate: error: the reference pose shows no neck")
 
 
+def test_without_a_detector_a_picture_is_animated_without_alignment_and_said(
+    checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Image.fromarray(GREY).save(tmp_path / "photo.png")
+    write_pose(tmp_path / "pose.npz", puppet_pose())
+    assert animate(checkpoint, tmp_path, "--pose-detector", "absent") == 0
+    assert read_canonical(tmp_path / "out.mp4").shape == (3, 32, 32, 3)
+    said = capsys.readouterr().err
+    assert "no pose detector 'absent'" in said
+    assert "animated without alignment" in said
+
+
 def test_alignment_is_on_by_default_and_off_by_its_flag(
     checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

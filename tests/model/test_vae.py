@@ -60,6 +60,25 @@ def test_loss_falls_and_gradient_reaches_every_weight(
     assert losses[-1] < 0.9 * losses[0]
 
 
+@pytest.mark.parametrize("at_once", [0.5, 1, 2, 3])
+@torch.no_grad()
+def test_pictures_encoded_a_few_at_a_time_are_those_encoded_together(
+    make_tiny: Callable[..., AnimateAnyone],
+    make_batch: MakeBatch,
+    monkeypatch: pytest.MonkeyPatch,
+    at_once: float,
+) -> None:
+    model, pictures = make_tiny(), make_batch(B=5).target[:, 0]
+    together = model.encode(pictures)
+    height, width = pictures.shape[-2:]
+    monkeypatch.setattr("aa_model.animate_anyone._SLICE_PX", int(at_once * height * width))
+    sizes = []
+    model.vae.encoder.register_forward_pre_hook(lambda _, inputs: sizes.append(len(inputs[0])))
+    assert torch.allclose(model.encode(pictures), together, atol=1e-5)
+    assert max(sizes) == max(1, at_once)
+    assert sum(sizes) == 5
+
+
 def test_kl_is_that_of_torch_distributions(make_batch: MakeBatch) -> None:
     model, batch = with_vae(TINY.model.vae), make_batch(B=2)
 
