@@ -23,7 +23,7 @@ from aa_datasets.pose import Pose
 # Our recipes: beside this file in an installed wheel, beside the package in a checkout.
 _IN_WHEEL, _IN_CHECKOUT = (folder / "recipes" for folder in Path(__file__).parents[:2])
 
-STEPS_VERSION = 3  # raised when a step changes what it makes of the same clip
+STEPS_VERSION = 4  # raised when a step changes what it makes of the same clip
 
 
 @dataclass(frozen=True, slots=True)

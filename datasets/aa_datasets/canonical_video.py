@@ -20,20 +20,23 @@ import av
 import cv2  # noqa: F401  before decord: its zlib shadows cv2's, which then reads and writes no PNG
 import decord
 import numpy as np
-from av.video.reformatter import Colorspace, VideoReformatter
+from av.video.reformatter import Colorspace, Interpolation, VideoReformatter
 from numpy.typing import NDArray
 
 from aa_datasets.errors import VideoError
 
 GOP_FRAMES = 12  # a random 24-frame window decodes at most 11 frames that it does not need
 _CRF = 16  # visually lossless for training targets
+# FFmpeg rounds otherwise on each kind of processor.
+_EXACT = Interpolation.BILINEAR | Interpolation.ACCURATE_RND | Interpolation.BITEXACT
 
 
 def encode_canonical(frames: Iterable[NDArray[np.uint8]], fps: float, crf: int = _CRF) -> bytes:
     """Encode uint8 RGB [H, W, 3] frames as canonical H.264 in mp4.
 
-    Closed GOPs of 12, no B-frames, constant rate, index in front, one thread and bit-exact flags:
-    the same frames give the same bytes. H and W must be even (yuv420p).
+    Closed GOPs of 12, no B-frames, constant rate, index in front: the same frames give the same
+    bytes on any x86-64 processor, by one version of FFmpeg and x264. H and W must be even
+    (yuv420p).
 
     Raises:
         VideoError: no frames, odd size, or frames of several sizes.
@@ -61,7 +64,11 @@ def encode_canonical(frames: Iterable[NDArray[np.uint8]], fps: float, crf: int =
                     raise VideoError(f"frame of shape {frame.shape} in a video of {first.shape}")
                 picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")
                 yuv = reformatter.reformat(
-                    picture, format="yuv420p", dst_colorspace=Colorspace.ITU709
+                    picture,
+                    format="yuv420p",
+                    dst_colorspace=Colorspace.ITU709,
+                    interpolation=_EXACT,
+                    threads=1,
                 )
                 container.mux(stream.encode(yuv))
             container.mux(stream.encode(None))
@@ -81,8 +88,10 @@ def _configure(stream: av.VideoStream, size_hw: tuple[int, int], crf: int) -> No
     stream.options = {
         "crf": str(crf),
         "preset": "veryfast",
+        # x264 chooses among algorithms by the processor otherwise; with AVX-512 its mbtree even
+        # reads memory that nobody wrote (x264 165), at some widths: other bytes from run to run.
         "x264-params": f"keyint={GOP_FRAMES}:min-keyint={GOP_FRAMES}:scenecut=0:bframes=0:"
-        "threads=1:deterministic=1",
+        "threads=1:deterministic=1:cpu-independent=1",
     }
 
 
@@ -160,7 +169,7 @@ def read_sequentially(
             for frame in container.decode(stream):
                 if frame.is_corrupt:
                     raise VideoError(f"{name}: frame {len(decoded)} is corrupt")
-                rgb = reformatter.reformat(frame, format="rgb24")
+                rgb = reformatter.reformat(frame, format="rgb24", threads=1)
                 decoded.append(cast(NDArray[np.uint8], rgb.to_ndarray()))
     except (av.error.FFmpegError, IndexError) as error:
         raise VideoError(f"{name} cannot be decoded as a canonical video: {error}") from error

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import io
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import av
@@ -36,6 +39,41 @@ def test_decord_and_pyav_give_equal_pixels(frames: np.ndarray, tmp_path: Path, f
 
 def test_same_frames_give_the_same_bytes(frames: np.ndarray, mp4: bytes) -> None:
     assert encode_canonical(iter(frames), 24) == mp4
+
+
+_ENCODE = """
+import hashlib, sys
+from aa_datasets import canonical_video
+from aa_datasets.puppets import render_puppet
+
+configure = canonical_video._configure
+def without(stream, size_hw, crf):
+    configure(stream, size_hw, crf)
+    options = dict(stream.options)
+    options["x264-params"] += sys.argv[1]
+    stream.options = options
+
+canonical_video._configure = without
+for height, width in ((272, 480), (240, 424)):
+    frames = render_puppet(3, 4, num_frames=30, size_hw=(height, width)).frames
+    print(hashlib.sha256(canonical_video.encode_canonical(frames, 25)).hexdigest())
+"""
+
+
+def test_bytes_depend_on_neither_the_memory_nor_the_processor() -> None:
+    # What malloc gives is filled with another byte each; x264 is told to do without AVX.
+    ways = (("1", ""), ("2", ""), ("254", ":asm=SSE2"), ("200", ":asm=AVX2"))
+    made = {
+        subprocess.run(
+            [sys.executable, "-c", _ENCODE, instructions],
+            env={**os.environ, "MALLOC_PERTURB_": fill},
+            check=True,
+            capture_output=True,
+            text=True,
+        ).stdout
+        for fill, instructions in ways
+    }
+    assert len(made) == 1, made
 
 
 def test_index_stands_in_front(mp4: bytes) -> None:
