@@ -20,7 +20,7 @@ from aa_curation.shots import Span
 from aa_curation.signature import FrameLook, look_at_frame, signature_frames
 from aa_curation.sources import Source
 from aa_datasets.canonical_video import encode_canonical
-from aa_datasets.foreign_video import ForeignFrame, VideoInfo
+from aa_datasets.foreign_video import SurveyFrame, VideoInfo
 from aa_datasets.frame_size import every_nth
 
 
@@ -54,7 +54,7 @@ class AheadOfPlan:
         """Whether the header promises one clip."""
         return info.fps > 0 and 0 < info.num_frames_claimed <= info.fps * self._recipe.max_s
 
-    def encode(self, frames: Iterable[ForeignFrame], info: VideoInfo) -> None:
+    def encode(self, frames: Iterable[SurveyFrame], info: VideoInfo) -> None:
         """Take all frames; those that the clip would keep have their canonical picture."""
         self._fps, self._every = info.fps, every_nth(info.fps, self._recipe.canonical.max_fps)
         whole = Span(0.0, round(info.num_frames_claimed / info.fps, 6))  # as plans are rounded
@@ -66,10 +66,10 @@ class AheadOfPlan:
             for number, frame in enumerate(frames):
                 self._times_s.append(frame.time_s)
                 kept = number // self._every
-                if frame.also is not None and kept < self._num_kept:
+                if frame.canonical is not None and kept < self._num_kept:
                     if kept in looked_at:
-                        looks[kept] = look_at_frame(frame.also)
-                    yield frame.also
+                        looks[kept] = look_at_frame(frame.canonical)
+                    yield frame.canonical
 
         mp4 = encode_canonical(canonical(), info.fps / self._every)
         if len(self._times_s) == info.num_frames_claimed:

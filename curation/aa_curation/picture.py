@@ -9,6 +9,8 @@ import numpy as np
 from cv2.typing import MatLike
 from numpy.typing import NDArray
 
+from aa_datasets.foreign_video import Planes
+
 _THUMB_PX = 64
 _CAMERA_PX = 128
 _SAME_LEVELS = 2  # what an encoder changes in a still picture
@@ -23,12 +25,12 @@ class Picture:
         times_s: presentation time.
         change: mean absolute difference to the frame before, in grey levels (0 to 255) of a
             64x64 RGB thumbnail; 0 for the first frame.
-        sharpness: variance of the Laplacian of the grey frame at the surveying size.
-        brightness: mean grey level, 0 to 255.
+        sharpness: variance of the Laplacian of the luma at the surveying size.
+        brightness: mean luma, 0 to 255.
         camera: how far the picture as a whole moved since the frame before, as a share of its
             sides: the median way of up to 80 points (Lucas and Kanade); 0 where half of the pixels
             or more stayed as they were, which a subject's motion leaves.
-        brightest: [h, w], the highest grey level of each pixel over all frames of the video, at the
+        brightest: [h, w], the highest luma of each pixel over all frames of the video, at the
             surveying size.
     """
 
@@ -64,29 +66,30 @@ class PictureMeter:
     def __init__(self) -> None:
         self._rows: list[tuple[float, float, float, float, float]] = []
         self._last: MatLike | None = None
-        self._last_grey: MatLike | None = None
+        self._last_small: MatLike | None = None
         self._brightest: NDArray[np.uint8] | None = None
 
-    def see(self, frame: NDArray[np.uint8], time_s: float) -> None:
-        """Measure one frame, uint8 RGB [H, W, 3]."""
-        # Both small pictures come of one pass over the frame: it costs more than all that follows.
-        small = cv2.resize(frame, (_CAMERA_PX, _CAMERA_PX), interpolation=cv2.INTER_AREA)
-        thumb = cv2.resize(small, (_THUMB_PX, _THUMB_PX), interpolation=cv2.INTER_AREA)
-        grey = cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY)
+    def see(self, planes: Planes, time_s: float) -> None:
+        """Measure one frame."""
+        luma = planes.luma
+        # Half first, which is quick: the small picture's own ratio is not whole, and costs more.
+        half = cv2.resize(luma, planes.blue.shape[::-1], interpolation=cv2.INTER_AREA)
+        small = cv2.resize(half, (_CAMERA_PX,) * 2, interpolation=cv2.INTER_AREA)
+        thumb = _thumb(small, planes)
         change = 0.0 if self._last is None else float(np.mean(cv2.absdiff(thumb, self._last)))
         self._last = thumb
         # 16 bits hold the Laplacian of 8-bit levels; OpenCV sums them in one pass.
-        _, deviation = cv2.meanStdDev(cv2.Laplacian(grey, cv2.CV_16S))
-        camera = self._camera(cv2.cvtColor(small, cv2.COLOR_RGB2GRAY))
-        row = (time_s, change, float(deviation[0, 0] ** 2), cv2.mean(grey)[0], camera)
+        _, deviation = cv2.meanStdDev(cv2.Laplacian(luma, cv2.CV_16S))
+        camera = self._camera(small)
+        row = (time_s, change, float(deviation[0, 0] ** 2), cv2.mean(luma)[0], camera)
         self._rows.append(row)
         if self._brightest is None:
-            self._brightest = grey.astype(np.uint8)
+            self._brightest = luma.copy()
         else:
-            np.maximum(self._brightest, grey, out=self._brightest)
+            np.maximum(self._brightest, luma, out=self._brightest)
 
     def _camera(self, small: MatLike) -> float:
-        before, self._last_grey = self._last_grey, small
+        before, self._last_small = self._last_small, small
         # A camera that moves changes nearly every pixel, a person before a still one does not.
         if before is None or np.mean(cv2.absdiff(small, before) < _SAME_LEVELS) >= _STILL_SHARE:
             return 0.0
@@ -103,3 +106,22 @@ class PictureMeter:
         nothing = np.zeros((1, 1), np.float32)
         brightest = nothing if self._brightest is None else self._brightest.astype(np.float32)
         return Picture(rows[:, 0], change, sharpness, brightness, camera, brightest)
+
+
+def cropped_planes(planes: Planes, crop_px: tuple[int, int, int, int]) -> Planes:
+    """The part x0, y0, x1, y1 of a picture; its colours to the nearest two pixels."""
+    x0, y0, x1, y1 = crop_px
+    rows, columns = slice(y0 // 2, (y1 + 1) // 2), slice(x0 // 2, (x1 + 1) // 2)
+    parts = (planes.luma[y0:y1, x0:x1], planes.blue[rows, columns], planes.red[rows, columns])
+    return Planes(*(np.ascontiguousarray(part) for part in parts))
+
+
+def _thumb(small: MatLike, planes: Planes) -> MatLike:
+    """The frame as a small RGB picture. (All colours as BT.601 has them: differences of them are
+    measured, not they themselves.)"""
+    sides = (_THUMB_PX, _THUMB_PX)
+    luma, red, blue = (
+        cv2.resize(plane, sides, interpolation=cv2.INTER_AREA)
+        for plane in (small, planes.red, planes.blue)
+    )
+    return cv2.cvtColor(cv2.merge((luma, red, blue)), cv2.COLOR_YCrCb2RGB)

@@ -15,13 +15,13 @@ from pathlib import Path
 from aa_curation.ahead import AheadOfPlan
 from aa_curation.decision import Decision, PlannedClip, Survey, rejected
 from aa_curation.drop import Check, Drop, at_least, first_drop, with_thresholds
-from aa_curation.frames import Crop, cropped
-from aa_curation.picture import Picture, PictureMeter
+from aa_curation.frames import Crop
+from aa_curation.picture import Picture, PictureMeter, cropped_planes
 from aa_curation.recipe import Recipe
 from aa_curation.shots import cut_spans
 from aa_curation.sources import Source
 from aa_datasets.errors import KilledDecodeError, VideoError
-from aa_datasets.foreign_video import ForeignFrame, ForeignVideo, VideoInfo, open_foreign
+from aa_datasets.foreign_video import ForeignVideo, SurveyFrame, VideoInfo, open_foreign
 from aa_datasets.frame_size import CanonicalForm
 
 _UNREAD = ("", "")  # the sha256 of a content that was not read
@@ -115,10 +115,10 @@ def _open(source: Source, recipe: Recipe, canonical_too: bool) -> ForeignVideo:
 def _picture(video: ForeignVideo, crop_px: Crop | None, ahead: AheadOfPlan | None) -> Picture:
     meter = PictureMeter()
 
-    def measured() -> Iterator[ForeignFrame]:
+    def measured() -> Iterator[SurveyFrame]:
         for frame in video.frames:
-            pixels = frame.pixels if crop_px is None else cropped(frame.pixels, crop_px)
-            meter.see(pixels, frame.time_s)
+            planes = frame.planes if crop_px is None else cropped_planes(frame.planes, crop_px)
+            meter.see(planes, frame.time_s)
             yield frame
 
     if ahead is None:

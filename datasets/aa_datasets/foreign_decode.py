@@ -11,7 +11,7 @@ from typing import cast
 
 import av
 import numpy as np
-from av.video.reformatter import VideoReformatter
+from av.video.reformatter import ColorRange, Interpolation, VideoReformatter
 from numpy.typing import NDArray
 
 from aa_datasets.errors import VideoError
@@ -32,6 +32,8 @@ _SEEK_MARGIN_S = (
     2.0  # before the wanted frame: what follows a key frame of an open GOP may be broken
 )
 
+# Rounded alike on all processors; that costs nothing beside scaling.
+_AREA = Interpolation.AREA | Interpolation.ACCURATE_RND | Interpolation.BITEXACT
 _REORDER_S = 1.0  # AVI has no presentation times: with B-frames they come out of order
 
 
@@ -45,20 +47,21 @@ def run(
     also: CanonicalForm | None,
 ) -> None:
     """Do one task and send what it finds: VideoInfo ("probe"), frames and a None ("frames"), or
-    VideoInfo, PacketsDigest, frames and a None ("all"); a string is an error. Limits this process
-    for good."""
+    VideoInfo, PacketsDigest, a survey's frames and a None ("survey"); a string is an error. Limits
+    this process for good."""
     import resource
 
     resource.setrlimit(resource.RLIMIT_AS, (limits.memory_bytes, limits.memory_bytes))
     av.logging.set_level(av.logging.PANIC)
     alive = _Pulse(sender, limits.stall_s / 4)
     try:
-        if task in ("probe", "all"):
+        if task in ("probe", "survey"):
             sender.send(_probe(path, limits))
-        if task == "all":
+        if task == "survey":
             sender.send(_hash_packets(path, alive))
-        if task in ("frames", "all"):
-            for pictures, time_s in _decode(path, limits, scale_to, span_s, alive, also):
+        if task in ("frames", "survey"):
+            form = _Rgb(scale_to) if task == "frames" else _SurveyForm(scale_to, also)
+            for pictures, time_s in _decode(path, limits, form, span_s, alive):
                 sender.send(FrameHeader(tuple(pixels.shape for pixels in pictures), time_s))
                 for pixels in pictures:
                     _write(sender, pixels)
@@ -146,21 +149,18 @@ def _video_stream(container: av.container.InputContainer) -> av.VideoStream:
 def _decode(
     path: str,
     limits: DecodeLimits,
-    scale_to: ScaleTo,
+    form: _Rgb | _SurveyForm,
     span_s: tuple[float, float],
     alive: _Pulse,
-    also: CanonicalForm | None,
 ) -> Iterator[tuple[list[NDArray[np.uint8]], float]]:
-    """Each frame, in one form or both, and its time."""
+    """Each frame in its form, and its time."""
     size_hw: tuple[int, int] | None = None
     origin_s = _origin_of_jump(path, span_s[0])
     jumped = origin_s is not None
-    # One for all frames of a size: to set one up takes as long as a frame.
-    reformatter, canonical_reformatter = VideoReformatter(), VideoReformatter()
     count = 0
     with _open(path) as container:
         stream = _video_stream(container)
-        nth = every_nth(_fps(stream), also.max_fps) if also else 1
+        fps = _fps(stream)
         # After a jump the frames before it are not counted: the header's word cannot be checked.
         claimed = 0 if jumped else stream.frames
         if origin_s is not None:
@@ -195,11 +195,7 @@ def _decode(
                 if time_s - origin_s >= span_s[1] + _REORDER_S:
                     return
                 if span_s[0] <= time_s - origin_s < span_s[1]:
-                    pictures = [_pixels(frame, scale_to, reformatter)]
-                    if also and count % nth == 0:
-                        small_hw = canonical_size(_shown_hw(frame), also.short_side_px)
-                        pictures.append(_pixels(frame, small_hw, canonical_reformatter))
-                    yield pictures, time_s - origin_s
+                    yield form.pictures(frame, count, fps), time_s - origin_s
                 count += 1
     if count == 0 and not jumped:
         raise VideoError("holds a video stream without a single frame")
@@ -250,14 +246,63 @@ def _turns(frame: av.VideoFrame) -> int:
     return round(frame.rotation / 90) % 4
 
 
-def _pixels(
-    frame: av.VideoFrame, scale_to: ScaleTo, reformatter: VideoReformatter
-) -> NDArray[np.uint8]:
-    turns, size_hw = _turns(frame), scaled_size(_shown_hw(frame), scale_to)
-    height, width = size_hw[::-1] if turns % 2 else size_hw
-    scaled = (height, width) != (frame.height, frame.width)
-    rgb = reformatter.reformat(
-        frame, width, height, "rgb24", interpolation="AREA" if scaled else None
+class _Rgb:
+    """One picture a frame: RGB [H, W, 3]."""
+
+    def __init__(self, scale_to: ScaleTo) -> None:
+        self._scale_to = scale_to
+        # One for all frames of a size: to set one up takes as long as a frame.
+        self._reformatter = VideoReformatter()
+
+    def pictures(self, frame: av.VideoFrame, number: int, fps: float) -> list[NDArray[np.uint8]]:
+        return [self.of(frame, self._scale_to)]
+
+    def of(self, frame: av.VideoFrame, scale_to: ScaleTo) -> NDArray[np.uint8]:
+        scaled = _scaled(frame, scale_to, self._reformatter, "rgb24")
+        return _turned(cast(NDArray[np.uint8], scaled.to_ndarray()), frame)
+
+
+class _SurveyForm:
+    """Three pictures a frame, the planes of `Planes`, and a fourth where a clip would keep it."""
+
+    def __init__(self, scale_to: ScaleTo, also: CanonicalForm | None) -> None:
+        self._scale_to, self._also = scale_to, also
+        self._reformatter, self._canonical = VideoReformatter(), _Rgb(None)
+
+    def pictures(self, frame: av.VideoFrame, number: int, fps: float) -> list[NDArray[np.uint8]]:
+        planar = _scaled(frame, self._scale_to, self._reformatter, "yuv420p", ColorRange.JPEG)
+        pictures = [_turned(_plane(plane), frame) for plane in planar.planes]
+        if self._also and number % every_nth(fps, self._also.max_fps) == 0:
+            small_hw = canonical_size(_shown_hw(frame), self._also.short_side_px)
+            pictures.append(self._canonical.of(frame, small_hw))
+        return pictures
+
+
+def _scaled(
+    frame: av.VideoFrame,
+    scale_to: ScaleTo,
+    reformatter: VideoReformatter,
+    pixel_format: str,
+    color_range: ColorRange | None = None,
+) -> av.VideoFrame:
+    size_hw = scaled_size(_shown_hw(frame), scale_to)
+    height, width = size_hw[::-1] if _turns(frame) % 2 else size_hw
+    return reformatter.reformat(
+        frame,
+        width,
+        height,
+        pixel_format,
+        interpolation=_AREA if (height, width) != (frame.height, frame.width) else None,
+        dst_color_range=color_range,
+        threads=1,  # the default is all cores, which other workers use
     )
-    pixels = cast(NDArray[np.uint8], rgb.to_ndarray())
-    return np.ascontiguousarray(np.rot90(pixels, turns)) if turns else pixels
+
+
+def _plane(plane: av.video.plane.VideoPlane) -> NDArray[np.uint8]:
+    rows: NDArray[np.uint8] = np.frombuffer(memoryview(plane), np.uint8)
+    return rows.reshape(-1, plane.line_size)[: plane.height, : plane.width]
+
+
+def _turned(pixels: NDArray[np.uint8], frame: av.VideoFrame) -> NDArray[np.uint8]:
+    turns = _turns(frame)
+    return np.rot90(pixels, turns) if turns else pixels

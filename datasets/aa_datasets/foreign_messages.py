@@ -43,17 +43,41 @@ class VideoInfo:
 
 @dataclass(frozen=True, slots=True)
 class ForeignFrame:
-    """One decoded frame: uint8 RGB [H, W, 3], and its time in seconds from the first; `also` is the
-    same frame in the canonical form that was asked for, if it has it."""
+    """One decoded frame: uint8 RGB [H, W, 3], and its time in seconds from the first."""
 
     pixels: NDArray[np.uint8]
     time_s: float
-    also: NDArray[np.uint8] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Planes:
+    """A picture as videos hold it, full range: what is measured of most pixels is measured of their
+    luma, and to make RGB of them takes as long as to scale them down.
+
+    Attributes:
+        luma: uint8 [H, W], 0 to 255.
+        blue, red: uint8 [h, w], what is added to the luma (Cb and Cr, 128 is none), at half the
+            sides, rounded up.
+    """
+
+    luma: NDArray[np.uint8]
+    blue: NDArray[np.uint8]
+    red: NDArray[np.uint8]
+
+
+@dataclass(frozen=True, slots=True)
+class SurveyFrame:
+    """One decoded frame, and its time in seconds from the first; `canonical` is the same frame in
+    the canonical form that was asked for, uint8 RGB [H, W, 3], if a clip would keep it."""
+
+    planes: Planes
+    time_s: float
+    canonical: NDArray[np.uint8] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class FrameHeader:
-    """What announces a frame on the pipe, in one form or two; the bytes follow as they lie.
+    """What announces a frame on the pipe, in one or several arrays; the bytes follow as they lie.
 
     Pickling copies them on both sides, into a buffer of the frame's size for each 64 KiB.
     """

@@ -34,7 +34,9 @@ from aa_datasets.foreign_messages import (
     ForeignFrame,
     FrameHeader,
     PacketsDigest,
+    Planes,
     StillAlive,
+    SurveyFrame,
     VideoInfo,
 )
 from aa_datasets.frame_size import CanonicalForm, ScaleTo
@@ -43,6 +45,8 @@ __all__ = [
     "DecodeLimits",
     "ForeignFrame",
     "ForeignVideo",
+    "Planes",
+    "SurveyFrame",
     "VideoInfo",
     "iter_foreign_frames",
     "open_foreign",
@@ -105,13 +109,13 @@ class ForeignVideo:
         info: what the file says of itself.
         packets_sha256: of its video packets, which another container of the same video shares (not
             MPEG-TS: H.264 is packed otherwise there).
-        frames: as of `iter_foreign_frames`, decoded as they are asked for. The child ends with
-            them; `close` them where they are not read to the end.
+        frames: those of `iter_foreign_frames` as planes, decoded as they are asked for. The child
+            ends with them; `close` them where they are not read to the end.
     """
 
     info: VideoInfo
     packets_sha256: str
-    frames: Generator[ForeignFrame, None, None]
+    frames: Generator[SurveyFrame, None, None]
 
 
 def open_foreign(
@@ -124,13 +128,14 @@ def open_foreign(
     end_s: float = float("inf"),
 ) -> ForeignVideo:
     """Everything that can be known of a file. Arguments are those of `iter_foreign_frames`;
-    frames that a canonical clip would keep come in that form, too, if it is given as `also`.
+    frames that a canonical clip would keep come in that form, too, if it is given as `also`. (The
+    planes' colours are those of their video's matrix, most often BT.601's or BT.709's.)
 
     Raises:
         VideoError: as `probe_video`; the frames raise as those of `iter_foreign_frames`.
     """
     span_s = (start_s, end_s)
-    messages = _from_child(path, "all", limits or DecodeLimits(), max_side_px, span_s, also)
+    messages = _from_child(path, "survey", limits or DecodeLimits(), max_side_px, span_s, also)
     info, digest = next(messages), next(messages)
     assert isinstance(info, VideoInfo)
     assert isinstance(digest, PacketsDigest)
@@ -194,10 +199,14 @@ def _from_child(
             if isinstance(message, str):
                 raise VideoError(f"{path.name}: {message}")
             if isinstance(message, FrameHeader):
-                pixels, *canonical = (
+                pixels, *others = (
                     _read(receiver, shape, limits.stall_s, path.name) for shape in message.shapes
                 )
-                yield ForeignFrame(pixels, message.time_s, *canonical)
+                if task == "survey":
+                    blue, red, *canonical = others
+                    yield SurveyFrame(Planes(pixels, blue, red), message.time_s, *canonical)
+                else:
+                    yield ForeignFrame(pixels, message.time_s)
                 continue
             if isinstance(message, VideoInfo):  # a film of two hours may take as long
                 longer_s = min(message.duration_s, _LONGEST_S) - total_s

@@ -25,7 +25,7 @@ from aa_curation.filters.tracking import HandsSeen, IdentitySwitches, Jitter, Po
 from aa_curation.people import People, people_of_pose
 from aa_curation.picture import Picture, PictureMeter
 from aa_datasets.draw_pose import draw_pose
-from aa_datasets.foreign_video import VideoInfo
+from aa_datasets.foreign_video import Planes, VideoInfo
 from aa_datasets.pose import JOINT_NAMES, LEFT_HAND, NUM_JOINTS, Pose, make_pose
 from aa_datasets.puppets import render_puppet
 
@@ -34,9 +34,11 @@ PUPPET = render_puppet(3, 5, num_frames=24)
 
 
 def _picture(frames: np.ndarray) -> Picture:
+    """Of uint8 RGB frames [T, H, W, 3] of even sides, as the decoder would hand them over."""
     meter = PictureMeter()
     for t, frame in enumerate(frames):
-        meter.see(frame, t / 24)
+        luma, red, blue = cv2.split(cv2.cvtColor(frame, cv2.COLOR_RGB2YCrCb))
+        meter.see(Planes(luma, blue[::2, ::2].copy(), red[::2, ::2].copy()), t / 24)
     return meter.picture()
 
 

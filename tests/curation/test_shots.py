@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from aa_curation.picture import Picture, PictureMeter
 from aa_curation.shots import ShotCuts, cut_spans
 from aa_datasets.canonical_video import encode_canonical
-from aa_datasets.foreign_video import iter_foreign_frames
+from aa_datasets.foreign_video import open_foreign
 from aa_datasets.puppets import render_puppet
 
 
@@ -21,13 +21,20 @@ def _calm(num_frames: int, fps: float = 25.0) -> Picture:
     return Picture(np.arange(num_frames) / fps, values, values, values, values, none)
 
 
-def test_two_puppets_one_after_the_other_are_two_shots() -> None:
+def _picture(path: Path) -> Picture:
     meter = PictureMeter()
+    for frame in open_foreign(path, max_side_px=320).frames:
+        meter.see(frame.planes, frame.time_s)
+    return meter.picture()
+
+
+def test_two_puppets_one_after_the_other_are_two_shots(tmp_path: Path) -> None:
     frames = np.concatenate([render_puppet(seed, seed, num_frames=20).frames for seed in (1, 6)])
-    for t, frame in enumerate(frames):
-        meter.see(frame, t / 24)
-    assert ShotCuts().cut_frames(meter.picture()) == [20]
-    spans = cut_spans(meter.picture(), ShotCuts(), max_s=10)
+    path = tmp_path / "shots.mp4"
+    path.write_bytes(encode_canonical(frames, 24))
+    picture = _picture(path)
+    assert ShotCuts().cut_frames(picture) == [20]
+    spans = cut_spans(picture, ShotCuts(), max_s=10)
     assert [round(span.start_s * 24) for span in spans] == [0, 20]
     assert spans[-1].end_s == pytest.approx(40 / 24)
 
@@ -67,11 +74,8 @@ def _cuts_of_both(path: Path) -> tuple[list[int], list[int]]:
     """Ours and PySceneDetect's (ContentDetector, its own thresholds)."""
     import scenedetect  # the oracle: slow to import, and no part of what is tested
 
-    meter = PictureMeter()
-    for frame in iter_foreign_frames(path, max_side_px=320):
-        meter.see(frame.pixels, frame.time_s)
     scenes = scenedetect.detect(str(path), scenedetect.ContentDetector(min_scene_len=5))
-    return ShotCuts().cut_frames(meter.picture()), [start.frame_num for start, _ in scenes[1:]]
+    return ShotCuts().cut_frames(_picture(path)), [start.frame_num for start, _ in scenes[1:]]
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
