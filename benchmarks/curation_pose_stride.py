@@ -1,9 +1,9 @@
-"""What a stride of the pose stage saves, and what it costs in accuracy, on real frames.
+"""What strides of the pose stage, or no tracking, save and cost in accuracy, on real frames.
 
     python benchmarks/curation_pose_stride.py VIDEO... [--frames 60] [--strides 2 3 4]
 
-The pose of every frame is the reference: distances are shares of the body's extent, of the joints
-that both have; a joint that only one has is counted as lost or found. CPU time of the process.
+The pose of every frame, tracked, is the reference: distances are shares of the body's extent, of
+the joints that both have; joints that only the reference has are lost. CPU time of the process.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ from __future__ import annotations
 import argparse
 import itertools
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -20,10 +22,11 @@ from numpy.typing import NDArray
 from aa_curation.poses.blazepose import BlazePose
 from aa_curation.poses.estimator import PoseTracker
 from aa_curation.poses.strided import StridedTracker
+from aa_curation.poses.untracked import UntrackedEstimator
 from aa_datasets.foreign_video import iter_foreign_frames
-from aa_datasets.pose import BODY, LEFT_HAND, RIGHT_HAND, Pose
+from aa_datasets.pose import BODY, FACE, LEFT_HAND, RIGHT_HAND, Pose
 
-PARTS = {"body": [BODY], "hands": [LEFT_HAND, RIGHT_HAND]}
+PARTS = {"body": [BODY], "hands": [LEFT_HAND, RIGHT_HAND], "face": [FACE]}
 
 
 def follow(tracker: PoseTracker, frames: list[NDArray[np.uint8]]) -> tuple[Pose, float]:
@@ -72,13 +75,20 @@ def main() -> None:
     print(
         f"{count} frames of {len(clips)} videos; every frame: {1000 * every_s / count:.0f} CPU ms\n"
     )
-    print("| stride | CPU ms a frame | | body: median, 90 %, lost | hands: median, 90 %, lost |")
-    print("|---|---|---|---|---|")
-    for stride in args.strides:
+    print(
+        f"| way | CPU ms a frame | | {': median, 90 %, lost | '.join(PARTS)}: median, 90 %, lost |"
+    )
+    print("|---" * (3 + len(PARTS)) + "|")
+    ways: dict[str, Callable[[], PoseTracker]] = {
+        f"stride {n}": partial(lambda n: StridedTracker(estimator.track(), n), n)
+        for n in args.strides
+    }
+    ways["untracked"] = UntrackedEstimator(estimator).track
+    for way, track in ways.items():
         spent_s, distances = 0.0, {part: [] for part in PARTS}
         totals, losts = dict.fromkeys(PARTS, 0), dict.fromkeys(PARTS, 0)
         for frames, reference, _ in clips:
-            pose, seconds = follow(StridedTracker(estimator.track(), stride), frames)
+            pose, seconds = follow(track(), frames)
             spent_s += seconds
             for name, part in PARTS.items():
                 some, total, lost = apart(pose, reference, part)
@@ -89,7 +99,7 @@ def main() -> None:
         for name in PARTS:
             median, most = np.percentile(np.concatenate(distances[name]), [50, 90])
             cells.append(f"{median:.2%}, {most:.2%}, {losts[name] / max(totals[name], 1):.1%}")
-        print(f"| {stride} | {1000 * spent_s / count:.0f} | {spent_s / every_s:.2f} x "
+        print(f"| {way} | {1000 * spent_s / count:.0f} | {spent_s / every_s:.2f} x "
               f"| {' | '.join(cells)} |")  # fmt: skip
 
 

@@ -19,7 +19,8 @@ from aa_curation.filters.resolution import Resolution
 from aa_curation.filters.single_person import PersonSize, SinglePerson, SomePerson
 from aa_curation.filters.static import Static
 from aa_curation.filters.text import TextArea
-from aa_curation.filters.tracking import HandsSeen, IdentitySwitches, Jitter, PoseFound
+from aa_curation.filters.timing import FrameCount, VariableRate
+from aa_curation.filters.tracking import FaceSeen, HandsSeen, IdentitySwitches, Jitter, PoseFound
 from aa_curation.poses.blazepose import BlazePose
 from aa_curation.recipe import Canonical, Recipe
 from aa_curation.shots import ShotCuts
@@ -37,12 +38,14 @@ RECIPE = Recipe(
     # One decode finds the shots and measures their pictures.
     cuts=ShotCuts(),
     picture_filters=(
+        FrameCount(frames_at_least=24),  # a window of stage 2, Sec. 4.1
         Drawing(brightness_below=16, levels_at_most=15),
         Static(share_at_most=0.5),
         Dark(brightness_at_least=16),
         Bright(brightness_at_most=250),
         Blur(sharpness_at_least=20),
-        CameraMotion(sides_per_s_at_most=math.inf),  # measured, and no reason to drop a clip
+        CameraMotion(sides_per_s_at_most=math.inf),  # these two are measured, and no reason to
+        VariableRate(share_at_most=math.inf),  # drop a clip
     ),
     # Ten frames of each clip are searched for people, at full size and in tiles.
     estimator=BlazePose,
@@ -64,7 +67,8 @@ RECIPE = Recipe(
     pose_filters=(
         PoseFound(share_at_least=0.95),
         Jitter(jitter_at_most=0.04),
-        HandsSeen(share_at_least=0),  # these two are measured, and no reason to drop a clip
+        HandsSeen(share_at_least=0),  # these three are measured, and no reason to drop a clip
+        FaceSeen(share_at_least=0),
         IdentitySwitches(switches_at_most=math.inf),
     ),
     canonical=Canonical(short_side_px=768, max_fps=30),  # Sec. 4.1: 768x768 crops

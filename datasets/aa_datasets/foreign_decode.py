@@ -7,14 +7,13 @@ import os
 import time
 from collections.abc import Iterator
 from multiprocessing.connection import Connection
-from typing import cast
 
 import av
 import numpy as np
-from av.video.reformatter import ColorRange, Interpolation, VideoReformatter
 from numpy.typing import NDArray
 
 from aa_datasets.errors import VideoError
+from aa_datasets.foreign_forms import RgbForm, SurveyForm
 from aa_datasets.foreign_messages import (
     DecodeLimits,
     FrameHeader,
@@ -22,7 +21,7 @@ from aa_datasets.foreign_messages import (
     StillAlive,
     VideoInfo,
 )
-from aa_datasets.frame_size import CanonicalForm, ScaleTo, canonical_size, every_nth, scaled_size
+from aa_datasets.frame_size import CanonicalForm, ScaleTo
 
 # FFmpeg's demuxers that read one file and no other; concat, hls, dash, image2 and the like are out.
 CONTAINERS = ("mov", "matroska", "avi", "mpegts", "mpeg", "flv", "ogg", "asf", "gif")
@@ -32,8 +31,6 @@ _SEEK_MARGIN_S = (
     2.0  # before the wanted frame: what follows a key frame of an open GOP may be broken
 )
 
-# Rounded alike on all processors; that costs nothing beside scaling.
-_AREA = Interpolation.AREA | Interpolation.ACCURATE_RND | Interpolation.BITEXACT
 _REORDER_S = 1.0  # AVI has no presentation times: with B-frames they come out of order
 
 
@@ -60,7 +57,7 @@ def run(
         if task == "survey":
             sender.send(_hash_packets(path, alive))
         if task in ("frames", "survey"):
-            form = _Rgb(scale_to) if task == "frames" else _SurveyForm(scale_to, also)
+            form = RgbForm(scale_to) if task == "frames" else SurveyForm(scale_to, also)
             for pictures, time_s in _decode(path, limits, form, span_s, alive):
                 sender.send(FrameHeader(tuple(pixels.shape for pixels in pictures), time_s))
                 for pixels in pictures:
@@ -149,7 +146,7 @@ def _video_stream(container: av.container.InputContainer) -> av.VideoStream:
 def _decode(
     path: str,
     limits: DecodeLimits,
-    form: _Rgb | _SurveyForm,
+    form: RgbForm | SurveyForm,
     span_s: tuple[float, float],
     alive: _Pulse,
 ) -> Iterator[tuple[list[NDArray[np.uint8]], float]]:
@@ -234,75 +231,3 @@ def _jump(
 
 def _fps(stream: av.VideoStream) -> float:
     return float(stream.average_rate or 0)
-
-
-def _shown_hw(frame: av.VideoFrame) -> tuple[int, int]:
-    size_hw = frame.height, frame.width
-    return size_hw[::-1] if _turns(frame) % 2 else size_hw
-
-
-def _turns(frame: av.VideoFrame) -> int:
-    """Of the display matrix, which counts degrees counter-clockwise, as np.rot90."""
-    return round(frame.rotation / 90) % 4
-
-
-class _Rgb:
-    """One picture a frame: RGB [H, W, 3]."""
-
-    def __init__(self, scale_to: ScaleTo) -> None:
-        self._scale_to = scale_to
-        # One for all frames of a size: to set one up takes as long as a frame.
-        self._reformatter = VideoReformatter()
-
-    def pictures(self, frame: av.VideoFrame, number: int, fps: float) -> list[NDArray[np.uint8]]:
-        return [self.of(frame, self._scale_to)]
-
-    def of(self, frame: av.VideoFrame, scale_to: ScaleTo) -> NDArray[np.uint8]:
-        scaled = _scaled(frame, scale_to, self._reformatter, "rgb24")
-        return _turned(cast(NDArray[np.uint8], scaled.to_ndarray()), frame)
-
-
-class _SurveyForm:
-    """Three pictures a frame, the planes of `Planes`, and a fourth where a clip would keep it."""
-
-    def __init__(self, scale_to: ScaleTo, also: CanonicalForm | None) -> None:
-        self._scale_to, self._also = scale_to, also
-        self._reformatter, self._canonical = VideoReformatter(), _Rgb(None)
-
-    def pictures(self, frame: av.VideoFrame, number: int, fps: float) -> list[NDArray[np.uint8]]:
-        planar = _scaled(frame, self._scale_to, self._reformatter, "yuv420p", ColorRange.JPEG)
-        pictures = [_turned(_plane(plane), frame) for plane in planar.planes]
-        if self._also and number % every_nth(fps, self._also.max_fps) == 0:
-            small_hw = canonical_size(_shown_hw(frame), self._also.short_side_px)
-            pictures.append(self._canonical.of(frame, small_hw))
-        return pictures
-
-
-def _scaled(
-    frame: av.VideoFrame,
-    scale_to: ScaleTo,
-    reformatter: VideoReformatter,
-    pixel_format: str,
-    color_range: ColorRange | None = None,
-) -> av.VideoFrame:
-    size_hw = scaled_size(_shown_hw(frame), scale_to)
-    height, width = size_hw[::-1] if _turns(frame) % 2 else size_hw
-    return reformatter.reformat(
-        frame,
-        width,
-        height,
-        pixel_format,
-        interpolation=_AREA if (height, width) != (frame.height, frame.width) else None,
-        dst_color_range=color_range,
-        threads=1,  # the default is all cores, which other workers use
-    )
-
-
-def _plane(plane: av.video.plane.VideoPlane) -> NDArray[np.uint8]:
-    rows: NDArray[np.uint8] = np.frombuffer(memoryview(plane), np.uint8)
-    return rows.reshape(-1, plane.line_size)[: plane.height, : plane.width]
-
-
-def _turned(pixels: NDArray[np.uint8], frame: av.VideoFrame) -> NDArray[np.uint8]:
-    turns = _turns(frame)
-    return np.rot90(pixels, turns) if turns else pixels

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from aa_curation.poses.blazepose import BlazePose
 from aa_curation.recipe import Recipe, load_recipe
 from aa_datasets.canonical_video import encode_canonical
 from aa_datasets.pose import write_pose
@@ -42,6 +43,11 @@ def _write_puppet(folder: Path, seed: int, num_frames: int = 30) -> dict[str, st
         "split": "test" if seed % 3 == 0 else "train",
         "pose_file": f"{name}.pose.npz",
     }
+
+
+@pytest.fixture(scope="module")
+def estimator() -> BlazePose:
+    return BlazePose()
 
 
 @pytest.fixture(scope="session")

@@ -21,12 +21,13 @@ from aa_curation.filters.real_face import HumanEyes, SteadyOrFace
 from aa_curation.filters.resolution import Resolution
 from aa_curation.filters.single_person import PersonSize, RealPerson, SinglePerson, SomePerson
 from aa_curation.filters.static import Static
-from aa_curation.filters.tracking import HandsSeen, IdentitySwitches, Jitter, PoseFound
+from aa_curation.filters.timing import FrameCount, VariableRate
+from aa_curation.filters.tracking import FaceSeen, HandsSeen, IdentitySwitches, Jitter, PoseFound
 from aa_curation.people import People, people_of_pose
 from aa_curation.picture import Picture, PictureMeter
 from aa_datasets.draw_pose import draw_pose
 from aa_datasets.foreign_video import Planes, VideoInfo
-from aa_datasets.pose import JOINT_NAMES, LEFT_HAND, NUM_JOINTS, Pose, make_pose
+from aa_datasets.pose import FACE, JOINT_NAMES, LEFT_HAND, NUM_JOINTS, Pose, make_pose
 from aa_datasets.puppets import render_puppet
 
 VIDEO = VideoInfo("h264", (480, 640), 24000 / 1001, 48, 2.0, 0)
@@ -223,6 +224,33 @@ def test_lost_and_jumping_poses_are_dropped() -> None:
     assert Jitter()(lost).drop is None  # absent frames are no jumps
 
 
+@given(st.integers(2, 40), st.integers(0, 20), st.sampled_from([1.0, 0.001]), st.booleans())
+def test_frames_and_their_steps_are_counted_as_decoded(
+    num_frames: int, late: int, rounded_s: float, gap: bool
+) -> None:
+    """Times of 25 fps, rounded as Matroska does; one frame may be shown for as long as two."""
+    late = min(late, num_frames - 2)
+    times_s = np.arange(num_frames) / 25
+    times_s[late + 1 :] += gap / 25
+    if rounded_s < 1:
+        times_s = np.round(times_s / rounded_s) * rounded_s
+    ones, nothing = np.ones(num_frames, np.float32), np.zeros((1, 1), np.float32)
+    picture = Picture(times_s, ones, ones, ones, ones, nothing)
+    assert FrameCount(24)(picture).measured == num_frames
+    assert (FrameCount(24)(picture).drop is None) == (num_frames >= 24)
+    uneven = VariableRate()(picture)
+    assert uneven.drop is None
+    if num_frames > 3:  # of two steps, either may be the usual one
+        assert uneven.measured == pytest.approx(gap / (num_frames - 1))
+
+
+def test_a_picture_without_steps_is_of_no_varying_rate() -> None:
+    assert VariableRate(0.0)(_picture(PUPPET.frames[:1])).drop is None
+    assert VariableRate(0.0)(_picture(PUPPET.frames)).drop is None
+    assert FrameCount(24)(_picture(PUPPET.frames)).drop is None
+    assert _drop(FrameCount(24)(_picture(PUPPET.frames[:23]))) == ("few_frames", 23)
+
+
 def test_hands_and_switches_are_counted_and_drop_nobody_unless_asked() -> None:
     pose = PUPPET.pose
     both = HandsSeen()(pose).measured
@@ -232,6 +260,10 @@ def test_hands_and_switches_are_counted_and_drop_nobody_unless_asked() -> None:
     assert both == 1
     assert one.measured == 0.5
     assert one.drop is None
+    assert FaceSeen()(pose).measured == 0  # puppets have none
+    points, scores = pose.keypoints_px.copy(), pose.scores.copy()
+    points[6:, FACE], scores[6:, FACE] = 9, 1
+    assert FaceSeen()(make_pose(points, scores, pose.size_hw)).measured == 18 / 24
     assert IdentitySwitches()(pose).measured == 0
     switched = pose.keypoints_px.copy()
     switched[8:16] += 200  # eight frames of somebody who stands elsewhere

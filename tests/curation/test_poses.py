@@ -25,11 +25,6 @@ from aa_datasets.pose import BODY, JOINT_NAMES, Pose
 
 
 @pytest.fixture(scope="module")
-def estimator() -> BlazePose:
-    return BlazePose()
-
-
-@pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Copies of the models, to be spoiled."""
     folder = tmp_path_factory.mktemp("models")

@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from aa_curation.errors import RecipeError
 from aa_curation.poses.estimator import Person
 from aa_curation.poses.strided import Strided, between
+from aa_curation.poses.untracked import Untracked
+from aa_datasets.errors import PoseError
 from aa_datasets.pose import Pose, make_pose
 from aa_datasets.puppets import render_puppet
 
@@ -53,6 +55,29 @@ def test_what_is_looked_at_is_exact_and_the_ends_are(stride: int, num_frames: in
     true = PUPPET.pose.at_frames(np.arange(num_frames))
     np.testing.assert_array_equal(pose.keypoints_px[inner.seen], true.keypoints_px[inner.seen])
     np.testing.assert_array_equal(pose.scores[inner.seen], true.scores[inner.seen])
+
+
+class _Forgetful(Knowing):
+    """A tracker that knows its first frame alone: what a person who moved away would be."""
+
+    def track(self) -> _Forgetful:
+        return _Forgetful()
+
+    def see(self, frame: NDArray[np.uint8]) -> None:
+        self.seen.append(self.seen[0] if self.seen else int(frame[0, 0, 0]))
+
+
+def test_untracked_every_frame_is_the_first_of_its_tracker() -> None:
+    estimator = Untracked(_Forgetful)(None)
+    assert estimator.name == "knowing-untracked"
+    for make, right in ((estimator.track, True), (_Forgetful().track, False)):
+        tracker = make()
+        for number in range(24):
+            tracker.see(np.full((4, 4, 3), number, np.uint8))
+        found, true = tracker.pose().keypoints_px, PUPPET.pose.keypoints_px
+        assert np.array_equal(found, true, equal_nan=True) == right
+    with pytest.raises(PoseError, match="no frame was seen"):
+        estimator.track().pose()
 
 
 def test_between_joints_move_straight_and_half_seen_ones_are_absent() -> None:

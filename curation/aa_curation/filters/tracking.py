@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from aa_curation.drop import Check, at_least, at_most
-from aa_datasets.pose import BODY, JOINT_NAMES, LEFT_HAND, RIGHT_HAND, Pose
+from aa_datasets.pose import BODY, FACE, JOINT_NAMES, LEFT_HAND, RIGHT_HAND, Pose
 
 _NECK = JOINT_NAMES.index("neck")
 
@@ -65,6 +65,21 @@ class HandsSeen:
     def __call__(self, pose: Pose) -> Check:
         hands = [(pose.scores[:, hand] > 0).mean(1) >= 0.5 for hand in (LEFT_HAND, RIGHT_HAND)]
         return at_least("hands_unseen", float(np.mean(hands)), self.share_at_least)
+
+
+@dataclass(frozen=True, slots=True)
+class FaceSeen:
+    """Measured: the share of frames in which the face is seen, half of its 68 points.
+
+    Attributes:
+        share_at_least: 0 measures and drops nothing, see `HandsSeen`.
+    """
+
+    share_at_least: float = 0.0
+
+    def __call__(self, pose: Pose) -> Check:
+        seen = (pose.scores[:, FACE] > 0).mean(1) >= 0.5
+        return at_least("face_unseen", float(np.mean(seen)), self.share_at_least)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""BlazePose: body and hands by the .tflite models of the mediapipe wheel, under LiteRT.
+"""BlazePose: body, hands and face by the .tflite models of the mediapipe wheel, under LiteRT.
 
 Against MediaPipe 0.10.21's own holistic pipeline on 109 real frames, body landmarks lie 0.17 % of
 the body's extent apart (median). As a detector BlazePose takes cats and cartoons for people; what
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from aa_curation.poses import detect, face, hands, landmarks
 from aa_curation.poses.estimator import Person
+from aa_curation.poses.face import FaceSeen
 from aa_curation.poses.hands import HandLandmarks, hand_landmarks
 from aa_curation.poses.landmarks import BodyLandmarks, body_landmarks
 from aa_curation.poses.openpose_layout import LEFT_PALM, RIGHT_PALM, to_joints
@@ -26,6 +27,7 @@ from aa_datasets.pose import NUM_JOINTS, Pose, make_pose
 
 _CONFIDENCE_AT_LEAST = 0.5  # MediaPipe's bound for "there is a body in this region"
 _WRIST_VISIBLE_ABOVE = 0.1  # MediaPipe's bound for looking for a hand
+_NOSE_SEEN_ABOVE = 0.1
 _VISIBLE_AT_LEAST = 0.5  # of a joint
 _SEEN_AT_LEAST = 0.4  # of a body, mean of its joints: a head with shoulders has 0.44
 _TILE_SHARE = 0.4  # of the frame's long side; people half as large as the frame's shows are found
@@ -78,13 +80,13 @@ class BlazePose:
             if i == 0:
                 people.append(self.person(frame, found.body, area))
             else:
-                _, scores = to_joints(found.body, None, None, _size_hw(frame))
+                _, scores = to_joints(found.body, None, None, None, _size_hw(frame))
                 people.append(Person(area, math.nan, scores))
         return people
 
     def person(self, frame: NDArray[np.uint8], body: BodyLandmarks, area: float) -> Person:
         """Everything that is measured of the main person."""
-        _, scores = to_joints(body, None, None, _size_hw(frame))
+        _, scores = to_joints(body, None, None, None, _size_hw(frame))
         seen = face.look_at_face(self._face, frame, body.points)
         return Person(area, self.wobble(frame, body), scores, seen.confidence, seen.eyes)
 
@@ -122,6 +124,14 @@ class BlazePose:
             for palm in (LEFT_PALM, RIGHT_PALM)
         )
         return left, right
+
+    def face(
+        self, frame: NDArray[np.uint8], body: BodyLandmarks, region: Region | None
+    ) -> FaceSeen | None:
+        """The face, looked for in `region` first; None where the body's nose is not seen."""
+        if body.visibility[0] * body.presence[0] <= _NOSE_SEEN_ABOVE:
+            return None
+        return face.follow_face(self._face, frame, body.points, region)
 
     def _find(self, frame: NDArray[np.uint8]) -> list[_Found]:
         """Every person, by area. Findings on the frame and on its tiles are the same person where
@@ -176,14 +186,19 @@ class BodyFinder(Protocol):
         self, frame: NDArray[np.uint8], body: BodyLandmarks
     ) -> tuple[HandLandmarks | None, HandLandmarks | None]: ...
 
+    def face(
+        self, frame: NDArray[np.uint8], body: BodyLandmarks, region: Region | None
+    ) -> FaceSeen | None: ...
+
 
 class BlazePoseTracker:
-    """Follows one person: the region comes from the frame before, so that the detector runs only
-    at the start and after the person was lost."""
+    """Follows one person: the regions of body and face come from the frame before, so that the
+    detector runs only at the start and after the person was lost."""
 
     def __init__(self, estimator: BodyFinder) -> None:
         self._estimator = estimator
         self._region: Region | None = None
+        self._face_region: Region | None = None
         self._joints: list[tuple[NDArray[np.float32], NDArray[np.float32]] | None] = []
         self._size_hw = (0, 0)
 
@@ -191,12 +206,15 @@ class BlazePoseTracker:
         self._size_hw = _size_hw(frame)
         body = self._estimator.main_body(frame, self._region)
         if body is None:
-            self._region = None
+            self._region = self._face_region = None
             self._joints.append(None)
             return
         self._region = body.next_region
         left, right = self._estimator.both_hands(frame, body)
-        self._joints.append(to_joints(body, left, right, self._size_hw))
+        seen = self._estimator.face(frame, body, self._face_region)
+        sure = seen is not None and seen.confidence >= face.FACE_AT_LEAST
+        self._face_region = seen.next_region if seen is not None and sure else None
+        self._joints.append(to_joints(body, left, right, seen, self._size_hw))
 
     def pose(self) -> Pose:
         keypoints_px = np.full((len(self._joints), NUM_JOINTS, 2), np.nan, np.float32)

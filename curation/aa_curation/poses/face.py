@@ -1,8 +1,7 @@
-"""Whether a face is seen, and how large its eyes are: MediaPipe's face mesh on a body's head.
+"""The face of a body: MediaPipe's mesh of 468 points, whether there is one, how large its eyes are.
 
 The network is sure of faces of people and of drawn people, and of nobody's in the pictures of cats,
-hands and skeletons. It fits 468 points of a human face; what stays measurable on a drawn one is
-that its eyes are too wide.
+hands and skeletons. What stays measurable on a drawn face is that its eyes are too wide.
 """
 
 from __future__ import annotations
@@ -22,7 +21,9 @@ _FACE_SCALE = 1.5  # MediaPipe's margin around the face
 # least.
 _OF_EYES, _OF_EARS, _OF_MOUTH = 2.2, 1.05, 2.2
 _EYES = ((33, 133), (362, 263))  # corners of the mesh's right and left eye
-_FOREHEAD, _CHIN = 10, 152
+_FOREHEAD, _CHIN, _NOSE = 10, 152, 4
+FACE_AT_LEAST = 0.5  # MediaPipe's bound for "there is a face in this region"
+_SAME_HEAD = 0.35  # of the region's side: how far the mesh's nose may lie from the body's
 OUTPUTS = ("conv2d_21", "conv2d_31")  # points, whether there is a face
 
 
@@ -34,21 +35,40 @@ class FaceSeen:
         confidence: in [0, 1], that there is a face.
         eyes: mean width of the eyes over the height of the face (forehead to chin), measured in
             three dimensions, so that a turned head has what a straight one has.
+        points: [468, 2] pixels of the frame, in the mesh's order.
+        next_region: where to look for the same face in the next frame.
     """
 
     confidence: float
     eyes: float
+    points: Points
+    next_region: Region
 
 
 def look_at_face(model: TFLiteModel, frame: NDArray[np.uint8], body: Points) -> FaceSeen:
     """Look twice: where the body's landmarks [33, 2] put the head, then where the mesh lies."""
-    region = _head(body)
-    points, _ = _mesh(model, frame, region)
-    region = _around(region.to_frame(points[:, :2], _INPUT_PX))
-    points, confidence = _mesh(model, frame, region)
-    widths = [np.linalg.norm(points[a] - points[b]) for a, b in _EYES]
-    height = max(float(np.linalg.norm(points[_FOREHEAD] - points[_CHIN])), 1e-6)
-    return FaceSeen(confidence, float(np.mean(widths)) / height)
+    return _look(model, frame, _look(model, frame, _head(body)).next_region)
+
+
+def follow_face(
+    model: TFLiteModel, frame: NDArray[np.uint8], body: Points, region: Region | None
+) -> FaceSeen:
+    """Look once, in the region that the frame before gave; as `look_at_face` where it gave none, or
+    where there is no face in it, or another's."""
+    if region is not None:
+        seen = _look(model, frame, region)
+        off = float(np.hypot(*(seen.points[_NOSE] - body[0])))
+        if seen.confidence >= FACE_AT_LEAST and off <= _SAME_HEAD * seen.next_region.side:
+            return seen
+    return look_at_face(model, frame, body)
+
+
+def _look(model: TFLiteModel, frame: NDArray[np.uint8], region: Region) -> FaceSeen:
+    mesh, confidence = _mesh(model, frame, region)
+    widths = [np.linalg.norm(mesh[a] - mesh[b]) for a, b in _EYES]
+    height = max(float(np.linalg.norm(mesh[_FOREHEAD] - mesh[_CHIN])), 1e-6)
+    points = region.to_frame(mesh[:, :2], _INPUT_PX)
+    return FaceSeen(confidence, float(np.mean(widths)) / height, points, _around(points))
 
 
 def _mesh(model: TFLiteModel, frame: NDArray[np.uint8], region: Region) -> tuple[Points, float]:

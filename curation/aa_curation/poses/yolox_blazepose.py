@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from aa_curation.poses.blazepose import BlazePose, BlazePoseTracker
 from aa_curation.poses.estimator import Person
+from aa_curation.poses.face import FaceSeen
 from aa_curation.poses.hands import HandLandmarks
 from aa_curation.poses.landmarks import BodyLandmarks
 from aa_curation.poses.onnx_model import OnnxFile
@@ -85,6 +86,11 @@ class YoloxBlazePose:
         self, frame: NDArray[np.uint8], body: BodyLandmarks
     ) -> tuple[HandLandmarks | None, HandLandmarks | None]:
         return self._pose.both_hands(frame, body)
+
+    def face(
+        self, frame: NDArray[np.uint8], body: BodyLandmarks, region: Region | None
+    ) -> FaceSeen | None:
+        return self._pose.face(frame, body, region)
 
     def _body_in_box(self, frame: NDArray[np.uint8], box: Box) -> BodyLandmarks | None:
         """The surest whose middle lies in the box: the neighbour's may be in its square, too.
