@@ -26,17 +26,23 @@ class Span:
 @dataclass(frozen=True, slots=True)
 class ShotCuts:
     """A hard cut is a frame that differs much from the one before, while its neighbours do not.
+    Where the picture fades to black and back, the dark frames belong to no shot.
 
     Attributes:
         change_at_least: grey levels of `Picture.change`.
         times_neighbours: how many times the largest change of the frames around it: fast motion
             and a shaking camera change every frame, a cut only one.
         reach: how many frames on each side count as around.
+        dark_below: `Picture.brightness` of the frames around black that are left out; 0 knows no
+            fades. (PySceneDetect's ThresholdDetector has 12, of the mean of all channels.)
+        black_below: brightness that the darkest of them must reach: a dim room does not.
     """
 
     change_at_least: float = 25.0
     times_neighbours: float = 2.0
     reach: int = 3
+    dark_below: float = 12.0
+    black_below: float = 2.0
 
     def cut_frames(self, picture: Picture) -> list[int]:
         """Indices of the frames that begin a new shot (never 0)."""
@@ -48,11 +54,23 @@ class ShotCuts:
                 cuts.append(int(t))
         return cuts
 
+    def black_runs(self, picture: Picture) -> list[tuple[int, int]]:
+        """First frame and end of each dark run that reaches black; none where all is dark."""
+        dark = picture.brightness < self.dark_below
+        if dark.all():
+            return []
+        steps = np.flatnonzero(np.diff(dark, prepend=False, append=False))
+        return [
+            (int(first), int(end))
+            for first, end in steps.reshape(-1, 2)
+            if picture.brightness[first:end].min() < self.black_below
+        ]
+
 
 def cut_spans(
     picture: Picture, cuts: ShotCuts, max_s: float, within_s: tuple[float, float] | None = None
 ) -> list[Span]:
-    """One span a shot; a shot longer than `max_s` gives equal parts.
+    """One span a shot; a shot longer than `max_s` gives equal parts. Black is in none.
 
     Args:
         picture: of the whole video.
@@ -65,11 +83,14 @@ def cut_spans(
     first_s, last_s = float(times_s[0]), float(times_s[-1]) + frame_s
     if within_s is not None:
         first_s, last_s = max(first_s, within_s[0]), min(last_s, within_s[1])
-    inner = [s for t in cuts.cut_frames(picture) if first_s < (s := float(times_s[t])) < last_s]
-    edges = [first_s, *inner, last_s]
+    runs = cuts.black_runs(picture)
+    begun_s = [*(float(time_s) for time_s in times_s), last_s]
+    black = [(begun_s[first], begun_s[end]) for first, end in runs]
+    inner = {begun_s[t] for t in cuts.cut_frames(picture)} | set(itertools.chain(*black))
+    edges = [first_s, *sorted(s for s in inner if first_s < s < last_s), last_s]
     spans = []
     for start_s, end_s in itertools.pairwise(edges):
-        if end_s <= start_s:
+        if end_s <= start_s or any(first <= start_s < end for first, end in black):
             continue
         parts = max(1, math.ceil((end_s - start_s) / max_s - 1e-9))
         bounds = np.linspace(start_s, end_s, parts + 1)

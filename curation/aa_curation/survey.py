@@ -68,7 +68,7 @@ def survey(source: Source, recipe: Recipe, ahead: AheadOfPlan | None = None) -> 
     decisions: list[Decision] = []
     spans = cut_spans(picture, recipe.cuts, recipe.max_s, source.span_s)
     if not spans:
-        drop = Drop("too_short", 0.0, recipe.min_s, "the span lies behind the end of the video")
+        drop = Drop("too_short", 0.0, recipe.min_s, "its span shows black, or lies behind the end")
         return _nothing(source, content, drop, headers)
     # Frames are counted, not claimed rates: headers of odd files lie about theirs.
     fps = _counted_fps(picture, info.fps)

@@ -18,7 +18,8 @@ from aa_datasets.puppets import render_puppet
 def _calm(num_frames: int, fps: float = 25.0) -> Picture:
     values = np.ones(num_frames, np.float32)
     none = np.zeros((1, 1), np.float32)
-    return Picture(np.arange(num_frames) / fps, values, values, values, values, none)
+    lit = 100 * values
+    return Picture(np.arange(num_frames) / fps, values, values, lit, values, none)
 
 
 def _picture(path: Path) -> Picture:
@@ -68,6 +69,51 @@ def test_a_span_of_the_source_bounds_the_clips() -> None:
     (span,) = cut_spans(_calm(250), ShotCuts(), 10, within_s=(2, 6))
     assert (span.start_s, span.end_s) == (2, 6)
     assert cut_spans(_calm(25), ShotCuts(), 10, within_s=(2, 6)) == []
+
+
+def _faded(frames: np.ndarray, into: int, black: int, out: int) -> np.ndarray:
+    """A video that fades from black in `into` frames and to black in `out`, and stays black."""
+    light = np.ones(len(frames))
+    light[:into] = np.arange(into) / into
+    light[len(light) - out :] = 1 - (np.arange(out) + 1) / out
+    lit = (frames * light[:, None, None, None]).astype(np.uint8)
+    return np.concatenate([lit, np.zeros((black, *frames.shape[1:]), np.uint8)])
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_fades_are_those_of_pyscenedetect_and_black_is_in_no_clip(
+    seed: int, tmp_path: Path
+) -> None:
+    import scenedetect
+
+    rng = np.random.default_rng(seed)
+    puppets = [render_puppet(int(p), int(p), num_frames=40).frames for p in rng.permutation(20)[:4]]
+    shots = [_faded(p, *(int(n) for n in rng.integers((2, 1, 2), (12, 9, 12)))) for p in puppets]
+    path = tmp_path / "fades.mp4"
+    path.write_bytes(encode_canonical(np.concatenate(shots), 24))
+    picture = _picture(path)
+    runs = ShotCuts().black_runs(picture)
+    scenes = scenedetect.detect(str(path), scenedetect.ThresholdDetector(min_scene_len=5))
+    theirs = [start.frame_num for start, _ in scenes[1:]]
+    inner = [(first, end) for first, end in runs if first > 0 and end < picture.num_frames]
+    assert len(inner) == len(theirs) == 3
+    assert all(first <= cut <= end for (first, end), cut in zip(inner, theirs, strict=True))
+    spans = cut_spans(picture, ShotCuts(), max_s=10)
+    assert len(spans) == 4
+    shown = [picture.between(span.start_s, span.end_s).brightness for span in spans]
+    assert min(brightness.min() for brightness in shown) >= 12
+    assert all(len(brightness) >= 28 for brightness in shown)  # what is not dark is not lost
+    assert len(cut_spans(picture, ShotCuts(change_at_least=np.inf, dark_below=0), 60)) == 1
+
+
+def test_darkness_that_is_not_black_and_blackness_throughout_are_no_fades() -> None:
+    picture = _calm(60)
+    picture.brightness[:] = 100
+    picture.brightness[20:30] = 5
+    assert ShotCuts().black_runs(picture) == []
+    picture.brightness[:] = 1
+    assert ShotCuts().black_runs(picture) == []
+    assert len(cut_spans(picture, ShotCuts(), 10)) == 1
 
 
 def _cuts_of_both(path: Path) -> tuple[list[int], list[int]]:
