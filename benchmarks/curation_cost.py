@@ -78,7 +78,7 @@ def main() -> None:
 
 def without_people(recipe: Recipe) -> Recipe:
     """Shots, picture filters and the form of the clip; whatever is filmed is kept."""
-    lax = {"static": 1.0, "too_dark": 0.0, "too_bright": 255.0, "blurred": 0.0}
+    lax = {"static": 1.0, "too_dark": 0.0, "too_bright": 255.0, "blurred": 0.0, "few_frames": 0}
     return dataclasses.replace(
         recipe, min_s=1e-6, video_filters=(), people_filters=(), pose_filters=(), text=None,
         text_filters=(), thresholds=lax,

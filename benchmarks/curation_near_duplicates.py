@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import itertools
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -179,7 +180,12 @@ def main() -> None:
         paths = sorted(p for p in arguments.clips.iterdir() if p.suffix in VIDEO_SUFFIXES)
         videos = [video(path, estimator) for path in tqdm(paths[: arguments.limit])]
         shown = [(clip, clip.signature()) for clip in videos]
-        line("distinct videos", all_distances([of for _, of in shown]))
+        distances = all_distances([of for _, of in shown])
+        line("distinct videos", distances)
+        pairs = itertools.combinations([path.stem for path in paths[: arguments.limit]], 2)
+        for (a, b), apart in zip(pairs, distances, strict=True):
+            if apart <= 1:
+                tqdm.write(f"within 1: {a} and {b}, {apart:.2f}", file=sys.stderr)
         for name, copy in COPIES.items():
             found = []
             for clip, of in tqdm(shown, desc=name):
