@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,7 @@ def make_loader(
     latents: LatentsKey | None = None,
     augmentation: Augmentation | None = None,
     text_mask: bool = False,
+    draw_face: bool = False,
     split: str | None = None,
     too_short_at_most: float = 0.5,
 ) -> ShardLoader:
@@ -58,6 +60,7 @@ def make_loader(
             decoding: reference and target then have no channels.
         augmentation: what is changed at random.
         text_mask: give each sample a `loss_mask`.
+        draw_face: skeletons show the face's points, where clips have them.
         split: only clips of this split, such as "train"; None takes all.
         too_short_at_most: the share of clips that may be left out since the window is longer.
 
@@ -103,7 +106,7 @@ def make_loader(
         clips, stage, num_frames, stride, size_hw, seed, cache_bytes, stored, augmentation,
         text_mask,
     )  # fmt: skip
-    return ShardLoader(dataset, seed, batch_size, rank, world_size, num_workers)
+    return ShardLoader(dataset, seed, batch_size, rank, world_size, num_workers, draw_face)
 
 
 def _of_split(clips: list[tuple[Path, ClipEntry]], split: str) -> list[tuple[Path, ClipEntry]]:
@@ -137,11 +140,12 @@ class ShardLoader:
         rank: int,
         world_size: int,
         num_workers: int,
+        draw_face: bool,
     ) -> None:
         self.num_clips = len(dataset)
         self._dataset, self._seed = dataset, seed
         self._batch_size, self._rank, self._world_size = batch_size, rank, world_size
-        self._num_workers = num_workers
+        self._num_workers, self._draw_face = num_workers, draw_face
         self._consumed = 0  # samples that all ranks together have received
         self._batches: Iterator[FrameBatch] | None = None
 
@@ -172,13 +176,16 @@ class ShardLoader:
             self._consumed,
         )
         if not self._num_workers:
-            return (stack_samples([self._dataset[draw] for draw in some]) for some in draws)
+            return (
+                stack_samples([self._dataset[draw] for draw in some], self._draw_face)
+                for some in draws
+            )
         return iter(
             DataLoader(
                 self._dataset,
                 batch_sampler=draws,
                 num_workers=self._num_workers,
-                collate_fn=stack_and_draw,
+                collate_fn=partial(stack_and_draw, draw_face=self._draw_face),
                 # decord and Ray do not survive a fork with threads.
                 multiprocessing_context="forkserver",
             )

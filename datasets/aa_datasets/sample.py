@@ -67,6 +67,7 @@ class FrameBatch:
 
     Attributes:
         skeletons: uint8 RGB [B, T, H, W, 3], the poses drawn; None until somebody has.
+        draw_face: whether they show the face's points, too.
     """
 
     reference: torch.Tensor
@@ -76,6 +77,7 @@ class FrameBatch:
     latents: EncodedFrames | None = None
     loss_mask: torch.Tensor | None = None
     skeletons: torch.Tensor | None = None
+    draw_face: bool = False
 
     @property
     def size(self) -> int:
@@ -99,7 +101,8 @@ class FrameBatch:
     def _skeletons(self) -> torch.Tensor:
         if self.skeletons is not None:
             return self.skeletons
-        return _stack([torch.from_numpy(draw_pose(pose)) for pose in self.poses])
+        drawn = (draw_pose(pose, face=self.draw_face) for pose in self.poses)
+        return _stack([torch.from_numpy(skeletons) for skeletons in drawn])
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +128,7 @@ class Batch:
         return len(self.clip_ids)
 
 
-def stack_samples(samples: Sequence[Sample]) -> FrameBatch:
+def stack_samples(samples: Sequence[Sample], draw_face: bool = False) -> FrameBatch:
     """Stack samples of one size into a batch; all have latents, or none; masks likewise."""
     encoded = [s.latents for s in samples if s.latents is not None]
     masks = [s.loss_mask for s in samples if s.loss_mask is not None]
@@ -136,12 +139,13 @@ def stack_samples(samples: Sequence[Sample]) -> FrameBatch:
         clip_ids=tuple(s.clip_id for s in samples),
         latents=_stack_latents(encoded) if encoded else None,
         loss_mask=torch.stack(masks) if masks else None,
+        draw_face=draw_face,
     )
 
 
-def stack_and_draw(samples: Sequence[Sample]) -> FrameBatch:
+def stack_and_draw(samples: Sequence[Sample], draw_face: bool = False) -> FrameBatch:
     """`stack_samples`, with the skeletons: in worker processes, beside training."""
-    return stack_samples(samples).drawn()
+    return stack_samples(samples, draw_face).drawn()
 
 
 def _to_video(frames: torch.Tensor, device: torch.device) -> torch.Tensor:

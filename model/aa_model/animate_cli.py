@@ -23,7 +23,6 @@ from PIL import Image
 from tqdm import tqdm
 
 from aa_datasets.canonical_video import encode_canonical
-from aa_datasets.draw_pose import draw_pose
 from aa_datasets.find_shards import find_shards
 from aa_model import ui_cli
 from aa_model.animate_jobs import Job, keep_settings, read_clips, read_jobs, swapped, video_ids
@@ -133,7 +132,7 @@ def animate_shards(args: argparse.Namespace, config: GenerateConfig) -> None:
             frames = pipeline.stream(
                 job.reference, job.pose, config, on_step=lambda done, latents: bar.update()
             )
-            _write_video(args.out, job, frames)
+            _write_video(args.out, job, frames, pipeline)
         spent_s = time.monotonic() - started
         print(f"{job.video_id}: {job.pose.num_frames} frames in {spent_s:.1f} s")
 
@@ -159,7 +158,9 @@ def _settings(args: argparse.Namespace, config: GenerateConfig) -> dict[str, obj
     }
 
 
-def _write_video(out: Path, job: Job, frames: Iterable[NDArray[np.uint8]]) -> None:
+def _write_video(
+    out: Path, job: Job, frames: Iterable[NDArray[np.uint8]], pipeline: AnimatePipeline
+) -> None:
     """PNGs, mp4 and strip of one video, of frames that are seen once."""
     moments = pick_moments(job.pose.num_frames)
     kept: list[NDArray[np.uint8]] = []
@@ -176,8 +177,7 @@ def _write_video(out: Path, job: Job, frames: Iterable[NDArray[np.uint8]]) -> No
             yield frame
 
     content = encode_canonical(written(), job.fps)
-    height, width = job.reference.shape[:2]
-    poses = draw_pose(job.pose.at_frames(moments), (height, width))
+    poses = pipeline.draw(job.pose.at_frames(moments))
     strip = draw_strip(job.reference, [poses, np.stack(kept), job.true_frames(moments)])
     (_beside(out, "videos") / f"{job.video_id}.mp4").write_bytes(content)
     Image.fromarray(strip).save(_beside(out, "strips") / f"{job.video_id}.png")

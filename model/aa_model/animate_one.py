@@ -97,7 +97,8 @@ def animate_one(
         rescaled = _aligned(pose, person, order, note)
         if rescaled is not None:
             alignment = picture_path
-            _write_png(alignment, draw_alignment(fitted, person, pose, rescaled))
+            face = pipeline.model.config.pose_guider.face
+            _write_png(alignment, draw_alignment(fitted, person, pose, rescaled, face))
             pose = rescaled
     if alignment is None:
         picture_path.unlink(missing_ok=True)  # of a run before, it would mislead

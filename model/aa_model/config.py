@@ -70,12 +70,15 @@ class PoseGuiderConfig:
     sentence has them, would give /16. `controlnet` takes 3x3 convolutions, a pair per stride.
     `unit_range`: drawn skeletons are fed in [0, 1], as to ControlNets and in Moore-AnimateAnyone,
     whose weights expect it; off, in [-1, 1]. Black is then what convolutions pad with, or is not.
+    `face`: skeletons show the face's points beside body and hands, as Moore-AnimateAnyone draws
+    them; the paper's have body and hands (Sec. 4.1), MusePose's as well.
     """
 
     layout: Literal["paper", "controlnet"]
     channels: tuple[int, ...]
     strides: tuple[int, ...]
     unit_range: bool = False
+    face: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -97,7 +97,7 @@ def import_moore(
         vae=vae_sizes(vae),
         unet=config.unet if base is None else unet_sizes(base),
         temporal=temporal,
-        pose_guider=_pose_guider_sizes(pose, folder / POSE),
+        pose_guider=replace(_pose_guider_sizes(pose, folder / POSE), face=config.pose_guider.face),
         image_encoder=image_encoder_sizes(clip, config.image_encoder),
     )
     with torch.device("meta"):

@@ -197,10 +197,10 @@ class AnimatePipeline(DiffusionPipeline):  # type: ignore[misc]  # diffusers has
                 raise ModelError("drawn skeletons cannot be rescaled: give a Pose")
             driving: Iterator[NDArray[np.uint8]] = (fit_picture(p, self.size_hw) for p in pose)
         elif reference_pose is None:
-            driving = self._draw(resize_pose(pose, self.size_hw))
+            driving = self._draw_each(resize_pose(pose, self.size_hw))
         else:
             wanted = resize_pose(reference_pose, self.size_hw)
-            driving = self._draw(align_pose(resize_pose(pose, self.size_hw), wanted))
+            driving = self._draw_each(align_pose(resize_pose(pose, self.size_hw), wanted))
         with (
             torch.no_grad(),
             torch.autocast(device.type, torch.bfloat16, enabled=config.autocast),
@@ -216,10 +216,14 @@ class AnimatePipeline(DiffusionPipeline):  # type: ignore[misc]  # diffusers has
         for frames in decode_frames(self.model, latents, batch, autocast=autocast):
             yield from frames.numpy()
 
-    def _draw(self, pose: Pose) -> Iterator[NDArray[np.uint8]]:
-        """Pictures of the skeletons, one at a time."""
+    def draw(self, pose: Pose) -> NDArray[np.uint8]:
+        """Skeletons as this network reads them, uint8 RGB [T, H, W, 3] at its size."""
+        return draw_pose(pose, self.size_hw, face=self.model.config.pose_guider.face)
+
+    def _draw_each(self, pose: Pose) -> Iterator[NDArray[np.uint8]]:
+        """One at a time."""
         for t in range(pose.num_frames):
-            yield draw_pose(pose.at_frames(slice(t, t + 1)), self.size_hw)[0]
+            yield self.draw(pose.at_frames(slice(t, t + 1)))[0]
 
 
 def _can_denoise(kind: type) -> bool:

@@ -106,7 +106,7 @@ MOORE = Preset(
         preset="moore",
         temporal=TemporalConfig(max_frames=32, num_heads=8, mid_block=True),
         pose_guider=PoseGuiderConfig("controlnet", (16, 32, 96, 256), (2, 2, 2),
-                                     unit_range=True),
+                                     unit_range=True, face=True),
         noise=replace(_V_ZERO_SNR, final_alpha_one=True),
     ),
     training={
@@ -118,12 +118,15 @@ MOORE = Preset(
     },
 )  # fmt: skip
 
+_WITHOUT_FACE = replace(MOORE.model.pose_guider, face=False)
+
 # MusePose 61c52bd: Moore's network with a longer table of positions and longer training.
 MUSEPOSE = Preset(
     model=replace(
         MOORE.model,
         preset="musepose",
         temporal=TemporalConfig(max_frames=128, num_heads=8, mid_block=True),
+        pose_guider=_WITHOUT_FACE,
     ),
     training={
         "1": replace(MOORE.training["1"], steps=400_000, batch_size=8),
@@ -140,14 +143,14 @@ _LEAN = TrainConfig(steps=30_000, batch_size=1, lr=3e-4, warmup_steps=500, noise
                     min_snr_gamma=5.0, accumulate=16, optimizer="adafactor", frozen_bfloat16=True,
                     autocast=True, gradient_checkpointing=True)  # fmt: skip
 BASE_24GB = Preset(
-    model=replace(MOORE.model, preset="base-24gb", size_hw=(512, 512)),
+    model=replace(MOORE.model, preset="base-24gb", size_hw=(512, 512), pose_guider=_WITHOUT_FACE),
     training={
         "1": replace(_LEAN, batch_size=4, accumulate=4),
         "2": replace(_LEAN, steps=10_000, num_frames=24, accumulate=4),
     },
 )
 BASE_12GB = Preset(
-    model=replace(MOORE.model, preset="base-12gb", size_hw=(512, 512)),
+    model=replace(BASE_24GB.model, preset="base-12gb"),
     training={"2": replace(_LEAN, steps=10_000, num_frames=12, accumulate=4)},
 )
 

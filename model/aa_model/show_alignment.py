@@ -18,7 +18,11 @@ _TITLES = ("reference", "driving", "rescaled")
 
 
 def draw_alignment(
-    reference: NDArray[np.uint8], reference_pose: Pose, before: Pose, after: Pose
+    reference: NDArray[np.uint8],
+    reference_pose: Pose,
+    before: Pose,
+    after: Pose,
+    face: bool = False,
 ) -> NDArray[np.uint8]:
     """Three columns: the reference under its skeleton, the driving skeleton, the rescaled one.
 
@@ -27,6 +31,7 @@ def draw_alignment(
     Args:
         reference: uint8 RGB [H, W, 3].
         reference_pose, before, after: in frames of the size of `reference`.
+        face: whether skeletons show the face's points.
 
     Returns:
         uint8 RGB, three moments of the video at most.
@@ -38,9 +43,11 @@ def draw_alignment(
     paled = (picture // 3 + 170).astype(np.uint8)
     moments = pick_moments(before.num_frames, _ROWS)
     columns = [
-        _laid_over(paled, draw_pose(pose.at_frames(moments), size_hw)) for pose in (before, after)
+        _laid_over(paled, draw_pose(pose.at_frames(moments), size_hw, face=face))
+        for pose in (before, after)
     ]
-    first = _laid_over(picture, draw_pose(reference_pose.at_frames(np.array([0])), size_hw))[0]
+    its_own = draw_pose(reference_pose.at_frames(np.array([0])), size_hw, face=face)
+    first = _laid_over(picture, its_own)[0]
     sheet = draw_strip(first, columns, _ROWS)
     head = np.full((_HEAD_PX, sheet.shape[1], 3), 255, np.uint8)
     for column, title in enumerate(_TITLES):

@@ -126,6 +126,7 @@ def open_loader(args: argparse.Namespace, plan: Plan) -> ShardLoader:
         cache_bytes=int(args.cache_gb * 1e9),
         latents=key,
         text_mask=args.text_mask,
+        draw_face=model.pose_guider.face,
         split=args.split,
         too_short_at_most=args.too_short_at_most,
     )

@@ -73,6 +73,8 @@ def make_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--no-pose", action="store_true", help="stage 1: leave the Pose Guider "
                         "out, image to video; later stages follow")  # fmt: skip
+    parser.add_argument("--draw-face", action="store_true", help="stage 1: skeletons show the "
+                        "face's points, where clips have them; all that follows does")  # fmt: skip
     parser.add_argument("--text-mask", action="store_true", help="stages 1 and 2: no loss on text "
                         "that aa-curate found laid over a clip")  # fmt: skip
     parser.add_argument("--out", required=True, type=Path, help="the run's folder")
@@ -147,7 +149,8 @@ def resolve_network(args: argparse.Namespace) -> ModelConfig:
     Later stages go on with the network that stage 1 trained.
 
     Raises:
-        ModelError: --no-pose with a network that was trained with poses.
+        ModelError: --no-pose with a network that was trained with poses, or --draw-face with one
+            that was trained without, or with no poses at all.
     """
     preset = PRESETS[args.preset].model
     first = args.stage in ("1", "autoencoder", "image-encoder")
@@ -155,8 +158,17 @@ def resolve_network(args: argparse.Namespace) -> ModelConfig:
     before = read_info(folder).model if folder else preset
     if args.no_pose and folder and before.use_pose:
         raise ModelError(f"{folder} was trained with poses: give --no-pose to stage 1 already")
+    use_pose = before.use_pose and not args.no_pose
+    if args.draw_face and not use_pose:
+        raise ModelError("--draw-face without poses: leave one of --draw-face and --no-pose out")
+    if args.draw_face and folder and not before.pose_guider.face:
+        raise ModelError(
+            f"{folder} was trained on skeletons without faces: give --draw-face to stage 1 already"
+        )
+    guider = preset.pose_guider
     return dataclasses.replace(
         preset,
         appearance=args.appearance or before.appearance,
-        use_pose=before.use_pose and not args.no_pose,
+        use_pose=use_pose,
+        pose_guider=dataclasses.replace(guider, face=guider.face or args.draw_face),
     )

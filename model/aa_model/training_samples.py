@@ -18,7 +18,6 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from aa_datasets.draw_pose import draw_pose
 from aa_model.animate_anyone import AnimateAnyone
 from aa_model.animate_jobs import Job, read_jobs, swapped
 from aa_model.checkpoint import replace_file
@@ -78,7 +77,7 @@ class TrainingSamples:
         strips, videos = {}, {}
         for job, frames in zip(self.jobs, found, strict=True):
             moments = pick_moments(len(frames))
-            poses = draw_pose(job.pose.at_frames(moments), self.pipeline.size_hw)
+            poses = self.pipeline.draw(job.pose.at_frames(moments))
             columns = [poses, frames[moments], job.true_frames(moments)]
             strip = draw_strip(job.reference, columns)
             Image.fromarray(strip).save(self.folder / f"step-{step:06d}-{job.video_id}.png")
@@ -101,7 +100,7 @@ class TrainingSamples:
         replace_file(path, table.getvalue().encode())
 
     def _side_by_side(self, job: Job, frames: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        poses = draw_pose(job.pose, self.pipeline.size_hw)
+        poses = self.pipeline.draw(job.pose)
         reference = np.broadcast_to(job.reference, frames.shape)
         true = job.true_frames(np.arange(len(frames)))
         return np.concatenate([reference, poses, frames, true], axis=2)

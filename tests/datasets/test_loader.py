@@ -24,6 +24,7 @@ from aa_datasets.errors import ShardError
 from aa_datasets.find_shards import find_shards
 from aa_datasets.frames import choose_window, resize_frames, resize_pose
 from aa_datasets.loader import ShardLoader, make_loader
+from aa_datasets.pose import FACE, make_pose
 from aa_datasets.puppets import render_puppet
 from aa_datasets.sample import FrameBatch
 from aa_datasets.shards import ShardSample, read_record, write_shard
@@ -349,6 +350,33 @@ def test_only_workers_draw_ahead(shards: list[Path]) -> None:
     assert drawn.skeletons.shape == (2, 3, *SIZE_HW, 3)
     assert drawn.drawn().skeletons is drawn.skeletons
     _assert_equal_batches(batch, drawn)
+
+
+@pytest.mark.parametrize("num_workers", [0, 1])
+def test_faces_are_drawn_where_that_is_asked_for(
+    samples: list[ShardSample], tmp_path: Path, num_workers: int
+) -> None:
+    puppet = render_puppet(1, 1, num_frames=6, size_hw=SIZE_HW)
+    points, scores = puppet.pose.keypoints_px.copy(), puppet.pose.scores.copy()
+    points[:, FACE] = points[:, :1] + np.linspace(-9, 9, 68)[:, None]
+    scores[:, FACE] = 1
+    pose = make_pose(points, scores, SIZE_HW)
+    clip = dataclasses.replace(samples[0].clip, num_frames=6, size_hw=SIZE_HW)
+    shard = tmp_path / "train-000000.tar"
+    write_shard(shard, [ShardSample(clip, encode_canonical(puppet.frames, 24), pose)])
+
+    def drawn(draw_face: bool) -> np.ndarray:
+        loader = make_loader(
+            [shard], stage=2, batch_size=1, size_hw=SIZE_HW, num_frames=6,
+            num_workers=num_workers, draw_face=draw_face,
+        )  # fmt: skip
+        skeletons = next(loader).drawn().skeletons
+        assert skeletons is not None
+        return skeletons[0].numpy()
+
+    for draw_face in (False, True):
+        np.testing.assert_array_equal(drawn(draw_face), draw_pose(pose, face=draw_face))
+    assert not np.array_equal(drawn(True), drawn(False))
 
 
 def test_what_is_done_to_a_batch_stays_there(shards: list[Path]) -> None:
