@@ -1,0 +1,132 @@
+"""--no-pose and --draw-face: from stage 1 to the frames, as words in the checkpoint."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from aa_datasets.draw_pose import draw_pose
+from aa_datasets.pose import FACE, make_pose
+from aa_datasets.puppets import render_puppet
+from aa_model import train_cli
+from aa_model.animate_anyone import AnimateAnyone
+from aa_model.checkpoint import read_info, write_checkpoint
+from aa_model.config import PoseGuiderConfig
+from aa_model.generate import GenerateConfig
+from aa_model.pipeline import AnimatePipeline
+from aa_model.presets import PRESETS, TINY
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("layout", ["paper", "controlnet"])
+def test_without_a_pose_guider_the_prediction_is_that_of_no_pose(layout: str) -> None:
+    guider = PoseGuiderConfig(layout, (8, 8, 16), (2, 2, 1) if layout == "paper" else (2, 2))
+    config = dataclasses.replace(TINY.model, pose_guider=guider)
+    torch.manual_seed(0)
+    whole = AnimateAnyone(config, temporal=True).eval()
+    without = AnimateAnyone(dataclasses.replace(config, use_pose=False), temporal=True).eval()
+    found = without.load_state_dict(whole.state_dict(), strict=False)
+    assert all(key.startswith("pose_guider.") for key in found.unexpected_keys)
+    assert found.unexpected_keys
+    assert not found.missing_keys
+    latents, tokens, pose = (
+        torch.randn(1, 2, 4, 8, 8),
+        torch.randn(1, 1, 16),
+        torch.randn(1, 2, 3, 32, 32),
+    )
+    rest = (latents, torch.tensor([5]), tokens)
+    expected = whole(*rest, None, {}, (None,))
+    assert torch.equal(without(*rest, without.pose_features(pose), {}, (None,)), expected)
+
+
+@pytest.fixture
+def train(
+    make_tiny: Callable[..., AnimateAnyone], puppet_shards: list[Path], tmp_path: Path
+) -> Callable[..., int]:
+    """One step of a stage, from the checkpoint "start" or what another call has written."""
+    start = tmp_path / "start"
+    write_checkpoint(start, make_tiny(), dict.fromkeys(("vae", "image_encoder"), "test"))
+
+    def run(stage: str, init: str, out: str, *options: str) -> int:
+        arguments = [
+            *puppet_shards,
+            "--stage",
+            stage,
+            "--preset",
+            "tiny",
+            "--init",
+            tmp_path / init,
+            "--out",
+            tmp_path / out,
+            "--steps",
+            "1",
+            *options,
+        ]
+        return train_cli.main([str(a) for a in arguments])
+
+    return run
+
+
+def test_trained_and_animated_without_poses(
+    train: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert train("1", "start", "one", "--no-pose") == 0
+    assert train("2", "one", "two") == 0
+    info = read_info(tmp_path / "two")
+    assert not info.model.use_pose
+    assert "pose_guider" not in info.parts
+    assert not (tmp_path / "two" / "pose_guider.safetensors").exists()
+    pipeline = AnimatePipeline.from_pretrained(tmp_path / "two")
+    a, b = (render_puppet(i, i, num_frames=3, size_hw=(32, 32)) for i in (1, 2))
+    config = GenerateConfig(steps=2)
+    frames = pipeline(a.frames[0], a.pose, config).frames
+    assert frames.shape == (3, 32, 32, 3)
+    assert np.array_equal(frames, pipeline(a.frames[0], b.pose, config).frames)
+    assert not np.array_equal(frames, pipeline(b.frames[0], a.pose, config).frames)
+
+    assert train("1", "start", "posed") == 0
+    assert train("2", "posed", "three", "--no-pose") == 2
+    assert "was trained with poses" in capsys.readouterr().err
+
+
+def test_trained_and_animated_with_faces(
+    train: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert train("1", "start", "faced", "--draw-face") == 0
+    assert train("1", "start", "bare") == 0
+    for stage_1, face in (("faced", True), ("bare", False)):
+        assert train("2", stage_1, f"{stage_1}-2") == 0
+        assert read_info(tmp_path / f"{stage_1}-2").model.pose_guider.face is face
+
+    puppet = render_puppet(1, 1, num_frames=3, size_hw=(32, 32))
+    points, scores = puppet.pose.keypoints_px.copy(), puppet.pose.scores.copy()
+    points[:, FACE], scores[:, FACE] = np.linspace(4, 28, 68)[:, None], 1
+    with_face = make_pose(points, scores, puppet.pose.size_hw)
+    changed = {}
+    for name in ("faced-2", "bare-2"):
+        pipeline = AnimatePipeline.from_pretrained(tmp_path / name)
+        face = name == "faced-2"
+        np.testing.assert_array_equal(
+            pipeline.draw(with_face), draw_pose(with_face, (32, 32), face=face)
+        )
+        config = GenerateConfig(steps=2)
+        frames = [
+            pipeline(puppet.frames[0], pose, config).frames for pose in (puppet.pose, with_face)
+        ]
+        changed[name] = not np.array_equal(*frames)
+    assert changed == {"faced-2": True, "bare-2": False}
+
+    assert train("2", "bare", "late", "--draw-face") == 2
+    assert "trained on skeletons without faces" in capsys.readouterr().err
+    assert train("1", "start", "neither", "--draw-face", "--no-pose") == 2
+    assert "leave one of --draw-face and --no-pose out" in capsys.readouterr().err
+
+
+def test_moores_weights_are_shown_faces_and_the_papers_are_not() -> None:
+    faced = {name for name, preset in PRESETS.items() if preset.model.pose_guider.face}
+    assert faced == {"moore"}
