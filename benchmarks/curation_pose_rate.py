@@ -1,4 +1,4 @@
-"""How near the pose stage comes to the rate of its own models: BlazePose and hands on real frames.
+"""How near the pose stage comes to the rate of its own models: BlazePose, hands and face.
 
     python benchmarks/curation_pose_rate.py VIDEO... [--frames 60] [--side 1920]
 

@@ -9,6 +9,7 @@ import numpy as np
 from cv2.typing import MatLike
 from numpy.typing import NDArray
 
+from aa_datasets.errors import VideoError
 from aa_datasets.foreign_video import Planes
 
 _THUMB_PX = 64
@@ -109,8 +110,13 @@ class PictureMeter:
 
 
 def cropped_planes(planes: Planes, crop_px: tuple[int, int, int, int]) -> Planes:
-    """The part x0, y0, x1, y1 of a picture; its colours to the nearest two pixels."""
+    """The part x0, y0, x1, y1 of a picture; its colours to the nearest two pixels.
+
+    Raises VideoError where the picture has no such part: headers may promise another size."""
     x0, y0, x1, y1 = crop_px
+    height, width = planes.luma.shape
+    if x1 > width or y1 > height:
+        raise VideoError(f"the crop {crop_px} lies outside of its {width}x{height} frames")
     rows, columns = slice(y0 // 2, (y1 + 1) // 2), slice(x0 // 2, (x1 + 1) // 2)
     parts = (planes.luma[y0:y1, x0:x1], planes.blue[rows, columns], planes.red[rows, columns])
     return Planes(*(np.ascontiguousarray(part) for part in parts))

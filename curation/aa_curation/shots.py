@@ -7,6 +7,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from aa_curation.picture import Picture
 
@@ -26,7 +27,7 @@ class Span:
 @dataclass(frozen=True, slots=True)
 class ShotCuts:
     """A hard cut is a frame that differs much from the one before, while its neighbours do not.
-    Where the picture fades to black and back, the dark frames belong to no shot.
+    Where the picture fades to black and back, the dark frames around black belong to no shot.
 
     Attributes:
         change_at_least: grey levels of `Picture.change`.
@@ -35,7 +36,9 @@ class ShotCuts:
         reach: how many frames on each side count as around.
         dark_below: `Picture.brightness` of the frames around black that are left out; 0 knows no
             fades. (PySceneDetect's ThresholdDetector has 12, of the mean of all channels.)
-        black_below: brightness that the darkest of them must reach: a dim room does not.
+        black_below: brightness of black itself, which a dim room does not reach.
+        fade_s: how far from black, in seconds, a dark frame may be: a night may have one black
+            frame.
     """
 
     change_at_least: float = 25.0
@@ -43,6 +46,7 @@ class ShotCuts:
     reach: int = 3
     dark_below: float = 12.0
     black_below: float = 2.0
+    fade_s: float = 1.0
 
     def cut_frames(self, picture: Picture) -> list[int]:
         """Indices of the frames that begin a new shot (never 0)."""
@@ -55,16 +59,23 @@ class ShotCuts:
         return cuts
 
     def black_runs(self, picture: Picture) -> list[tuple[int, int]]:
-        """First frame and end of each dark run that reaches black; none where all is dark."""
+        """First frame and end of each run around black; none where all is dark."""
         dark = picture.brightness < self.dark_below
         if dark.all():
             return []
-        steps = np.flatnonzero(np.diff(dark, prepend=False, append=False))
-        return [
-            (int(first), int(end))
-            for first, end in steps.reshape(-1, 2)
-            if picture.brightness[first:end].min() < self.black_below
-        ]
+        found = np.zeros(len(dark), bool)
+        for first, end in _runs(dark):
+            times_s = picture.times_s[first:end]
+            black_s = times_s[picture.brightness[first:end] < self.black_below]
+            if len(black_s):
+                found[first:end] = np.abs(times_s[:, None] - black_s).min(1) <= self.fade_s
+        return _runs(found)
+
+
+def _runs(marked: NDArray[np.bool_]) -> list[tuple[int, int]]:
+    """First index and end of each run of True."""
+    steps = np.flatnonzero(np.diff(marked, prepend=False, append=False))
+    return [(int(first), int(end)) for first, end in steps.reshape(-1, 2)]
 
 
 def cut_spans(

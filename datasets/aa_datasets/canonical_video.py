@@ -27,7 +27,7 @@ from aa_datasets.errors import VideoError
 
 GOP_FRAMES = 12  # a random 24-frame window decodes at most 11 frames that it does not need
 _CRF = 16  # visually lossless for training targets
-# FFmpeg rounds otherwise on each kind of processor.
+# FFmpeg's plain code and that for vector instructions round otherwise.
 _EXACT = Interpolation.BILINEAR | Interpolation.ACCURATE_RND | Interpolation.BITEXACT
 
 

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from aa_datasets.frame_size import CanonicalForm, ScaleTo, canonical_size, every_nth, scaled_size
 
-# Rounded alike on all processors; that costs nothing beside scaling.
+# Rounded alike with and without vector instructions; that costs nothing beside scaling. What is
+# not scaled is converted as decord does it, so that our own videos have the same pixels by both.
 _AREA = Interpolation.AREA | Interpolation.ACCURATE_RND | Interpolation.BITEXACT
 
 

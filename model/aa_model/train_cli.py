@@ -66,6 +66,8 @@ def make_plan(args: argparse.Namespace) -> Plan:
         raise ModelError("--samples-from needs --samples-every N, which says when")
     if args.text_mask and "denoising_unet" not in (*stage.needs, *stage.trains):
         raise ModelError(f"stage {stage.name} has no diffusion loss: leave out --text-mask")
+    if args.draw_face and "pose_guider" not in (*stage.needs, *stage.trains):
+        raise ModelError(f"stage {stage.name} sees no skeletons: leave out --draw-face")
     processes = join_processes(args.device)
     if processes.world_size > 1 and math.isfinite(args.time_limit_s):
         raise ModelError("--time-limit-s is for one process: clocks differ; give --steps")

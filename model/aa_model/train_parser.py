@@ -161,9 +161,11 @@ def resolve_network(args: argparse.Namespace) -> ModelConfig:
     use_pose = before.use_pose and not args.no_pose
     if args.draw_face and not use_pose:
         raise ModelError("--draw-face without poses: leave one of --draw-face and --no-pose out")
-    if args.draw_face and folder and not before.pose_guider.face:
+    trained = find_parts(args.init).get("pose_guider")
+    if args.draw_face and trained and not read_info(trained).model.pose_guider.face:
         raise ModelError(
-            f"{folder} was trained on skeletons without faces: give --draw-face to stage 1 already"
+            f"{trained} was trained on skeletons without faces: give --draw-face to its stage 1, "
+            "or leave it out"
         )
     guider = preset.pose_guider
     return dataclasses.replace(

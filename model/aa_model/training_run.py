@@ -28,7 +28,7 @@ from aa_model.checkpoint import (
     resolve_config,
     write_checkpoint,
 )
-from aa_model.config import ModelConfig
+from aa_model.config import ModelConfig, from_json, to_json
 from aa_model.errors import CheckpointError, ModelError
 from aa_model.stages import Stage
 from aa_model.timestep_losses import TimestepLosses
@@ -202,8 +202,8 @@ def _identity(description: dict[str, Any]) -> dict[str, Any]:
     """What decides a run's numbers, of what run.json tells."""
     training = description["training"]
     clips = training["batch_size"] * training["accumulate"] * description["processes"]
-    named = {
-        key: description.get(key) for key in ("stage", "recipe", "text_mask", "frozen", "model")
-    }
+    named = {key: description.get(key) for key in ("stage", "recipe", "text_mask", "frozen")}
+    # A run of before there was an option has its default.
+    named["model"] = to_json(from_json(ModelConfig, description["model"]))
     chosen = {key: value for key, value in training.items() if key not in _FREE}
     return {**named, "clips per step": clips, **chosen}

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from aa_curation.frames import iter_frames_at
 from aa_curation.poses.blazepose import BlazePose
-from aa_curation.poses.face import FaceSeen, follow_face, look_at_face
+from aa_curation.poses.face import FaceLook, follow_face, look_at_face
 from aa_curation.poses.openpose_layout import face_points
 from aa_curation.poses.region import Region
 from aa_datasets.pose import BODY, FACE, MIRRORED_JOINTS
@@ -85,7 +85,7 @@ class _Counting(_Mesh):
 def test_a_face_is_followed_by_one_look_and_searched_anew_by_two() -> None:
     there = Region(100, 102, 60)
 
-    def looks(model: _Counting, region: Region | None) -> tuple[int, FaceSeen]:
+    def looks(model: _Counting, region: Region | None) -> tuple[int, FaceLook]:
         seen = follow_face(model, FRAME, body, region)  # type: ignore[arg-type]
         return model.calls, seen
 
@@ -133,7 +133,7 @@ def test_68_points_stand_where_ibug_has_them_and_change_sides_in_a_mirror(
 
 
 @pytest.mark.weights
-def test_a_face_moves_with_its_person_and_is_absent_from_a_back(
+def test_a_face_moves_with_its_person_and_an_unrecognisable_one_is_absent(
     estimator: BlazePose, portrait: np.ndarray, package_clip: Callable[..., Path]
 ) -> None:
     tracker = estimator.track()

@@ -228,10 +228,10 @@ def test_lost_and_jumping_poses_are_dropped() -> None:
 def test_frames_and_their_steps_are_counted_as_decoded(
     num_frames: int, late: int, rounded_s: float, gap: bool
 ) -> None:
-    """Times of 25 fps, rounded as Matroska does; one frame may be shown for as long as two."""
+    """Times of 30 fps, rounded as Matroska does; one frame may be shown for as long as two."""
     late = min(late, num_frames - 2)
-    times_s = np.arange(num_frames) / 25
-    times_s[late + 1 :] += gap / 25
+    times_s = np.arange(num_frames) / 30
+    times_s[late + 1 :] += gap / 30
     if rounded_s < 1:
         times_s = np.round(times_s / rounded_s) * rounded_s
     ones, nothing = np.ones(num_frames, np.float32), np.zeros((1, 1), np.float32)

@@ -116,6 +116,32 @@ def test_darkness_that_is_not_black_and_blackness_throughout_are_no_fades() -> N
     assert len(cut_spans(picture, ShotCuts(), 10)) == 1
 
 
+def test_a_night_loses_no_more_than_a_second_on_each_side_of_black() -> None:
+    picture = _calm(250)
+    picture.brightness[:] = 6
+    picture.brightness[120] = 1
+    picture.brightness[-1] = 50
+    assert ShotCuts().black_runs(picture) == [(95, 146)]
+    spans = cut_spans(picture, ShotCuts(), 10)
+    assert [(s.start_s, s.end_s) for s in spans] == [(0, 95 / 25), (146 / 25, 10)]
+
+
+@given(st.tuples(st.floats(0, 10), st.floats(0, 10)), st.integers(0, 249), st.integers(1, 60))
+def test_spans_within_a_part_of_the_source_hold_no_black(
+    within_s: tuple[float, float], first: int, length: int
+) -> None:
+    picture = _calm(250)
+    picture.brightness[first : first + length] = 0
+    start_s, end_s = sorted(within_s)
+    spans = cut_spans(picture, ShotCuts(), 10, within_s=(start_s, end_s))
+    shown = np.zeros(250, bool)
+    for span in spans:
+        assert start_s <= span.start_s < span.end_s <= end_s
+        shown |= (picture.times_s >= span.start_s) & (picture.times_s < span.end_s)
+    inside = (picture.times_s >= start_s) & (picture.times_s < end_s)
+    np.testing.assert_array_equal(shown, inside & (picture.brightness > 0))
+
+
 def _cuts_of_both(path: Path) -> tuple[list[int], list[int]]:
     """Ours and PySceneDetect's (ContentDetector, its own thresholds)."""
     import scenedetect  # the oracle: slow to import, and no part of what is tested

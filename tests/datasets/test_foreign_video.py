@@ -66,6 +66,13 @@ def test_display_rotation_is_applied(
     np.testing.assert_array_equal(turned, np.rot90(upright, -turns, axes=(1, 2)))
     assert probe_video(path).size_hw == turned.shape[1:3]
     height, width = turned.shape[1:3]
+    found = next(open_foreign(path).frames).planes
+    path.write_bytes(mp4)
+    upright_planes = next(open_foreign(path).frames).planes
+    for plane in ("luma", "blue", "red"):
+        wanted = np.rot90(getattr(upright_planes, plane), -turns)
+        np.testing.assert_array_equal(getattr(found, plane), wanted)
+    path.write_bytes(mp4[:at] + packed + mp4[at + 36 :])
     small = next(iter_foreign_frames(path, size_hw=(height // 2, width // 2))).pixels
     assert small.shape == (height // 2, width // 2, 3)
     by_opencv = cv2.resize(turned[0], small.shape[1::-1], interpolation=cv2.INTER_AREA)

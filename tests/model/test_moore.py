@@ -31,7 +31,7 @@ CONFIG = dataclasses.replace(
     unet=dataclasses.replace(TINY.model.unet, block_out_channels=(16, 32, 32),
                              attention=(True, True, False), num_heads=4),
     temporal=dataclasses.replace(TINY.model.temporal, max_frames=32),
-    pose_guider=PoseGuiderConfig("controlnet", (4, 8, 12), (2, 2), unit_range=True),
+    pose_guider=PoseGuiderConfig("controlnet", (4, 8, 12), (2, 2), unit_range=True, face=True),
     noise=MOORE.model.noise,
 )  # fmt: skip
 

@@ -9,10 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from aa_datasets.draw_pose import draw_pose
-from aa_datasets.pose import FACE, make_pose
+from aa_datasets.pose import FACE, Pose, make_pose
 from aa_datasets.puppets import render_puppet
+from aa_datasets.shards import read_shards, write_shard
 from aa_model import train_cli
 from aa_model.animate_anyone import AnimateAnyone
 from aa_model.checkpoint import read_info, write_checkpoint
@@ -52,9 +54,11 @@ def train(
     start = tmp_path / "start"
     write_checkpoint(start, make_tiny(), dict.fromkeys(("vae", "image_encoder"), "test"))
 
-    def run(stage: str, init: str, out: str, *options: str) -> int:
+    def run(
+        stage: str, init: str, out: str, *options: str, shards: list[Path] = puppet_shards
+    ) -> int:
         arguments = [
-            *puppet_shards,
+            *shards,
             "--stage",
             stage,
             "--preset",
@@ -94,6 +98,32 @@ def test_trained_and_animated_without_poses(
     assert "was trained with poses" in capsys.readouterr().err
 
 
+def _with_face(pose: Pose) -> Pose:
+    points, scores = pose.keypoints_px.copy(), pose.scores.copy()
+    points[:, FACE], scores[:, FACE] = np.linspace(4, 28, 68)[:, None], 1
+    return make_pose(points, scores, pose.size_hw)
+
+
+def test_training_sees_faces_where_it_is_asked_for(
+    train: Callable[..., int], puppet_shards: list[Path], tmp_path: Path
+) -> None:
+    faced = tmp_path / "train-000000.tar"
+    samples = read_shards(puppet_shards)
+    write_shard(faced, [dataclasses.replace(s, pose=_with_face(s.pose)) for s in samples])
+
+    def trained(shards: list[Path], *options: str) -> dict[str, torch.Tensor]:
+        out = "-".join(["run", shards[0].parent.name, *options])
+        assert train("1", "start", out, *options, shards=shards) == 0
+        return load_file(tmp_path / out / "pose_guider.safetensors")
+
+    def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
+        return all(torch.equal(a[name], b[name]) for name in a)
+
+    bare = trained(puppet_shards)
+    assert same(bare, trained([faced]))
+    assert not same(bare, trained([faced], "--draw-face"))
+
+
 def test_trained_and_animated_with_faces(
     train: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -104,9 +134,7 @@ def test_trained_and_animated_with_faces(
         assert read_info(tmp_path / f"{stage_1}-2").model.pose_guider.face is face
 
     puppet = render_puppet(1, 1, num_frames=3, size_hw=(32, 32))
-    points, scores = puppet.pose.keypoints_px.copy(), puppet.pose.scores.copy()
-    points[:, FACE], scores[:, FACE] = np.linspace(4, 28, 68)[:, None], 1
-    with_face = make_pose(points, scores, puppet.pose.size_hw)
+    with_face = _with_face(puppet.pose)
     changed = {}
     for name in ("faced-2", "bare-2"):
         pipeline = AnimatePipeline.from_pretrained(tmp_path / name)
@@ -121,8 +149,11 @@ def test_trained_and_animated_with_faces(
         changed[name] = not np.array_equal(*frames)
     assert changed == {"faced-2": True, "bare-2": False}
 
-    assert train("2", "bare", "late", "--draw-face") == 2
-    assert "trained on skeletons without faces" in capsys.readouterr().err
+    for stage in ("1", "2"):
+        assert train(stage, "bare-2", "late", "--draw-face") == 2
+        assert "trained on skeletons without faces" in capsys.readouterr().err
+    assert train("image-encoder", "start", "eye", "--draw-face") == 2
+    assert "stage image-encoder sees no skeletons" in capsys.readouterr().err
     assert train("1", "start", "neither", "--draw-face", "--no-pose") == 2
     assert "leave one of --draw-face and --no-pose out" in capsys.readouterr().err
 

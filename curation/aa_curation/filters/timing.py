@@ -15,10 +15,10 @@ _OFF = 0.25  # of the usual step: Matroska rounds times to 1 ms, which is 0.06 o
 
 @dataclass(frozen=True, slots=True)
 class FrameCount:
-    """Measured: the frames of the source that were decoded within the clip.
+    """Measured: the frames of the source that were decoded within the clip, before thinning.
 
     Attributes:
-        frames_at_least: a window that is trained on has 24 (Sec. 4.1), and takes one per frame.
+        frames_at_least: a window that is trained on has 24 (Sec. 4.1).
     """
 
     frames_at_least: int = 24

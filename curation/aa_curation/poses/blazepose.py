@@ -1,6 +1,6 @@
 """BlazePose: body, hands and face by the .tflite models of the mediapipe wheel, under LiteRT.
 
-Against MediaPipe 0.10.21's own holistic pipeline on 109 real frames, body landmarks lie 0.17 % of
+Against MediaPipe 0.10.21's own holistic pipeline on 110 real frames, body landmarks lie 0.19 % of
 the body's extent apart (median). As a detector BlazePose takes cats and cartoons for people; what
 tells them apart is that their landmarks move when the region is moved a little (`Person.wobble`).
 """
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from aa_curation.poses import detect, face, hands, landmarks
 from aa_curation.poses.estimator import Person
-from aa_curation.poses.face import FaceSeen
+from aa_curation.poses.face import FaceLook
 from aa_curation.poses.hands import HandLandmarks, hand_landmarks
 from aa_curation.poses.landmarks import BodyLandmarks, body_landmarks
 from aa_curation.poses.openpose_layout import LEFT_PALM, RIGHT_PALM, to_joints
@@ -27,7 +27,7 @@ from aa_datasets.pose import NUM_JOINTS, Pose, make_pose
 
 _CONFIDENCE_AT_LEAST = 0.5  # MediaPipe's bound for "there is a body in this region"
 _WRIST_VISIBLE_ABOVE = 0.1  # MediaPipe's bound for looking for a hand
-_NOSE_SEEN_ABOVE = 0.1
+_NOSE_SEEN_ABOVE = 0.1  # as for wrists; MediaPipe looks for a face everywhere
 _VISIBLE_AT_LEAST = 0.5  # of a joint
 _SEEN_AT_LEAST = 0.4  # of a body, mean of its joints: a head with shoulders has 0.44
 _TILE_SHARE = 0.4  # of the frame's long side; people half as large as the frame's shows are found
@@ -127,7 +127,7 @@ class BlazePose:
 
     def face(
         self, frame: NDArray[np.uint8], body: BodyLandmarks, region: Region | None
-    ) -> FaceSeen | None:
+    ) -> FaceLook | None:
         """The face, looked for in `region` first; None where the body's nose is not seen."""
         if body.visibility[0] * body.presence[0] <= _NOSE_SEEN_ABOVE:
             return None
@@ -188,7 +188,7 @@ class BodyFinder(Protocol):
 
     def face(
         self, frame: NDArray[np.uint8], body: BodyLandmarks, region: Region | None
-    ) -> FaceSeen | None: ...
+    ) -> FaceLook | None: ...
 
 
 class BlazePoseTracker:

@@ -28,7 +28,7 @@ OUTPUTS = ("conv2d_21", "conv2d_31")  # points, whether there is a face
 
 
 @dataclass(frozen=True, slots=True)
-class FaceSeen:
+class FaceLook:
     """What the network says of one head.
 
     Attributes:
@@ -45,14 +45,14 @@ class FaceSeen:
     next_region: Region
 
 
-def look_at_face(model: TFLiteModel, frame: NDArray[np.uint8], body: Points) -> FaceSeen:
+def look_at_face(model: TFLiteModel, frame: NDArray[np.uint8], body: Points) -> FaceLook:
     """Look twice: where the body's landmarks [33, 2] put the head, then where the mesh lies."""
     return _look(model, frame, _look(model, frame, _head(body)).next_region)
 
 
 def follow_face(
     model: TFLiteModel, frame: NDArray[np.uint8], body: Points, region: Region | None
-) -> FaceSeen:
+) -> FaceLook:
     """Look once, in the region that the frame before gave; as `look_at_face` where it gave none, or
     where there is no face in it, or another's."""
     if region is not None:
@@ -63,12 +63,12 @@ def follow_face(
     return look_at_face(model, frame, body)
 
 
-def _look(model: TFLiteModel, frame: NDArray[np.uint8], region: Region) -> FaceSeen:
+def _look(model: TFLiteModel, frame: NDArray[np.uint8], region: Region) -> FaceLook:
     mesh, confidence = _mesh(model, frame, region)
     widths = [np.linalg.norm(mesh[a] - mesh[b]) for a, b in _EYES]
     height = max(float(np.linalg.norm(mesh[_FOREHEAD] - mesh[_CHIN])), 1e-6)
     points = region.to_frame(mesh[:, :2], _INPUT_PX)
-    return FaceSeen(confidence, float(np.mean(widths)) / height, points, _around(points))
+    return FaceLook(confidence, float(np.mean(widths)) / height, points, _around(points))
 
 
 def _mesh(model: TFLiteModel, frame: NDArray[np.uint8], region: Region) -> tuple[Points, float]:

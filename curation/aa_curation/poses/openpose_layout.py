@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from aa_curation.poses.face import FACE_AT_LEAST, FaceSeen
+from aa_curation.poses.face import FACE_AT_LEAST, FaceLook
 from aa_curation.poses.hands import HandLandmarks
 from aa_curation.poses.landmarks import BodyLandmarks
 from aa_curation.poses.region import Points
@@ -49,7 +49,7 @@ def to_joints(
     body: BodyLandmarks,
     left: HandLandmarks | None,
     right: HandLandmarks | None,
-    face: FaceSeen | None,
+    face: FaceLook | None,
     size_hw: tuple[int, int],
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Keypoints [J, 2] in pixels (the first pixel's centre is 0) and scores [J].

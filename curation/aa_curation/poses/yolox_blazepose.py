@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from aa_curation.poses.blazepose import BlazePose, BlazePoseTracker
 from aa_curation.poses.estimator import Person
-from aa_curation.poses.face import FaceSeen
+from aa_curation.poses.face import FaceLook
 from aa_curation.poses.hands import HandLandmarks
 from aa_curation.poses.landmarks import BodyLandmarks
 from aa_curation.poses.onnx_model import OnnxFile
@@ -89,7 +89,7 @@ class YoloxBlazePose:
 
     def face(
         self, frame: NDArray[np.uint8], body: BodyLandmarks, region: Region | None
-    ) -> FaceSeen | None:
+    ) -> FaceLook | None:
         return self._pose.face(frame, body, region)
 
     def _body_in_box(self, frame: NDArray[np.uint8], box: Box) -> BodyLandmarks | None:
