@@ -34,7 +34,7 @@ RECIPE = Recipe(
     # One decode finds the shots and measures their pictures.
     cuts=ShotCuts(),
     picture_filters=(
-        FrameCount(frames_at_least=12),  # a window of its stage 2
+        FrameCount(frames_at_least=1),  # counted; min_s decides
         Static(share_at_most=0.5),
         Dark(brightness_at_least=16),
         Bright(brightness_at_most=250),
