@@ -10,9 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aa_curation.frames import cropped, iter_frames_at, thinned_fps, ticks_s
+from aa_curation.picture import cropped_planes
 from aa_curation.shots import Span
 from aa_datasets.canonical_video import encode_canonical
 from aa_datasets.errors import VideoError
+from aa_datasets.foreign_video import Planes
 from aa_datasets.frame_size import canonical_size
 
 
@@ -104,3 +106,25 @@ def test_a_crop_outside_of_the_frame_is_refused() -> None:
     assert cropped(frame, (2, 1, 20, 10)).shape == (9, 18, 3)
     with pytest.raises(VideoError, match="outside of its 20x10 frames"):
         cropped(frame, (0, 0, 21, 10))
+
+
+@pytest.mark.parametrize("crop_px", [(0, 0, 21, 10), (0, 0, 20, 11), (30, 20, 40, 30)])
+def test_a_crop_outside_of_the_planes_is_refused(crop_px: tuple[int, int, int, int]) -> None:
+    half = np.zeros((5, 10), np.uint8)
+    planes = Planes(np.zeros((10, 20), np.uint8), half, half)
+    with pytest.raises(VideoError, match="outside of its 20x10 frames"):
+        cropped_planes(planes, crop_px)
+
+
+@given(st.tuples(*[st.integers(0, 20)] * 2), st.tuples(*[st.integers(0, 10)] * 2))
+def test_cropped_planes_are_of_one_picture(xs: tuple[int, int], ys: tuple[int, int]) -> None:
+    (x0, x1), (y0, y1) = sorted(xs), sorted(ys)
+    if x0 == x1 or y0 == y1:
+        return
+    luma = np.arange(200, dtype=np.uint8).reshape(10, 20)
+    planes = Planes(luma, luma[::2, ::2].copy(), luma[::2, ::2].copy())
+    found = cropped_planes(planes, (x0, y0, x1, y1))
+    np.testing.assert_array_equal(found.luma, luma[y0:y1, x0:x1])
+    for plane in (found.blue, found.red):  # every pixel's colour is there, and no stranger's
+        wanted = luma[y0 // 2 * 2 : y1 : 2, x0 // 2 * 2 : x1 : 2]
+        np.testing.assert_array_equal(plane, wanted)

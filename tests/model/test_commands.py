@@ -89,7 +89,9 @@ def test_an_interrupted_run_resumed_equals_the_whole(
     (out / "run.json").write_bytes(run_json.replace(encoder, b"0" * 64))  # begun with another
     assert train(*arguments, "--steps", 4, "--resume") == 2
     assert "was begun with {'frozen': " in capsys.readouterr().err
-    (out / "run.json").write_bytes(run_json)
+    older = json.loads(run_json)
+    del older["model"]["pose_guider"]["face"]  # begun before there was the option: its default
+    (out / "run.json").write_text(json.dumps(older))
     assert train(*arguments, "--steps", 4, "--resume") == 0
     for part in ("reference_net", "denoising_unet", "pose_guider"):
         whole = load_file(trained["1"] / f"{part}.safetensors")
