@@ -11,8 +11,6 @@ from __future__ import annotations
 import argparse
 import itertools
 import time
-from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 
 import cv2
@@ -20,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aa_curation.poses.blazepose import BlazePose
-from aa_curation.poses.estimator import PoseTracker
-from aa_curation.poses.strided import StridedTracker
+from aa_curation.poses.estimator import PoseEstimator, PoseTracker
+from aa_curation.poses.strided import StridedEstimator
 from aa_curation.poses.untracked import UntrackedEstimator
 from aa_datasets.foreign_video import iter_foreign_frames
 from aa_datasets.pose import BODY, FACE, LEFT_HAND, RIGHT_HAND, Pose
@@ -79,16 +77,15 @@ def main() -> None:
         f"| way | CPU ms a frame | | {': median, 90 %, lost | '.join(PARTS)}: median, 90 %, lost |"
     )
     print("|---" * (3 + len(PARTS)) + "|")
-    ways: dict[str, Callable[[], PoseTracker]] = {
-        f"stride {n}": partial(lambda n: StridedTracker(estimator.track(), n), n)
-        for n in args.strides
+    ways: dict[str, PoseEstimator] = {
+        f"stride {n}": StridedEstimator(estimator, n) for n in args.strides
     }
-    ways["untracked"] = UntrackedEstimator(estimator).track
-    for way, track in ways.items():
+    ways["untracked"] = UntrackedEstimator(estimator)
+    for way, other in ways.items():
         spent_s, distances = 0.0, {part: [] for part in PARTS}
         totals, losts = dict.fromkeys(PARTS, 0), dict.fromkeys(PARTS, 0)
         for frames, reference, _ in clips:
-            pose, seconds = follow(track(), frames)
+            pose, seconds = follow(other.track(), frames)
             spent_s += seconds
             for name, part in PARTS.items():
                 some, total, lost = apart(pose, reference, part)

@@ -128,10 +128,12 @@ class BlazePose:
     def face(
         self, frame: NDArray[np.uint8], body: BodyLandmarks, region: Region | None
     ) -> FaceLook | None:
-        """The face, looked for in `region` first; None where the body's nose is not seen."""
+        """The face, looked for in `region` first; None where there is none, or the body's nose is
+        not seen."""
         if body.visibility[0] * body.presence[0] <= _NOSE_SEEN_ABOVE:
             return None
-        return face.follow_face(self._face, frame, body.points, region)
+        seen = face.follow_face(self._face, frame, body.points, region)
+        return seen if seen.confidence >= face.FACE_AT_LEAST else None
 
     def _find(self, frame: NDArray[np.uint8]) -> list[_Found]:
         """Every person, by area. Findings on the frame and on its tiles are the same person where
@@ -212,8 +214,7 @@ class BlazePoseTracker:
         self._region = body.next_region
         left, right = self._estimator.both_hands(frame, body)
         seen = self._estimator.face(frame, body, self._face_region)
-        sure = seen is not None and seen.confidence >= face.FACE_AT_LEAST
-        self._face_region = seen.next_region if seen is not None and sure else None
+        self._face_region = seen.next_region if seen is not None else None
         self._joints.append(to_joints(body, left, right, seen, self._size_hw))
 
     def pose(self) -> Pose:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from aa_curation.poses.face import FACE_AT_LEAST, FaceLook
+from aa_curation.poses.face import FaceLook
 from aa_curation.poses.hands import HandLandmarks
 from aa_curation.poses.landmarks import BodyLandmarks
 from aa_curation.poses.region import Points
@@ -55,7 +55,7 @@ def to_joints(
     """Keypoints [J, 2] in pixels (the first pixel's centre is 0) and scores [J].
 
     A body joint scores visibility x presence; the joints of a hand and of the face score its
-    confidence, and it is absent below 0.5. Joints outside of the frame are absent.
+    confidence, and a hand is absent below 0.5. Joints outside of the frame are absent.
     """
     points = np.full((NUM_JOINTS, 2), np.nan, np.float32)
     scores = np.zeros(NUM_JOINTS, np.float32)
@@ -65,7 +65,7 @@ def to_joints(
     for part, hand in ((LEFT_HAND, left), (RIGHT_HAND, right)):
         if hand is not None and hand.confidence >= _HAND_AT_LEAST:
             points[part], scores[part] = hand.points, hand.confidence
-    if face is not None and face.confidence >= FACE_AT_LEAST:
+    if face is not None:
         points[FACE], scores[FACE] = face_points(face.points), face.confidence
     height, width = size_hw
     with np.errstate(invalid="ignore"):
