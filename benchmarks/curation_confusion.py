@@ -32,12 +32,12 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from aa_curation.drop import Check, at_least, first_drop, with_thresholds
-from aa_curation.people import People
+from aa_curation.check import Check, at_least, first_drop, with_thresholds
+from aa_curation.ledger.redecide import parse_setting
+from aa_curation.measure.people import People
 from aa_curation.recipe import Recipe, load_recipe
-from aa_curation.redecide import parse_setting
-from aa_curation.sources import Source
-from aa_curation.worker import Worker
+from aa_curation.sources.source_list import Source
+from aa_curation.steps.worker import Worker
 
 POSITIVE = frozenset({"fullbody-single", "upperbody", "head"})
 FORM = frozenset({"low_resolution", "low_frame_rate", "too_short"})

@@ -33,12 +33,12 @@ import psutil
 from tqdm import tqdm
 
 from aa_curation.recipe import Recipe, load_recipe
-from aa_curation.source_lists import VIDEO_SUFFIXES
-from aa_curation.sources import Source
-from aa_curation.survey import survey
-from aa_curation.worker import Worker
-from aa_datasets.foreign_video import iter_foreign_frames, probe_video
+from aa_curation.sources.list_formats import VIDEO_SUFFIXES
+from aa_curation.sources.source_list import Source
+from aa_curation.steps.survey import survey
+from aa_curation.steps.worker import Worker
 from aa_datasets.pose import NUM_JOINTS, make_pose, write_pose
+from aa_datasets.video.foreign import iter_foreign_frames, probe_video
 
 
 def main() -> None:

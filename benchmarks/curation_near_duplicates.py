@@ -23,14 +23,14 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from aa_curation.near_duplicates import NearDuplicates, Stacked
+from aa_curation.corpus.near_duplicates import NearDuplicates, Stacked
+from aa_curation.measure.signature import Signature, look_at_frame, make_signature, signature_frames
 from aa_curation.poses.blazepose import BlazePose
-from aa_curation.signature import Signature, look_at_frame, make_signature, signature_frames
-from aa_curation.source_lists import VIDEO_SUFFIXES
-from aa_datasets.canonical_video import encode_canonical, read_canonical
-from aa_datasets.foreign_video import iter_foreign_frames
+from aa_curation.sources.list_formats import VIDEO_SUFFIXES
 from aa_datasets.pose import Pose, make_pose
-from aa_datasets.puppets import render_puppet
+from aa_datasets.puppets.render import render_puppet
+from aa_datasets.video.canonical import encode_canonical, read_canonical
+from aa_datasets.video.foreign import iter_foreign_frames
 
 Frames = NDArray[np.uint8]
 BOUNDS = NearDuplicates()

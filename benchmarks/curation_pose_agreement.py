@@ -28,9 +28,9 @@ from tqdm import tqdm
 from aa_curation.poses.blazepose import BlazePose
 from aa_curation.poses.detect import whole_frame
 from aa_curation.poses.openpose_layout import face_points
-from aa_curation.source_lists import VIDEO_SUFFIXES
+from aa_curation.sources.list_formats import VIDEO_SUFFIXES
 from aa_datasets.errors import VideoError
-from aa_datasets.foreign_video import iter_foreign_frames, probe_video
+from aa_datasets.video.foreign import iter_foreign_frames, probe_video
 
 _ANOTHER_PERSON = 0.1  # of the body's extent
 _ANOTHER_FACE = 0.5

@@ -19,7 +19,7 @@ from ai_edge_litert.interpreter import Interpreter
 
 from aa_curation.poses import tflite
 from aa_curation.poses.blazepose import BlazePose
-from aa_datasets.foreign_video import iter_foreign_frames
+from aa_datasets.video.foreign import iter_foreign_frames
 
 SPENT_S: Counter[str] = Counter()
 

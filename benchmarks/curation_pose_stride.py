@@ -18,11 +18,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aa_curation.poses.blazepose import BlazePose
-from aa_curation.poses.estimator import PoseEstimator, PoseTracker
 from aa_curation.poses.strided import StridedEstimator
 from aa_curation.poses.untracked import UntrackedEstimator
-from aa_datasets.foreign_video import iter_foreign_frames
 from aa_datasets.pose import BODY, FACE, LEFT_HAND, RIGHT_HAND, Pose
+from aa_datasets.pose_estimator import PoseEstimator, PoseTracker
+from aa_datasets.video.foreign import iter_foreign_frames
 
 PARTS = {"body": [BODY], "hands": [LEFT_HAND, RIGHT_HAND], "face": [FACE]}
 

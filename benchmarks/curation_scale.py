@@ -30,9 +30,9 @@ import numpy as np
 from process_tree import Peak, ProcessTreeMeter
 from tqdm import tqdm
 
-from aa_curation.ledger import read_ledger
-from aa_datasets.canonical_video import encode_canonical, read_canonical
+from aa_curation.ledger.ledger import read_ledger
 from aa_datasets.pose import Pose, read_pose, write_pose
+from aa_datasets.video.canonical import encode_canonical, read_canonical
 
 RECIPE = Path("curation/recipes/demo.py")
 REAL = Path("curation/recipes/demo_sources.csv")

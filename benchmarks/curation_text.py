@@ -18,9 +18,9 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from aa_curation.frames import iter_frames_at
+from aa_curation.measure.frames import iter_frames_at
 from aa_curation.text.overlay import OverlaidText, TextSearch, find_overlaid_text
-from aa_datasets.foreign_video import probe_video
+from aa_datasets.video.foreign import probe_video
 
 _RED = (255, 0, 0)
 

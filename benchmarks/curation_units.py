@@ -24,15 +24,15 @@ import numpy as np
 import psutil
 from tqdm import tqdm
 
-from aa_curation.frames import resized
-from aa_curation.ledger import LEDGER_NAME, read_ledger
-from aa_curation.near_duplicates import NearDuplicates, Stacked
-from aa_curation.signature import Signature
-from aa_curation.source_lists import VIDEO_SUFFIXES
-from aa_datasets.canonical_video import encode_canonical
-from aa_datasets.foreign_video import iter_foreign_frames, probe_video
-from aa_datasets.frame_size import canonical_size
+from aa_curation.corpus.near_duplicates import NearDuplicates, Stacked
+from aa_curation.ledger.ledger import LEDGER_NAME, read_ledger
+from aa_curation.measure.frames import resized
+from aa_curation.measure.signature import Signature
+from aa_curation.sources.list_formats import VIDEO_SUFFIXES
 from aa_datasets.pose import read_pose
+from aa_datasets.video.canonical import encode_canonical
+from aa_datasets.video.foreign import iter_foreign_frames, probe_video
+from aa_datasets.video.frame_size import canonical_size
 
 COPIES = 100
 PAIRS = 100_000

@@ -23,10 +23,10 @@ from PIL import Image
 from torch import nn
 
 from aa_eval.features.i3d import I3D, I3DNetwork, SamePool, make_i3d, pad_same
-from aa_eval.layout import find_videos
 from aa_eval.protocol import read_protocol
-from aa_eval.source import iter_frames
-from aa_eval.windows import WindowFeatures, window_starts
+from aa_eval.scoring.feature_windows import WindowFeatures, window_starts
+from aa_eval.videos.layout import find_videos
+from aa_eval.videos.source import iter_frames
 
 Value = TypeVar("Value")
 

@@ -26,10 +26,10 @@ import numpy as np
 from skimage.metrics import structural_similarity
 
 from aa_eval.evaluate import evaluate
-from aa_eval.layout import find_videos
-from aa_eval.pairing import Pair, make_pairs
 from aa_eval.protocol import SET_KINDS, Protocol, read_protocol
-from aa_eval.source import iter_frames
+from aa_eval.videos.layout import find_videos
+from aa_eval.videos.pairing import Pair, make_pairs
+from aa_eval.videos.source import iter_frames
 
 Files = list[tuple[str, str]]
 

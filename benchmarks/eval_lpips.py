@@ -19,9 +19,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from aa_eval.cache import Cache
 from aa_eval.metrics.lpips import make_lpips
-from aa_eval.perceptual import Perceptual
+from aa_eval.scoring.cache import Cache
+from aa_eval.scoring.lpips_features import Perceptual
 
 
 def main() -> None:

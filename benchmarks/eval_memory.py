@@ -20,12 +20,12 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from aa_eval.baselines import FAST
-from aa_eval.cache import Cache
 from aa_eval.evaluate import evaluate
-from aa_eval.layout import find_videos
-from aa_eval.pairing import make_pairs
 from aa_eval.protocol import read_protocol
+from aa_eval.scoring.baselines import FAST
+from aa_eval.scoring.cache import Cache
+from aa_eval.videos.layout import find_videos
+from aa_eval.videos.pairing import make_pairs
 
 _KEYS = ("ssim", "psnr", "psnr_overflow", "lpips_alex")
 

@@ -39,15 +39,15 @@ import numpy as np
 import torch
 import webdataset
 
-from aa_datasets.canonical_video import encode_canonical, read_canonical, read_sequentially
 from aa_datasets.clip import Clip
-from aa_datasets.draws import Draws
-from aa_datasets.frames import choose_window, resize_frames, resize_pose
-from aa_datasets.loader import make_loader
+from aa_datasets.loader.batch import Batch, FrameBatch, Sample, stack_samples
+from aa_datasets.loader.frames import choose_window, resize_frames, resize_pose
+from aa_datasets.loader.loader import make_loader
+from aa_datasets.loader.sampler import Draws
 from aa_datasets.pose import read_pose
-from aa_datasets.puppets import render_puppet
-from aa_datasets.sample import Batch, FrameBatch, Sample, stack_samples
+from aa_datasets.puppets.render import render_puppet
 from aa_datasets.shards import ShardSample, read_shards, write_shard
+from aa_datasets.video.canonical import encode_canonical, read_canonical, read_sequentially
 
 NUM_FRAMES, SIZE_HW = 24, (256, 256)
 SEED = 0

@@ -15,11 +15,11 @@ import dataclasses
 import torch
 from live_bytes import LiveBytes
 
-from aa_datasets.sample import Batch
-from aa_model.animate_anyone import AnimateAnyone
+from aa_datasets.loader.batch import Batch
 from aa_model.config import ModelConfig
+from aa_model.networks.animate_anyone import AnimateAnyone
 from aa_model.presets import PRESETS
-from aa_model.stages import STAGES, make_loss, trained_parameters
+from aa_model.training.stages import STAGES, make_loss, trained_parameters
 
 
 def measure(config: ModelConfig, batch: Batch, how: str) -> tuple[float, float]:

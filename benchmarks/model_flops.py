@@ -15,11 +15,11 @@ from collections.abc import Callable
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from aa_model.animate_anyone import AnimateAnyone
+from aa_model.networks.animate_anyone import AnimateAnyone
+from aa_model.networks.reference_attention import project_features
 from aa_model.presets import PRESETS
-from aa_model.reference_attention import project_features
-from aa_model.stages import STAGES, make_loss, trained_parameters
-from aa_model.step_time import random_batch
+from aa_model.training.stages import STAGES, make_loss, trained_parameters
+from aa_model.training.step_time import random_batch
 
 
 def count(run: Callable[[], object]) -> tuple[float, object]:

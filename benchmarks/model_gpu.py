@@ -26,13 +26,13 @@ from model_guided_step import make_random, make_ways
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from aa_model.animate_anyone import AnimateAnyone
 from aa_model.config import TrainConfig
-from aa_model.memory import freeze_as_bfloat16
+from aa_model.networks.animate_anyone import AnimateAnyone
 from aa_model.presets import PRESETS
-from aa_model.stages import STAGES, make_loss, trained_parameters
-from aa_model.step_time import random_batch
-from aa_model.train import TrainingState, train
+from aa_model.training.loop import TrainingState, train
+from aa_model.training.memory import freeze_as_bfloat16
+from aa_model.training.stages import STAGES, make_loss, trained_parameters
+from aa_model.training.step_time import random_batch
 
 DEVICE = "cuda"
 _BACKENDS = {

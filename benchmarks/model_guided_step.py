@@ -29,13 +29,13 @@ from diffusers.models.attention_processor import Attention, AttnProcessor2_0
 from live_bytes import LiveBytes
 from torch import Tensor, nn
 
-from aa_model.animate_anyone import AnimateAnyone
 from aa_model.config import ModelConfig, PoseGuiderConfig
-from aa_model.generate import Conditions, predict
-from aa_model.image_encoder import null_tokens
-from aa_model.pose_features import PoseFeatures
+from aa_model.inference.denoise import Conditions, predict
+from aa_model.inference.pose_features import PoseFeatures
+from aa_model.networks.animate_anyone import AnimateAnyone
+from aa_model.networks.image_encoder import null_tokens
+from aa_model.networks.reference_attention import project_features
 from aa_model.presets import PRESETS
-from aa_model.reference_attention import project_features
 
 
 @dataclass

@@ -17,12 +17,12 @@ import time
 
 import torch
 
-from aa_datasets.sample import Batch, EncodedFrames
-from aa_model.animate_anyone import AnimateAnyone
+from aa_datasets.loader.batch import Batch, EncodedFrames
 from aa_model.config import ModelConfig, TrainConfig
+from aa_model.networks.animate_anyone import AnimateAnyone
+from aa_model.networks.vae import encode_moments
 from aa_model.presets import PRESETS
-from aa_model.stages import STAGES, make_loss, trained_parameters
-from aa_model.vae import encode_moments
+from aa_model.training.stages import STAGES, make_loss, trained_parameters
 
 
 def shrunk(size: int) -> ModelConfig:

@@ -23,12 +23,12 @@ from live_bytes import LiveBytes
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from aa_model import diffusion_loss
-from aa_model.animate_anyone import AnimateAnyone
-from aa_model.memory import freeze_as_bfloat16, training_autocast, training_memory
+from aa_model.networks.animate_anyone import AnimateAnyone
 from aa_model.presets import PRESETS
-from aa_model.stages import STAGES, make_loss, trained_parameters
-from aa_model.step_time import random_batch
+from aa_model.training import diffusion_loss
+from aa_model.training.memory import freeze_as_bfloat16, training_autocast, training_memory
+from aa_model.training.stages import STAGES, make_loss, trained_parameters
+from aa_model.training.step_time import random_batch
 
 GIB = 2**30
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from PIL import Image
 
 from aa_datasets.pose import write_pose
-from aa_datasets.puppets import render_puppet
+from aa_datasets.puppets.render import render_puppet
 
 
 def main() -> None:
@@ -40,7 +40,7 @@ def animate(checkpoint: Path, frames: int, steps: int) -> float:
         reference, pose = Path(folder) / "reference.png", Path(folder) / "pose.npz"
         Image.fromarray(puppet.frames[0]).save(reference)
         write_pose(pose, puppet.pose)
-        command = [sys.executable, "-m", "aa_model.animate_cli", "--checkpoint", str(checkpoint)]
+        command = [sys.executable, "-m", "aa_model.cli.animate", "--checkpoint", str(checkpoint)]
         command += ["--reference", str(reference), "--pose", str(pose), "--steps", str(steps)]
         command += ["--out", str(Path(folder) / "out.mp4"), "--device", "cpu"]
         child = os.posix_spawn(sys.executable, command, os.environ)

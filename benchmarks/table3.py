@@ -30,9 +30,10 @@ from typing import Any
 import torch
 from table3_budget import VARIANTS, Budget, Table, hash_of, read_budget
 
-from aa_model.animate_anyone import AnimateAnyone
-from aa_model.checkpoint import read_info, read_part, replace_file, write_parts
-from aa_model.parts import part_parameters
+from aa_datasets.atomic_file import replace_file
+from aa_model.checkpoints.store import read_info, read_part, write_parts
+from aa_model.networks.animate_anyone import AnimateAnyone
+from aa_model.networks.parts import part_parameters
 from aa_model.presets import PRESETS
 
 ROOT = Path(__file__).parents[1]

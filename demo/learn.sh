@@ -25,7 +25,7 @@ train() { # stage, more
 train_on_two_cores() { # stage, more: each process takes half of the preset's batch
     local stage=$1
     shift
-    torchrun --standalone --nproc-per-node 2 -m aa_model.train_cli \
+    torchrun --standalone --nproc-per-node 2 -m aa_model.cli.train \
         "$out"/corpus/shards/train-*.tar --preset small --stage "$stage" --cache-gb 3 \
         --resume --out "$out/training/$stage" --device cpu "$@"
 }

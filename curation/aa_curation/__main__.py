@@ -2,7 +2,7 @@
 
 import sys
 
-from aa_curation.cli import main
+from aa_curation.cli.main import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -11,7 +11,7 @@ CurationError               a sentence for the user: what was found, what was ex
 └── LedgerError             a ledger that is not ours, of another recipe, or does not add up
 """
 
-from aa_curation.drop import Drop
+from aa_curation.check import Drop
 
 
 class CurationError(ValueError):

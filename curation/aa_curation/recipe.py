@@ -8,17 +8,17 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from aa_curation.bars import BlackBars
-from aa_curation.drop import Check
+from aa_curation.check import Check
+from aa_curation.corpus.near_duplicates import NearDuplicates
 from aa_curation.errors import RecipeError
-from aa_curation.near_duplicates import NearDuplicates
-from aa_curation.people import People
-from aa_curation.picture import Picture
-from aa_curation.poses.estimator import PoseEstimator
-from aa_curation.shots import ShotCuts
+from aa_curation.measure.black_bars import BlackBars
+from aa_curation.measure.frame_stats import Picture
+from aa_curation.measure.people import People
+from aa_curation.measure.shots import ShotCuts
 from aa_curation.text.overlay import OverlaidText, TextSearch
-from aa_datasets.foreign_video import VideoInfo
 from aa_datasets.pose import Pose
+from aa_datasets.pose_estimator import PoseEstimator
+from aa_datasets.video.foreign import VideoInfo
 
 # Our recipes: beside this file in an installed wheel, beside the package in a checkout.
 _IN_WHEEL, _IN_CHECKOUT = (folder / "recipes" for folder in Path(__file__).parents[:2])

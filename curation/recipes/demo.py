@@ -16,9 +16,9 @@ from aa_curation.filters.single_person import PersonSize, RealPerson, SinglePers
 from aa_curation.filters.static import Static
 from aa_curation.filters.timing import FrameCount, VariableRate
 from aa_curation.filters.tracking import FaceSeen, HandsSeen, IdentitySwitches, Jitter, PoseFound
+from aa_curation.measure.shots import ShotCuts
 from aa_curation.poses.blazepose import BlazePose
 from aa_curation.recipe import Canonical, Recipe
-from aa_curation.shots import ShotCuts
 
 RECIPE = Recipe(
     name="demo",

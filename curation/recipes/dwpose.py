@@ -12,8 +12,8 @@ from pathlib import Path
 
 from aa_curation.filters.completeness import Completeness
 from aa_curation.filters.single_person import PersonSize, RealPerson, SinglePerson, SomePerson
+from aa_curation.models.onnx_file import OnnxFile
 from aa_curation.poses.dwpose import DWPoseFiles
-from aa_curation.poses.onnx_model import OnnxFile
 from aa_curation.recipe import load_recipe
 
 RECIPE = replace(

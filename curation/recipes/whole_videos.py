@@ -11,9 +11,9 @@ videos count. A side of an odd number of pixels is scaled to the next even one, 
 
 import math
 
+from aa_curation.measure.shots import ShotCuts
 from aa_curation.poses.blazepose import BlazePose
 from aa_curation.recipe import Canonical, Recipe
-from aa_curation.shots import ShotCuts
 
 RECIPE = Recipe(
     name="whole-videos",

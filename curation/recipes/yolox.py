@@ -11,7 +11,7 @@ from pathlib import Path
 from aa_curation.filters.completeness import Completeness
 from aa_curation.filters.real_face import HumanEyes, SteadyOrFace
 from aa_curation.filters.single_person import PersonSize, SinglePerson, SomePerson
-from aa_curation.poses.onnx_model import OnnxFile
+from aa_curation.models.onnx_file import OnnxFile
 from aa_curation.poses.yolox_blazepose import YoloxThenBlazePose
 from aa_curation.recipe import load_recipe
 

@@ -9,14 +9,14 @@ from pathlib import Path
 from tqdm import tqdm
 
 from aa_datasets.arguments import positive, rate
-from aa_datasets.benchmark_copy import find_copies
-from aa_datasets.benchmark_fetch import FetchConfig, fetch_copy, write_url_sources
-from aa_datasets.benchmark_lists import SPLITS, listed_videos
-from aa_datasets.benchmark_split import TEST_SPLITS
+from aa_datasets.benchmarks.fetch import FetchConfig, fetch_copy, write_url_sources
+from aa_datasets.benchmarks.lists import SPLITS, listed_videos
+from aa_datasets.benchmarks.split import TEST_SPLITS
+from aa_datasets.benchmarks.user_copy import find_copies
 from aa_datasets.errors import DatasetError
 from aa_datasets.export import export_frames, export_keypoints, export_nearest_pose
 from aa_datasets.find_shards import find_shards
-from aa_datasets.puppet_corpus import write_puppets
+from aa_datasets.puppets.corpus import write_puppets
 from aa_datasets.shards import read_record, read_shards, verify_shard
 from aa_datasets.stats import count, describe
 

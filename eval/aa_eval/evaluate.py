@@ -11,19 +11,19 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from aa_eval.cache import Cache
-from aa_eval.frame_means import Values, mean_of_frames
-from aa_eval.heap import keep_freed_memory
-from aa_eval.keypoints import pose_metrics
-from aa_eval.measures import Measures, without_key
-from aa_eval.pairing import Pair
 from aa_eval.protocol import FLOAT32_KINDS, REGION_KINDS, SET_KINDS, Metric, Protocol
 from aa_eval.provenance import describe_machine, package_versions
-from aa_eval.ray_workers import score_on_ray
 from aa_eval.result import SCHEMA, MetricValue, Result, region_key
-from aa_eval.scoring import PIXELS, REFERENCE, Item, VideoScores, masks_of, score_video
-from aa_eval.set_metrics import set_metric
-from aa_eval.workers import score_in_processes
+from aa_eval.scoring.cache import Cache
+from aa_eval.scoring.frame_means import Values, mean_of_frames
+from aa_eval.scoring.malloc import keep_freed_memory
+from aa_eval.scoring.metric_runner import Measures, without_key
+from aa_eval.scoring.process_pool import score_in_processes
+from aa_eval.scoring.ray_pool import score_on_ray
+from aa_eval.scoring.set_metrics import set_metric
+from aa_eval.scoring.video_scores import PIXELS, REFERENCE, Item, VideoScores, masks_of, score_video
+from aa_eval.videos.keypoints import pose_metrics
+from aa_eval.videos.pairing import Pair
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +70,8 @@ def evaluate(
     size of the set, except for one number per frame and metric and one vector per FVD window.
 
     Args:
-        pairs: from `aa_eval.pairing.make_pairs`.
-        baselines: names of `aa_eval.baselines.BASELINES`; they become results of their own,
+        pairs: from `aa_eval.videos.pairing.make_pairs`.
+        baselines: names of `aa_eval.scoring.baselines.BASELINES`; they become results of their own,
             labelled "baseline".
         overrides: checks that were switched off; kept in every result.
         keypoints: folders of `<video>.npz` of the predictions and of the references, for PCK,

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from aa_eval.errors import ResultError
-from aa_eval.layout import VideoFolder
-from aa_eval.measures import Measures
-from aa_eval.pairing import PROBLEMS, make_pairs
 from aa_eval.protocol import list_protocols, read_protocol
 from aa_eval.result import Result
-from aa_eval.scoring import PIXELS, score_video
-from aa_eval.source import VideoSource, probe
+from aa_eval.scoring.metric_runner import Measures
+from aa_eval.scoring.video_scores import PIXELS, score_video
+from aa_eval.videos.layout import VideoFolder
+from aa_eval.videos.pairing import PROBLEMS, make_pairs
+from aa_eval.videos.source import VideoSource, probe
 
 
 def known_protocol_hashes() -> dict[str, str]:

@@ -8,17 +8,17 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from aa_eval.errors import EvalError
-from aa_leaderboard.board import add_results, find_results, read_board
-from aa_leaderboard.csv_report import board_csv, paper_table_csv
+from aa_leaderboard.board.make_clips import make_clips
+from aa_leaderboard.board.store import add_results, find_results, read_board
+from aa_leaderboard.board.validate import read_submission
 from aa_leaderboard.errors import LeaderboardError
-from aa_leaderboard.html_report import write_page
-from aa_leaderboard.latex_report import board_latex, paper_table_latex
-from aa_leaderboard.make_clips import make_clips
-from aa_leaderboard.markdown_report import board_markdown, paper_table_markdown
 from aa_leaderboard.paper_tables import CAPTIONS, paper_table
 from aa_leaderboard.published import read_published
+from aa_leaderboard.report.csv_table import board_csv, paper_table_csv
+from aa_leaderboard.report.html_page import write_page
+from aa_leaderboard.report.latex import board_latex, paper_table_latex
+from aa_leaderboard.report.markdown import board_markdown, paper_table_markdown
 from aa_leaderboard.row import Row
-from aa_leaderboard.submission import read_submission
 from aa_leaderboard.table import tables_of
 
 DEFAULT_BOARD = Path("board")

@@ -11,9 +11,9 @@ import pytest
 
 from aa_curation.poses.blazepose import BlazePose
 from aa_curation.recipe import Recipe, load_recipe
-from aa_datasets.canonical_video import encode_canonical
 from aa_datasets.pose import write_pose
-from aa_datasets.puppets import render_puppet
+from aa_datasets.puppets.render import render_puppet
+from aa_datasets.video.canonical import encode_canonical
 
 REPOSITORY = Path(__file__).parents[2]
 COLUMNS = ("source_id", "location", "licence", "owner", "synthetic", "split", "pose_file")

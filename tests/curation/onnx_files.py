@@ -11,7 +11,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from aa_curation.poses.onnx_model import OnnxFile
+from aa_curation.models.onnx_file import OnnxFile
 
 BOX_PX = (48, 40)  # width and height of what the detector finds, in its own pixels
 

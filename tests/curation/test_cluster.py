@@ -24,11 +24,11 @@ import psutil
 import pytest
 
 from aa_curation.errors import SharedPathError
-from aa_curation.ledger import LEDGER_NAME, read_ledger
-from aa_curation.ray_run import run
+from aa_curation.ledger.ledger import LEDGER_NAME, read_ledger
 from aa_curation.recipe import Recipe
-from aa_curation.shared_path import refuse_relative_in_job
-from aa_curation.sources import read_sources
+from aa_curation.run.ray_executor import run
+from aa_curation.run.shared_path import refuse_relative_in_job
+from aa_curation.sources.source_list import read_sources
 
 REPOSITORY = Path(__file__).parents[2]
 RAY = Path(sys.executable).with_name("ray")

@@ -7,21 +7,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from aa_curation.duplicates import reject_duplicates
-from aa_curation.ledger import LedgerWriter
-from aa_curation.near_duplicates import NearDuplicates, separate
-from aa_curation.pack import pack
+from aa_curation.corpus.exact_duplicates import reject_duplicates
+from aa_curation.corpus.near_duplicates import NearDuplicates, separate
+from aa_curation.corpus.pending import clips_to_curate
+from aa_curation.corpus.write_shards import pack
+from aa_curation.ledger.ledger import LedgerWriter
 from aa_curation.recipe import load_recipe
-from aa_curation.sources import read_sources
-from aa_curation.todo import clips_to_curate
-from aa_curation.worker import Worker
-from aa_datasets.benchmark_copy import find_copies
-from aa_datasets.benchmark_fetch import FetchConfig, fetch_copy
-from aa_datasets.benchmark_lists import ListedVideo
-from aa_datasets.benchmark_split import benchmark_id_of, read_test_ids, refuse_test_clips
-from aa_datasets.canonical_video import encode_canonical, read_canonical
-from aa_datasets.puppets import render_puppet
+from aa_curation.sources.source_list import read_sources
+from aa_curation.steps.worker import Worker
+from aa_datasets.benchmarks.fetch import FetchConfig, fetch_copy
+from aa_datasets.benchmarks.lists import ListedVideo
+from aa_datasets.benchmarks.split import benchmark_id_of, read_test_ids, refuse_test_clips
+from aa_datasets.benchmarks.user_copy import find_copies
+from aa_datasets.puppets.render import render_puppet
 from aa_datasets.shards import read_shards
+from aa_datasets.video.canonical import encode_canonical, read_canonical
 
 ROOT = Path(__file__).parents[2]
 FPS = 0.5  # a video longer than the paper's 10 s, of few frames

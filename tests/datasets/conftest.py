@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from aa_datasets.canonical_video import encode_canonical
 from aa_datasets.clip import Clip
-from aa_datasets.puppets import render_puppet
+from aa_datasets.puppets.render import render_puppet
 from aa_datasets.shards import ShardSample, write_shard
+from aa_datasets.video.canonical import encode_canonical
 
 
 def _stored_puppet(seed: int) -> ShardSample:

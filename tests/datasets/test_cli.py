@@ -11,11 +11,11 @@ import cv2
 import numpy as np
 import pytest
 
-from aa_datasets.canonical_video import read_canonical
 from aa_datasets.cli import main
 from aa_datasets.pose import RIGHT_HAND, make_pose, read_pose
-from aa_datasets.puppets import render_puppet
+from aa_datasets.puppets.render import render_puppet
 from aa_datasets.shards import ShardSample, write_shard
+from aa_datasets.video.canonical import read_canonical
 
 
 def _refused(capsys: pytest.CaptureFixture[str], *argv: object) -> str:

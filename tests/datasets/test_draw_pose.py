@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from aa_datasets.draw_pose import BODY_COLOURS, BODY_LIMBS, HAND_LIMBS, draw_pose
 from aa_datasets.pose import FACE, LEFT_HAND, NUM_JOINTS, Pose, make_pose
-from aa_datasets.puppets import render_puppet
+from aa_datasets.puppets.render import render_puppet
 
 
 def _only(joints: dict[int, tuple[float, float]], score: float = 1.0) -> Pose:

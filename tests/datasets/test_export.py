@@ -10,8 +10,8 @@ import pytest
 
 from aa_datasets.errors import DatasetError
 from aa_datasets.export import export_frames, export_keypoints, export_nearest_pose
-from aa_datasets.frames import resize_pose
-from aa_datasets.loader import make_loader
+from aa_datasets.loader.frames import resize_pose
+from aa_datasets.loader.loader import make_loader
 from aa_datasets.pose import BODY
 from aa_datasets.shards import ShardSample, write_shard
 
@@ -74,7 +74,7 @@ def test_nearest_pose_needs_training_clips(shards: list[Path], tmp_path: Path) -
 def test_opencv_still_writes_and_reads_png_beside_decord(tmp_path: Path) -> None:
     """decord's zlib, loaded first, makes cv2 lose every PNG; a fresh process shows the order."""
     code = (
-        "import sys; from aa_datasets.canonical_video import read_canonical; import cv2, numpy;"
+        "import sys; from aa_datasets.video.canonical import read_canonical; import cv2, numpy;"
         "ok, png = cv2.imencode('.png', numpy.zeros((8, 8, 3), 'u1'));"
         "sys.exit(not ok or cv2.imdecode(png, 1) is None)"
     )

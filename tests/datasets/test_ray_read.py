@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from aa_datasets.canonical_video import read_canonical
 from aa_datasets.clip import Clip
 from aa_datasets.pose import read_pose
 from aa_datasets.shards import ShardSample
+from aa_datasets.video.canonical import read_canonical
 
 
 @pytest.mark.slow  # starts Ray

@@ -11,14 +11,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from aa_eval import weights
 from aa_eval.errors import PairingError, VideoError
 from aa_eval.evaluate import Evaluation, evaluate
-from aa_eval.layout import find_videos
-from aa_eval.pairing import make_pairs
 from aa_eval.protocol import Protocol, parse_protocol, read_protocol
 from aa_eval.result import read_result, write_result
-from aa_eval.windows import window_starts
+from aa_eval.scoring.feature_windows import window_starts
+from aa_eval.videos.layout import find_videos
+from aa_eval.videos.pairing import make_pairs
+from aa_eval.weights import installed as weights
 
 SHARED = Path(__file__).parents[2] / "../shared/cases"
 needs_shared = pytest.mark.skipif(not SHARED.is_dir(), reason="skipped: no ../shared")

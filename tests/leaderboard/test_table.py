@@ -14,9 +14,9 @@ from aa_eval.result import MetricValue, Result
 from aa_leaderboard.columns import column_of, columns_of
 from aa_leaderboard.errors import NotComparableError
 from aa_leaderboard.published import read_published
+from aa_leaderboard.report.uninformative_columns import uninformative
 from aa_leaderboard.row import Cell, Measured, Row, row_of_result
 from aa_leaderboard.table import rank, tables_of, why_not_comparable
-from aa_leaderboard.trivial import uninformative
 
 values = st.lists(
     st.one_of(st.none(), st.floats(-50, 200, allow_nan=False), st.sampled_from([0.0, 1.0])),

@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from aa_datasets.canonical_video import encode_canonical
 from aa_datasets.clip import Clip
-from aa_datasets.puppets import render_puppet
-from aa_datasets.sample import Batch
+from aa_datasets.loader.batch import Batch
+from aa_datasets.puppets.render import render_puppet
 from aa_datasets.shards import ShardSample, write_shard
-from aa_model.animate_anyone import AnimateAnyone
+from aa_datasets.video.canonical import encode_canonical
 from aa_model.config import ModelConfig
+from aa_model.networks.animate_anyone import AnimateAnyone
 from aa_model.presets import TINY
 
 MakeModel = Callable[..., AnimateAnyone]

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from aa_datasets.pose import BODY_JOINTS, Pose, make_pose
-from aa_datasets.puppets import render_puppet
-from aa_model.align_pose import align_pose
+from aa_datasets.puppets.render import render_puppet
 from aa_model.errors import ModelError
+from aa_model.inference.align_pose import align_pose
 
 
 def showing(*joints: str) -> Pose:

@@ -11,15 +11,16 @@ import pytest
 import torch
 from PIL import Image
 
-from aa_datasets.benchmark_split import read_test_ids
-from aa_datasets.canonical_video import encode_canonical
+from aa_datasets.benchmarks.split import read_test_ids
 from aa_datasets.clip import Clip
-from aa_datasets.puppets import render_puppet
+from aa_datasets.puppets.render import render_puppet
 from aa_datasets.shards import ShardSample, write_shard
-from aa_model import animate_cli, train_cli
-from aa_model.animate_anyone import AnimateAnyone
-from aa_model.checkpoint import write_checkpoint
-from aa_model.parts import parts_of
+from aa_datasets.video.canonical import encode_canonical
+from aa_model.checkpoints.store import write_checkpoint
+from aa_model.cli import animate as animate_cli
+from aa_model.cli import train as train_cli
+from aa_model.networks.animate_anyone import AnimateAnyone
+from aa_model.networks.parts import parts_of
 from aa_model.presets import TINY
 
 CLIP = Clip("clip_0", "source_0", "elsewhere", "MIT", 0.0, 1.0, 24.0, (32, 32), 2, True,

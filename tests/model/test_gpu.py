@@ -12,15 +12,16 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from aa_datasets.puppets import render_puppet
-from aa_datasets.sample import Batch
-from aa_model import animate_cli, train_cli
-from aa_model.animate_anyone import AnimateAnyone
-from aa_model.generate import Conditions, GenerateConfig, denoise, encode_conditions
-from aa_model.pipeline import AnimatePipeline
+from aa_datasets.loader.batch import Batch
+from aa_datasets.puppets.render import render_puppet
+from aa_model.cli import animate as animate_cli
+from aa_model.cli import train as train_cli
+from aa_model.inference.denoise import Conditions, GenerateConfig, denoise, encode_conditions
+from aa_model.inference.pipeline import AnimatePipeline
+from aa_model.networks.animate_anyone import AnimateAnyone
 from aa_model.presets import TINY
-from aa_model.stages import STAGES, make_loss, trained_parameters
-from aa_model.train import TrainingState, train
+from aa_model.training.loop import TrainingState, train
+from aa_model.training.stages import STAGES, make_loss, trained_parameters
 
 pytestmark = pytest.mark.gpu
 Make = Callable[..., AnimateAnyone]

@@ -18,21 +18,21 @@ from diffusers import AutoencoderKL
 from torch import Tensor
 from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
-from aa_datasets.sample import EncodedFrames
-from aa_model import diffusion_loss
-from aa_model.animate_anyone import AnimateAnyone
-from aa_model.animatediff import to_animatediff
-from aa_model.checkpoint import read_info, read_model
-from aa_model.cli import main
+from aa_datasets.loader.batch import EncodedFrames
+from aa_model.checkpoints.animatediff import to_animatediff
+from aa_model.checkpoints.moore import BASE, DENOISING, IMAGE_ENCODER, MOTION, POSE, REFERENCE, VAE
+from aa_model.checkpoints.store import read_info, read_model
+from aa_model.cli.model import main
 from aa_model.config import ModelConfig, PoseGuiderConfig, UNetConfig
-from aa_model.generate import GenerateConfig, denoise, encode_conditions
-from aa_model.moore import BASE, DENOISING, IMAGE_ENCODER, MOTION, POSE, REFERENCE, VAE
-from aa_model.noise import make_scheduler
-from aa_model.parts import part_parameters
-from aa_model.pictures import to_pixels
+from aa_model.inference.denoise import GenerateConfig, denoise, encode_conditions
+from aa_model.inference.image_input import to_pixels
+from aa_model.networks.animate_anyone import AnimateAnyone
+from aa_model.networks.noise_schedule import make_scheduler
+from aa_model.networks.parts import part_parameters
+from aa_model.networks.reference_net import make_unet2d
 from aa_model.presets import MOORE
-from aa_model.reference_net import make_unet2d
-from aa_model.stages import STAGES, trained_parameters
+from aa_model.training import diffusion_loss
+from aa_model.training.stages import STAGES, trained_parameters
 
 NUMBERS = json.loads((Path(__file__).parent / "moore_numbers.json").read_text())
 CONFIG = dataclasses.replace(

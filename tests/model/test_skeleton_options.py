@@ -13,14 +13,14 @@ from safetensors.torch import load_file
 
 from aa_datasets.draw_pose import draw_pose
 from aa_datasets.pose import FACE, Pose, make_pose
-from aa_datasets.puppets import render_puppet
+from aa_datasets.puppets.render import render_puppet
 from aa_datasets.shards import read_shards, write_shard
-from aa_model import train_cli
-from aa_model.animate_anyone import AnimateAnyone
-from aa_model.checkpoint import read_info, write_checkpoint
+from aa_model.checkpoints.store import read_info, write_checkpoint
+from aa_model.cli import train as train_cli
 from aa_model.config import PoseGuiderConfig
-from aa_model.generate import GenerateConfig
-from aa_model.pipeline import AnimatePipeline
+from aa_model.inference.denoise import GenerateConfig
+from aa_model.inference.pipeline import AnimatePipeline
+from aa_model.networks.animate_anyone import AnimateAnyone
 from aa_model.presets import PRESETS, TINY
 
 

@@ -20,9 +20,9 @@ from PIL import Image
 from scipy import stats
 
 from aa_eval.result import SCHEMA, MetricValue, Result, write_result
-from aa_model.animate_anyone import AnimateAnyone
-from aa_model.checkpoint import read_info, read_part, write_checkpoint
-from aa_model.parts import parts_of
+from aa_model.checkpoints.store import read_info, read_part, write_checkpoint
+from aa_model.networks.animate_anyone import AnimateAnyone
+from aa_model.networks.parts import parts_of
 from aa_model.presets import TINY
 
 ROOT = Path(__file__).parents[2]

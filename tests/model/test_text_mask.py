@@ -13,14 +13,14 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aa_datasets.sample import Batch
+from aa_datasets.loader.batch import Batch
 from aa_datasets.shards import read_shards, write_shard
-from aa_model import train_cli
-from aa_model.animate_anyone import AnimateAnyone
-from aa_model.checkpoint import write_checkpoint
-from aa_model.diffusion_loss import mean_of_counted
+from aa_model.checkpoints.store import write_checkpoint
+from aa_model.cli import train as train_cli
+from aa_model.networks.animate_anyone import AnimateAnyone
 from aa_model.presets import TINY
-from aa_model.stages import STAGES, make_loss
+from aa_model.training.diffusion_loss import mean_of_counted
+from aa_model.training.stages import STAGES, make_loss
 
 Make = Callable[..., AnimateAnyone]
 MakeBatch = Callable[..., Batch]

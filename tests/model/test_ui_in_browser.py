@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from aa_datasets.canonical_video import encode_canonical
 from aa_datasets.pose import write_pose
-from aa_datasets.puppets import render_puppet
-from aa_model import ui_cli
-from aa_model.animate_anyone import AnimateAnyone
-from aa_model.checkpoint import write_checkpoint
-from aa_model.parts import parts_of
+from aa_datasets.puppets.render import render_puppet
+from aa_datasets.video.canonical import encode_canonical
+from aa_model.checkpoints.store import write_checkpoint
+from aa_model.cli import ui as ui_cli
+from aa_model.networks.animate_anyone import AnimateAnyone
+from aa_model.networks.parts import parts_of
 from aa_model.presets import TINY
 
 pytest.importorskip("gradio", reason="skipped: gradio is not installed (the extra `ui`)")

@@ -12,10 +12,10 @@ from diffusers.models.unets.unet_motion_model import AnimateDiffTransformer3D
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from aa_model.animate_anyone import AnimateAnyone
-from aa_model.generate import Conditions, GenerateConfig, denoise, encode_conditions
-from aa_model.temporal import windows_inside
-from aa_model.windows import make_windows
+from aa_model.inference.denoise import Conditions, GenerateConfig, denoise, encode_conditions
+from aa_model.networks.animate_anyone import AnimateAnyone
+from aa_model.networks.temporal import windows_inside
+from aa_model.networks.windows import make_windows
 
 Make = Callable[..., AnimateAnyone]
 CONFIG = GenerateConfig(steps=1, guidance=1, merge="attention")

@@ -11,7 +11,7 @@ from __future__ import annotations
 import ipaddress
 import socket
 
-from aa_curation.drop import Drop
+from aa_curation.check import Drop
 from aa_curation.errors import FetchOutageError, FetchRefusedError
 
 # RFC 6052, RFC 4291 (2.5.5.1, obsolete): an IPv4 address in the last four bytes.

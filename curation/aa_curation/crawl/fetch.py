@@ -11,13 +11,13 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urljoin
 
-from aa_curation.crawl.exchange import Response, Url, get, parse_url
-from aa_curation.crawl.pace import Pace, backoff_s, retry_after_s
+from aa_curation.check import Drop
+from aa_curation.crawl.http_get import Response, Url, get, parse_url
 from aa_curation.crawl.policy import FetchPolicy
-from aa_curation.crawl.responses import range_start, total_bytes, validator_of, whole_text
+from aa_curation.crawl.rate_limit import Pace, backoff_s, retry_after_s
+from aa_curation.crawl.response_headers import range_start, total_bytes, validator_of, whole_text
 from aa_curation.crawl.robots import RobotRules, opted_out, read_robots
 from aa_curation.crawl.store import Partial, Store
-from aa_curation.drop import Drop
 from aa_curation.errors import FetchOutageError, FetchRefusedError
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})

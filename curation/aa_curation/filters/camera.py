@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from aa_curation.drop import Check, at_most
-from aa_curation.picture import Picture
+from aa_curation.check import Check, at_most
+from aa_curation.measure.frame_stats import Picture
 
 
 @dataclass(frozen=True, slots=True)

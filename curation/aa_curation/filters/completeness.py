@@ -7,8 +7,8 @@ from typing import Literal
 
 import numpy as np
 
-from aa_curation.drop import Check, at_least
-from aa_curation.people import People
+from aa_curation.check import Check, at_least
+from aa_curation.measure.people import People
 from aa_datasets.pose import BODY_JOINTS, JOINT_NAMES
 
 _HEAD = ("nose", "right_shoulder", "left_shoulder")

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from aa_curation.drop import Check, at_most
-from aa_curation.people import People
+from aa_curation.check import Check, at_most
+from aa_curation.measure.people import People
 
 
 @dataclass(frozen=True, slots=True)

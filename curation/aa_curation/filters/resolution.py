@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from aa_curation.drop import Check, at_least
-from aa_datasets.foreign_video import VideoInfo
+from aa_curation.check import Check, at_least
+from aa_datasets.video.foreign import VideoInfo
 
 
 @dataclass(frozen=True, slots=True)

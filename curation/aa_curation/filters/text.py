@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from aa_curation.drop import Check, at_most
+from aa_curation.check import Check, at_most
 from aa_curation.text.overlay import OverlaidText
 
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from aa_curation.drop import Check, at_least, at_most
-from aa_curation.picture import Picture
+from aa_curation.check import Check, at_least, at_most
+from aa_curation.measure.frame_stats import Picture
 
 _OFF = 0.25  # of the usual step: Matroska rounds times to 1 ms, which is 0.06 of it at 60 fps
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from aa_curation.drop import Check, at_least, at_most
+from aa_curation.check import Check, at_least, at_most
 from aa_datasets.pose import BODY, FACE, JOINT_NAMES, LEFT_HAND, RIGHT_HAND, Pose
 
 _NECK = JOINT_NAMES.index("neck")

@@ -15,15 +15,15 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from aa_curation.models.tflite_file import TFLiteModel, read_model
 from aa_curation.poses import detect, face, hands, landmarks
-from aa_curation.poses.estimator import Person
 from aa_curation.poses.face import FaceLook
 from aa_curation.poses.hands import HandLandmarks, hand_landmarks
 from aa_curation.poses.landmarks import BodyLandmarks, body_landmarks
 from aa_curation.poses.openpose_layout import LEFT_PALM, RIGHT_PALM, to_joints
 from aa_curation.poses.region import Region
-from aa_curation.poses.tflite import TFLiteModel, read_model
 from aa_datasets.pose import NUM_JOINTS, Pose, make_pose
+from aa_datasets.pose_estimator import Person
 
 _CONFIDENCE_AT_LEAST = 0.5  # MediaPipe's bound for "there is a body in this region"
 _WRIST_VISIBLE_ABOVE = 0.1  # MediaPipe's bound for looking for a hand

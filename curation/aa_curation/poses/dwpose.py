@@ -16,8 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aa_curation.errors import WeightsError
-from aa_curation.poses.estimator import Person
-from aa_curation.poses.onnx_model import OnnxFile, OnnxModel
+from aa_curation.models.onnx_file import OnnxFile, OnnxModel
 from aa_curation.poses.yolox import Box, Yolox
 from aa_datasets.pose import (
     BODY,
@@ -29,6 +28,7 @@ from aa_datasets.pose import (
     Pose,
     make_pose,
 )
+from aa_datasets.pose_estimator import Person
 
 _MEAN = np.array([123.675, 116.28, 103.53], np.float32)
 _STD = np.array([58.395, 57.12, 57.375], np.float32)

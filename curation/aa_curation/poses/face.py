@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from aa_curation.models.tflite_file import TFLiteModel
 from aa_curation.poses.region import Points, Region
-from aa_curation.poses.tflite import TFLiteModel
 
 _INPUT_PX = 192
 _FACE_SCALE = 1.5  # MediaPipe's margin around the face

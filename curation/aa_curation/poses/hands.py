@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from aa_curation.models.tflite_file import TFLiteModel
 from aa_curation.poses.region import Points, Region, region_from_axis
-from aa_curation.poses.tflite import TFLiteModel
 
 _RECROP_PX = 256
 _LANDMARK_PX = 224

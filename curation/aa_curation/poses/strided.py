@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aa_curation.errors import RecipeError
-from aa_curation.poses.estimator import Person, PoseEstimator, PoseTracker
 from aa_datasets.pose import Pose, make_pose
+from aa_datasets.pose_estimator import Person, PoseEstimator, PoseTracker
 
 
 @dataclass(frozen=True, slots=True)

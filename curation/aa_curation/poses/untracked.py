@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from aa_curation.poses.estimator import Person, PoseEstimator, PoseTracker
 from aa_datasets.errors import PoseError
 from aa_datasets.pose import Pose
+from aa_datasets.pose_estimator import Person, PoseEstimator, PoseTracker
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aa_curation.errors import WeightsError
-from aa_curation.poses.onnx_model import OnnxModel
+from aa_curation.models.onnx_file import OnnxModel
 
 _STRIDES_PX = (8, 16, 32)
 _GREY = 114

@@ -13,15 +13,15 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from aa_curation.models.onnx_file import OnnxFile
 from aa_curation.poses.blazepose import BlazePose, BlazePoseTracker
-from aa_curation.poses.estimator import Person
 from aa_curation.poses.face import FaceLook
 from aa_curation.poses.hands import HandLandmarks
 from aa_curation.poses.landmarks import BodyLandmarks
-from aa_curation.poses.onnx_model import OnnxFile
 from aa_curation.poses.region import Region
 from aa_curation.poses.yolox import Box, Yolox
 from aa_datasets.pose import NUM_JOINTS
+from aa_datasets.pose_estimator import Person
 
 _SQUARE_SCALE = 1.25  # around the box: BlazePose's detector wants some room
 _BOX_FILLED = 0.5  # by a body, as `people_of_pose` has it

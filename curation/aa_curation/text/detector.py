@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from aa_curation.poses.onnx_model import OnnxModel, WheelOnnxFile
+from aa_curation.models.onnx_file import OnnxModel, WheelOnnxFile
 
 TextBox = tuple[float, float, float, float]
 

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from aa_eval.own_weights import OwnWeight, verify_own_weight
-from aa_eval.weights import WEIGHTS, verify_weight
+from aa_eval.weights.installed import WEIGHTS, verify_weight
+from aa_eval.weights.user_files import OwnWeight, verify_own_weight
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -41,7 +41,7 @@ class FeatureNetwork:
 
 
 def verified(*names: str) -> Callable[[], dict[str, str]]:
-    """A `verify` for weights that `aa_eval.weights.WEIGHTS` lists."""
+    """A `verify` for weights that `aa_eval.weights.installed.WEIGHTS` lists."""
 
     def verify() -> dict[str, str]:
         for name in names:

@@ -15,7 +15,7 @@ from torch import nn
 
 from aa_eval.errors import MetricUnavailable, PairingError, WeightsUnavailable
 from aa_eval.metrics.masks import Mask
-from aa_eval.weights import WeightTree, read_numpy_pickle, verify_weight
+from aa_eval.weights.installed import WeightTree, read_numpy_pickle, verify_weight
 
 LpipsFeatures: TypeAlias = list[torch.Tensor]
 # Below these the last layer of the backbone has no pixel left.

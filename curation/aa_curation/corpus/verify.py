@@ -1,0 +1,107 @@
+"""Verify: whether a corpus on disk is what its ledger says."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from aa_curation.corpus.near_duplicates import bounds_of, separate
+from aa_curation.corpus.write_shards import (
+    MANIFEST,
+    SHARDS,
+    distrust,
+    manifest_text,
+    pack,
+    shard_plan,
+)
+from aa_curation.errors import LedgerError
+from aa_curation.ledger.ledger import Ledger
+from aa_curation.ledger.records import Decision
+from aa_datasets.errors import DatasetError
+from aa_datasets.pose import write_pose
+from aa_datasets.shards import read_entry, verify_shard
+from aa_datasets.video.canonical import read_canonical
+
+
+def iter_problems(ledger: Ledger, folder: Path, *, decode: bool = False) -> Iterator[str]:
+    """Whatever is wrong with a corpus, a sentence each; nothing for one that is right.
+
+    Args:
+        ledger: of the corpus.
+        folder: of the corpus.
+        decode: also decode the last frame of every clip, which proves its length.
+    """
+    try:
+        ledger.assert_complete()
+    except LedgerError as error:
+        yield str(error)
+    plan = shard_plan(ledger, ledger.clips_per_shard)
+    yield from _leaks(ledger, plan)
+    shards = folder / SHARDS
+    for surplus in sorted({path.name for path in shards.glob("*.tar")} - set(plan)):
+        yield f"{surplus} is no shard of this corpus: run the same `aa-curate run` again"
+    for name, decisions in tqdm(plan.items(), desc="verify", unit="shard", disable=None):
+        yield from _shard_problems(shards / name, decisions, decode)
+    try:
+        manifest = (folder / MANIFEST).read_text()
+    except OSError as error:
+        yield f"{MANIFEST} cannot be read: {error}"
+    else:
+        if manifest != manifest_text(plan):
+            yield f"{MANIFEST} is not the one of this ledger: run the same `aa-curate run` again"
+
+
+def mend(ledger: Ledger, folder: Path) -> None:
+    """Write every shard anew that is not as it should be, from the accepted clips' files.
+
+    Raises:
+        LedgerError: a clip's file is gone or altered, too.
+    """
+    for name, decisions in shard_plan(ledger, ledger.clips_per_shard).items():
+        if any(_shard_problems(folder / SHARDS / name, decisions, decode=False)):
+            distrust(folder / SHARDS / name)
+    pack(ledger, folder, ledger.clips_per_shard)
+
+
+def _leaks(ledger: Ledger, plan: dict[str, list[Decision]]) -> Iterator[str]:
+    """Accepted clips without a licence; sources, people or recordings in more than one split."""
+    accepted = {decision.clip_id for decisions in plan.values() for decision in decisions}
+    for clip_id in sorted(accepted):
+        clip = ledger.decisions[clip_id].clip
+        if clip is not None and not clip.licence:
+            yield f"{clip_id} is accepted and has no licence"
+    for row in separate(ledger, bounds_of(ledger)):
+        if row.clip_id in accepted:
+            yield f"{row.clip_id} is accepted and should not be: {row.reason}, {row.detail}"
+
+
+def _shard_problems(path: Path, decisions: list[Decision], decode: bool) -> Iterator[str]:
+    try:
+        record = verify_shard(path)
+        found = {entry.clip.clip_id: entry for entry in record.clips}
+        wanted = {decision.clip_id for decision in decisions}
+        if set(found) != wanted:
+            surplus, missing = sorted(set(found) - wanted)[:3], sorted(wanted - set(found))[:3]
+            yield f"{path.name} has the wrong clips: surplus {surplus}, missing {missing}"
+        for decision in decisions:
+            if decision.clip_id not in found:
+                continue
+            sample = read_entry(path, found[decision.clip_id])
+            if sample.clip != decision.clip:
+                yield f"{path.name}: {decision.clip_id} has another record than the ledger"
+            if hashlib.sha256(sample.mp4).hexdigest() != decision.mp4_sha256:
+                yield f"{path.name}: {decision.clip_id}.mp4 is not the one that was accepted"
+            pose_npz = io.BytesIO()
+            write_pose(pose_npz, sample.pose)  # the same pose is the same bytes
+            if hashlib.sha256(pose_npz.getvalue()).hexdigest() != decision.pose_sha256:
+                yield f"{path.name}: {decision.clip_id} has another pose than was accepted"
+            if decode:
+                last = np.array([sample.clip.num_frames - 1])
+                read_canonical(sample.mp4, last, num_frames=sample.clip.num_frames)
+    except DatasetError as error:
+        yield str(error)

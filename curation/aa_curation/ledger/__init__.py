@@ -1,0 +1,1 @@
+"""One row per source and clip: every decision and its measured values."""

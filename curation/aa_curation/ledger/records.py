@@ -1,0 +1,203 @@
+"""What is decided about a source and about each of its clips: the rows of the ledger."""
+
+from __future__ import annotations
+
+import time
+import traceback
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal
+
+from aa_curation.check import Check, Drop
+from aa_curation.crawl.fetch import Fetched
+from aa_datasets.clip import Clip
+
+Status = Literal["accepted", "rejected", "failed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """The one terminal row of a clip.
+
+    Attributes:
+        clip_id: `<source_id>-<number of the span>`.
+        source_id: of the clip's source.
+        status: accepted; rejected by a filter or as an unusable file; failed by a bug or an outage.
+        stage: the step that decided: "plan", "fetch", "survey" or "clip".
+        reason: of a rejection, or the exception's name of a failure; "" when accepted.
+        measured, threshold: see `Drop`.
+        detail: a sentence, or the traceback of a failure.
+        checks: every check that ran, in this order; the first that failed is the reason.
+        seconds: wall clock that the deciding step took.
+        clip, owner, consent, uploader, person, signature, mp4_sha256, pose_sha256: of a clip that
+            passed every check; see `signature.py`.
+    """
+
+    clip_id: str
+    source_id: str
+    status: Status
+    stage: str
+    reason: str = ""
+    measured: float | None = None
+    threshold: float | None = None
+    detail: str = ""
+    checks: tuple[Check, ...] = ()
+    seconds: float = 0.0
+    clip: Clip | None = None
+    owner: str = ""
+    consent: str = ""
+    uploader: str = ""
+    person: str = ""
+    signature: str = ""
+    mp4_sha256: str = ""
+    pose_sha256: str = ""
+
+    def accepted(self, stage: str) -> Decision:
+        """The same clip, let in after all by `stage`."""
+        return replace(
+            self,
+            status="accepted",
+            stage=stage,
+            reason="",
+            measured=None,
+            threshold=None,
+            detail="",
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        return {**asdict(self), "clip": self.clip.to_json() if self.clip else None}
+
+    @classmethod
+    def from_json(cls, row: dict[str, Any]) -> Decision:
+        clip = row["clip"]
+        checks = tuple(Check(**check) for check in row["checks"])
+        return cls(**{**row, "checks": checks, "clip": Clip.from_json(clip) if clip else None})
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedClip:
+    """A span of a source that may become a clip: work for the clip step, if the survey left it in.
+
+    `fps` is that of the source; `size_hw` that of its frames after rotation and crop; `crop_px` is
+    in pixels of the rotated frame.
+    """
+
+    clip_id: str
+    source_id: str
+    start_s: float
+    end_s: float
+    fps: float
+    size_hw: tuple[int, int]
+    checks: tuple[Check, ...]
+    crop_px: tuple[int, int, int, int] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """What one pass over a source found: its spans, and which of them are already rejected.
+
+    Attributes:
+        source_id, source_sha256: the source, and its content.
+        packets_sha256: of its video packets, which survive another container; "" if not read.
+        num_bytes, modified_ns: of the file when it was read; a change means that it is another.
+        planned: its spans.
+        decisions: of the spans that did not pass, or of the whole source where there is none.
+        row_sha256: of the source's row in its list; a change (of the licence, say) means that the
+            source is looked at again. "" where that is not to be.
+        pose_sha256: of the pose that came with the source, "" without one; a change means the same.
+        ahead: of spans that passed, what the clip step says; made in the same decode. They count
+            from when exact duplicates are known.
+    """
+
+    source_id: str
+    source_sha256: str
+    packets_sha256: str
+    num_bytes: int
+    modified_ns: int
+    planned: tuple[PlannedClip, ...]
+    decisions: tuple[Decision, ...]
+    row_sha256: str = ""
+    pose_sha256: str = ""
+    ahead: tuple[Decision, ...] = ()
+
+    @property
+    def clip_ids(self) -> list[str]:
+        """Of all that is planned: the spans, or the source as one clip."""
+        spans, rows = [c.clip_id for c in self.planned], [d.clip_id for d in self.decisions]
+        return list(dict.fromkeys(spans + rows))
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            **asdict(self),
+            "decisions": [decision.to_json() for decision in self.decisions],
+            "ahead": [decision.to_json() for decision in self.ahead],
+        }
+
+    @classmethod
+    def from_json(cls, row: dict[str, Any]) -> Survey:
+        planned = tuple(
+            PlannedClip(
+                **{
+                    **clip,
+                    "size_hw": (clip["size_hw"][0], clip["size_hw"][1]),
+                    "checks": tuple(Check(**check) for check in clip["checks"]),
+                    "crop_px": tuple(clip["crop_px"]) if clip["crop_px"] else None,
+                }
+            )
+            for clip in row["planned"]
+        )
+        decisions = tuple(Decision.from_json(decision) for decision in row["decisions"])
+        ahead = tuple(Decision.from_json(decision) for decision in row.get("ahead", ()))
+        return cls(**{**row, "planned": planned, "decisions": decisions, "ahead": ahead})
+
+
+@dataclass(frozen=True, slots=True)
+class Fetch:
+    """That a source's URL was asked for; `file` is None where it could not be had."""
+
+    source_id: str
+    url: str
+    file: Fetched | None
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, row: dict[str, Any]) -> Fetch:
+        return cls(**{**row, "file": Fetched(**row["file"]) if row["file"] else None})
+
+
+def rejected(
+    clip_id: str,
+    source_id: str,
+    stage: str,
+    drop: Drop,
+    checks: Sequence[Check] = (),
+) -> Decision:
+    """The row of a clip that a filter drops."""
+    return Decision(
+        clip_id=clip_id,
+        source_id=source_id,
+        status="rejected",
+        stage=stage,
+        reason=drop.reason,
+        measured=drop.measured,
+        threshold=drop.threshold,
+        detail=drop.detail,
+        checks=tuple(checks),
+    )
+
+
+def failed(
+    clip_id: str, source_id: str, stage: str, error: BaseException, start_s: float
+) -> Decision:
+    """The row of a clip that met a bug or an outage; a later run tries it again."""
+    return Decision(
+        clip_id=clip_id,
+        source_id=source_id,
+        status="failed",
+        stage=stage,
+        reason=type(error).__name__,
+        detail="".join(traceback.format_exception(error)),
+        seconds=round(time.perf_counter() - start_s, 3),
+    )

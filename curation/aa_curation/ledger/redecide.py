@@ -1,0 +1,61 @@
+"""Redecide: other thresholds for a corpus, from what was measured, without decoding a frame."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from aa_curation.check import first_drop, with_thresholds
+from aa_curation.ledger.records import Decision
+
+
+def redecided(decision: Decision, thresholds: Mapping[str, float]) -> Decision | None:
+    """The decision as it would be with these thresholds; None if steps that never ran must tell.
+
+    Only what checks decided is decided again: a damaged file, a duplicate or a missing licence stay
+    what they are. A near duplicate, or a leak between splits, must pass its own checks before it
+    may come back (`near_duplicates.separate` decides that). An accepted clip that is rejected here
+    keeps its record, so that it can come back without being encoded again.
+
+    Args:
+        decision: of a clip, under any thresholds.
+        thresholds: `{reason: threshold}` of the checks to change.
+    """
+    checks = with_thresholds(decision.checks, thresholds)
+    by_a_check = decision.reason in {check.reason for check in checks}
+    compared = decision.status == "rejected" and decision.stage == "dedup"
+    if checks == decision.checks or not (decision.status == "accepted" or by_a_check or compared):
+        return decision
+    drop = first_drop(checks)
+    if drop is not None:
+        same = decision.reason == drop.reason
+        return replace(
+            decision,
+            status="rejected",
+            stage=decision.stage if same else "redecide",
+            reason=drop.reason,
+            measured=drop.measured,
+            threshold=drop.threshold,
+            detail="",
+            checks=checks,
+        )
+    if compared:
+        return replace(decision, checks=checks)
+    if decision.clip is None:
+        return None  # it was rejected before it was encoded
+    return replace(decision.accepted("redecide"), checks=checks)
+
+
+def parse_setting(text: str) -> tuple[str, float]:
+    """`"small_person=0.05"` as a reason and a threshold.
+
+    Raises:
+        ValueError: it has another form.
+    """
+    name, equals, value = text.partition("=")
+    if not (name and equals):
+        raise ValueError(f"{text!r} is no setting: give NAME=VALUE, such as small_person=0.05")
+    try:
+        return name.strip(), float(value)
+    except ValueError:
+        raise ValueError(f"{value!r} in {text!r} is no number") from None

@@ -1,0 +1,1 @@
+"""Measurements of a clip: frame statistics, shots, black bars, people, signatures."""

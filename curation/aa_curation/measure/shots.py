@@ -1,0 +1,109 @@
+"""Shots and spans: where a video is cut, and which parts of it become clips."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aa_curation.measure.frame_stats import Picture
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A part of a video, in seconds from its first frame; `end_s` is not in it."""
+
+    start_s: float
+    end_s: float
+
+    @property
+    def duration_s(self) -> float:
+        return self.end_s - self.start_s
+
+
+@dataclass(frozen=True, slots=True)
+class ShotCuts:
+    """A hard cut is a frame that differs much from the one before, while its neighbours do not.
+    Where the picture fades to black and back, the dark frames around black belong to no shot.
+
+    Attributes:
+        change_at_least: grey levels of `Picture.change`.
+        times_neighbours: how many times the largest change of the frames around it: fast motion
+            and a shaking camera change every frame, a cut only one.
+        reach: how many frames on each side count as around.
+        dark_below: `Picture.brightness` of the frames around black that are left out; 0 knows no
+            fades. (PySceneDetect's ThresholdDetector has 12, of the mean of all channels.)
+        black_below: brightness of black itself, which a dim room does not reach.
+        fade_s: how far from black, in seconds, a dark frame may be: a night may have one black
+            frame.
+    """
+
+    change_at_least: float = 25.0
+    times_neighbours: float = 2.0
+    reach: int = 3
+    dark_below: float = 12.0
+    black_below: float = 2.0
+    fade_s: float = 1.0
+
+    def cut_frames(self, picture: Picture) -> list[int]:
+        """Indices of the frames that begin a new shot (never 0)."""
+        change = picture.change
+        cuts = []
+        for t in np.flatnonzero(change >= self.change_at_least):
+            around = np.r_[change[max(1, t - self.reach) : t], change[t + 1 : t + 1 + self.reach]]
+            if change[t] >= self.times_neighbours * around.max(initial=0.0):
+                cuts.append(int(t))
+        return cuts
+
+    def black_runs(self, picture: Picture) -> list[tuple[int, int]]:
+        """First frame and end of each run around black; none where all is dark."""
+        dark = picture.brightness < self.dark_below
+        if dark.all():
+            return []
+        found = np.zeros(len(dark), bool)
+        for first, end in _runs(dark):
+            times_s = picture.times_s[first:end]
+            black_s = times_s[picture.brightness[first:end] < self.black_below]
+            if len(black_s):
+                found[first:end] = np.abs(times_s[:, None] - black_s).min(1) <= self.fade_s
+        return _runs(found)
+
+
+def _runs(marked: NDArray[np.bool_]) -> list[tuple[int, int]]:
+    """First index and end of each run of True."""
+    steps = np.flatnonzero(np.diff(marked, prepend=False, append=False))
+    return [(int(first), int(end)) for first, end in steps.reshape(-1, 2)]
+
+
+def cut_spans(
+    picture: Picture, cuts: ShotCuts, max_s: float, within_s: tuple[float, float] | None = None
+) -> list[Span]:
+    """One span a shot; a shot longer than `max_s` gives equal parts. Black is in none.
+
+    Args:
+        picture: of the whole video.
+        cuts: how shots are told apart.
+        max_s: longest clip.
+        within_s: use this part of the video only.
+    """
+    times_s = picture.times_s
+    frame_s = float(np.median(np.diff(times_s))) if len(times_s) > 1 else 1 / 30
+    first_s, last_s = float(times_s[0]), float(times_s[-1]) + frame_s
+    if within_s is not None:
+        first_s, last_s = max(first_s, within_s[0]), min(last_s, within_s[1])
+    runs = cuts.black_runs(picture)
+    begun_s = [*(float(time_s) for time_s in times_s), last_s]
+    black = [(begun_s[first], begun_s[end]) for first, end in runs]
+    inner = {begun_s[t] for t in cuts.cut_frames(picture)} | set(itertools.chain(*black))
+    edges = [first_s, *sorted(s for s in inner if first_s < s < last_s), last_s]
+    spans = []
+    for start_s, end_s in itertools.pairwise(edges):
+        if end_s <= start_s or any(first <= start_s < end for first, end in black):
+            continue
+        parts = max(1, math.ceil((end_s - start_s) / max_s - 1e-9))
+        bounds = np.linspace(start_s, end_s, parts + 1)
+        spans += [Span(float(a), float(b)) for a, b in itertools.pairwise(bounds)]
+    return spans

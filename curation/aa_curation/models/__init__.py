@@ -1,0 +1,1 @@
+"""Load model files from installed packages or paths, checked by sha256."""

@@ -1,0 +1,1 @@
+"""Run a recipe over sources: here in this process or on a Ray cluster."""

@@ -1,0 +1,1 @@
+"""Source lists: CSV, JSON lines, Parquet and folders of videos."""

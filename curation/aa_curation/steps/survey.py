@@ -1,0 +1,231 @@
+"""Survey: one decode of a source tells its shots, its clips and what is wrong with their pictures.
+
+A plain function of the source's content and the recipe; it knows nothing of Ray.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import math
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+from aa_curation.check import Check, Drop, at_least, first_drop, with_thresholds
+from aa_curation.ledger.records import Decision, PlannedClip, Survey, rejected
+from aa_curation.measure.frame_stats import Picture, PictureMeter, cropped_planes
+from aa_curation.measure.frames import Crop
+from aa_curation.measure.shots import cut_spans
+from aa_curation.recipe import Recipe
+from aa_curation.sources.source_list import Source
+from aa_curation.steps.ahead import AheadOfPlan
+from aa_datasets.errors import KilledDecodeError, VideoError
+from aa_datasets.video.foreign import ForeignVideo, SurveyFrame, VideoInfo, open_foreign
+from aa_datasets.video.frame_size import CanonicalForm
+
+_UNREAD = ("", "")  # the sha256 of a content that was not read
+_SURVEY_SIDE_PX = 320  # sharpness is measured at this long side, whatever the source's
+
+
+def survey(source: Source, recipe: Recipe, ahead: AheadOfPlan | None = None) -> Survey:
+    """Probe and decode a source; cut it into clips; drop those that fail the first filters.
+
+    What `ahead` foresees from the header, it encodes in the same decode.
+    """
+    whole = f"{source.source_id}-0000"
+    if not source.licence:
+        detail = "the source list gives no licence for it: fill the column, or leave the row out"
+        return _nothing(source, _UNREAD, Drop("no_licence", detail=detail), ())
+    headers: tuple[Check, ...] = ()
+    try:
+        video = _open(source, recipe, ahead is not None)
+        if ahead is not None and not ahead.foresees(video.info):
+            video.frames.close()
+            video, ahead = _open(source, recipe, False), None
+        with closing(video.frames):
+            crop_px = _crop_px(source, video.info)
+            info = _cropped_info(video.info, crop_px)
+            content = (file_sha256(source), video.packets_sha256)
+            headers = with_thresholds(
+                [check(info) for check in recipe.video_filters], recipe.thresholds
+            )
+            drop = first_drop(headers)
+            if drop:
+                return _nothing(source, content, drop, headers)
+            picture = _picture(video, crop_px, ahead)
+        box = _picture_box(source, recipe, picture, info)
+        if box is not None:
+            crop_px, info = _inner(crop_px, box), _cropped_info(info, box)
+            headers = with_thresholds(
+                [check(info) for check in recipe.video_filters], recipe.thresholds
+            )
+    except KilledDecodeError:
+        raise  # no word on the file: a later run tries again
+    except (VideoError, OSError) as error:
+        return _nothing(source, _UNREAD, Drop("unreadable_video", detail=str(error)), headers)
+    planned: list[PlannedClip] = []
+    decisions: list[Decision] = []
+    spans = cut_spans(picture, recipe.cuts, recipe.max_s, source.span_s)
+    if not spans:
+        drop = Drop("too_short", 0.0, recipe.min_s, "its span shows black, or lies behind the end")
+        return _nothing(source, content, drop, headers)
+    # Frames are counted, not claimed rates: headers of odd files lie about theirs.
+    fps = _counted_fps(picture, info.fps)
+    for number, span in enumerate(spans):
+        clip_id = whole if len(spans) == 1 else f"{source.source_id}-{number:04d}"
+        # Half a frame of grace: 100 frames at 60 fps are "1.67 s" of time stamps plus the last.
+        length = at_least("too_short", span.duration_s + 0.5 / fps, recipe.min_s)
+        part = picture.between(span.start_s, span.end_s)
+        # All of them, also after one has failed: with other thresholds the rest would count.
+        found = (length, *(check(part) for check in recipe.picture_filters))
+        checks = (*headers, *with_thresholds(found, recipe.thresholds))
+        planned.append(
+            PlannedClip(
+                clip_id=clip_id,
+                source_id=source.source_id,
+                start_s=round(span.start_s, 6),
+                end_s=round(span.end_s, 6),
+                fps=fps,
+                size_hw=info.size_hw,
+                checks=checks,
+                crop_px=crop_px,
+            )
+        )
+        drop = first_drop(checks)
+        if drop:
+            decisions.append(rejected(clip_id, source.source_id, "survey", drop, checks))
+    return _result(source, content, planned, decisions)
+
+
+def _open(source: Source, recipe: Recipe, canonical_too: bool) -> ForeignVideo:
+    # A crop is cut from the full frame first: what lies outside must not count.
+    max_side_px = None if source.crop_px else _SURVEY_SIDE_PX
+    start_s, end_s = source.span_s or (0.0, math.inf)
+    form = CanonicalForm(recipe.canonical.short_side_px, recipe.canonical.max_fps)
+    return open_foreign(
+        source.path,
+        max_side_px=max_side_px,
+        also=form if canonical_too else None,
+        start_s=start_s,
+        end_s=end_s,
+    )
+
+
+def _picture(video: ForeignVideo, crop_px: Crop | None, ahead: AheadOfPlan | None) -> Picture:
+    meter = PictureMeter()
+
+    def measured() -> Iterator[SurveyFrame]:
+        for frame in video.frames:
+            planes = frame.planes if crop_px is None else cropped_planes(frame.planes, crop_px)
+            meter.see(planes, frame.time_s)
+            yield frame
+
+    if ahead is None:
+        for _ in measured():
+            pass
+    else:
+        ahead.encode(measured(), video.info)
+    return meter.picture()
+
+
+def _crop_px(source: Source, info: VideoInfo) -> Crop | None:
+    """The row's crop in pixels of this file's frames: a list may mean another size of the video."""
+    if source.crop_px is None or source.crop_of_wh is None:
+        return source.crop_px
+    (height, width), (of_width, of_height) = info.size_hw, source.crop_of_wh
+    x0, y0, x1, y1 = source.crop_px
+    return (
+        x0 * width // of_width,
+        y0 * height // of_height,
+        x1 * width // of_width,
+        y1 * height // of_height,
+    )
+
+
+def _picture_box(source: Source, recipe: Recipe, picture: Picture, info: VideoInfo) -> Crop | None:
+    """The picture within black bars. A renderer's exact pose counts pixels of the whole frame: its
+    videos keep theirs."""
+    if recipe.bars is None or source.pose_path is not None:
+        return None
+    return recipe.bars.box(picture.brightest, info.size_hw)
+
+
+def _inner(outer: Crop | None, inner: Crop) -> Crop:
+    """A box in pixels of another box, in pixels of the frame."""
+    x, y = outer[:2] if outer else (0, 0)
+    return inner[0] + x, inner[1] + y, inner[2] + x, inner[3] + y
+
+
+def _cropped_info(info: VideoInfo, crop_px: Crop | None) -> VideoInfo:
+    if crop_px is None:
+        return info
+    x0, y0, x1, y1 = crop_px
+    if x1 > info.size_hw[1] or y1 > info.size_hw[0]:
+        raise VideoError(
+            f"the crop {crop_px} lies outside of its {info.size_hw[1]}x{info.size_hw[0]} frames"
+        )
+    return dataclasses.replace(info, size_hw=(y1 - y0, x1 - x0))
+
+
+def _counted_fps(picture: Picture, claimed_fps: float) -> float:
+    if picture.num_frames < 2 or picture.times_s[-1] <= picture.times_s[0]:
+        return claimed_fps or 30.0
+    counted = (picture.num_frames - 1) / float(picture.times_s[-1] - picture.times_s[0])
+    # The claimed rate is exact (30000/1001) where the time stamps only round it.
+    return claimed_fps if abs(counted / (claimed_fps or 1) - 1) < 0.01 else counted
+
+
+def _nothing(
+    source: Source, content: tuple[str, str], drop: Drop, checks: tuple[Check, ...]
+) -> Survey:
+    """A source that yields no clip counts as one clip, rejected."""
+    stage = "plan" if drop.reason == "no_licence" else "survey"
+    row = rejected(f"{source.source_id}-0000", source.source_id, stage, drop, checks)
+    return _result(source, content, [], [row])
+
+
+def _result(
+    source: Source,
+    content: tuple[str, str],
+    planned: list[PlannedClip],
+    decisions: list[Decision],
+) -> Survey:
+    num_bytes, modified_ns = file_stamp(source)
+    return Survey(
+        source.source_id,
+        *content,
+        num_bytes,
+        modified_ns,
+        tuple(planned),
+        tuple(decisions),
+        source.row_sha256,
+        pose_sha256(source),
+    )
+
+
+def file_stamp(source: Source) -> tuple[int, int]:
+    """Size in bytes and modification time in ns; (0, 0) where there is no file."""
+    try:
+        stat = source.path.stat()
+    except OSError:
+        return 0, 0
+    return stat.st_size, stat.st_mtime_ns
+
+
+def pose_sha256(source: Source) -> str:
+    """Of the pose that is given for it; "" where none is, or it cannot be read."""
+    try:
+        return "" if source.pose_path is None else _sha256(source.pose_path)
+    except OSError:
+        return ""
+
+
+def file_sha256(source: Source) -> str:
+    """Of the file's content."""
+    return _sha256(source.path)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,1 @@
+"""Stream shards into training: shuffle, choose windows, augment, batch, resume."""

@@ -1,0 +1,130 @@
+"""Windows: the sample of a draw, made of the frames of one clip that it needs."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.utils.data import Dataset
+
+from aa_datasets.errors import ShardError, VideoError
+from aa_datasets.loader.augment import Augmentation, disturb_pose, draw_flip, flip_frames
+from aa_datasets.loader.batch import Sample
+from aa_datasets.loader.frames import choose_frames, choose_window, resize_frames, resize_pose
+from aa_datasets.loader.latents import StoredLatents
+from aa_datasets.loader.sampler import Draw
+from aa_datasets.loader.text_mask import mask_text
+from aa_datasets.pose import Pose
+from aa_datasets.shards import ClipEntry, read_entry
+from aa_datasets.video.canonical import read_canonical
+
+
+class _Decoded(NamedTuple):
+    """Frames of a clip at the size of training, uint8 [T, *size_hw, 3], and their pose."""
+
+    frames: NDArray[np.uint8]
+    pose: Pose
+
+
+class Windows(Dataset[Sample]):
+    """Makes the sample of a draw: reads the clip by byte range, decodes only its frames."""
+
+    def __init__(
+        self,
+        clips: list[tuple[Path, ClipEntry]],
+        stage: int,
+        num_frames: int,
+        stride: int,
+        size_hw: tuple[int, int],
+        seed: int,
+        cache_bytes: int,
+        latents: StoredLatents | None,
+        augmentation: Augmentation | None,
+        text_mask: bool,
+    ) -> None:
+        self.clips, self.stage = clips, stage
+        self.num_frames, self.stride = num_frames, stride
+        self.size_hw, self.seed = size_hw, seed
+        self.cache_bytes = cache_bytes
+        self.latents = latents
+        self.augmentation, self.text_mask = augmentation, text_mask
+        self._decoded: dict[int, _Decoded] = {}
+
+    def __len__(self) -> int:
+        return len(self.clips)
+
+    def clips_sha256(self) -> str:
+        """Of the clips' ids in their order, which the epochs permute."""
+        ids = "\n".join(entry.clip.clip_id for _, entry in self.clips)
+        return hashlib.sha256(ids.encode()).hexdigest()
+
+    def __getitem__(self, draw: Draw) -> Sample:
+        path, entry = self.clips[draw.clip]
+        clip = entry.clip
+        generator = np.random.default_rng([self.seed, 1, draw.number])
+        window = (
+            choose_frames(clip.num_frames, self.num_frames, generator)
+            if self.stage == 1
+            else choose_window(clip.num_frames, self.num_frames, self.stride, generator)
+        )
+        wanted = np.array([window.reference, *window.targets])
+        reference, target, pose = self._read(draw.clip, wanted)
+        mask = mask_text(clip.text_px, clip.size_hw, self.size_hw) if self.text_mask else None
+        if self.augmentation is not None:
+            if draw_flip(self.augmentation, generator):
+                reference, target = flip_frames(reference).copy(), flip_frames(target).copy()
+                pose = pose.mirrored()
+                mask = None if mask is None else mask[:, ::-1].copy()
+            pose = disturb_pose(pose, self.augmentation, generator)
+        return Sample(
+            reference=torch.from_numpy(reference),
+            target=torch.from_numpy(target),
+            pose=pose.at_frames(slice(1, None)),
+            clip_id=clip.clip_id,
+            latents=self.latents.read(path, clip.clip_id, window.reference, window.targets)
+            if self.latents is not None
+            else None,
+            loss_mask=None if mask is None else torch.from_numpy(mask[None]),
+        )
+
+    def _read(
+        self, index: int, wanted: NDArray[np.int64]
+    ) -> tuple[NDArray[np.uint8], NDArray[np.uint8], Pose]:
+        """The first of these frames of a clip, the others, and the pose of all."""
+        path, entry = self.clips[index]
+        size = 3 * entry.clip.num_frames * self.size_hw[0] * self.size_hw[1]
+        if index in self._decoded or size <= self.cache_bytes:
+            if index not in self._decoded:
+                self.cache_bytes -= size
+                self._decoded[index] = self._decode(path, entry, np.arange(entry.clip.num_frames))
+            kept = self._decoded[index]
+            return (
+                kept.frames[wanted[0]].copy(),
+                kept.frames[wanted[1:]],
+                kept.pose.at_frames(wanted),
+            )
+        ordered, places = np.unique(wanted, return_inverse=True)
+        frames, pose = self._decode(path, entry, ordered)
+        first, last = places[1], places[-1]
+        neighbours = np.array_equal(places[1:], np.arange(first, last + 1))
+        # A window is a part of what was decoded: copying it would cost a tenth of decoding it.
+        target = frames[first : last + 1] if neighbours else frames[places[1:]]
+        return frames[places[0]], target, pose.at_frames(places)
+
+    def _decode(self, path: Path, entry: ClipEntry, wanted: NDArray[np.int64]) -> _Decoded:
+        stored = read_entry(path, entry)
+        pose = resize_pose(stored.pose.at_frames(wanted), self.size_hw)
+        if self.latents is not None:  # nobody looks at the pictures
+            return _Decoded(np.empty((len(wanted), *self.size_hw, 0), np.uint8), pose)
+        try:
+            frames = read_canonical(stored.mp4, wanted, num_frames=entry.clip.num_frames)
+        except VideoError as error:
+            raise ShardError(
+                f"{path.name}: clip {entry.clip.clip_id} at byte {entry.members['mp4'].offset}: "
+                f"{error}"
+            ) from error
+        return _Decoded(resize_frames(frames, self.size_hw), pose)

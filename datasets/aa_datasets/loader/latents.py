@@ -1,0 +1,199 @@
+"""Latents: what frozen encoders made of every frame of a shard, in one file beside it.
+
+Beside `x.tar`, which stays as it is, stand `x.latents.npy`, one row per frame of the shard's clips
+in their order, and its commit record `x.latents.json`: which encoders and picture size made it, of
+which shard, and where each clip begins. The file is mapped, so that a sample reads its own rows
+alone; a file without a record was never finished.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from aa_datasets.errors import LatentsError
+from aa_datasets.loader.batch import EncodedFrames
+from aa_datasets.shards import ShardRecord, read_record
+
+
+@dataclass(frozen=True, slots=True)
+class LatentsKey:
+    """What latents depend on besides the frames.
+
+    Attributes:
+        height_px, width_px: of the pictures that were encoded.
+        vae, image_encoder: sha256 of weights and configuration.
+    """
+
+    height_px: int
+    width_px: int
+    vae: str
+    image_encoder: str
+
+
+@dataclass(frozen=True, slots=True)
+class LatentsRecord:
+    """The commit record of a shard's latents.
+
+    Attributes:
+        shard_sha256: of the shard that they were made of.
+        sha256, num_bytes: of the .npy.
+        first_rows: clip id -> row of its first frame.
+    """
+
+    key: LatentsKey
+    shard_sha256: str
+    sha256: str
+    num_bytes: int
+    first_rows: dict[str, int]
+
+
+def write_latents(
+    path: Path,
+    shard: ShardRecord,
+    key: LatentsKey,
+    encoded: Iterable[tuple[NDArray[np.float32], NDArray[np.float32]]],
+) -> LatentsRecord:
+    """Write the latents of the shard at `path` (.tar); whole or not at all, the record last.
+
+    Args:
+        shard: the shard's record.
+        encoded: moments [n, 2C, h, w] (means, then standard deviations, unscaled) and image tokens
+            [n, S, D] of the shard's frames, clip by clip in the record's order; any n at a time.
+
+    Raises:
+        LatentsError: more or fewer rows than the shard has frames.
+    """
+    counts = [entry.clip.num_frames for entry in shard.clips]
+    total = sum(counts)
+    target, record_path = _places(path)
+    temporary = target.with_name(f".{target.name}.tmp")
+    rows: NDArray[np.void] | None = None
+    done = 0
+    for moments, tokens in encoded:
+        if rows is None:
+            kind = np.dtype(
+                [("moments", "<f4", moments.shape[1:]), ("tokens", "<f4", tokens.shape[1:])]
+            )
+            rows = np.lib.format.open_memmap(temporary, "w+", kind, (total,))
+        if done + len(moments) <= total:
+            rows["moments"][done : done + len(moments)] = moments
+            rows["tokens"][done : done + len(tokens)] = tokens
+        done += len(moments)
+    if rows is None or done != total:
+        temporary.unlink(missing_ok=True)
+        raise LatentsError(f"{path.name} has {total} frames, {done} were encoded")
+    rows.flush()  # type: ignore[attr-defined]  # a memmap, typed as the array that it is
+    del rows
+    first_rows = np.cumsum([0, *counts[:-1]]).tolist()
+    record = LatentsRecord(
+        key=key,
+        shard_sha256=shard.sha256,
+        sha256=_sha256(temporary),
+        num_bytes=temporary.stat().st_size,
+        first_rows={e.clip.clip_id: row for e, row in zip(shard.clips, first_rows, strict=True)},
+    )
+    record_path.unlink(missing_ok=True)  # never an old record beside new latents
+    temporary.replace(target)
+    temporary_record = record_path.with_name(f".{record_path.name}.tmp")
+    temporary_record.write_text(json.dumps(asdict(record), indent=1, sort_keys=True))
+    temporary_record.replace(record_path)
+    return record
+
+
+def has_latents(path: Path) -> bool:
+    """Whether finished latents, of whatever encoders, stand beside the shard at `path` (.tar)."""
+    return all(place.is_file() for place in _places(path))
+
+
+def remove_latents(path: Path) -> None:
+    """Delete what stands beside a shard that changes or goes: it shows the same frames."""
+    for place in reversed(_places(path)):  # the record first: half of a pair is never finished
+        place.unlink(missing_ok=True)
+
+
+def read_latents_record(
+    path: Path, shard: ShardRecord, key: LatentsKey, *, whole: bool = False
+) -> LatentsRecord:
+    """The record of the latents beside the shard at `path` (.tar), held against shard and key.
+
+    Args:
+        whole: read the file through and compare its sha256 too, not only its length.
+
+    Raises:
+        LatentsError: none, unfinished or altered ones, or of another shard, encoder or size.
+    """
+    target, record_path = _places(path)
+    if not has_latents(path):
+        raise LatentsError(
+            f"{path.name} has no finished {target.name} beside it: run `aa-train precompute`"
+        )
+    try:
+        row = json.loads(record_path.read_text())
+        record = LatentsRecord(**{**row, "key": LatentsKey(**row["key"])})
+    except (ValueError, KeyError, TypeError) as error:
+        raise LatentsError(f"{record_path.name} is no record of latents: {error!r}") from error
+    found, expected = asdict(record.key), asdict(key)
+    wrong = [name for name in expected if found[name] != expected[name]]
+    if wrong:
+        was = ", ".join(f"{name} {_short(found[name])}" for name in wrong)
+        now = ", ".join(f"{name} {_short(expected[name])}" for name in wrong)
+        raise LatentsError(
+            f"{target.name} was made with {was}, this run has {now}: run `aa-train precompute` "
+            "with this run's checkpoint and --replace, or train without the latents"
+        )
+    if record.shard_sha256 != shard.sha256:
+        raise LatentsError(
+            f"{target.name} was made of another {path.name} (sha256 {record.shard_sha256[:12]}, "
+            f"found {shard.sha256[:12]}): run `aa-train precompute --replace`"
+        )
+    if target.stat().st_size != record.num_bytes or (whole and _sha256(target) != record.sha256):
+        raise LatentsError(f"{target.name} was altered: run `aa-train precompute --replace`")
+    return record
+
+
+class StoredLatents:
+    """The latents beside some shards; holds no file open and travels to worker processes.
+
+    Raises:
+        LatentsError: as `read_latents_record`, for the first shard that it is true of.
+    """
+
+    def __init__(self, shards: Sequence[Path], key: LatentsKey) -> None:
+        self._first_rows = {
+            (path, clip_id): row
+            for path in shards
+            for clip_id, row in read_latents_record(path, read_record(path), key).first_rows.items()
+        }
+
+    def read(
+        self, path: Path, clip_id: str, reference: int, targets: NDArray[np.int64]
+    ) -> EncodedFrames:
+        """Those of a clip's reference frame and of its target frames."""
+        first = self._first_rows[path, clip_id]
+        rows = np.load(_places(path)[0], mmap_mode="r")
+        return EncodedFrames(
+            reference_moments=torch.from_numpy(rows["moments"][first + reference].copy()),
+            target_moments=torch.from_numpy(rows["moments"][first + targets].copy()),
+            reference_tokens=torch.from_numpy(rows["tokens"][first + reference].copy()),
+        )
+
+
+def _places(path: Path) -> tuple[Path, Path]:
+    return path.with_suffix(".latents.npy"), path.with_suffix(".latents.json")
+
+
+def _short(value: object) -> str:
+    return str(value)[:12]
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,61 @@
+"""PoseEstimator: what curation and animation ask of whatever finds people in pictures."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aa_datasets.pose import Pose
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """One person in one frame.
+
+    Attributes:
+        area: share of the frame's area that the person covers, in [0, 1].
+        wobble: how far the joints move when the estimator looks from a slightly other frame; NaN
+            if unknown.
+        scores: float32 [J] in [0, 1], of the project's joints.
+        face: in [0, 1], that their face is seen; 0 where nobody looked for it.
+        eyes: width of the eyes over the height of the face; NaN if no face was looked for.
+    """
+
+    area: float
+    wobble: float
+    scores: NDArray[np.float32]
+    face: float = 0.0
+    eyes: float = math.nan
+
+
+class PoseTracker(Protocol):
+    """Follows the main person of one clip; give it every frame in order, once."""
+
+    def see(self, frame: NDArray[np.uint8]) -> None:
+        """Take the next frame, uint8 RGB [H, W, 3], all of one size."""
+        ...
+
+    def pose(self) -> Pose:
+        """The pose in all frames seen; joints are absent in frames without the person."""
+        ...
+
+
+class PoseEstimator(Protocol):
+    """Finds people and their joints."""
+
+    @property
+    def name(self) -> str:
+        """Stored with every clip, e.g. "blazepose-full"."""
+        ...
+
+    def people(self, frame: NDArray[np.uint8]) -> list[Person]:
+        """Everybody in uint8 RGB [H, W, 3], by area, the largest first."""
+        ...
+
+    def track(self) -> PoseTracker:
+        """A fresh tracker for one clip."""
+        ...

@@ -1,0 +1,245 @@
+"""Foreign video: files from anywhere, decoded by PyAV in a child process that can be killed.
+
+A hostile or damaged file may make a decoder hang or eat the memory; only another process bounds it
+(an alarm inside the process fires when the C call returns, if it ever does). Frames come out in
+presentation order with the display rotation applied and discarded packets (edit lists) skipped,
+and a file that ends in an error is refused, not shortened. Only containers that hold their video
+themselves are opened: a playlist under a video's name would make FFmpeg read the files it names.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import multiprocessing
+import os
+import signal
+import sys
+import time
+from collections.abc import Generator
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aa_datasets.errors import KilledDecodeError, VideoError
+from aa_datasets.video.foreign_child import run
+from aa_datasets.video.foreign_messages import (
+    DecodeLimits,
+    ForeignFrame,
+    FrameHeader,
+    PacketsDigest,
+    Planes,
+    StillAlive,
+    SurveyFrame,
+    VideoInfo,
+)
+from aa_datasets.video.frame_size import CanonicalForm, ScaleTo
+
+__all__ = [
+    "DecodeLimits",
+    "ForeignFrame",
+    "ForeignVideo",
+    "Planes",
+    "SurveyFrame",
+    "VideoInfo",
+    "iter_foreign_frames",
+    "open_foreign",
+    "probe_video",
+]
+
+# Most frames of a survey fit: with the usual 64 KiB, both processes wake for each piece of a frame.
+_PIPE_BYTES = 1 << 18
+_LONGEST_S = 6 * 3600.0  # of decoding, whatever a header says of the video's length
+
+
+def probe_video(path: Path, limits: DecodeLimits | None = None) -> VideoInfo:
+    """Read a file's header in a child process.
+
+    Raises:
+        VideoError: missing, empty, no video in it, or the child died.
+        KilledDecodeError: it took too long, or the system killed it.
+    """
+    messages = _from_child(path, "probe", limits or DecodeLimits())
+    info = next(messages)
+    assert isinstance(info, VideoInfo)
+    return info
+
+
+def iter_foreign_frames(
+    path: Path,
+    limits: DecodeLimits | None = None,
+    *,
+    max_side_px: int | None = None,
+    size_hw: tuple[int, int] | None = None,
+    start_s: float = 0.0,
+    end_s: float = float("inf"),
+) -> Generator[ForeignFrame, None, None]:
+    """Decode the frames of a file in a child process, in presentation order.
+
+    Args:
+        path: any file that FFmpeg reads.
+        limits: wall clock, memory and size at which the child is killed.
+        max_side_px: scale frames down (area filter) so that no side exceeds this; None keeps them.
+        size_hw: scale them to this height and width instead, as displayed.
+        start_s, end_s: only frames shown from `start_s` on and before `end_s`, in seconds from the
+            file's first frame. Where the container has an index, what lies before is skipped. That
+            a file is truncated behind `end_s` is not seen.
+
+    Raises:
+        VideoError: as `probe_video`; or the stream breaks off, changes size, or exceeds a limit.
+
+    The child ends with the frames; `close()` them where they are not read to the end.
+    """
+    span_s = (start_s, end_s)
+    yield from _from_child(path, "frames", limits or DecodeLimits(), size_hw or max_side_px, span_s)
+
+
+@dataclass(frozen=True)
+class ForeignVideo:
+    """A file that is open in a child process: one for all, since starting it takes as long as
+    decoding a short clip.
+
+    Attributes:
+        info: what the file says of itself.
+        packets_sha256: of its video packets, which another container of the same video shares (not
+            MPEG-TS: H.264 is packed otherwise there).
+        frames: those of `iter_foreign_frames` as planes, decoded as they are asked for. The child
+            ends with them; `close` them where they are not read to the end.
+    """
+
+    info: VideoInfo
+    packets_sha256: str
+    frames: Generator[SurveyFrame, None, None]
+
+
+def open_foreign(
+    path: Path,
+    limits: DecodeLimits | None = None,
+    *,
+    max_side_px: int | None = None,
+    also: CanonicalForm | None = None,
+    start_s: float = 0.0,
+    end_s: float = float("inf"),
+) -> ForeignVideo:
+    """Everything that can be known of a file. Arguments are those of `iter_foreign_frames`;
+    frames that a canonical clip would keep come in that form, too, if it is given as `also`. (The
+    planes' colours are those of their video's matrix, most often BT.601's or BT.709's.)
+
+    Raises:
+        VideoError: as `probe_video`; the frames raise as those of `iter_foreign_frames`.
+    """
+    span_s = (start_s, end_s)
+    messages = _from_child(path, "survey", limits or DecodeLimits(), max_side_px, span_s, also)
+    info, digest = next(messages), next(messages)
+    assert isinstance(info, VideoInfo)
+    assert isinstance(digest, PacketsDigest)
+    return ForeignVideo(info, digest.sha256, messages)
+
+
+def _from_child(
+    path: Path,
+    task: str,
+    limits: DecodeLimits,
+    scale_to: ScaleTo = None,
+    span_s: tuple[float, float] = (0.0, float("inf")),
+    also: CanonicalForm | None = None,
+) -> Generator[Any, None, None]:
+    if not path.is_file():
+        raise VideoError(f"{path} does not exist or is no file")
+    if path.stat().st_size == 0:
+        raise VideoError(f"{path.name} is empty (0 bytes)")
+    # A fork server inherits no threads or locks, and forks in 10 ms what it imported once.
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__])
+    receiver, sender = context.Pipe(duplex=False)
+    with contextlib.suppress(OSError):  # a user's share of such memory may be used up: no matter
+        fcntl.fcntl(receiver.fileno(), fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
+    child = context.Process(
+        target=run, args=(sender, str(path), task, limits, scale_to, span_s, also), daemon=True
+    )
+    _start_without_main(child)
+    sender.close()
+    # Only waiting counts, not what the consumer does between two frames.
+    total_s = left_s = limits.total_s
+    try:
+        while True:
+            if left_s <= 0:
+                raise KilledDecodeError(f"{path.name}: decoding took over {total_s:g} s, killed")
+            begun_s = time.monotonic()
+            there = receiver.poll(min(limits.stall_s, left_s))
+            left_s -= time.monotonic() - begun_s
+            if not there:
+                if left_s > 0:
+                    raise KilledDecodeError(
+                        f"{path.name}: no frame in {limits.stall_s:g} s, killed"
+                    )
+                continue
+            try:
+                message = receiver.recv()
+            except EOFError:
+                child.join()
+                if child.exitcode == -signal.SIGKILL:
+                    raise KilledDecodeError(
+                        f"{path.name}: the decoder was killed, likely by a system short of memory"
+                    ) from None
+                raise VideoError(
+                    f"{path.name}: the decoder died (exit code {child.exitcode}), likely over "
+                    f"its memory bound of {limits.memory_bytes >> 20} MiB or on a damaged file"
+                ) from None
+            if isinstance(message, StillAlive):
+                continue
+            if message is None:
+                return
+            if isinstance(message, str):
+                raise VideoError(f"{path.name}: {message}")
+            if isinstance(message, FrameHeader):
+                pixels, *others = (
+                    _read(receiver, shape, limits.stall_s, path.name) for shape in message.shapes
+                )
+                if task == "survey":
+                    blue, red, *canonical = others
+                    yield SurveyFrame(Planes(pixels, blue, red), message.time_s, *canonical)
+                else:
+                    yield ForeignFrame(pixels, message.time_s)
+                continue
+            if isinstance(message, VideoInfo):  # a film of two hours may take as long
+                longer_s = min(message.duration_s, _LONGEST_S) - total_s
+                total_s, left_s = total_s + max(0.0, longer_s), left_s + max(0.0, longer_s)
+            yield message
+    finally:
+        child.kill()
+        child.join()
+        receiver.close()
+
+
+def _read(
+    receiver: Connection, shape: tuple[int, ...], stall_s: float, name: str
+) -> NDArray[np.uint8]:
+    """The bytes that follow a header."""
+    pixels = np.empty(shape, np.uint8)
+    left = pixels.data.cast("B")
+    while left:
+        if not receiver.poll(stall_s):
+            raise KilledDecodeError(f"{name}: half a frame, and no more in {stall_s:g} s, killed")
+        count = os.readv(receiver.fileno(), [left])
+        if not count:
+            raise VideoError(f"{name}: the decoder died in the middle of a frame")
+        left = left[count:]
+    return pixels
+
+
+def _start_without_main(child: BaseProcess) -> None:
+    """Start a child that does not import the caller's main module again (in a Ray worker that is
+    Ray: half a second a file; in a script without a main guard it is the script itself)."""
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        child.start()
+    finally:
+        sys.modules["__main__"] = main

@@ -1,0 +1,1 @@
+"""Score pairs of videos: metrics per frame and per set, cache, baselines, processes."""

@@ -1,0 +1,145 @@
+"""Cache: arrays on disk, keyed by the content of the videos and all that decided the numbers."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import sys
+import tempfile
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aa_eval.provenance import package_versions
+from aa_eval.videos.shards import open_member
+from aa_eval.videos.source import VideoSource
+
+
+def _code() -> str:
+    """sha256 of this package's own source: a number computed by other code is not this one's."""
+    package = files("aa_eval")
+    folders = [package, package / "metrics", package / "features"]
+    sources = [f for folder in folders for f in folder.iterdir() if f.name.endswith(".py")]
+    digests = sorted(hashlib.sha256(f.read_bytes()).hexdigest() for f in sources)
+    return hashlib.sha256("".join(digests).encode()).hexdigest()
+
+
+def default_cache() -> Path:
+    """$XDG_CACHE_HOME/aa-eval, or ~/.cache/aa-eval."""
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "aa-eval"
+
+
+MAX_FEATURE_BYTES = 8 * 2**30
+
+
+class Cache:
+    """Values that are there already: a killed run goes on, a second method finds the references.
+
+    A file appears under its name whole or not at all, so that several processes may share a
+    folder. This package's source, package versions and the kind of device are part of every key.
+
+    Args:
+        folder: made if absent; may be deleted at any time.
+        device: "cpu" or "cuda...".
+        verify: hash every video again, rather than trust its size, time of change and inode.
+        max_feature_bytes: how much the features of references may take in all; they are many.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        device: str = "cpu",
+        verify: bool = False,
+        max_feature_bytes: int = MAX_FEATURE_BYTES,
+    ) -> None:
+        self.folder = folder
+        self.verify = verify
+        self._max_feature_bytes = max_feature_bytes
+        self._feature_bytes: int | None = None  # counted when first needed
+        self._computed_by = [_code(), package_versions(), device.split(":")[0]]
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def digest(self, source: VideoSource) -> str:
+        """sha256 of the content of a video's files, in order, and of how many frames are read.
+
+        It is remembered by the files' paths, sizes, times of change and inodes.
+        """
+        stats = [file.stat() for file in source.files]
+        seen = [
+            [str(file.absolute()), s.st_size, s.st_mtime_ns, s.st_ino]
+            for file, s in zip(source.files, stats, strict=True)
+        ]
+        member = source.member
+        span = [member.offset_bytes, member.size_bytes] if member else None
+        note = self._path("digests", [seen, source.limit, span], ".txt")
+        if not self.verify and note.is_file():
+            return note.read_text(encoding="ascii")
+        whole = hashlib.sha256(f"{source.is_video_file} {source.limit}".encode())
+        for file in source.files:
+            with open_member(file, member) if member else file.open("rb") as content:
+                whole.update(hashlib.file_digest(content, "sha256").digest())
+        self._write(note, whole.hexdigest().encode("ascii"))
+        return whole.hexdigest()
+
+    def get(self, key: Any) -> NDArray[np.generic] | None:
+        """The array that was put under `key` (anything that JSON can hold), or None."""
+        return self._load(self._path("arrays", [self._computed_by, key], ".npy"))
+
+    def put(self, key: Any, array: NDArray[np.generic]) -> None:
+        """Keep `array` under `key`."""
+        self._save(self._path("arrays", [self._computed_by, key], ".npy"), array)
+
+    def get_features(self, key: Any) -> NDArray[np.generic] | None:
+        """The features that were put under `key`, or None."""
+        return self._load(self._path("features", [self._computed_by, key], ".npy"))
+
+    def put_features(self, key: Any, array: NDArray[np.generic]) -> None:
+        """Keep features under `key`, unless there is no room for them; that is said once."""
+        if self._feature_bytes is None:
+            there = (self.folder / "features").glob("*/*.npy")
+            self._feature_bytes = sum(file.stat().st_size for file in there)
+        fits = self._feature_bytes + array.nbytes <= self._max_feature_bytes
+        if not fits and self._feature_bytes < self._max_feature_bytes:
+            print(
+                f"aa-eval: {self.folder / 'features'} has reached "
+                f"{self._max_feature_bytes / 2**30:g} GiB: features of further frames are not "
+                "kept; delete it to start anew",
+                file=sys.stderr,
+            )
+            self._feature_bytes = self._max_feature_bytes
+        if fits:
+            self._save(self._path("features", [self._computed_by, key], ".npy"), array)
+            self._feature_bytes += array.nbytes
+
+    def _load(self, path: Path) -> NDArray[np.generic] | None:
+        if not path.is_file():
+            return None
+        try:
+            with path.open("rb") as file:
+                array: NDArray[np.generic] = np.load(file, allow_pickle=False)
+        except (ValueError, OSError, EOFError) as error:
+            print(f"aa-eval: {path} is damaged ({error}): computed anew", file=sys.stderr)
+            return None
+        return array
+
+    def _save(self, path: Path, array: NDArray[np.generic]) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
+            np.save(file, array, allow_pickle=False)
+        Path(file.name).replace(path)
+
+    def _path(self, kind: str, key: Any, suffix: str) -> Path:
+        text = json.dumps(key, sort_keys=True)
+        name = hashlib.sha256(text.encode()).hexdigest()
+        return self.folder / kind / name[:2] / (name + suffix)
+
+    def _write(self, path: Path, content: bytes) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
+            file.write(content)
+        Path(file.name).replace(path)

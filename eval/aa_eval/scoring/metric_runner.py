@@ -1,0 +1,175 @@
+"""Measures: a protocol's metrics made ready to compute, or the reason why they cannot be."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aa_eval.errors import WeightsUnavailable
+from aa_eval.features.networks import NETWORKS, verified
+from aa_eval.metrics.l1 import l1, l1_per_pixel_count, l1_unit_range_float32
+from aa_eval.metrics.masks import Mask
+from aa_eval.metrics.psnr import psnr, psnr_float32, psnr_uint8_overflow
+from aa_eval.metrics.ssim import (
+    ssim_colour_gaussian,
+    ssim_colour_gaussian_frame_range,
+    ssim_grey_uniform7,
+)
+from aa_eval.metrics.temporal import dtssd, flicker, ssim_of_differences, tof, warp_error
+from aa_eval.protocol import SET_KINDS, Metric, Protocol, VideoFeatures
+from aa_eval.scoring.cache import Cache
+from aa_eval.scoring.optical_flow import OpticalFlowILK
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from aa_eval.scoring.lpips_features import Perceptual
+
+Frames = NDArray[np.uint8]
+Values = NDArray[np.float64]
+
+_PIXEL_METRICS: dict[str, Callable[[Frames, Frames, Mask | None], Values]] = {
+    "l1": l1,
+    "l1_per_pixel_count": l1_per_pixel_count,
+    "l1_unit_range_float32": l1_unit_range_float32,
+    "ssim_grey_uniform7": ssim_grey_uniform7,
+    "ssim_colour_gaussian": ssim_colour_gaussian,
+    "ssim_colour_gaussian_frame_range": ssim_colour_gaussian_frame_range,
+    "psnr": psnr,
+    "psnr_float32": psnr_float32,
+    "psnr_uint8_overflow": psnr_uint8_overflow,
+}
+_CHANGE_METRICS: dict[str, Callable[[Frames, Frames], Values]] = {
+    "dtssd": dtssd,
+    "flicker": flicker,
+    "ssim_of_differences": ssim_of_differences,
+}
+_FLOW_METRICS = {"tof_ilk": tof, "warp_error_ilk": warp_error}
+
+
+def without_key(metric: Metric) -> Metric:
+    """The metric as it is computed: protocols may name it differently."""
+    return replace(metric, key="")
+
+
+class Measures:
+    """What the given protocols need, each metric and network once however many share it.
+
+    A metric whose weights are missing or altered is unavailable: `reason` says why; the others go
+    on. Weights are verified at once; networks are built when first used.
+
+    Attributes:
+        frame_metrics: distinct (metric without key, resize for mismatched sizes) to compute.
+        features: distinct video features to compute.
+        device: where networks run.
+        chunk_frames: how many frames to give at a time. One on a CPU, which gains nothing from
+            batches: what is kept between calls stays small then.
+
+    Args:
+        cache: where features of reference frames are kept for other methods.
+    """
+
+    def __init__(
+        self, protocols: Sequence[Protocol], device: str, cache: Cache | None = None
+    ) -> None:
+        self.device = device
+        self.chunk_frames = 1 if device == "cpu" else 8
+        self._cache = cache
+        self._flow = OpticalFlowILK()
+        self._weights: dict[Metric | VideoFeatures, dict[str, str]] = {}
+        self._reasons: dict[Metric | VideoFeatures, str] = {}
+        self._perceptual: dict[tuple[str, str], Perceptual] = {}
+        self._networks: dict[VideoFeatures, Callable[[Tensor], Tensor]] = {}
+        wanted = [
+            (without_key(metric), protocol.size_mismatch_resize)
+            for protocol in protocols
+            for metric in protocol.metrics
+            if metric.kind not in SET_KINDS
+        ]
+        for metric, _ in wanted:
+            if metric.net is not None:
+                self._verify(metric, verified(f"lpips-{metric.net}"))
+        for protocol in protocols:
+            if protocol.video_features is not None:
+                spec = protocol.video_features
+                self._verify(spec, NETWORKS[spec.net].verify)
+        self.frame_metrics = [w for w in dict.fromkeys(wanted) if w[0] not in self._reasons]
+        specs = dict.fromkeys(p.video_features for p in protocols)
+        self.features = [s for s in specs if s is not None and s not in self._reasons]
+
+    def _verify(self, what: Metric | VideoFeatures, verify: Callable[[], dict[str, str]]) -> None:
+        if what in self._weights or what in self._reasons:
+            return
+        try:
+            self._weights[what] = verify()
+        except WeightsUnavailable as error:
+            self._reasons[what] = str(error)
+
+    def reason(self, metric: Metric, protocol: Protocol) -> str | None:
+        """Why the metric can have no value on any input, or None."""
+        return self._reasons.get(_what(metric, protocol))
+
+    def weights(self, what: Metric | VideoFeatures) -> dict[str, str]:
+        """Weight name -> sha256, of what a metric (without key) or features rest on."""
+        return self._weights.get(what, {})
+
+    def weights_of(self, protocol: Protocol) -> dict[str, str]:
+        """Weight name -> sha256, of the weights that the protocol's available metrics rest on."""
+        found: dict[str, str] = {}
+        for metric in protocol.metrics:
+            found |= self.weights(_what(metric, protocol))
+        return dict(sorted(found.items()))
+
+    def per_frame(
+        self, metric: Metric, prediction: Frames, reference: Frames, mask: Mask | None = None
+    ) -> Values:
+        """The metric per frame, [T]; a temporal one takes consecutive frames, its first is NaN.
+
+        Args:
+            mask: [T, H, W], the pixels that a metric of `REGION_KINDS` looks at.
+
+        Raises:
+            MetricUnavailable: it has no value on these frames.
+        """
+        if metric.kind in _FLOW_METRICS:
+            return _FLOW_METRICS[metric.kind](prediction, reference, self._flow)
+        if metric.kind in _CHANGE_METRICS:
+            return _CHANGE_METRICS[metric.kind](prediction, reference)
+        if metric.net is None:
+            return _PIXEL_METRICS[metric.kind](prediction, reference, mask)
+        perceptual = self._perceptual_of(metric)
+        if metric.kind == "tlpips":
+            return perceptual.temporal(prediction, reference)
+        return perceptual.per_frame(prediction, reference, mask)
+
+    def _perceptual_of(self, metric: Metric) -> Perceptual:
+        # torch takes seconds to import; a run that finds its values in the cache needs none
+        from aa_eval.metrics.lpips import make_lpips
+        from aa_eval.scoring.lpips_features import Perceptual
+
+        assert metric.net is not None  # parse_protocol has seen to both
+        assert metric.input_range is not None
+        key = (metric.net, metric.input_range)
+        if key not in self._perceptual:
+            model = make_lpips(metric.net, self.device)
+            self._perceptual[key] = Perceptual(
+                model, metric.input_range, self._cache, self.weights(metric)
+            )
+        return self._perceptual[key]
+
+    def network(self, spec: VideoFeatures) -> Callable[[Tensor], Tensor]:
+        """The features' network; built when first asked for, once for all videos."""
+        if spec not in self._networks:
+            self._networks[spec] = NETWORKS[spec.net].make(spec, self.device)
+        return self._networks[spec]
+
+
+def _what(metric: Metric, protocol: Protocol) -> Metric | VideoFeatures:
+    if metric.kind in SET_KINDS:
+        assert protocol.video_features is not None  # parse_protocol has seen to it
+        return protocol.video_features
+    return without_key(metric)

@@ -1,0 +1,105 @@
+"""FVD and KVD of a set of videos: draws, sample size, interval, and the floor of the references."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aa_eval.errors import MetricUnavailable
+from aa_eval.metrics.frechet import frechet_distance
+from aa_eval.metrics.kvd import kernel_distance
+from aa_eval.protocol import Metric, VideoFeatures
+from aa_eval.result import MetricValue
+from aa_eval.scoring.feature_windows import drawn_starts
+from aa_eval.statistics import distance_spread, split_half_distance
+from aa_eval.videos.pairing import Pair
+
+Values = NDArray[np.float64]
+Distance = Callable[[Values, Values], float]
+
+# KVD is unbiased at any N, but below this its spread is as large as what it measures.
+_FEW_WINDOWS = 50
+
+
+def set_metric(
+    metric: Metric,
+    spec: VideoFeatures,
+    pairs: Sequence[Pair],
+    predictions: Sequence[Values],
+    references: Sequence[Values],
+) -> MetricValue:
+    """FVD or KVD over all videos.
+
+    Args:
+        predictions, references: per video the vectors [k, d] of the windows that
+            `aa_eval.scoring.feature_windows.needed_starts` names.
+
+    Returns:
+        The value; its interval is value +- 1.96 standard deviations of the bootstrap over videos.
+        The note tells N and rank, and how far two halves of the references are from each other.
+    """
+    draws = [_draw(spec, pairs, predictions, references, run) for run in range(spec.runs)]
+    ours, theirs = draws[0]
+    count = sum(len(rows) for rows in theirs)
+    if count < 2:
+        reason = (
+            f"{count} windows of {spec.window_frames} consecutive frames "
+            f"({_rule(spec)}): a distribution needs at least 2"
+        )
+        return MetricValue(None, None, None, reason, count, None)
+    distance = _distance(metric, spec)
+    try:
+        values = [distance(np.concatenate(a), np.concatenate(b)) for a, b in draws]
+    except MetricUnavailable as error:
+        return MetricValue(None, None, None, str(error), count, None)
+    value = float(np.mean(values))
+    notes = _sample_notes(metric, count, theirs[0].shape[1])
+    if spec.runs > 1:
+        notes.append(f"mean of {spec.runs} draws, standard deviation {np.std(values):.4g}")
+    if empty := sum(len(rows) == 0 for rows in theirs):
+        notes.append(f"{empty} videos have no window of {spec.window_frames} frames")
+    floor = split_half_distance(theirs, distance)
+    if floor is not None:
+        notes.append(f"two halves of the references are {floor:.4g} apart")
+    spread = distance_spread(ours, theirs, distance)
+    low, high = (None, None) if spread is None else (value - 1.96 * spread, value + 1.96 * spread)
+    if low is not None and metric.kind == "fvd":
+        low = max(low, 0.0)
+    return MetricValue(value, low, high, None, count, "; ".join(notes) or None)
+
+
+def _draw(
+    spec: VideoFeatures,
+    pairs: Sequence[Pair],
+    predictions: Sequence[Values],
+    references: Sequence[Values],
+    run: int,
+) -> tuple[list[Values], list[Values]]:
+    if spec.window_rule == "stride":
+        return list(predictions), list(references)
+    theirs = []
+    for pair, rows in zip(pairs, references, strict=True):
+        drawn = drawn_starts(spec, pair.video_id, pair.frame_numbers)
+        row_of = {start: row for row, start in enumerate(sorted(set(drawn)))}
+        theirs.append(rows[[row_of[drawn[run]]]] if drawn else rows)
+    return list(predictions), theirs
+
+
+def _distance(metric: Metric, spec: VideoFeatures) -> Distance:
+    if metric.kind == "kvd":
+        return kernel_distance
+    return lambda a, b: frechet_distance(a, b, spec.unbiased_covariance)
+
+
+def _sample_notes(metric: Metric, count: int, dim: int) -> list[str]:
+    if metric.kind == "fvd" and count <= dim:
+        return [f"rank-deficient: N = {count} <= d = {dim}"]
+    if metric.kind == "kvd" and count < _FEW_WINDOWS:
+        return [f"noisy: N = {count} < {_FEW_WINDOWS} windows"]
+    return [f"N = {count}"]
+
+
+def _rule(spec: VideoFeatures) -> str:
+    return f"stride {spec.window_stride}" if spec.window_rule == "stride" else "one a video"

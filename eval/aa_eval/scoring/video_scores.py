@@ -1,0 +1,257 @@
+"""Scoring of one video: each frame is decoded once, and every metric reads the same frames."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from itertools import islice, pairwise
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aa_eval.errors import MetricUnavailable, VideoError
+from aa_eval.protocol import REGION_KINDS, TEMPORAL_KINDS, Metric, VideoFeatures
+from aa_eval.resize import resize
+from aa_eval.scoring.baselines import BACKWARDS, BASELINES
+from aa_eval.scoring.cache import Cache
+from aa_eval.scoring.feature_windows import WindowFeatures, needed_starts
+from aa_eval.scoring.metric_runner import Measures
+from aa_eval.videos.pairing import Pair
+from aa_eval.videos.regions import iter_masks, region_digest
+from aa_eval.videos.source import VideoSource, iter_frames, iter_frames_backwards
+
+REFERENCE = ""  # the name under which a reference's own features stand
+_DIGEST_FRAMES = 8  # the size stands before every so many frames in a reference's digest
+
+Frames = NDArray[np.uint8]
+Values = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One array to be known of one video.
+
+    Attributes:
+        name: the method, a trivial baseline, or `REFERENCE`.
+        what: a metric without key (its values, [T]), video features (vectors, [windows, d]),
+            "pixels" (sha256 of the reference's frames, uint8 [32]), or "masks" (of the region's).
+        resize: of predictions whose size is not the reference's; "" where `what` is no metric.
+        region: the part of the picture that a metric looks at; "" for all of it.
+    """
+
+    name: str
+    what: Metric | VideoFeatures | str
+    resize: str = ""
+    region: str = ""
+
+
+# A string in place of an array says why there is none.
+VideoScores = dict[Item, NDArray[Any] | str]
+PIXELS = Item(REFERENCE, "pixels")
+
+
+def masks_of(region: str) -> Item:
+    """The sha256 of a region's masks."""
+    return Item(REFERENCE, "masks", region=region)
+
+
+def score_video(
+    pair: Pair, names: Sequence[str], measures: Measures, cache: Cache | None
+) -> VideoScores:
+    """Everything that `measures` asks of one video, under each of `names`.
+
+    Args:
+        names: the method (where `pair` has a prediction), and trivial baselines.
+        cache: what it holds is not computed again, and what is computed goes into it.
+
+    Raises:
+        VideoError: a frame cannot be decoded.
+    """
+    items = [PIXELS, *(Item(REFERENCE, spec) for spec in measures.features)]
+    items += [masks_of(region) for region in pair.regions]
+    for name in names:
+        items += [
+            Item(name, metric, resize, region)
+            for metric, resize in measures.frame_metrics
+            for region in ("", *(pair.regions if metric.kind in REGION_KINDS else ()))
+        ]
+        items += [Item(name, spec) for spec in measures.features]
+    if cache is None:
+        return _compute(pair, items, measures)
+    keys = _keys(pair, items, measures, cache)
+    scores: VideoScores = {}
+    for item in items:
+        if (array := cache.get(keys[item])) is not None:
+            scores[item] = array
+    computed = _compute(pair, [item for item in items if item not in scores], measures)
+    for item, values in computed.items():
+        if not isinstance(values, str):
+            cache.put(keys[item], values)
+    return scores | computed
+
+
+def _keys(pair: Pair, items: Sequence[Item], measures: Measures, cache: Cache) -> dict[Item, Any]:
+    reference = cache.digest(pair.reference)
+    prediction = cache.digest(pair.prediction) if pair.prediction else None
+    regions = {name: [region_digest(region, cache)] for name, region in pair.regions.items()}
+    regions[""] = []
+
+    def key(item: Item) -> Any:
+        side: Any = ["baseline", item.name, reference] if item.name in BASELINES else prediction
+        inside = regions[item.region]
+        if isinstance(item.what, str):
+            return [item.what, reference, *inside]
+        weights = measures.weights(item.what)
+        if isinstance(item.what, Metric):
+            gaps = _gaps(pair) if item.what.kind in TEMPORAL_KINDS else []
+            what = asdict(item.what)
+            return ["frames", what, item.resize, weights, side, reference, gaps, *inside]
+        starts = needed_starts(item.what, pair.video_id, pair.frame_numbers, item.name == REFERENCE)
+        spec = asdict(item.what)
+        # these decide which windows (`starts`) and what is done with the vectors afterwards
+        for field in ("window_rule", "window_stride", "runs", "unbiased_covariance"):
+            del spec[field]
+        return ["features", spec, starts, weights, reference if item.name == REFERENCE else side]
+
+    return {item: key(item) for item in items}
+
+
+def _gaps(pair: Pair) -> list[int]:
+    """Indices of frames whose number does not follow that of the frame before."""
+    return [t for t, (a, b) in enumerate(pairwise(pair.frame_numbers), start=1) if b != a + 1]
+
+
+def _compute(pair: Pair, items: Sequence[Item], measures: Measures) -> VideoScores:
+    if not items:
+        return {}
+    names = list(dict.fromkeys(item.name for item in items if item.name != REFERENCE))
+    streams = {
+        item: WindowFeatures(
+            item.what,
+            partial(measures.network, item.what),
+            needed_starts(item.what, pair.video_id, pair.frame_numbers, item.name == REFERENCE),
+            measures.device,
+        )
+        for item in items
+        if isinstance(item.what, VideoFeatures)
+    }
+    values: dict[Item, list[Values]] = defaultdict(list)
+    reasons: dict[Item, str] = {}
+    pixels = hashlib.sha256()
+    mask_readers = {
+        name: iter_masks(pair.regions[name], pair.size_hw)
+        for name in dict.fromkeys(item.region for item in items if item.region)
+    }
+    mask_digests = {name: hashlib.sha256() for name in mask_readers}
+    before: dict[str, Frames] = {}  # the frame before, of each name
+    done = 0
+    for frames_of in _chunks(pair, names, measures.chunk_frames):
+        reference = frames_of[REFERENCE]
+        if done % _DIGEST_FRAMES == 0:
+            pixels.update(f"{reference.shape[1:]}".encode())
+        pixels.update(reference.data)
+        done += len(reference)
+        masks = {
+            name: _next_masks(pair, name, reader, len(reference))
+            for name, reader in mask_readers.items()
+        }
+        for name, mask in masks.items():
+            for of_frame in mask:
+                mask_digests[name].update(f"{of_frame.shape}".encode())
+                mask_digests[name].update(np.packbits(of_frame).data)
+        for item in items:
+            frames = frames_of[item.name]
+            if item in streams:
+                streams[item].push(frames)
+            elif isinstance(item.what, Metric) and item not in reasons:
+                try:
+                    inside = masks.get(item.region)
+                    values[item].append(_values(item, pair, frames_of, before, measures, inside))
+                except MetricUnavailable as error:
+                    reasons[item] = f"'{pair.video_id}': {error}"
+        before = {name: frames[-1:] for name, frames in frames_of.items()}
+    scores: VideoScores = {item: stream.finish() for item, stream in streams.items()}
+    scores |= {i: np.concatenate(arrays) for i, arrays in values.items() if i not in reasons}
+    for item, array in scores.items():
+        if isinstance(item.what, Metric) and item.what.kind in TEMPORAL_KINDS:
+            assert not isinstance(array, str)  # reasons come last
+            array[_gaps(pair)] = np.nan
+    if PIXELS in items:
+        scores[PIXELS] = np.frombuffer(pixels.digest(), dtype=np.uint8)
+    for name, digest in mask_digests.items():
+        if masks_of(name) in items:
+            scores[masks_of(name)] = np.frombuffer(digest.digest(), dtype=np.uint8)
+    return scores | reasons
+
+
+def _next_masks(
+    pair: Pair, name: str, reader: Iterator[NDArray[np.bool_]], count: int
+) -> NDArray[np.bool_]:
+    """The masks of the next `count` frames, [count, H, W]."""
+    masks = list(islice(reader, count))
+    if len(masks) < count:
+        raise VideoError(f"'{pair.video_id}': region '{name}' has fewer masks than frames")
+    return np.stack(masks)
+
+
+def _values(
+    item: Item,
+    pair: Pair,
+    frames_of: dict[str, Frames],
+    before: dict[str, Frames],
+    measures: Measures,
+    mask: NDArray[np.bool_] | None,
+) -> Values:
+    """A metric of the frames at hand; a temporal one sees the frame before them, too."""
+    assert isinstance(item.what, Metric)
+    frames, reference = frames_of[item.name], frames_of[REFERENCE]
+    lead = 1 if item.what.kind in TEMPORAL_KINDS and before else 0
+    if lead:
+        frames = np.concatenate([before[item.name], frames])
+        reference = np.concatenate([before[REFERENCE], reference])
+    if frames.shape != reference.shape:
+        frames = resize(frames, item.resize, pair.size_hw).astype(np.uint8)
+    return measures.per_frame(item.what, frames, reference, mask)[lead:]
+
+
+def _chunks(pair: Pair, names: Sequence[str], size: int) -> Iterator[dict[str, Frames]]:
+    """Frames [T, H, W, 3] of each name and of `REFERENCE`, up to `size` at a time."""
+    reference = iter_frames(pair.reference)
+    readers = {
+        name: iter_frames_backwards(pair.reference)
+        if name in BACKWARDS
+        else iter_frames(_prediction(pair))
+        for name in names
+        if name in BACKWARDS or name not in BASELINES
+    }
+    predictors = {name: BASELINES[name]() for name in names if name in BASELINES}
+    left = pair.num_frames
+    while left:
+        count = min(size, left)
+        true = list(islice(reference, count))
+        frames_of = {REFERENCE: np.stack(true)} if true else {}
+        for name in names:
+            frames = list(islice(readers[name], count)) if name in readers else true
+            if min(len(true), len(frames)) < count:
+                raise VideoError(
+                    f"'{pair.video_id}': fewer frames can be decoded than its file holds"
+                )
+            if name in predictors:
+                frames = [predictors[name](frame) for frame in frames]
+            frames_of[name] = np.stack(frames)
+        if len(true) < count:
+            raise VideoError(f"'{pair.video_id}': fewer frames can be decoded than its file holds")
+        yield frames_of
+        left -= count
+    # also lets the readers make their own checks at a file's end
+    if any(next(frames, None) is not None for frames in (reference, *readers.values())):
+        raise VideoError(f"'{pair.video_id}': more frames can be decoded than its file announces")
+
+
+def _prediction(pair: Pair) -> VideoSource:
+    assert pair.prediction is not None  # `names` holds the method only where there is one
+    return pair.prediction

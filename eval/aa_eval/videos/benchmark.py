@@ -1,0 +1,83 @@
+"""Benchmark: which videos a public test split has, and where aa-eval looks for them."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+
+from aa_eval.errors import PairingError
+from aa_eval.videos.layout import VideoFolder
+
+BENCHMARKS = ("tiktok", "ubc")
+
+
+@dataclass(frozen=True, slots=True)
+class Benchmark:
+    """A public test split.
+
+    Attributes:
+        name, title, source: for people.
+        protocols: computed together: the bug-compatible one of the published tables, and ours.
+        layout: what the references are and where they come from, in words.
+        video_ids: of the test split.
+    """
+
+    name: str
+    title: str
+    source: str
+    protocols: tuple[str, ...]
+    layout: str
+    video_ids: tuple[str, ...]
+
+    @property
+    def references(self) -> Path:
+        """Where the references are looked for when no folder is named."""
+        return Path("data") / self.name / "references"
+
+    @property
+    def predictions(self) -> Path:
+        """Where the predictions are looked for when no folder is named."""
+        return Path("data") / self.name / "predictions"
+
+    def require_folders(self, references: Path, predictions: Path | None) -> None:
+        """Say what to put where.
+
+        Raises:
+            PairingError: one of the folders is absent.
+        """
+        absent = []
+        if not references.exists():
+            absent.append(f"references into {references}/ ({self.layout})")
+        if predictions is not None and not predictions.exists():
+            absent.append(
+                f"predictions into {predictions}/ (named after the references, with as many frames)"
+            )
+        if absent:
+            raise PairingError(
+                f"{self.title}: put the {' and the '.join(absent)}; "
+                "or name other folders: PREDICTIONS --references DIR"
+            )
+
+    def split_problem(self, references: VideoFolder) -> str | None:
+        """How the references differ from the test split, or None."""
+        missing = [v for v in self.video_ids if v not in references.videos]
+        extra = sorted(references.videos.keys() - set(self.video_ids))
+        if not missing and not extra:
+            return None
+        found = len(self.video_ids) - len(missing)
+        words = [f"benchmark {self.name}: {found} of {len(self.video_ids)} test videos"]
+        for name, ids in (("missing", missing), ("not of the test split", extra)):
+            if ids:
+                words.append(f"{name}: {', '.join(ids[:3])}{', ...' if len(ids) > 3 else ''}")
+        return "; ".join(words)
+
+
+def read_benchmark(name: str) -> Benchmark:
+    """The benchmark called `name`, one of `BENCHMARKS`."""
+    text = (files("aa_eval") / "benchmarks" / f"{name}.toml").read_text(encoding="utf-8")
+    row = tomllib.loads(text)
+    return Benchmark(
+        **{**row, "protocols": tuple(row["protocols"]), "video_ids": tuple(row["video_ids"])}
+    )

@@ -1,0 +1,210 @@
+"""Pairs: which prediction belongs to which reference, and every reason to refuse."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+from aa_eval.errors import PairingError
+from aa_eval.videos.layout import VideoFolder
+from aa_eval.videos.regions import Region
+from aa_eval.videos.source import VideoInfo, VideoSource, probe
+
+# What `--allow` may name, and what is done then.
+PROBLEMS = {
+    "missing-videos": "references without a prediction are left out",
+    "extra-videos": "predictions without a reference are left out",
+    "frame-count": "frames that only one side has are left out",
+    "frame-numbers": "frames are paired in order although their numbers differ",
+    "numbering-gap": "gaps stay; no FVD window crosses one",
+    "fps": "frame rates are not looked at",
+    "same-files": "the references are scored as predictions of themselves",
+    "size": "predictions are resized to the reference (bilinear, no antialiasing)",
+    "channels": "alpha is dropped; grey and palette become RGB",
+    "bit-depth": "frames become 8-bit by dropping the low bits",
+    "test-split": "videos are scored that are not the benchmark's test split",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """One video to score: as many frames on both sides.
+
+    Attributes:
+        video_id: of both.
+        prediction: None when only trivial baselines of the reference are scored.
+        reference: the ground truth.
+        frame_numbers: of the reference's frames (0, 1, ... for a video file).
+        size_hw: of the reference.
+        kept: positions of the compared frames in the whole reference; None where all of them are.
+        regions: name -> part of the picture that image metrics are computed in, too.
+    """
+
+    video_id: str
+    prediction: VideoSource | None
+    reference: VideoSource
+    frame_numbers: tuple[int, ...]
+    size_hw: tuple[int, int]
+    kept: tuple[int, ...] | None = None
+    regions: Mapping[str, Region] = field(default_factory=dict)
+
+    @property
+    def num_frames(self) -> int:
+        return len(self.frame_numbers)
+
+
+@dataclass(frozen=True, slots=True)
+class _Problem:
+    kind: str
+    message: str
+
+
+def make_pairs(
+    predictions: VideoFolder | None, references: VideoFolder, allow: frozenset[str] = frozenset()
+) -> tuple[list[Pair], tuple[str, ...]]:
+    """Pair by video id and check every pair's headers before anything is decoded.
+
+    Args:
+        predictions: None to pair references with nothing (baselines only).
+        allow: names of `PROBLEMS` that shall not stop the run.
+
+    Returns:
+        The pairs, ordered by video id, and the overrides that were needed, e.g.
+        "allow fps: 'a' has 25 fps, its reference 30".
+
+    Raises:
+        PairingError: naming the first problems found that were not allowed, and their remedy.
+        VideoError: a file cannot be read.
+    """
+    if unknown := sorted(allow - PROBLEMS.keys()):
+        raise PairingError(f"--allow {unknown[0]}: unknown: choose from {', '.join(PROBLEMS)}")
+    problems: list[_Problem] = []
+    ids = sorted(references.videos)
+    if predictions is not None:
+        missing = [v for v in ids if v not in predictions.videos]
+        extra = sorted(predictions.videos.keys() - references.videos.keys())
+        problems += [_Problem("missing-videos", f"no prediction for '{v}'") for v in missing]
+        problems += [_Problem("extra-videos", f"no reference for prediction '{v}'") for v in extra]
+        ids = [v for v in ids if v in predictions.videos]
+    if not ids:
+        ours = f"{predictions.path} has '{min(predictions.videos)}', " if predictions else ""
+        raise PairingError(
+            f"{ours}{references.path} has '{min(references.videos)}': no video id in common: "
+            "predictions are named after references, to the letter"
+        )
+    pairs = []
+    for video_id in ids:
+        prediction = predictions.videos[video_id] if predictions else None
+        pair, found = _pair(video_id, prediction, references.videos[video_id])
+        pairs.append(pair)
+        problems += found
+    refused = [p for p in problems if p.kind not in allow]
+    if refused:
+        shown = "; ".join(p.message for p in refused[:3])
+        more = f"; and {len(refused) - 3} more" if len(refused) > 3 else ""
+        kinds = " ".join(f"--allow {k}" for k in dict.fromkeys(p.kind for p in refused))
+        raise PairingError(
+            f"{shown}{more}. Mend the folder, or override with {kinds} "
+            "(it will be written into the result)"
+        )
+    return pairs, tuple(f"allow {p.kind}: {p.message}" for p in problems)
+
+
+def _pair(
+    video_id: str, prediction: VideoSource | None, reference: VideoSource
+) -> tuple[Pair, list[_Problem]]:
+    reference_info = probe(reference)
+    problems = list(_of_one_side(reference, reference_info, "reference"))
+    whole = reference
+    if prediction is not None:
+        info = probe(prediction)
+        problems += _of_one_side(prediction, info, "prediction")
+        problems += _differences(video_id, info, reference_info)
+        prediction, reference, found = _same_frames(
+            video_id, prediction, info, reference, reference_info
+        )
+        problems += found
+    count = reference.limit or reference_info.num_frames
+    numbers = reference.numbers if reference.numbers is not None else tuple(range(count))
+    if not numbers:
+        raise PairingError(f"'{video_id}': prediction and reference have no frame in common")
+    kept = None
+    if len(numbers) < reference_info.num_frames:
+        places = {number: place for place, number in enumerate(whole.numbers or numbers)}
+        kept = tuple(places[number] for number in numbers)
+    return Pair(video_id, prediction, reference, numbers, reference_info.size_hw, kept), problems
+
+
+def _same_frames(
+    video_id: str,
+    prediction: VideoSource,
+    info: VideoInfo,
+    reference: VideoSource,
+    reference_info: VideoInfo,
+) -> tuple[VideoSource, VideoSource, list[_Problem]]:
+    problems = []
+    if prediction.numbers is not None and reference.numbers is not None:
+        ours, theirs = set(prediction.numbers), set(reference.numbers)
+        if ours == theirs:
+            return prediction, reference, []
+        if len(ours) == len(theirs):
+            message = (
+                f"'{video_id}': predicted frames are numbered {_span(prediction.numbers)}, "
+                f"the reference's {_span(reference.numbers)}"
+            )
+            return prediction, reference, [_Problem("frame-numbers", message)]
+        both = ours & theirs
+        message = (
+            f"'{video_id}': {info.num_frames} predicted frames, {reference_info.num_frames} in the "
+            f"reference ({_only(theirs - ours, 'missing')}{_only(ours - theirs, 'extra')})"
+        )
+        problems.append(_Problem("frame-count", message.replace("; )", ")")))
+        return prediction.at_numbers(both), reference.at_numbers(both), problems
+    if info.num_frames != reference_info.num_frames:
+        message = (
+            f"'{video_id}': {info.num_frames} predicted frames, {reference_info.num_frames} in the "
+            "reference"
+        )
+        problems.append(_Problem("frame-count", message))
+        count = min(info.num_frames, reference_info.num_frames)
+        return prediction.first(count), reference.first(count), problems
+    return prediction, reference, []
+
+
+def _differences(video_id: str, info: VideoInfo, reference: VideoInfo) -> Iterator[_Problem]:
+    if info.size_hw != reference.size_hw:
+        yield _Problem(
+            "size",
+            f"prediction '{video_id}' is {info.size_hw[1]}x{info.size_hw[0]}, its reference "
+            f"{reference.size_hw[1]}x{reference.size_hw[0]} (width x height)",
+        )
+    if info.fps and reference.fps and abs(info.fps / reference.fps - 1) > 1e-3:
+        yield _Problem(
+            "fps", f"prediction '{video_id}' has {info.fps:g} fps, its reference {reference.fps:g}"
+        )
+
+
+def _of_one_side(source: VideoSource, info: VideoInfo, side: str) -> Iterator[_Problem]:
+    whose = f"{side} '{source.video_id}'"
+    for before, after in pairwise(source.numbers or ()):
+        if after != before + 1:
+            message = f"{whose} has frames {before} and {after} but none between"
+            yield _Problem("numbering-gap", message)
+            break
+    if not info.steady:
+        yield _Problem("fps", f"{whose} has a variable frame rate, expected a constant one")
+    if not info.is_eight_bit_rgb:
+        kind = "channels" if info.kind.startswith("8-bit") else "bit-depth"
+        yield _Problem(kind, f"{whose} is {info.kind}, expected 8-bit colour")
+
+
+def _span(numbers: tuple[int, ...]) -> str:
+    return f"{numbers[0]}..{numbers[-1]}"
+
+
+def _only(numbers: set[int], word: str) -> str:
+    if not numbers:
+        return ""
+    first = ", ".join(str(n) for n in sorted(numbers)[:3])
+    return f"{word}: {first}{', ...' if len(numbers) > 3 else ''}; "

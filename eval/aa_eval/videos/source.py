@@ -1,0 +1,268 @@
+"""VideoSource: frames from a video file or from one image per frame, streamed and checked."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, cast
+
+import av
+import numpy as np
+from av.video.reformatter import VideoReformatter
+from numpy.typing import NDArray
+
+from aa_eval.errors import VideoError
+from aa_eval.videos.images import EIGHT_BIT_RGB, image_size_and_kind, read_image
+from aa_eval.videos.shards import TarMember, open_member
+from aa_eval.videos.time_stamps import is_steady, require_end
+
+VIDEO_SUFFIXES = (".mp4", ".gif", ".webm", ".mkv")
+_FORMATS = ("mov,mp4,m4a,3gp,3g2,mj2", "gif", "matroska,webm")  # FFmpeg's names of them
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg")
+
+
+@dataclass(frozen=True, slots=True)
+class VideoSource:
+    """Where the frames of one video lie, before anything is decoded.
+
+    Attributes:
+        video_id: what pairs a prediction with its reference.
+        files: one video file, one shard that holds it, or one image per frame in order.
+        numbers: the frames' numbers as their file names say; None for a video file.
+        limit: read only the first so many frames; None for all.
+        member: the video inside a shard; None where it is a file of its own.
+    """
+
+    video_id: str
+    files: tuple[Path, ...]
+    numbers: tuple[int, ...] | None = None
+    limit: int | None = None
+    member: TarMember | None = None
+
+    @property
+    def is_video_file(self) -> bool:
+        return self.numbers is None
+
+    @property
+    def place(self) -> Path:
+        """The video file, the shard that holds it, or the folder of the images."""
+        return self.files[0] if self.is_video_file else self.files[0].parent
+
+    @property
+    def name(self) -> str:
+        """What to call it in messages: its path, and its name inside a shard."""
+        return f"{self.place}:{self.member.name}" if self.member else str(self.place)
+
+    def is_same_file(self, other: VideoSource) -> bool:
+        """Whether both are read from the same place, links resolved."""
+        ours, theirs = (source.files[0].resolve() for source in (self, other))
+        return ours == theirs and self.member == other.member
+
+    def at_numbers(self, keep: set[int]) -> VideoSource:
+        """The frames with these numbers only (a source of images)."""
+        assert self.numbers is not None
+        pairs = [(f, n) for f, n in zip(self.files, self.numbers, strict=True) if n in keep]
+        return replace(self, files=tuple(f for f, _ in pairs), numbers=tuple(n for _, n in pairs))
+
+    def at_positions(self, keep: Sequence[int]) -> VideoSource:
+        """The frames at these positions (0 is the first frame, whatever its number) only.
+
+        Raises:
+            VideoError: of a video file, which can only be read from its start on.
+        """
+        if self.numbers is not None:
+            return self.at_numbers({self.numbers[position] for position in keep})
+        if list(keep) != list(range(len(keep))):
+            raise VideoError(f"{self.name}: some of its frames are asked for: give it as images")
+        return replace(self, limit=len(keep))
+
+    def first(self, num_frames: int) -> VideoSource:
+        """The first `num_frames` frames."""
+        if self.numbers is not None:
+            return self.at_numbers(set(self.numbers[:num_frames]))
+        return replace(self, limit=num_frames)
+
+
+@dataclass(frozen=True, slots=True)
+class VideoInfo:
+    """What a video's headers and packets say: nothing is decoded for it.
+
+    Attributes:
+        size_hw: height and width in pixels.
+        num_frames: frames to be had (packets of a video file, images of a folder).
+        fps: frames per second, on the average; None for images.
+        steady: whether all frames last about as long as each other.
+        kind: "8-bit colour", "16-bit grey", ...: bit depth and channels.
+    """
+
+    size_hw: tuple[int, int]
+    num_frames: int
+    fps: float | None
+    kind: str
+    steady: bool = True
+
+    @property
+    def is_eight_bit_rgb(self) -> bool:
+        return self.kind == EIGHT_BIT_RGB
+
+
+def probe(source: VideoSource) -> VideoInfo:
+    """Size, frame count, rate and kind of a video, from headers and packets.
+
+    Raises:
+        VideoError: the file is missing, empty or truncated; or its images differ in size or kind.
+    """
+    return _probe_file(source) if source.is_video_file else _probe_images(source)
+
+
+def iter_frames(source: VideoSource) -> Iterator[NDArray[np.uint8]]:
+    """The frames in order, uint8 [H, W, 3] RGB, one in memory at a time.
+
+    Alpha is dropped, grey and palette become RGB, 16 bits become 8 by dropping the low byte:
+    whether that is wanted, `aa_eval.videos.pairing` has asked before.
+
+    Raises:
+        VideoError: a frame cannot be decoded, or fewer come out than the file holds.
+    """
+    return _iter_file(source) if source.is_video_file else map(read_image, source.files)
+
+
+def iter_frames_backwards(source: VideoSource) -> Iterator[NDArray[np.uint8]]:
+    """The frames of `iter_frames`, last first; of a video file by way of a temporary raw copy.
+
+    Raises:
+        VideoError: as `iter_frames`.
+    """
+    if not source.is_video_file:
+        yield from map(read_image, source.files[::-1])
+        return
+    with tempfile.TemporaryFile() as raw:
+        shape, count = (0, 0, 3), 0
+        for frame in _iter_file(source):
+            shape = frame.shape
+            raw.write(frame.tobytes())
+            count += 1
+        size = int(np.prod(shape))
+        for index in reversed(range(count)):
+            raw.seek(index * size)
+            yield np.frombuffer(raw.read(size), dtype=np.uint8).reshape(shape)
+
+
+@contextmanager
+def _open(source: VideoSource) -> Iterator[Any]:
+    path, name = source.place, source.name
+    if not path.is_file():
+        raise VideoError(f"{path}: no such file")
+    if path.stat().st_size == 0:
+        raise VideoError(f"{path}: empty file (0 bytes): write it again")
+    member = source.member
+    with open_member(path, member) if member else nullcontext(str(path)) as file:
+        try:
+            container = av.open(file)
+        except (av.error.FFmpegError, OSError) as error:
+            raise VideoError(
+                f"{name}: cannot be opened as a video ({_short(error)}): it is corrupt or cut "
+                "off; write it again"
+            ) from error
+        with container:
+            if container.format.name not in _FORMATS:
+                raise VideoError(
+                    f"{name}: is {container.format.long_name}, expected mp4, gif, webm or mkv"
+                )
+            if not container.streams.video:
+                raise VideoError(f"{name}: holds no video stream")
+            yield container
+
+
+def _probe_file(source: VideoSource) -> VideoInfo:
+    name = source.name
+    with _open(source) as container:
+        stream = container.streams.video[0]
+        try:
+            packets = [p for p in container.demux(stream) if p.size and not p.is_discard]
+        except av.error.FFmpegError as error:
+            raise VideoError(f"{name}: truncated or corrupt ({_short(error)})") from error
+        if not packets:
+            raise VideoError(f"{name}: holds no frame")
+        if len(packets) < stream.frames:
+            raise VideoError(
+                f"{name}: truncated: its header promises {stream.frames} frames, {len(packets)} "
+                "are there; write it again"
+            )
+        times_s = sorted(float(p.pts * p.time_base) for p in packets if p.pts is not None)
+        require_end(source, container, times_s)
+        rate = stream.average_rate or stream.guessed_rate
+        pixels = stream.codec_context.format
+        size_hw = (stream.codec_context.height, stream.codec_context.width)
+        count = len(packets) if source.limit is None else min(len(packets), source.limit)
+        fps = float(rate) if rate else None
+        return VideoInfo(size_hw, count, fps, _kind(pixels, name), is_steady(times_s))
+
+
+def _kind(pixels: Any, name: str) -> str:
+    if pixels is None:
+        raise VideoError(f"{name}: no frame can be decoded: corrupt")
+    bits = max(component.bits for component in pixels.components)
+    if name.lower().endswith(".gif") or (pixels.has_palette and bits == 8):
+        return EIGHT_BIT_RGB  # a GIF is a palette of 8-bit colours by its nature
+    colour = "grey" if len(pixels.components) == 1 else "colour"
+    return f"{bits}-bit {colour}" + (" with alpha" if len(pixels.components) in (2, 4) else "")
+
+
+def _iter_file(source: VideoSource) -> Iterator[NDArray[np.uint8]]:
+    name = source.name
+    expected = _probe_file(source).num_frames
+    decoded = 0
+    with _open(source) as container:
+        stream = container.streams.video[0]
+        stream.codec_context.options = {"err_detect": "explode"}
+        reformatter = VideoReformatter()  # one for all frames: each would set up its own
+        try:
+            for frame in container.decode(stream):
+                if frame.is_corrupt:
+                    raise VideoError(f"{name}: frame {decoded} is corrupt: write the file again")
+                if frame.rotation:
+                    raise VideoError(
+                        f"{name}: its header asks players to rotate it by {frame.rotation} "
+                        "degrees: re-encode it upright"
+                    )
+                decoded += 1
+                rgb = reformatter.reformat(frame, format="rgb24")
+                yield cast(NDArray[np.uint8], rgb.to_ndarray())
+                if decoded == source.limit:
+                    return
+        except av.error.FFmpegError as error:
+            raise VideoError(
+                f"{name}: corrupt after frame {decoded} ({_short(error)}): write it again"
+            ) from error
+    if decoded < expected:
+        raise VideoError(
+            f"{name}: {decoded} of {expected} frames can be decoded: corrupt; write it again"
+        )
+
+
+def _probe_images(source: VideoSource) -> VideoInfo:
+    first: VideoInfo | None = None
+    for path in source.files:
+        size_hw, kind = image_size_and_kind(path)
+        info = VideoInfo(size_hw, len(source.files), None, kind)
+        first = first or info
+        if info != first:
+            raise VideoError(
+                f"{path}: {_words(info)}, but the frames before it are {_words(first)}: "
+                "one video has one size and one kind of pixel"
+            )
+    if first is None:
+        raise VideoError(f"{source.video_id}: no frame")
+    return first
+
+
+def _words(info: VideoInfo) -> str:
+    return f"{info.size_hw[1]}x{info.size_hw[0]} {info.kind}"
+
+
+def _short(error: BaseException) -> str:
+    return str(getattr(error, "strerror", None) or error)

@@ -1,0 +1,51 @@
+"""Time stamps of a video file: whether its frames come at a steady rate, and up to its end."""
+
+from __future__ import annotations
+
+import re
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+from aa_eval.errors import VideoError
+from aa_eval.videos.shards import open_member
+
+if TYPE_CHECKING:
+    from aa_eval.videos.source import VideoSource
+
+
+def require_end(source: VideoSource, container: Any, times_s: list[float]) -> None:
+    """Refuse what stops early of the formats that do not count their frames in advance.
+
+    Raises:
+        VideoError: a GIF without its end, or a Matroska or WebM shorter than its header says.
+    """
+    stream = container.streams.video[0]
+    if container.format.name == "gif":
+        with (
+            open_member(source.place, source.member)
+            if source.member
+            else source.place.open("rb") as file
+        ):
+            file.seek(-1, 2)
+            if file.read(1) != b";":
+                raise VideoError(f"{source.name}: truncated: a GIF ends in ';'; write it again")
+    written = re.fullmatch(r"(\d+):(\d+):([\d.]+)", stream.metadata.get("DURATION", ""))
+    if written and times_s:  # FFmpeg's tag in Matroska and WebM; includes the last frame's time
+        hours, minutes, seconds = (float(part) for part in written.groups())
+        end_s = 3600 * hours + 60 * minutes + seconds
+        step_s = (times_s[-1] - times_s[0]) / max(len(times_s) - 1, 1)
+        if end_s > times_s[-1] + 2.5 * max(step_s, 1e-3):
+            raise VideoError(
+                f"{source.name}: truncated: its header promises {end_s:g} s, the last frame is at "
+                f"{times_s[-1]:g} s; write it again"
+            )
+
+
+def is_steady(times_s: list[float]) -> bool:
+    """Whether no frame lasts far longer or shorter than the middle one.
+
+    GIF counts in 1/100 s and Matroska in 1/1000 s: 30 fps are 3, 3 and 4 there.
+    """
+    steps = sorted(after - before for before, after in pairwise(times_s))
+    middle = steps[len(steps) // 2] if steps else 0.0
+    return not steps or (steps[0] > 0.6 * middle and steps[-1] < 1.6 * middle)

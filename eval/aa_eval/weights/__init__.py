@@ -1,0 +1,1 @@
+"""Weights of the metrics' networks: installed with packages, or given by the user."""

@@ -1,0 +1,1 @@
+"""A board's folder: submitted results, their checks, and their clips."""

@@ -1,0 +1,1 @@
+"""Write the board as CSV, Markdown, LaTeX and HTML."""

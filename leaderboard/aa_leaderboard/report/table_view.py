@@ -1,0 +1,196 @@
+"""What the page shows of one table: marks, bars, numbered notes, and why it stands apart."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from aa_leaderboard.columns import Column
+from aa_leaderboard.published import PUBLISHED_PROTOCOLS
+from aa_leaderboard.report.uninformative_columns import Flag, uninformative
+from aa_leaderboard.row import Cell, Measured, Published, Row
+from aa_leaderboard.table import Table, rank, why_not_comparable
+
+MAX_OVERRIDES = 4  # told below the table; the others where the row's provenance is
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """A value and its interval on the scale of its column, all in percent of the width."""
+
+    at: float
+    low: float | None
+    high: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class CellView:
+    """One table cell: `place` 1 is best; `bar` is None where the column has no extent;
+    `interval` is "" where there is none."""
+
+    cell: Cell | None
+    place: int | None
+    bar: Bar | None
+    interval: str
+    note_number: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class RowView:
+    """One table line; `published` or `measured` holds its origin, the other is None; `kind` is
+    what the page's filter calls it: published, measured, demo or baseline."""
+
+    row: Row
+    kind: str
+    cells: tuple[CellView, ...]
+    note_number: int | None
+    published: Published | None
+    measured: Measured | None
+
+
+@dataclass(frozen=True, slots=True)
+class TableView:
+    """One section of the page: a table, what it holds, and why it stands apart."""
+
+    anchor: str
+    name: str
+    table: Table
+    columns: tuple[Column, ...]
+    rows: tuple[RowView, ...]
+    notes: tuple[str, ...]
+    about: str
+    flags: tuple[Flag, ...]
+    apart: tuple[str, ...]
+
+
+def table_view(table: Table, number: int, tables: Sequence[Table]) -> TableView:
+    """The section of `table`, the `number`-th of all `tables` (from 1)."""
+    columns = table.columns
+    if not table.is_published:
+        table = Table(table.benchmark, table.protocol, _best_first(table))
+    places = {column.key: rank(table.rows, column.key) for column in columns}
+    scales = {column.key: _scale(table.rows, column.key) for column in columns}
+    notes: list[str] = []
+    rows = []
+    for index, row in enumerate(table.rows):
+        cells = tuple(
+            _cell_view(row.cells.get(c.key), places[c.key][index], scales[c.key], c, notes)
+            for c in columns
+        )
+        published = row.origin if isinstance(row.origin, Published) else None
+        measured = row.origin if isinstance(row.origin, Measured) else None
+        note = published.note if published else _override_note(measured)
+        rows.append(RowView(row, _kind(row), cells, _numbered(note, notes), published, measured))
+    flags = [flag for column in columns if (flag := uninformative(table, column))]
+    return TableView(
+        anchor=f"table-{number}",
+        name=f"{number}: {table.benchmark} · {table.protocol}",
+        table=table,
+        columns=columns,
+        rows=tuple(rows),
+        notes=tuple(notes),
+        about=_about(table),
+        flags=tuple(flags),
+        apart=_apart(table, tables),
+    )
+
+
+def _cell_view(
+    cell: Cell | None,
+    place: int | None,
+    scale: tuple[float, float] | None,
+    column: Column,
+    notes: list[str],
+) -> CellView:
+    if cell is None or cell.value is None or scale is None:
+        bar = None
+    else:
+        low, extent = scale
+
+        def percent(value: float) -> float:
+            return round(100 * (value - low) / extent, 2)
+
+        bar = Bar(
+            percent(cell.value),
+            None if cell.ci_low is None else percent(cell.ci_low),
+            None if cell.ci_high is None else percent(cell.ci_high),
+        )
+    told = (cell.unavailable, cell.note) if cell is not None else ()
+    note = "; ".join(text for text in told if text)
+    interval = _interval(cell, column)
+    number = _numbered(f"{column.heading}: {note}" if note else "", notes)
+    return CellView(cell, place, bar, interval, number)
+
+
+def _interval(cell: Cell | None, column: Column) -> str:
+    if cell is None or cell.ci_low is None or cell.ci_high is None:
+        return ""
+    return f"{column.text_of(cell.ci_low)} to {column.text_of(cell.ci_high)}"
+
+
+def _kind(row: Row) -> str:
+    kinds = [kind for kind, _ in row.badges]
+    return next((kind for kind in ("baseline", "demo") if kind in kinds), kinds[0])
+
+
+def _scale(rows: Sequence[Row], key: str) -> tuple[float, float] | None:
+    """(left end, extent) of a column's bars, a little wider than its values and intervals."""
+    cells = [row.cells[key] for row in rows if key in row.cells]
+    ends = [v for c in cells for v in (c.value, c.ci_low, c.ci_high) if v is not None]
+    if len(ends) < 2 or max(ends) == min(ends):
+        return None
+    margin = 0.04 * (max(ends) - min(ends))
+    return min(ends) - margin, max(ends) - min(ends) + 2 * margin
+
+
+def _numbered(note: str, notes: list[str]) -> int | None:
+    """The note's number below the table; equal notes share one."""
+    if not note:
+        return None
+    if note not in notes:
+        notes.append(note)
+    return notes.index(note) + 1
+
+
+def _override_note(measured: Measured | None) -> str:
+    overrides = measured.result.overrides if measured else ()
+    if not overrides:
+        return ""
+    shown = "; ".join(overrides[:MAX_OVERRIDES])
+    more = len(overrides) - MAX_OVERRIDES
+    rest = f"; and {more} more, all of them under provenance" if more > 0 else ""
+    return f"checks overridden on the command line: {shown}{rest}"
+
+
+def _best_first(table: Table) -> tuple[Row, ...]:
+    """Rows in the order of LPIPS, or of the first metric that the table can rank."""
+    keys = [column.key for column in table.columns]
+    preferred = [k for k in ("lpips_alex", "lpips_vgg") if k in keys] + keys
+    for key in preferred:
+        places = rank(table.rows, key)
+        if any(places):
+            order = sorted(range(len(places)), key=lambda i: (places[i] is None, places[i] or 0))
+            return tuple(table.rows[i] for i in order)
+    return table.rows
+
+
+def _about(table: Table) -> str:
+    origin = table.rows[0].origin
+    if isinstance(origin, Published):
+        return PUBLISHED_PROTOCOLS.get(table.protocol, "")
+    result = origin.result
+    return (
+        f"protocol {result.protocol} version {result.protocol_version}, content hash "
+        f"{result.protocol_hash[:12]}; {result.num_videos} videos, {result.num_frames} frames"
+    )
+
+
+def _apart(table: Table, tables: Sequence[Table]) -> tuple[str, ...]:
+    """Why the rows are not ranked with those of the benchmark's other tables."""
+    reasons = []
+    for other in tables:
+        if other.benchmark == table.benchmark:
+            reason = why_not_comparable(table.rows[0], other.rows[0])
+            if reason is not None:
+                reasons.append(f"{other.protocol} ({len(other.rows)} rows): {reason}")
+    return tuple(reasons)

@@ -1,0 +1,1 @@
+"""Checkpoints: ours, and those of Moore-AnimateAnyone, AnimateDiff and Stable Diffusion."""

@@ -1,0 +1,255 @@
+"""Checkpoints: one safetensors file per part, and config.json with their hashes, sizes, history.
+
+A part that is absent is an error where it is needed; nothing ever runs on weights left random.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
+from torch import Tensor
+
+from aa_datasets.atomic_file import replace_file, replacing
+from aa_model.config import ModelConfig, from_json, to_json
+from aa_model.errors import CheckpointError, ConfigError
+from aa_model.networks.animate_anyone import AnimateAnyone
+from aa_model.networks.parts import PARTS, part_parameters, parts_of
+
+_FORMAT = "aa-model 1"
+
+
+@dataclass(frozen=True, slots=True)
+class PartRecord:
+    """A part's file, and what made it.
+
+    Attributes:
+        sha256: of the file.
+        dtype: of every tensor in it, e.g. "float16".
+        num_parameters: numbers stored.
+        made_by: one line: stage, steps, seed, or where it was imported from.
+    """
+
+    sha256: str
+    dtype: str
+    num_parameters: int
+    made_by: str
+
+
+@dataclass(frozen=True, slots=True)
+class CheckpointInfo:
+    """What config.json holds."""
+
+    model: ModelConfig
+    parts: dict[str, PartRecord]
+
+
+def write_checkpoint(
+    folder: Path,
+    model: AnimateAnyone,
+    made_by: dict[str, str],
+    dtype: torch.dtype | None = None,
+    copied: Mapping[str, Path] | None = None,
+) -> CheckpointInfo:
+    """Write the parts named in `made_by`, as `write_parts` does.
+
+    Args:
+        made_by: part -> one line that says what made it.
+        dtype: to store the weights in; None keeps theirs.
+        copied: part -> the checkpoint whose file of it is taken over as it is.
+    """
+    parts = {part: part_parameters(model, part) for part in made_by}
+    return write_parts(folder, model.config, parts, made_by, dtype, copied)
+
+
+def write_parts(
+    folder: Path,
+    config: ModelConfig,
+    parts: Mapping[str, Mapping[str, Tensor]],
+    made_by: Mapping[str, str],
+    dtype: torch.dtype | None = None,
+    copied: Mapping[str, Path] | None = None,
+) -> CheckpointInfo:
+    """Write each part's tensors and config.json; files are replaced whole, all of them or none.
+
+    Args:
+        parts: part -> name -> tensor, under the names of `part_parameters`.
+        made_by, dtype, copied: as in `write_checkpoint`.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    records = {part: _copy_part(path, folder, part) for part, path in (copied or {}).items()}
+    # All are renamed at the end, in a moment: writing them may take minutes, and a kill in between
+    # would leave parts that config.json denies.
+    with ExitStack() as files:
+        config_file = files.enter_context(replacing(folder / "config.json"))
+        for part, named in parts.items():
+            tensors = {
+                n: t.detach().to("cpu", dtype or t.dtype).contiguous() for n, t in named.items()
+            }
+            content = save(tensors)
+            file = files.enter_context(replacing(folder / f"{part}.safetensors"))
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+            records[part] = PartRecord(
+                sha256=hashlib.sha256(content).hexdigest(),
+                dtype=str(next(iter(tensors.values())).dtype).removeprefix("torch."),
+                num_parameters=sum(t.numel() for t in tensors.values()),
+                made_by=made_by[part],
+            )
+        info = CheckpointInfo(config, {part: records[part] for part in PARTS if part in records})
+        row = {
+            "format": _FORMAT,
+            "model": to_json(config),
+            "parts": {part: asdict(record) for part, record in info.parts.items()},
+        }
+        config_file.write((json.dumps(row, indent=2) + "\n").encode())
+    return info
+
+
+def read_info(folder: Path) -> CheckpointInfo:
+    """Read config.json.
+
+    Raises:
+        CheckpointError: it is missing, or not of this format.
+    """
+    path = folder / "config.json"
+    try:
+        row: dict[str, Any] = json.loads(path.read_text())
+        if row.get("format") != _FORMAT:
+            raise CheckpointError(f"{path} is of format {row.get('format')!r}, not {_FORMAT!r}")
+        parts = {part: from_json(PartRecord, record) for part, record in row["parts"].items()}
+        unknown = sorted(set(parts) - set(PARTS))
+        if unknown:
+            raise CheckpointError(f"{path} names parts that this version does not know: {unknown}")
+        return CheckpointInfo(from_json(ModelConfig, row["model"]), parts)
+    except FileNotFoundError as error:
+        raise CheckpointError(
+            f"{folder} is not a checkpoint: it has no config.json; give one that aa-train wrote"
+        ) from error
+    except (json.JSONDecodeError, KeyError, AttributeError, ConfigError) as error:
+        raise CheckpointError(f"{path} cannot be read as a checkpoint: {error}") from error
+
+
+def read_part(folder: Path, part: str) -> tuple[PartRecord, dict[str, Tensor]]:
+    """One part's record and tensors, after its hash was checked.
+
+    Raises:
+        CheckpointError: the part is absent, or its content is not what config.json says.
+    """
+    record = read_info(folder).parts.get(part)
+    path = folder / f"{part}.safetensors"
+    if record is None or not path.is_file():
+        raise CheckpointError(
+            f"{folder} holds no {part}: train the stage that makes it, or name a folder that has it"
+        )
+    with path.open("rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    if found != record.sha256:
+        raise CheckpointError(
+            f"{path} was altered: sha256 {found[:12]}..., config.json says "
+            f"{record.sha256[:12]}...; fetch or train it again"
+        )
+    try:
+        return record, load_file(path)  # mapped: a part is not held twice while it is loaded
+    except SafetensorError as error:
+        raise CheckpointError(f"{path} is not a safetensors file: {error}") from error
+
+
+def _copy_part(source: Path, folder: Path, part: str) -> PartRecord:
+    """Take over a part's file, unless it is there already."""
+    record = read_info(source).parts[part]
+    name = f"{part}.safetensors"
+    target = folder / name
+    if not target.is_file() or hashlib.sha256(target.read_bytes()).hexdigest() != record.sha256:
+        replace_file(target, (source / name).read_bytes())
+    return record
+
+
+def load_part(model: AnimateAnyone, folder: Path, part: str) -> PartRecord:
+    """Load one part's weights into `model`, casting them to its dtype.
+
+    Raises:
+        CheckpointError: as `read_part`; or its tensors are not exactly the model's: missing,
+            surplus and misshapen ones are named.
+    """
+    record, tensors = read_part(folder, part)
+    copy_tensors(part_parameters(model, part), tensors, str(folder / f"{part}.safetensors"))
+    return record
+
+
+def check_tensors(expected: Mapping[str, Tensor], found: Mapping[str, Tensor], name: str) -> None:
+    """Hold names and shapes of `found` against `expected`, which may be on the meta device.
+
+    Raises:
+        CheckpointError: a tensor is missing, surplus or misshapen; all are listed.
+    """
+    faults = [f"missing {key}" for key in sorted(set(expected) - set(found))]
+    faults += [f"surplus {key}" for key in sorted(set(found) - set(expected))]
+    faults += [
+        f"{key} is {list(found[key].shape)} instead of {list(expected[key].shape)}"
+        for key in sorted(set(expected) & set(found))
+        if found[key].shape != expected[key].shape
+    ]
+    if faults:
+        shown = "; ".join(faults[:20]) + (f"; and {len(faults) - 20} more" if faults[20:] else "")
+        raise CheckpointError(f"{name} is of another network: {shown}")
+
+
+def copy_tensors(
+    parameters: Mapping[str, torch.nn.Parameter], tensors: Mapping[str, Tensor], name: str
+) -> None:
+    """Copy `tensors` into `parameters`; `name` says where they came from in errors.
+
+    Raises:
+        CheckpointError: as `check_tensors`.
+    """
+    check_tensors(parameters, tensors, name)
+    with torch.no_grad():
+        for key, parameter in parameters.items():
+            parameter.copy_(tensors[key])
+
+
+def find_parts(folders: Iterable[Path]) -> dict[str, Path]:
+    """Which folder each part comes from; a later folder wins."""
+    return {part: folder for folder in folders for part in read_info(folder).parts}
+
+
+def resolve_config(config: ModelConfig, sources: dict[str, Path]) -> ModelConfig:
+    """`config`, but as the parts that will be loaded were built: a checkpoint knows its shape.
+
+    The noise schedule and size follow the denoising UNet, which was trained with them.
+    Positions are a sinusoid, of which `config` may ask for more than the temporal layers have seen.
+    """
+    for part, folder in sources.items():
+        stored = read_info(folder).model
+        positions = max(config.temporal.max_frames, stored.temporal.max_frames)
+        config = replace(config, **{PARTS[part]: getattr(stored, PARTS[part])})
+        if part == "temporal_layers":
+            config = replace(config, temporal=replace(config.temporal, max_frames=positions))
+        if part == "denoising_unet":
+            config = replace(config, noise=stored.noise, size_hw=stored.size_hw)
+    return config
+
+
+def read_model(folder: Path) -> AnimateAnyone:
+    """The whole network of a checkpoint, for inference: with temporal layers if it has them.
+
+    Raises:
+        CheckpointError: as `load_part`; every part but the temporal layers must be there.
+    """
+    info = read_info(folder)
+    model = AnimateAnyone(info.model, temporal="temporal_layers" in info.parts)
+    for part in parts_of(info.model):
+        if part != "temporal_layers" or model.has_temporal_layers:
+            load_part(model, folder, part)
+    return model.eval().requires_grad_(False)

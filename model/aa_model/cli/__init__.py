@@ -1,0 +1,1 @@
+"""The commands `aa-train`, `aa-animate` and `aa-model`."""

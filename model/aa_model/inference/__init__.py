@@ -1,0 +1,1 @@
+"""Animate a photo: pipeline, denoising, pose alignment, inputs and outputs."""

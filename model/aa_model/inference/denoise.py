@@ -1,0 +1,275 @@
+"""Inference: guided denoising over windows of a video. What need not be done twice is done once.
+
+ReferenceNet runs once per video, its keys and values are projected once, pose features are made
+once while they fit; rows without a reference (for guidance) are computed apart and never see it.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from functools import partial
+from typing import Literal, TypeAlias
+
+import torch
+from diffusers import SchedulerMixin
+from torch import Tensor
+
+from aa_model.errors import ModelError
+from aa_model.inference.drawn_poses import PosePictures
+from aa_model.inference.pose_features import PoseFeatures
+from aa_model.networks.animate_anyone import AnimateAnyone
+from aa_model.networks.image_encoder import null_tokens
+from aa_model.networks.noise_schedule import check_schedule, make_scheduler
+from aa_model.networks.reference_attention import KeysValues, project_features
+from aa_model.networks.temporal import windows_inside
+from aa_model.networks.windows import (
+    average,
+    copy_overlaps,
+    cut,
+    make_windows,
+    make_wrapped_windows,
+    stitch,
+)
+
+# Number of steps done and the latents; a tensor that is returned takes the latents' place.
+StepCallback = Callable[[int, Tensor], object]
+Merge: TypeAlias = Literal["edge", "mean", "triangular", "wrapped", "attention"]
+
+
+@dataclass(frozen=True, slots=True)
+class GenerateConfig:
+    """How a video is made.
+
+    Attributes:
+        steps: of the scheduler; the paper takes 20 of DDIM.
+        guidance: weight of classifier-free guidance; 1 is off and costs half.
+        window: frames seen at once; None takes what the temporal layers were made for.
+        overlap: frames that neighbouring windows share; half a window unless given.
+        merge: how windows become one video, see `windows`; or `attention`, windows inside of
+            temporal attention only (`temporal.windows_inside`): each frame is computed once and not
+            in two windows, at the memory of the whole video at once. An approximation.
+        guidance_interval: the steps that are guided, as shares of all of them (the first is 0).
+            The others take the conditional pass alone, at half the cost: an approximation
+            (Kynkäänniemi et al. 2024 guide the middle noise levels only).
+        window_batch: windows computed together; more is faster on large devices, same result.
+        decode_batch: frames decoded together.
+        autocast: bfloat16 matrix products.
+        seed: of the initial noise.
+    """
+
+    steps: int = 20
+    guidance: float = 2.0
+    window: int | None = None
+    overlap: int | None = None
+    merge: Merge = "edge"
+    guidance_interval: tuple[float, float] = (0.0, 1.0)
+    window_batch: int = 1
+    decode_batch: int = 8
+    autocast: bool = False
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        first, last = self.guidance_interval
+        if not 0 <= first <= last <= 1:
+            raise ModelError(f"guidance between {first} and {last}: expected shares in [0, 1]")
+
+
+@dataclass(frozen=True, slots=True)
+class Conditions:
+    """What is computed once per video.
+
+    Attributes:
+        image_tokens: [1, S, D].
+        reference: layer name -> keys and values of the one reference, [1, M, C] each; or what
+            else `AnimateAnyone.reference_features` gives.
+        pose: the features of all frames.
+    """
+
+    image_tokens: Tensor
+    reference: dict[str, Tensor | KeysValues]
+    pose: PoseFeatures
+
+
+def encode_conditions(
+    model: AnimateAnyone, reference: Tensor, pose: Tensor | PosePictures
+) -> Conditions:
+    """Run image encoder, VAE, ReferenceNet and pose guider, in the network's dtype.
+
+    Args:
+        reference: [3, H, W] in [-1, 1].
+        pose: drawn skeletons [T, 3, H, W] in [-1, 1], or as they are kept of a long video.
+
+    Raises:
+        ModelError: the skeletons are of another size than the reference.
+    """
+    size_hw = tuple(pose.shape[-2:]) if isinstance(pose, Tensor) else pose.size_hw
+    if size_hw != reference.shape[-2:]:
+        raise ModelError(
+            f"the reference is {tuple(reference.shape[-2:])}, the pose pictures are {size_hw}: "
+            "bring both to one size"
+        )
+    picture = reference[None].to(model.dtype)
+    tokens = model.image_tokens(picture).to(model.dtype)
+    latents = model.encode(picture).to(model.dtype)
+    features = model.reference_features(picture, latents, tokens)
+    projected: dict[str, Tensor | KeysValues] = {**features}
+    if model.reference_net is not None:
+        projected |= project_features(model.denoising_unet, features)
+
+    def pictures(frames: Sequence[int]) -> Tensor:
+        chosen = pose[list(frames)] if isinstance(pose, Tensor) else pose.of(frames)
+        return chosen.to(model.dtype)
+
+    return Conditions(tokens, projected, PoseFeatures(model, pictures, len(pose)))
+
+
+def predict(
+    model: AnimateAnyone,
+    latents: Tensor,
+    timestep: float,
+    conditions: Conditions,
+    windows: Sequence[Sequence[int]],
+    guidance: float,
+) -> Tensor:
+    """The guided prediction for windows of latents [W, t, C, h, w], all of one video; float32.
+
+    With the reference and without it in two passes: together they would take twice the memory.
+    """
+    W = len(windows)
+    latents = latents.to(model.dtype)
+    tokens = conditions.image_tokens.expand(W, -1, -1)
+    pose_features = conditions.pose.of(windows)
+    timesteps = torch.full((W,), timestep, device=latents.device)
+    by_frame = latents.shape[1] > 1 and not model.has_temporal_layers
+    run = partial(_frame_by_frame, model) if by_frame else model
+    conditional: Tensor = run(
+        latents, timesteps, tokens, pose_features, conditions.reference, (0,) * W
+    ).float()
+    if guidance == 1:
+        return conditional
+    unconditional: Tensor = run(
+        latents, timesteps, null_tokens(tokens), pose_features, {}, (None,) * W
+    ).float()
+    return unconditional + guidance * (conditional - unconditional)
+
+
+@torch.no_grad()
+def denoise(
+    model: AnimateAnyone,
+    conditions: Conditions,
+    config: GenerateConfig,
+    *,
+    scheduler: SchedulerMixin | None = None,
+    on_step: StepCallback | None = None,
+) -> Tensor:
+    """Latents [T, C, h, w] of the video, from noise.
+
+    Args:
+        scheduler: any of diffusers', of the checkpoint's schedule (`check_schedule`); its own DDIM
+            unless given. One that remembers earlier predictions remembers each window's own.
+        on_step: called with the number of steps done and the current latents: [W, t, C, h, w] of
+            the windows with `edge`, else [T, C, h, w]; may return others.
+
+    Raises:
+        ModelError: the scheduler is of another schedule than the network was trained with, or
+            cannot take that many steps.
+    """
+    if scheduler is None:
+        scheduler = make_scheduler(model.config.noise)
+    check_schedule(model.config.noise, scheduler)
+    device, T = conditions.pose.device, conditions.pose.num_frames
+    trained = model.config.noise.num_train_timesteps
+    if not 1 <= config.steps <= trained:
+        raise ModelError(f"{config.steps} denoising steps: expected 1 to {trained}")
+    try:
+        scheduler.set_timesteps(config.steps, device=device)
+    except ValueError as error:
+        name = type(scheduler).__name__
+        raise ModelError(f"{name} cannot take {config.steps} steps: {error}") from error
+    ranges = make_windows(T, _window(model, config), config.overlap)
+    windows: Sequence[Sequence[int]] = ranges
+    inside: Callable[[], AbstractContextManager[None]] = nullcontext
+    if config.merge == "attention":
+        windows = (range(T),)
+        if len(ranges) > 1 and model.has_temporal_layers:
+            inside = partial(windows_inside, model.denoising_unet, ranges)
+    elif config.merge == "wrapped":
+        windows = make_wrapped_windows(T, _window(model, config), config.overlap)
+    generator = torch.Generator("cpu").manual_seed(config.seed)
+    shape = (T, model.config.vae.latent_channels, *conditions.pose.latent_hw)
+    noise = torch.randn(shape, generator=generator).to(device) * scheduler.init_noise_sigma
+    drawn = {}  # what schedulers that add noise in each step draw with
+    if "generator" in inspect.signature(scheduler.step).parameters:
+        drawn["generator"] = generator
+    own = config.merge == "edge"
+    first, last = config.guidance_interval
+    latents = cut(noise, windows) if own else noise
+    timesteps = scheduler.timesteps.tolist()
+    with inside():
+        for done, timestep in enumerate(timesteps, start=1):
+            seen = scheduler.scale_model_input(latents if own else cut(latents, windows), timestep)
+            guidance = config.guidance if first <= (done - 0.5) / len(timesteps) <= last else 1.0
+            with torch.autocast(device.type, torch.bfloat16, enabled=config.autocast):
+                parts = [
+                    predict(model, seen[rows], timestep, conditions, windows[rows], guidance)
+                    for rows in _slices(len(windows), config.window_batch)
+                ]
+            prediction = torch.cat(parts)
+            if not own:
+                prediction = average(prediction, windows, triangular=config.merge == "triangular")
+            latents = scheduler.step(prediction, timestep, latents, **drawn).prev_sample
+            if own:
+                latents = copy_overlaps(latents, ranges)
+            if on_step is not None:
+                returned = on_step(done, latents)
+                latents = returned if isinstance(returned, Tensor) else latents
+    return stitch(latents, ranges) if own else latents
+
+
+@torch.no_grad()
+def decode_frames(
+    model: AnimateAnyone, latents: Tensor, batch: int, *, autocast: bool = False
+) -> Iterator[Tensor]:
+    """Decode latents [T, C, h, w] to frames uint8 [n, H, W, 3], n at a time."""
+    for part in torch.split(latents, batch):
+        # Entered for each part: between two of them the caller has the thread.
+        with torch.autocast(part.device.type, torch.bfloat16, enabled=autocast):
+            images = model.decode(part.to(model.dtype)).float()
+        yield ((images + 1) * 127.5).round().to(torch.uint8).permute(0, 2, 3, 1).cpu()
+
+
+def _window(model: AnimateAnyone, config: GenerateConfig) -> int:
+    longest = model.config.temporal.max_frames
+    window = longest if config.window is None else config.window
+    if window > longest and model.has_temporal_layers:
+        raise ModelError(f"a window of {window} frames: the temporal layers see at most {longest}")
+    return window
+
+
+def _slices(count: int, size: int) -> list[slice]:
+    return [slice(start, start + size) for start in range(0, count, size)]
+
+
+def _frame_by_frame(
+    model: AnimateAnyone,
+    latents: Tensor,
+    timesteps: Tensor,
+    tokens: Tensor,
+    pose_features: Tensor,
+    reference: Mapping[str, Tensor | KeysValues],
+    which: tuple[int | None, ...],
+) -> Tensor:
+    """A stage-1 network knows no time: every frame is a video of its own."""
+    T = latents.shape[1]
+    prediction = model(
+        latents.flatten(0, 1)[:, None],
+        timesteps.repeat_interleave(T),
+        tokens.repeat_interleave(T, dim=0),
+        pose_features.flatten(0, 1)[:, None],
+        reference,
+        tuple(r for r in which for _ in range(T)),
+    )
+    return torch.unflatten(prediction[:, 0], 0, (-1, T))

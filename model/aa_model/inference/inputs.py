@@ -1,0 +1,155 @@
+"""Photos and driving poses as people have them: any mode, any size, npz or video.
+
+What is changed on the way is said in a note, one sentence each, for the user to read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from aa_datasets.errors import PoseError
+from aa_datasets.loader.frames import crop_box
+from aa_datasets.pose import BODY_JOINTS, Pose, read_pose
+from aa_datasets.video.foreign import iter_foreign_frames, probe_video
+from aa_model.errors import ModelError
+from aa_model.inference.image_input import fit_picture, has_wide_grey, to_8_bit
+from aa_model.inference.pose_detectors import PoseDetector, body_pose, shows_skeleton
+
+POSE_SUFFIX = ".npz"
+_MAX_SIDE_PX = 1280  # of video frames that a detector sees
+_ORIENTATION = 0x0112  # EXIF
+Note = Callable[[str], object]
+Progress = Callable[[str, int, int | None], object]  # what is done, how far, of how many
+
+
+@dataclass(frozen=True, slots=True)
+class Driving:
+    """A driving pose of at least one frame, and its frames per second (None: the file has none)."""
+
+    pose: Pose
+    fps: float | None
+
+
+def read_picture(path: Path, note: Note) -> NDArray[np.uint8]:
+    """A picture file of any mode as uint8 RGB [H, W, 3], upright.
+
+    Raises:
+        ModelError: it is no picture, is cut short, or holds numbers that are no brightness.
+    """
+    try:
+        with Image.open(path) as opened:
+            opened.load()
+            turned = opened.getexif().get(_ORIENTATION, 1) != 1
+            image = ImageOps.exif_transpose(opened)
+    except (UnidentifiedImageError, Image.DecompressionBombError, OSError, SyntaxError) as error:
+        raise ModelError(f"{path} cannot be read as a picture: {error}") from error
+    if turned:
+        note(f"{path.name}: turned upright, as its EXIF data say")
+    if has_wide_grey(image):
+        note(f"{path.name}: mode {image.mode}, taken as 8-bit grey")
+        image = to_8_bit(image, str(path))
+    elif "A" in image.getbands() or "a" in image.getbands() or "transparency" in image.info:
+        note(f"{path.name}: what is transparent becomes white")
+    return fit_picture(image, (image.height, image.width))
+
+
+def read_driving(
+    path: Path,
+    detector: Callable[[], PoseDetector],
+    note: Note,
+    progress: Progress,
+    max_frames: int | None = None,
+) -> Driving:
+    """The driving pose of an npz, or of a video, in which `detector()` finds it.
+
+    Raises:
+        ModelError: the pose has no frames, or shows a person in none of them.
+        DatasetError: the file is neither, or damaged.
+    """
+    if path.suffix.lower() == POSE_SUFFIX:
+        driving = Driving(read_pose_file(path, note), None)
+    else:
+        driving = _read_video(path, detector(), note, progress, max_frames)
+    pose = driving.pose
+    if pose.num_frames == 0:
+        raise ModelError(f"{path} has no frames: give a pose or a video with one or more")
+    if max_frames is not None and max_frames < pose.num_frames:
+        pose = pose.at_frames(np.arange(max_frames))
+    empty = sum(not shows_skeleton(pose, t) for t in range(pose.num_frames))
+    if empty == pose.num_frames:
+        raise ModelError(
+            f"{path} shows a skeleton in none of its {empty} frames: give another pose or video, "
+            "or another --pose-detector"
+        )
+    if empty:
+        note(f"{path.name}: {empty} of {pose.num_frames} frames show no whole skeleton")
+    return Driving(pose, driving.fps)
+
+
+def read_pose_file(path: Path, note: Note) -> Pose:
+    """A pose as `aa_datasets` writes it, or its 18 body joints alone.
+
+    Raises:
+        PoseError: no pose file, or of another joint table.
+    """
+    try:
+        return read_pose(path)
+    except PoseError as error:
+        pose = _read_body(path)
+        if pose is None:
+            raise PoseError(
+                f"{error}; or the {len(BODY_JOINTS)} body joints alone, {BODY_JOINTS[0]} to "
+                f"{BODY_JOINTS[-1]}"
+            ) from error
+        note(f"{path.name}: {len(BODY_JOINTS)} body joints alone, so no hands are drawn")
+        return pose
+
+
+def _read_body(path: Path) -> Pose | None:
+    """What `aa-model puppet-keypoints detect` writes; None if the file is anything else."""
+    try:
+        with np.load(path) as arrays:
+            keypoints_px, scores = arrays["keypoints_px"], arrays["scores"]
+            height, width = (int(v) for v in arrays["size_hw"])
+    except (ValueError, KeyError, TypeError, OSError, EOFError, AttributeError):
+        return None
+    J = len(BODY_JOINTS)
+    if scores.shape[1:] != (J,) or keypoints_px.shape != (len(scores), J, 2):
+        return None
+    return body_pose(keypoints_px, scores, (height, width))
+
+
+def _read_video(
+    path: Path, detector: PoseDetector, note: Note, progress: Progress, max_frames: int | None
+) -> Driving:
+    info = probe_video(path)
+    known = [count for count in (info.num_frames_claimed, max_frames) if count]
+    total = min(known, default=None)
+
+    def frames() -> Iterator[NDArray[np.uint8]]:
+        decoded = iter_foreign_frames(path, max_side_px=_MAX_SIDE_PX)
+        for done, frame in enumerate(decoded, start=1):
+            yield frame.pixels
+            progress("finding poses", done, total)
+            if done == max_frames:
+                return
+
+    pose = detector.follow(frames())
+    note(f"{path.name}: {pose.num_frames} poses found by {detector.name}")
+    return Driving(pose, info.fps)
+
+
+def note_crop(name: str, size_hw: tuple[int, int], to_hw: tuple[int, int], note: Note) -> None:
+    """Say what the centre crop to the checkpoint's shape leaves out."""
+    _, _, height, width = crop_box(size_hw, to_hw)
+    if (height, width) != size_hw:
+        note(
+            f"{name}: {size_hw[1]}x{size_hw[0]} cropped at its centre to {width}x{height}, the "
+            f"shape of the checkpoint's {to_hw[1]}x{to_hw[0]}"
+        )

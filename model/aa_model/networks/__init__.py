@@ -1,0 +1,1 @@
+"""The network's parts: ReferenceNet, Pose Guider, attention, temporal layers, encoders."""

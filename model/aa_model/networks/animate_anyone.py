@@ -1,0 +1,249 @@
+"""AnimateAnyone: the parts wired together (Fig. 2 of the paper).
+
+    reference ──VAE──> latents ──ReferenceNet──> features ─┐ (spatial attention, every layer)
+        └──image encoder──> tokens ────────────────────────┤ (cross-attention)
+    pose ──Pose Guider──> pose features ───────────────────┤ (added at or after conv_in)
+    noisy latents + timestep ──────────────> denoising UNet ┴──> prediction
+
+Pixels are float [.., 3, H, W] in [-1, 1]; latents are scaled by the VAE's scaling factor.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+
+import torch
+from diffusers import UNet2DConditionModel, UNetMotionModel
+from torch import Tensor, nn
+
+from aa_model.config import ModelConfig
+from aa_model.errors import ModelError
+from aa_model.networks.controlnet import ReferenceControlNet
+from aa_model.networks.gradient_checkpointing import recompute_in_backward
+from aa_model.networks.image_encoder import ImageEncoder, null_tokens
+from aa_model.networks.pose_guider import install_conv_in_with_pose, make_pose_guider
+from aa_model.networks.reference_attention import (
+    KeysValues,
+    ReferenceReader,
+    install_reference_attention,
+)
+from aa_model.networks.reference_net import ReferenceNet, make_unet2d
+from aa_model.networks.sharded_random import draw_normal
+from aa_model.networks.temporal import add_temporal_layers
+from aa_model.networks.vae import decode_latents, encode_moments, make_vae
+from aa_model.training.memory import as_stored, layout_for
+
+_CONTROLNET = "controlnet"  # the one feature of the variants that have a ControlNet
+_SLICE_PX = 2**19  # that the VAE encodes at a time: two pictures of 512 x 512
+
+
+class AnimateAnyone(nn.Module):
+    """All networks of the method; stage 2 begins with `add_temporal_layers`.
+
+    Attributes:
+        config: sizes and noise schedule; stored with the weights.
+        denoising_unet: UNet2DConditionModel, or UNetMotionModel once it has temporal layers.
+    """
+
+    denoising_unet: UNet2DConditionModel | UNetMotionModel
+    reference_net: ReferenceNet | None
+    controlnet: ReferenceControlNet | None
+    pose_guider: nn.Module | None
+
+    def __init__(self, config: ModelConfig, *, temporal: bool = False) -> None:
+        super().__init__()
+        self.config = config
+        self.vae = make_vae(config)
+        self.image_encoder = ImageEncoder(config)
+        self.reference_net, self.controlnet = None, None
+        if config.appearance == "reference_net":
+            self.reference_net = ReferenceNet(make_unet2d(config))
+        if "controlnet" in config.appearance:
+            self.controlnet = ReferenceControlNet(make_unet2d(config), config)
+        self.pose_guider = make_pose_guider(config) if config.use_pose else None
+        self._set_denoising_unet(make_unet2d(config))
+        if temporal:
+            self.add_temporal_layers()
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.parameters()).device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """What activations are computed in; float32 where only some of the weights are halved."""
+        kinds = {parameter.dtype for parameter in self.parameters()}
+        return kinds.pop() if len(kinds) == 1 else torch.float32
+
+    def place(self, device: str | torch.device, dtype: torch.dtype | None = None) -> None:
+        """Move to where and to what it computes in, in the memory layout that is fastest there.
+
+        See `layout_for`.
+        """
+        self.to(device, dtype).to(memory_format=layout_for(device))
+
+    @property
+    def has_temporal_layers(self) -> bool:
+        return isinstance(self.denoising_unet, UNetMotionModel)
+
+    def add_temporal_layers(self) -> None:
+        """Turn the denoising UNet of stage 1 into that of stage 2; its output does not change."""
+        if not self.has_temporal_layers:
+            self._set_denoising_unet(add_temporal_layers(self.denoising_unet, self.config))
+
+    def _set_denoising_unet(self, unet: UNet2DConditionModel | UNetMotionModel) -> None:
+        install_conv_in_with_pose(unet)
+        layers = install_reference_attention(unet)
+        assert self.reference_net is None or set(layers) == set(self.reference_net.layers)
+        self.denoising_unet = unet
+
+    def set_scaling_factor(self, scaling_factor: float) -> None:
+        """Set what latents are multiplied with; the autoencoder's stage measures it."""
+        vae = dataclasses.replace(self.config.vae, scaling_factor=scaling_factor)
+        self.config = dataclasses.replace(self.config, vae=vae)
+
+    def enable_gradient_checkpointing(self) -> None:
+        """Trade time for memory in all UNets, temporal layers included (traps T5, T6)."""
+        unets = [self.denoising_unet]
+        if self.reference_net is not None:
+            unets.append(self.reference_net.unet)
+        if self.controlnet is not None:
+            unets.append(self.controlnet.net)
+        for unet in unets:
+            recompute_in_backward(unet)
+
+    def encode(self, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """Images [N, 3, H, W] to latents [N, C, h, w]: the mean, or a sample with a generator.
+
+        Few at a time: at full resolution each takes as much memory as the UNet does for all.
+        Float32 under autocast, too: in bfloat16 the noise schedule's first steps would add nothing.
+        """
+        at_once = max(1, _SLICE_PX // (images.shape[-2] * images.shape[-1]))
+        with as_stored(self.vae):
+            parts = [
+                torch.cat(encode_moments(self.vae, p), dim=1) for p in torch.split(images, at_once)
+            ]
+        moments = torch.cat(parts)
+        return self.draw_latents(moments.float(), generator)
+
+    def draw_latents(self, moments: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """Scaled latents [N, C, h, w] of the VAE's means and deviations [N, 2C, h, w]."""
+        mean, std = moments.chunk(2, dim=1)
+        latents = mean
+        if generator is not None:
+            noise = draw_normal(mean.shape, generator)
+            latents = mean + std * noise.to(mean)
+        return latents * self.config.vae.scaling_factor
+
+    def decode(self, latents: Tensor) -> Tensor:
+        """Latents [N, C, h, w] to images [N, 3, H, W], clipped to [-1, 1]."""
+        return decode_latents(self.vae, latents / self.config.vae.scaling_factor).clamp(-1, 1)
+
+    def image_tokens(self, images: Tensor) -> Tensor:
+        """Tokens [R, S, D] of reference images [R, 3, H, W]; null tokens where CLIP is left out."""
+        with as_stored(self.image_encoder):
+            tokens: Tensor = self.image_encoder(images).float()
+        return null_tokens(tokens) if self.config.appearance == "controlnet" else tokens
+
+    def reference_features(
+        self, images: Tensor, latents: Tensor, image_tokens: Tensor
+    ) -> dict[str, Tensor]:
+        """What `forward` reads of R references, once per video.
+
+        Args:
+            images: [R, 3, H, W].
+            latents: of the same, without noise, [R, C, h, w].
+            image_tokens: of the same, [R, S, D].
+
+        Returns:
+            ReferenceNet's features by layer; or the ControlNet's embedding; nothing for `clip`.
+        """
+        if self.reference_net is not None:
+            features: dict[str, Tensor] = self.reference_net(latents, image_tokens)
+            return features
+        if self.controlnet is not None:
+            return {_CONTROLNET: self.controlnet.embedding(images)}
+        return {}
+
+    def pose_features(self, pose: Tensor) -> Tensor:
+        """Pose images [B, T, 3, H, W] in [-1, 1] to what the UNet adds, [B, T, C', h, w].
+
+        A network without a Pose Guider has nothing to add: C' is 0.
+        """
+        if self.pose_guider is None:
+            h, w = (side // self.config.vae.downscale for side in pose.shape[-2:])
+            return pose.new_empty(*pose.shape[:2], 0, h, w)
+        pixels = (pose + 1) / 2 if self.config.pose_guider.unit_range else pose
+        features: Tensor = self.pose_guider(pixels.flatten(0, 1))
+        return torch.unflatten(features, 0, pose.shape[:2])
+
+    def forward(
+        self,
+        noisy_latents: Tensor,
+        timesteps: Tensor,
+        image_tokens: Tensor,
+        pose_features: Tensor | None,
+        reference_features: Mapping[str, Tensor | KeysValues],
+        reference_of_video: tuple[int | None, ...],
+    ) -> Tensor:
+        """One denoising pass.
+
+        Args:
+            noisy_latents: [B, T, C, h, w].
+            timesteps: int64 [B].
+            image_tokens: [B, S, D], null tokens for videos without a reference.
+            pose_features: [B, T, C', h, w], from `pose_features`; None turns the guider off.
+            reference_features: of R images, from `reference_features` (or keys and values).
+            reference_of_video: for each of the B videos the index of its reference, or None.
+
+        Returns:
+            The prediction (noise or velocity), [B, T, C, h, w].
+
+        Raises:
+            ReferenceLost: a spatial attention layer did not read the reference.
+        """
+        B, T = noisy_latents.shape[:2]
+        if len(reference_of_video) != B:
+            raise ModelError(f"{len(reference_of_video)} references were named for {B} videos")
+        if T > 1 and not self.has_temporal_layers:
+            raise ModelError(
+                f"{T} frames were given to a network without temporal layers (stage 1): "
+                "give single frames as [B*T, 1, C, h, w], or train stage 2"
+            )
+        unet_input = noisy_latents
+        if pose_features is not None and self.pose_guider is not None:
+            unet_input = (
+                noisy_latents + pose_features
+                if self.config.pose_guider.layout == "paper"
+                else torch.cat([noisy_latents, pose_features], dim=2)
+            )
+        reader, skips, middle = None, None, None
+        has_reference = any(r is not None for r in reference_of_video)
+        if has_reference and self.controlnet is not None:
+            embeddings = reference_features[_CONTROLNET]
+            assert isinstance(embeddings, Tensor)
+            skips, middle = self.controlnet(
+                noisy_latents, timesteps, image_tokens, embeddings, reference_of_video
+            )
+        if has_reference and self.reference_net is not None:
+            reader = ReferenceReader(reference_features, reference_of_video, num_frames=T)
+        arguments = {
+            "cross_attention_kwargs": {"reference": reader},
+            "down_block_additional_residuals": skips,
+            "mid_block_additional_residual": middle,
+        }
+        if self.has_temporal_layers:
+            # UNetMotionModel repeats the timestep for each frame, but not the tokens (trap T8).
+            tokens = image_tokens.repeat_interleave(T, dim=0)
+            prediction = self.denoising_unet(
+                unet_input.transpose(1, 2), timesteps, tokens, **arguments
+            ).sample.transpose(1, 2)
+        else:
+            prediction = self.denoising_unet(
+                unet_input[:, 0], timesteps, image_tokens, **arguments
+            ).sample[:, None]
+        if reader is not None and self.reference_net is not None:
+            reader.check_all_read(self.reference_net.layers)
+        out: Tensor = prediction
+        return out

@@ -1,0 +1,1 @@
+"""Two-stage training: loop, losses, run folder, progress, distributed processes."""

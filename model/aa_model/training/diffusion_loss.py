@@ -1,0 +1,163 @@
+"""The diffusion loss of stages 1 and 2: what is encoded, dropped, noised and compared."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import torch
+import torch.nn.functional as F
+from diffusers import DDIMScheduler
+from torch import Tensor
+
+from aa_datasets.loader.batch import Batch, EncodedFrames
+from aa_model.config import TrainConfig
+from aa_model.networks.animate_anyone import AnimateAnyone
+from aa_model.networks.image_encoder import null_tokens
+from aa_model.networks.noise_schedule import (
+    draw_timesteps,
+    loss_weights,
+    make_noise,
+    prediction_target,
+)
+from aa_model.networks.sharded_random import draw_uniform
+
+Encode = Callable[..., Tensor]
+Observe = Callable[[Tensor, Tensor], object]
+
+
+@dataclass(frozen=True, slots=True)
+class Videos:
+    """What one diffusion step learns from: V videos of T frames, and the R references they share.
+
+    Attributes:
+        target, pose: [V, T, 3, H, W] in [-1, 1].
+        reference: [R, 3, H, W] in [-1, 1]; the first V / R videos read the first one, and so on.
+        latents: of target and reference, if they were made before; these then have no channels.
+        loss_mask: bool [V, 1, H, W], False where the error does not count; None counts all of it.
+    """
+
+    target: Tensor
+    pose: Tensor
+    reference: Tensor
+    latents: EncodedFrames | None = None
+    loss_mask: Tensor | None = None
+
+
+def as_videos(batch: Batch, *, single_frames: bool) -> Videos:
+    """A batch as it is, or its frames as videos of one frame each: stage 1 knows no time.
+
+    Frames of a clip then share ReferenceNet's pass.
+    """
+    target, pose, latents, mask = batch.target, batch.pose, batch.latents, batch.loss_mask
+    if single_frames:
+        if mask is not None:
+            mask = mask.repeat_interleave(target.shape[1], dim=0)
+        target, pose = (x.flatten(0, 1)[:, None] for x in (target, pose))
+        if latents is not None:
+            moments = latents.target_moments.flatten(0, 1)[:, None]
+            latents = replace(latents, target_moments=moments)
+    return Videos(target, pose, batch.reference, latents, mask)
+
+
+def diffusion_loss(
+    model: AnimateAnyone,
+    scheduler: DDIMScheduler,
+    encode: Encode,
+    config: TrainConfig,
+    videos: Videos,
+    generator: torch.Generator,
+    observe: Observe | None = None,
+) -> Tensor:
+    """Mean squared error of the predicted noise or velocity (Eq. 1), for both stages.
+
+    A clip is trained without its reference with probability `reference_drop`: no features, null
+    tokens, the pose kept; exactly what `generate` feeds for the unconditional rows.
+
+    Under `videos.loss_mask` there is no error and no gradient; each video's error is the mean of
+    what counts, so that every video weighs the same, in any process.
+    """
+    V, device = len(videos.target), videos.target.device
+    kept, which = _kept_references(len(videos.reference), config.reference_drop, generator)
+    with torch.no_grad():
+        latents, reference_latents, tokens = _encode(model, encode, videos, kept, generator)
+    dropped = torch.tensor([r is None for r in which], device=device)[:, None, None]
+    tokens = torch.where(dropped, null_tokens(tokens), tokens)
+    features = {}
+    if kept:
+        features = model.reference_features(videos.reference[kept], reference_latents, tokens[kept])
+    timesteps = draw_timesteps(scheduler, V, config.timestep_shift, generator).to(device)
+    noise = make_noise(latents, config.noise_offset, generator)
+    repeats = V // len(videos.reference)
+    prediction = model(
+        scheduler.add_noise(latents, noise, timesteps),
+        timesteps,
+        tokens.repeat_interleave(repeats, dim=0),
+        model.pose_features(videos.pose),
+        features,
+        tuple(r for r in which for _ in range(repeats)),
+    )
+    target = prediction_target(scheduler, latents, noise, timesteps)
+    error = F.mse_loss(prediction.float(), target.float(), reduction="none")
+    error = (
+        error.flatten(1).mean(1)
+        if videos.loss_mask is None
+        else mean_of_counted(error, videos.loss_mask)
+    )
+    if observe is not None:
+        observe(timesteps, error.detach())
+    loss = (loss_weights(scheduler, timesteps, config.min_snr_gamma) * error).mean()
+    if torch.is_grad_enabled() and not loss.requires_grad:
+        # Every reference was dropped, and only what reads references is trained: a gradient of 0.
+        loss = loss + 0 * sum(p.sum() for p in model.parameters() if p.requires_grad)
+    return loss
+
+
+def mean_of_counted(error: Tensor, loss_mask: Tensor) -> Tensor:
+    """Mean error of each video over the latents that show no masked pixel; 0 if there are none.
+
+    (A VAE looks further than its cell: latents beside a text know a little of it.)
+
+    Args:
+        error: [V, T, C, h, w].
+        loss_mask: bool [V, 1, H, W], H and W multiples of h and w.
+
+    Returns:
+        [V].
+    """
+    T, C, h, w = error.shape[1:]
+    cell = loss_mask.shape[-2] // h, loss_mask.shape[-1] // w
+    touched = F.max_pool2d((~loss_mask).to(error.dtype), cell)
+    counted = 1 - touched  # [V, 1, h, w]
+    number = counted.flatten(1).sum(1) * T * C
+    return (error * counted[:, None]).flatten(1).sum(1) / number.clamp(min=1)
+
+
+def _encode(
+    model: AnimateAnyone,
+    encode: Encode,
+    videos: Videos,
+    kept: list[int],
+    generator: torch.Generator,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Sampled latents of the targets, mean latents of the kept references, tokens of all."""
+    stored = videos.latents
+    if stored is not None:
+        latents = model.draw_latents(stored.target_moments.flatten(0, 1), generator)
+        reference_latents = model.draw_latents(stored.reference_moments[kept])
+        tokens = stored.reference_tokens
+    else:
+        latents = encode(videos.target.flatten(0, 1), generator)
+        reference = videos.reference
+        reference_latents = encode(reference[kept]) if kept else latents[:0]
+        tokens = model.image_tokens(reference)
+    return torch.unflatten(latents, 0, videos.target.shape[:2]), reference_latents, tokens
+
+
+def _kept_references(
+    R: int, drop: float, generator: torch.Generator
+) -> tuple[list[int], tuple[int | None, ...]]:
+    """Which clips keep their reference, and for every clip its place among those."""
+    dropped = (draw_uniform((R,), generator) < drop).tolist()
+    kept = [i for i in range(R) if not dropped[i]]
+    return kept, tuple(None if gone else kept.index(i) for i, gone in enumerate(dropped))

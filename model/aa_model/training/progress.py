@@ -1,0 +1,121 @@
+"""What is shown of a run while it goes on: a progress bar, samples, TensorBoard."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from tqdm import tqdm
+
+from aa_model.config import TrainConfig
+from aa_model.networks.animate_anyone import AnimateAnyone
+from aa_model.training.distributed import Processes
+from aa_model.training.loop import Step, TrainingState
+from aa_model.training.samples import TrainingSamples
+from aa_model.training.stages import Stage
+from aa_model.training.timestep_losses import TimestepLosses
+
+if TYPE_CHECKING:
+    from aa_model.training.tensorboard import TensorBoardLog
+
+
+class TrainingWatch:
+    """Told of every step and save; takes no part in the run.
+
+    Args:
+        samples: written every `samples_every` steps, and before the first.
+        log: gets everything that is shown.
+        images_per_step: of all processes.
+    """
+
+    def __init__(
+        self,
+        bar: tqdm[Any],
+        state: TrainingState,
+        samples: TrainingSamples | None,
+        samples_every: int,
+        log: TensorBoardLog | None,
+        images_per_step: int,
+    ) -> None:
+        self.bar, self.state = bar, state
+        self.samples, self.samples_every = samples, samples_every
+        self.log = log
+        self.images_per_step = images_per_step
+        self._seconds = state.seconds
+        self._loss: float | None = None  # smoothed, for the bar
+
+    @classmethod
+    def of(
+        cls,
+        args: argparse.Namespace,
+        model: AnimateAnyone,
+        stage: Stage,
+        config: TrainConfig,
+        state: TrainingState,
+        processes: Processes,
+    ) -> TrainingWatch:
+        """As the arguments of aa-train ask; only the first process shows anything."""
+        samples, log = None, None
+        if processes.is_first and args.samples_every:
+            shards = args.samples_from or args.shards
+            samples = TrainingSamples(model, shards, args.out, autocast=config.autocast)
+        if processes.is_first and args.tensorboard:
+            from aa_model.training.tensorboard import (
+                TensorBoardLog,  # an extra: not everybody has it
+            )
+
+            log = TensorBoardLog(args.out / "tensorboard", state.step)
+        bar = tqdm(
+            total=config.steps,
+            initial=state.step,
+            desc=f"stage {stage.name}",
+            unit="step",
+            mininterval=0.5 if sys.stderr.isatty() else 20,
+            disable=not processes.is_first,
+        )
+        clips = config.batch_size * config.accumulate * processes.world_size
+        images = clips * config.num_frames
+        return cls(bar, state, samples, args.samples_every, log, images)
+
+    def __enter__(self) -> TrainingWatch:
+        if self.state.step == 0:
+            self._sample()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.bar.close()
+        if self.log is not None:
+            self.log.close()
+
+    def stepped(self, step: Step) -> None:
+        self._loss = step.loss if self._loss is None else 0.98 * self._loss + 0.02 * step.loss
+        spent_s = self.state.seconds - self._seconds
+        images_per_s = self.images_per_step / spent_s if spent_s else 0.0
+        self.bar.set_postfix_str(
+            f"loss {self._loss:.4f} |grad| {step.grad_norm:.2f} {images_per_s:.1f} images/s",
+            refresh=False,
+        )
+        self.bar.update()
+        if self.log is not None:
+            self.log.write_step(step, images_per_s)
+        self._seconds = self.state.seconds
+        self._sample()
+
+    def saved(self, by_timestep: TimestepLosses) -> None:
+        if self.log is not None:
+            self.log.write_by_timestep(by_timestep)
+
+    def _sample(self) -> None:
+        if self.samples is None or self.state.step % self.samples_every:
+            return
+        with self.state.averaged():
+            shown = self.samples.write(self.state.step)
+        if self.log is not None:
+            self.log.write_samples(self.state.step, shown)

@@ -1,0 +1,82 @@
+"""What aa-train says before the first step and after the last."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from aa_model.config import TrainConfig, to_json
+from aa_model.networks.animate_anyone import AnimateAnyone
+from aa_model.networks.parts import count_parameters
+from aa_model.training.loop import Step, TrainingState
+from aa_model.training.memory import training_memory
+from aa_model.training.run_folder import Origin
+from aa_model.training.stages import Stage
+
+
+def print_plan(
+    stage: Stage,
+    config: TrainConfig,
+    model: AnimateAnyone,
+    origin: Origin,
+) -> None:
+    print("stage {} at {}x{}".format(stage.name, *model.config.size_hw))
+    print("  training: " + _in_words(to_json(config)))
+    network = to_json(model.config)
+    parts = {name: value for name, value in network.items() if isinstance(value, dict)}
+    print("  network: " + _in_words({k: v for k, v in network.items() if k not in parts}))
+    for name, values in parts.items():
+        print(f"    {name}: {_in_words(values)}")
+    for part, count in count_parameters(model).items():
+        if count and (part in stage.needs or part in stage.trains or part in origin.sources):
+            role = "trained" if part in stage.trains else "frozen"
+            source = f"from {origin.sources[part]}" if part in origin.sources else "new"
+            print(f"  {part:16} {count / 1e6:8.3f} M  {role:8} {source}")
+    need = training_memory(model, config)
+    print(
+        f"  memory before activations: {need.total / 1e9:.2f} GB (weights {need.weights / 1e9:.2f},"
+        f" gradients {need.gradients / 1e9:.2f}, optimizer {need.optimizer / 1e9:.2f}, average "
+        f"{need.ema / 1e9:.2f})"
+    )
+
+
+def _in_words(row: dict[str, Any]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in row.items())
+
+
+def print_step_time(step_s: float, config: TrainConfig, done: int, model: AnimateAnyone) -> None:
+    """What was measured by `measure_step_s`: how long the rest takes, and a GPU's peak."""
+    rest = config.steps - done
+    print(
+        f"  time per step: {step_s:.3g} s forward and backward, measured on random pictures; "
+        f"{rest} steps take {duration(rest * step_s)} and what reading and updates add"
+    )
+    if model.device.type == "cuda":
+        # The optimizer's state comes with its first update, which was not measured.
+        peak = (
+            torch.cuda.max_memory_allocated(model.device) + training_memory(model, config).optimizer
+        )
+        print(f"  memory at a step's peak: {peak / 1e9:.2f} GB, activations and optimizer included")
+
+
+def duration(seconds: float) -> str:
+    """In the largest unit of which there is one."""
+    for unit, length_s in (("days", 86400), ("hours", 3600), ("minutes", 60)):
+        if seconds >= length_s:
+            return f"{seconds / length_s:.1f} {unit}"
+    return f"{seconds:.1f} seconds"
+
+
+def print_summary(losses: list[Step], state: TrainingState, out: Path) -> None:
+    if not losses:
+        print(f"nothing to do: {state.step} steps were already made; raise --steps")
+        return
+    tenth = max(1, len(losses) // 10)
+    first = sum(s.loss for s in losses[:tenth]) / tenth
+    last = sum(s.loss for s in losses[-tenth:]) / tenth
+    print(
+        f"{state.step} steps in {state.seconds:.0f} s; mean loss of the first tenth {first:.4f}, "
+        f"of the last {last:.4f}; checkpoint and loss.csv in {out}"
+    )

@@ -1,0 +1,203 @@
+"""A run's folder: checkpoint, exact training state, loss curve, and what was asked for.
+
+OUT/config.json  OUT/<part>.safetensors   the checkpoint, averaged weights if EMA is on
+OUT/training_state.pt                     everything an exact resume needs
+OUT/run.json                              stage, resolved configuration, shards
+OUT/loss.csv                              step, loss, lr, grad_norm
+OUT/loss_by_timestep.csv                  mean error by tenths of the timesteps, stages 1 and 2
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterator
+from dataclasses import astuple, dataclass, fields
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+import torch
+
+from aa_datasets.atomic_file import replace_file, replacing
+from aa_model.checkpoints.store import find_parts, load_part, resolve_config, write_checkpoint
+from aa_model.config import ModelConfig, from_json, to_json
+from aa_model.errors import CheckpointError, ModelError
+from aa_model.networks.animate_anyone import AnimateAnyone
+from aa_model.training.loop import Step, TrainingState
+from aa_model.training.stages import Stage
+from aa_model.training.timestep_losses import TimestepLosses
+
+T_co = TypeVar("T_co", covariant=True)
+
+
+class Loader(Protocol[T_co]):
+    """Batches without end, that can say where they are and go back there."""
+
+    def __iter__(self) -> Iterator[T_co]: ...
+    def __next__(self) -> T_co: ...
+    def state_dict(self) -> dict[str, Any]: ...
+    def load_state_dict(self, state: dict[str, Any]) -> None: ...
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Which folder each part is loaded from at the start."""
+
+    sources: dict[str, Path]
+
+    @classmethod
+    def of(cls, stage: Stage, init: list[Path]) -> Origin:
+        """Find in `init` the parts that the stage needs or trains; its needs must be there.
+
+        Other parts are left out: stage 1 of a checkpoint with temporal layers goes on without.
+
+        Raises:
+            CheckpointError: a part that the stage needs is in none of the folders.
+        """
+        wanted = (*stage.needs, *stage.trains)
+        sources = {part: path for part, path in find_parts(init).items() if part in wanted}
+        absent = [part for part in stage.needs if part not in sources]
+        if absent:
+            raise CheckpointError(
+                f"stage {stage.name} needs {', '.join(absent)}, which "
+                f"{'no --init was given for' if not init else 'no --init folder holds'}: "
+                "train them first, or give --init DIR (several may be given)"
+            )
+        return cls(sources)
+
+
+def make_model(config: ModelConfig, stage: Stage, origin: Origin, seed: int) -> AnimateAnyone:
+    """The network before the first step: loaded parts, and new ones from `seed`."""
+    temporal = "temporal_layers" in stage.trains
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        model = AnimateAnyone(resolve_config(config, origin.sources), temporal=temporal)
+    for part, folder in origin.sources.items():
+        load_part(model, folder, part)
+    if "controlnet" in stage.trains and "controlnet" not in origin.sources:
+        assert model.controlnet is not None
+        model.controlnet.start_from(model.denoising_unet)
+    return model
+
+
+class RunFolder:
+    """Writes and reads a run's folder."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.state_path = path / "training_state.pt"
+        self.loss_path = path / "loss.csv"
+
+    def begin(self, description: dict[str, Any], *, resume: bool) -> None:
+        """Make the folder and note what was asked for.
+
+        Raises:
+            ModelError: a run is there and `resume` is off, or it was begun with other options that
+                decide its numbers.
+        """
+        exists = self.state_path.is_file() or self.loss_path.is_file()
+        if exists and not resume:
+            raise ModelError(
+                f"{self.path} already holds a run: add --resume, or choose another --out"
+            )
+        self.path.mkdir(parents=True, exist_ok=True)
+        if self.state_path.is_file():
+            _refuse_another(
+                self.path, json.loads((self.path / "run.json").read_text()), description
+            )
+        replace_file(self.path / "run.json", (json.dumps(description, indent=2) + "\n").encode())
+
+    def save(
+        self,
+        model: AnimateAnyone,
+        stage: Stage,
+        origin: Origin,
+        state: TrainingState,
+        loader: Loader[Any],
+        losses: list[Step],
+        by_timestep: TimestepLosses,
+    ) -> None:
+        """Write state, loss curves and checkpoint. A kill at any moment loses nothing before it."""
+        content = {
+            **state.state_dict(),
+            "loader": loader.state_dict(),
+            "scaling_factor": model.config.vae.scaling_factor,
+            "losses": [astuple(step) for step in losses],
+            "by_timestep": by_timestep.state_dict(),
+        }
+        with replacing(self.state_path) as file:  # no second copy of it in memory
+            torch.save(content, file)
+        self._write_losses(losses)
+        self._write_by_timestep(by_timestep)
+        line = f"stage {stage.name}, {state.step} steps, {state.seconds:.0f} s"
+        made_by = dict.fromkeys(stage.trains, line)
+        frozen = {p: folder for p, folder in origin.sources.items() if p not in made_by}
+        with state.averaged():
+            write_checkpoint(self.path, model, made_by, copied=frozen)
+
+    def resume(
+        self,
+        model: AnimateAnyone,
+        state: TrainingState,
+        loader: Loader[Any],
+        by_timestep: TimestepLosses,
+    ) -> list[Step]:
+        """Go back to the last save, if there is one; returns the loss curve until then."""
+        if not self.state_path.is_file():
+            return []
+        content = torch.load(self.state_path, map_location="cpu", weights_only=True)
+        state.load_state_dict(content)
+        loader.load_state_dict(content["loader"])
+        model.set_scaling_factor(content["scaling_factor"])
+        if "by_timestep" in content:  # a run that was begun before these were kept goes on too
+            by_timestep.load_state_dict(content["by_timestep"])
+        return [Step(*row) for row in content["losses"]]
+
+    def _write_losses(self, losses: list[Step]) -> None:
+        text = io.StringIO()
+        writer = csv.writer(text)
+        writer.writerow([f.name for f in fields(Step)])
+        writer.writerows(
+            (s.step, f"{s.loss:.6g}", f"{s.lr:.4g}", f"{s.grad_norm:.4g}") for s in losses
+        )
+        replace_file(self.loss_path, text.getvalue().encode())
+
+    def _write_by_timestep(self, losses: TimestepLosses) -> None:
+        """One row per save: the means since the save before it."""
+        if not losses.rows:
+            return
+        span = losses.num_train_timesteps // losses.buckets
+        text = io.StringIO()
+        writer = csv.writer(text)
+        writer.writerow(["step", *(f"from_{i * span}" for i in range(losses.buckets))])
+        writer.writerows((int(step), *(f"{m:.6g}" for m in means)) for step, *means in losses.rows)
+        replace_file(self.path / "loss_by_timestep.csv", text.getvalue().encode())
+
+
+# Options that a run may go on with in another way: the numbers stay, or are meant to go on.
+_FREE = {"steps", "batch_size", "accumulate", "cache_latents", "precomputed_latents",
+         "gradient_checkpointing"}  # fmt: skip
+
+
+def _refuse_another(path: Path, before: dict[str, Any], now: dict[str, Any]) -> None:
+    """Hold a run against what it was begun as: half of each would be a run that nobody can name."""
+    was, wanted = _identity(before), _identity(json.loads(json.dumps(now)))
+    differ = [key for key in wanted if was.get(key) != wanted[key]]
+    if differ:
+        begun, now = ({key: row.get(key) for key in differ} for row in (was, wanted))
+        raise ModelError(
+            f"the run in {path} was begun with {begun}, not {now}: give its own options, or "
+            "another --out"
+        )
+
+
+def _identity(description: dict[str, Any]) -> dict[str, Any]:
+    """What decides a run's numbers, of what run.json tells."""
+    training = description["training"]
+    clips = training["batch_size"] * training["accumulate"] * description["processes"]
+    named = {key: description.get(key) for key in ("stage", "recipe", "text_mask", "frozen")}
+    # A run of before there was an option has its default.
+    named["model"] = to_json(from_json(ModelConfig, description["model"]))
+    chosen = {key: value for key, value in training.items() if key not in _FREE}
+    return {**named, "clips per step": clips, **chosen}

@@ -1,0 +1,117 @@
+"""Pictures while training, and the two questions that users ask first of a run.
+
+OUT/samples/step-000500-<clip>.png   reference, pose, generated and true frames
+OUT/samples/probes.csv               by how many grey levels the video changes, on average, when the
+                                     reference, or the pose, is another clip's: 0 means "ignored"
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from aa_datasets.atomic_file import replace_file
+from aa_model.errors import ModelError
+from aa_model.inference.animate_shards import Job, read_jobs, swapped
+from aa_model.inference.denoise import GenerateConfig
+from aa_model.inference.pipeline import AnimatePipeline
+from aa_model.inference.visualize import draw_strip, pick_moments
+from aa_model.networks.animate_anyone import AnimateAnyone
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What was written of one step, by video id.
+
+    Attributes:
+        strips: reference, pose, generated and true frames of five moments, uint8 [H', W', 3].
+        videos: the four side by side, uint8 [T, H, 4 W, 3], at `fps`.
+        probes: reference_swapped, pose_swapped, in grey levels.
+    """
+
+    strips: dict[str, NDArray[np.uint8]]
+    videos: dict[str, NDArray[np.uint8]]
+    fps: float
+    probes: dict[str, float]
+
+
+class TrainingSamples:
+    """Animates the first two clips of the shards; takes no random number from the training.
+
+    Args:
+        model: the network in training; it is not changed.
+        folder: of the run.
+        max_frames: of each clip.
+        autocast: as in the training; halved weights need it.
+    """
+
+    def __init__(
+        self,
+        model: AnimateAnyone,
+        shards: Sequence[Path],
+        folder: Path,
+        max_frames: int = 8,
+        *,
+        autocast: bool = False,
+    ) -> None:
+        self.pipeline = AnimatePipeline(model)
+        self.folder = folder / "samples"
+        self.config = GenerateConfig(steps=10, guidance=1, merge="mean", autocast=autocast)
+        jobs = read_jobs(shards, model.config.size_hw, max_frames=max_frames)
+        self.jobs = list(itertools.islice(jobs, 2))
+        if len(self.jobs) < 2:
+            raise ModelError("samples need two clips or more, to swap their references")
+
+    def write(self, step: int) -> Shown:
+        """Write the pictures of this step, and its row of probes."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        found = [self._animate(job) for job in self.jobs]
+        strips, videos = {}, {}
+        for job, frames in zip(self.jobs, found, strict=True):
+            moments = pick_moments(len(frames))
+            poses = self.pipeline.draw(job.pose.at_frames(moments))
+            columns = [poses, frames[moments], job.true_frames(moments)]
+            strip = draw_strip(job.reference, columns)
+            Image.fromarray(strip).save(self.folder / f"step-{step:06d}-{job.video_id}.png")
+            strips[job.video_id] = strip
+            videos[job.video_id] = self._side_by_side(job, frames)
+        probes = {f"{swap}_swapped": self._change(found, swap) for swap in ("reference", "pose")}
+        self._write_probes(step, probes)
+        return Shown(strips, videos, self.jobs[0].fps, probes)
+
+    def _write_probes(self, step: int, probes: dict[str, float]) -> None:
+        path = self.folder / "probes.csv"
+        rows = list(csv.DictReader(path.read_text().splitlines())) if path.exists() else []
+        # A run that goes on from an earlier save comes by here again.
+        rows = [row for row in rows if int(row["step"]) < step]
+        rows.append({"step": step, **{name: f"{change:.4f}" for name, change in probes.items()}})
+        table = io.StringIO(newline="")
+        writer = csv.DictWriter(table, ["step", *probes])
+        writer.writeheader()
+        writer.writerows(rows)
+        replace_file(path, table.getvalue().encode())
+
+    def _side_by_side(self, job: Job, frames: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        poses = self.pipeline.draw(job.pose)
+        reference = np.broadcast_to(job.reference, frames.shape)
+        true = job.true_frames(np.arange(len(frames)))
+        return np.concatenate([reference, poses, frames, true], axis=2)
+
+    def _change(self, found: list[NDArray[np.uint8]], swap: str) -> float:
+        others = [self._animate(job) for job in swapped(self.jobs, swap)]
+        changes = []
+        for a, b in zip(found, others, strict=True):
+            T = min(len(a), len(b))
+            changes.append(np.abs(a[:T].astype(np.int16) - b[:T]).mean())
+        return float(np.mean(changes))
+
+    def _animate(self, job: Job) -> NDArray[np.uint8]:
+        return np.stack(list(self.pipeline.stream(job.reference, job.pose, self.config)))

@@ -1,0 +1,140 @@
+"""The stages of training: what each freezes, feeds and minimises. They differ in nothing else.
+
+The paper has two stages (Sec. 3.3) and starts from Stable Diffusion's VAE and CLIP. Where neither
+can be had, `autoencoder` and `image-encoder` train small ones of the same classes first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from aa_datasets.loader.batch import Batch
+from aa_model.config import ModelConfig, TrainConfig
+from aa_model.errors import ModelError
+from aa_model.networks.animate_anyone import AnimateAnyone
+from aa_model.networks.noise_schedule import make_scheduler
+from aa_model.networks.parts import PARTS, part_parameters, parts_of
+from aa_model.training.autoencoder_loss import autoencoder_loss, measure_scaling_factor
+from aa_model.training.contrastive_loss import contrastive_loss
+from aa_model.training.diffusion_loss import Observe, as_videos, diffusion_loss
+from aa_model.training.latent_cache import LatentCache
+
+Loss = Callable[[Batch, torch.Generator], Tensor]
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """One stage of training.
+
+    Attributes:
+        name: as on the command line.
+        needs: parts that must come from an earlier checkpoint; frozen.
+        trains: parts whose weights move; every other weight stays.
+        loader_stage: 1 feeds single frames of a clip, each a video of its own; 2 feeds windows.
+    """
+
+    name: str
+    needs: tuple[str, ...]
+    trains: tuple[str, ...]
+    loader_stage: Literal[1, 2]
+
+    def of(self, config: ModelConfig) -> Stage:
+        """The stage for a network of this appearance: only with the parts that it has.
+
+        Raises:
+            ModelError: nothing is left to train.
+        """
+        has = parts_of(config)
+        needs, trains = (tuple(p for p in x if p in has) for x in (self.needs, self.trains))
+        if not trains:
+            raise ModelError(
+                f"stage {self.name} trains {', '.join(self.trains)}, which a network with "
+                f"appearance {config.appearance} does not have"
+            )
+        return replace(self, needs=needs, trains=trains)
+
+
+STAGES = {
+    stage.name: stage
+    for stage in (
+        Stage("autoencoder", (), ("vae",), 1),
+        Stage("image-encoder", (), ("image_encoder",), 1),
+        Stage("1", ("vae", "image_encoder"), ("reference_net", "denoising_unet", "pose_guider"), 1),
+        # Table 3: stage 1 fine-tunes SD, then the ControlNet is trained beside it.
+        Stage(
+            "1-controlnet",
+            ("vae", "image_encoder", "denoising_unet", "pose_guider"),
+            ("controlnet",),
+            1,
+        ),
+        Stage(
+            "2",
+            tuple(part for part in PARTS if part != "temporal_layers"),
+            ("temporal_layers",),
+            2,
+        ),
+    )
+}
+
+
+def trained_parameters(model: AnimateAnyone, stage: Stage) -> dict[str, nn.Parameter]:
+    """Freeze everything but what the stage trains, and return that, as `part.name`."""
+    if "temporal_layers" in stage.trains:
+        model.add_temporal_layers()
+    model.requires_grad_(False)
+    model.eval()
+    trained = {
+        f"{part}.{name}": parameter
+        for part in PARTS
+        if part in stage.trains
+        for name, parameter in part_parameters(model, part).items()
+    }
+    for parameter in trained.values():
+        parameter.requires_grad_(True)
+    return trained
+
+
+class StageLoss(nn.Module):
+    """A stage's loss as a module over the whole network, which DistributedDataParallel can wrap."""
+
+    def __init__(self, model: AnimateAnyone, loss: Loss) -> None:
+        super().__init__()
+        self.model = model
+        self.loss = loss
+
+    def forward(self, batch: Batch, generator: torch.Generator) -> Tensor:
+        return self.loss(batch, generator)
+
+
+def make_loss(
+    model: AnimateAnyone, stage: Stage, config: TrainConfig, observe: Observe | None = None
+) -> Loss:
+    """The function of batch and generator that the stage minimises.
+
+    Args:
+        observe: told the timesteps [V] and the unweighted errors [V] of every diffusion loss.
+    """
+    if stage.name == "autoencoder":
+        return lambda batch, generator: autoencoder_loss(model, config, batch, generator)
+    if stage.name == "image-encoder":
+        return lambda batch, generator: contrastive_loss(model, config, batch, generator)
+    scheduler = make_scheduler(model.config.noise)
+    encode = LatentCache(model).encode if config.cache_latents else model.encode
+    single_frames = stage.loader_stage == 1
+
+    def loss(batch: Batch, generator: torch.Generator) -> Tensor:
+        videos = as_videos(batch, single_frames=single_frames)
+        return diffusion_loss(model, scheduler, encode, config, videos, generator, observe)
+
+    return loss
+
+
+def finish_stage(model: AnimateAnyone, stage: Stage, batch: Batch) -> None:
+    """What must be measured before the weights are saved."""
+    if stage.name == "autoencoder":
+        model.set_scaling_factor(measure_scaling_factor(model, batch))

@@ -1,0 +1,159 @@
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from aa_curation.check import at_least, at_most
+from aa_curation.cli.main import main
+from aa_curation.errors import RecipeError
+from aa_curation.ledger.ledger import LedgerWriter
+from aa_curation.ledger.records import Decision, PlannedClip, Survey
+from aa_curation.models.tflite_file import MODELS
+from aa_curation.recipe import Recipe, load_recipe
+from aa_curation.sources.source_list import read_sources
+from aa_curation.steps.worker import Worker
+
+RECIPES = Path(__file__).parents[3] / "curation/recipes"
+
+
+@pytest.fixture
+def corpus(tmp_path: Path) -> Path:
+    clip = PlannedClip("a-0000", "a", 0, 2, 24, (256, 256), ())
+    with LedgerWriter(tmp_path, "demo", "abc") as writer:
+        writer.add_survey(Survey("a", "f" * 64, "", 1, 2, (clip,), ()))
+        writer.add_decision(
+            Decision(
+                "a-0000",
+                "a",
+                "rejected",
+                "clip",
+                "several_persons",
+                0.9,
+                0.2,
+                checks=(at_least("sharp", 1.5, 1), at_most("several_persons", 0.9, 0.2)),
+            )
+        )
+    return tmp_path
+
+
+def test_status_report_and_why_tell_the_decision(
+    corpus: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["status", "--out", str(corpus)]) == 0
+    out = capsys.readouterr().out
+    assert "1 planned" in out
+    assert "1 several_persons" in out
+    for wanted in ("a-0000", "a"):
+        assert main(["why", wanted, "--out", str(corpus)]) == 0
+        out = capsys.readouterr().out
+        assert "a-0000: rejected, several_persons (measured 0.9, bound 0.2)" in out
+        assert "sharp 1.5 (at least 1)" in out
+    assert main(["report", "--out", str(corpus)]) == 0
+    assert "a-0000: rejected" in capsys.readouterr().out
+
+
+def test_plan_counts_sources_and_writes_nothing(
+    sources_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "corpus"
+    arguments = ["plan", str(RECIPES / "demo.py"), "--sources", str(sources_folder)]
+    assert main([*arguments, "--out", str(out)]) == 0
+    text = capsys.readouterr().out
+    assert "12 sources, 0 of them surveyed" in text
+    assert "NO LICENCE: rejected" in text
+    assert not out.exists()
+
+
+def test_plan_counts_what_a_changed_list_makes_anew(
+    sources_folder: Path, demo_recipe: Recipe, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(sources_folder, tmp_path / "sources")
+    table = tmp_path / "sources/sources.csv"
+    arguments = ["plan", str(RECIPES / "demo.py"), "--sources", str(table)]
+    arguments += ["--out", str(tmp_path / "corpus")]
+    with LedgerWriter(tmp_path / "corpus", demo_recipe.name, demo_recipe.sha256) as writer:
+        for source in read_sources([table]):
+            if source.source_id.startswith("puppet_"):
+                writer.add_survey(Worker(demo_recipe, tmp_path).survey(source))
+    assert main(arguments) == 0
+    assert "12 sources, 5 of them surveyed" in capsys.readouterr().out
+    rows = table.read_text().splitlines()
+    changed = [row.replace("Apache-2.0", "MIT") if "puppet_1.mp4" in row else row for row in rows]
+    table.write_text("\n".join(changed))
+    assert main(arguments) == 0
+    assert "12 sources, 4 of them surveyed" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["status", "--out", "nowhere"], "no ledger in nowhere"),
+        (["why", "b", "--out", "{corpus}"], "no clip or source 'b'"),
+        (["run", "no.py", "--sources", "x.csv"], "no recipe no.py"),
+        (["run", "{demo}", "--sources", "x.csv"], "cannot read the source list"),
+        (["plan", "{sources}", "--sources", "x.csv"], "recipe"),
+    ],
+)
+def test_errors_are_one_line_and_exit_code_2(
+    corpus: Path,
+    sources_folder: Path,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    message: str,
+) -> None:
+    places = {
+        "corpus": str(corpus),
+        "demo": str(RECIPES / "demo.py"),
+        "sources": str(sources_folder / "sources.csv"),
+    }
+    assert main([argument.format(**places) for argument in arguments]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("aa-curate: error: ")
+    assert message in error
+    assert error.count("\n") == 1
+
+
+def test_wrong_options_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["run", "demo.py", "--sources", "x", "--workers", "0"])
+    assert caught.value.code == 2
+    assert "is not a whole number of at least 1" in capsys.readouterr().err
+
+
+def test_the_recipes_load_and_differ() -> None:
+    recipes = [load_recipe(path) for path in sorted(RECIPES.glob("*.py"))]
+    names = [recipe.name for recipe in recipes]
+    assert names == ["default", "demo", "dwpose", "whole-videos", "yolox"]
+    assert len({recipe.sha256 for recipe in recipes}) == len(recipes)
+    default, demo = recipes[:2]
+    assert (default.min_s, default.max_s) == (2, 10)  # Animate Anyone, Sec. 4.1
+    assert default.canonical.short_side_px == 768
+    assert demo.min_s < 100 / 60 < default.min_s
+    assert demo.sha256 == load_recipe(RECIPES / "demo.py").sha256
+
+
+def test_a_recipe_of_ours_goes_by_its_name_and_a_file_of_that_name_goes_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert load_recipe(Path("default")).sha256 == load_recipe(RECIPES / "default.py").sha256
+    with pytest.raises(RecipeError, match=r"no recipe defualt: .* or one of default, demo, dwpose"):
+        load_recipe(Path("defualt"))
+    (tmp_path / "default").write_text("mine")
+    with pytest.raises(RecipeError, match="is no Python file"):
+        load_recipe(Path("default"))
+
+
+@pytest.mark.weights
+def test_weights_says_which_model_is_not_the_one_that_was_checked(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert main(["weights"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[:2] for line in lines] == [["ok", n] for n in (*MODELS, "text_detector")]
+    inside, _ = MODELS["hand_recrop"]
+    monkeypatch.setitem(MODELS, "hand_recrop", (inside, "0" * 64))
+    assert main(["weights"]) == 1
+    assert "unavailable  hand_recrop" in capsys.readouterr().out

@@ -1,0 +1,299 @@
+"""Each filter: the reason and the number of what it drops, and that it lets the rest pass."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aa_curation.check import Check, Drop, at_least, at_most
+from aa_curation.filters.blur import Blur
+from aa_curation.filters.camera import CameraMotion
+from aa_curation.filters.completeness import Completeness
+from aa_curation.filters.drawing import Drawing
+from aa_curation.filters.exposure import Bright, Dark
+from aa_curation.filters.frame_rate import FrameRate
+from aa_curation.filters.real_face import HumanEyes, SteadyOrFace
+from aa_curation.filters.resolution import Resolution
+from aa_curation.filters.single_person import PersonSize, RealPerson, SinglePerson, SomePerson
+from aa_curation.filters.static import Static
+from aa_curation.filters.timing import FrameCount, VariableRate
+from aa_curation.filters.tracking import FaceSeen, HandsSeen, IdentitySwitches, Jitter, PoseFound
+from aa_curation.measure.frame_stats import Picture, PictureMeter
+from aa_curation.measure.people import People, people_of_pose
+from aa_datasets.draw_pose import draw_pose
+from aa_datasets.pose import FACE, JOINT_NAMES, LEFT_HAND, NUM_JOINTS, Pose, make_pose
+from aa_datasets.puppets.render import render_puppet
+from aa_datasets.video.foreign import Planes, VideoInfo
+
+VIDEO = VideoInfo("h264", (480, 640), 24000 / 1001, 48, 2.0, 0)
+PUPPET = render_puppet(3, 5, num_frames=24)
+
+
+def _picture(frames: np.ndarray) -> Picture:
+    """Of uint8 RGB frames [T, H, W, 3] of even sides, as the decoder would hand them over."""
+    meter = PictureMeter()
+    for t, frame in enumerate(frames):
+        luma, red, blue = cv2.split(cv2.cvtColor(frame, cv2.COLOR_RGB2YCrCb))
+        meter.see(Planes(luma, blue[::2, ::2].copy(), red[::2, ::2].copy()), t / 24)
+    return meter.picture()
+
+
+def _people(**changes: object) -> People:
+    n = 10
+    people = People(
+        count=np.ones(n, np.int64),
+        area=np.full(n, 0.1, np.float32),
+        second_area=np.zeros(n, np.float32),
+        wobble=np.full(n, 0.008, np.float32),
+        scores=np.ones((n, NUM_JOINTS), np.float32),
+        face=np.zeros(n, np.float32),
+        eyes=np.full(n, np.nan, np.float32),
+    )
+    return dataclasses.replace(people, **changes)  # type: ignore[arg-type]
+
+
+def _drop(check: Check) -> tuple[str, float]:
+    assert check.drop is not None, f"{check} should drop"
+    return check.drop.reason, check.drop.measured or 0.0
+
+
+def _share(of_ten: int, value: float) -> np.ndarray:
+    return np.where(np.arange(10) < of_ten, value, 0).astype(np.float32)
+
+
+@given(st.floats(-1e9, 1e9), st.floats(-1e9, 1e9))
+def test_a_check_drops_exactly_on_the_wrong_side_of_its_bound(value: float, bound: float) -> None:
+    low, high = at_least("low", value, bound), at_most("high", value, bound)
+    assert (low.drop is None) == (value >= bound)
+    assert (high.drop is None) == (value <= bound)
+    if low.drop:
+        assert low.drop == Drop("low", value, bound)
+
+
+def test_a_measurement_that_is_no_number_passes_no_check() -> None:
+    assert at_least("x", float("nan"), 0).drop is not None
+    assert at_most("x", float("nan"), 0).drop is not None
+
+
+def test_resolution_measures_the_short_side() -> None:
+    assert Resolution(480)(VIDEO).drop is None
+    assert _drop(Resolution(481)(VIDEO)) == ("low_resolution", 480)
+
+
+def test_ntsc_rates_count_as_the_whole_number_that_they_stand_for() -> None:
+    assert FrameRate(24)(VIDEO).drop is None
+    assert _drop(FrameRate(25)(VIDEO))[0] == "low_frame_rate"
+
+
+def test_a_frozen_video_is_static_and_a_puppet_is_not() -> None:
+    assert Static()(_picture(PUPPET.frames)).drop is None
+    frozen = np.repeat(PUPPET.frames[:1], 24, 0)
+    assert _drop(Static()(_picture(frozen))) == ("static", 1.0)
+    slideshow = np.repeat(PUPPET.frames[:6], 4, 0)  # three of four frames repeat
+    assert _drop(Static()(_picture(slideshow)))[0] == "static"
+
+
+def test_blur_drops_what_a_wide_gaussian_has_smoothed() -> None:
+    import cv2
+
+    blurred = np.stack([cv2.GaussianBlur(frame, (0, 0), 6) for frame in PUPPET.frames])
+    assert Blur(20)(_picture(PUPPET.frames)).drop is None
+    assert _drop(Blur(20)(_picture(blurred)))[0] == "blurred"
+
+
+def test_exposure_drops_night_and_glare() -> None:
+    dark, bright = PUPPET.frames // 40, 253 + PUPPET.frames // 100
+    assert _drop(Dark()(_picture(dark)))[0] == "too_dark"
+    assert _drop(Bright()(_picture(bright)))[0] == "too_bright"
+    assert Dark()(_picture(PUPPET.frames)).drop is None
+    assert Bright()(_picture(PUPPET.frames)).drop is None
+
+
+@pytest.mark.parametrize("level", [90, 255])
+@pytest.mark.parametrize("count", [80, 600])
+def test_the_measure_of_drawings_counts_no_black(level: int, count: int) -> None:
+    """A dot's Laplacian is -4 times its level and four times 1: 20 squares over the one level."""
+    frame = np.zeros((200, 300), np.uint8)
+    frame[10:190:6, 10:290:9][np.unravel_index(np.arange(count), (30, 32))] = level
+    check = Drawing()(_picture(np.repeat(frame[None, :, :, None], 3, 3)))
+    brightness = max(1.0, count * level / frame.size)
+    assert check.measured == pytest.approx(
+        20 * level**2 * count / frame.size / brightness, rel=0.02
+    )
+
+
+def test_skeletons_are_drawings_and_darkness_is_none() -> None:
+    skeletons = draw_pose(PUPPET.pose)
+    assert _drop(Drawing()(_picture(skeletons)))[0] == "drawing"
+    assert _drop(Dark()(_picture(skeletons)))[0] == "too_dark"  # what it would be without
+    for level in (1, 10, 40):
+        assert Drawing()(_picture(PUPPET.frames // level)).drop is None
+
+
+def test_nobody_in_three_of_ten_frames_is_no_person() -> None:
+    count = np.array([0] * 3 + [1] * 7)
+    assert _drop(SomePerson(0.8)(_people(count=count))) == ("no_person", 0.7)
+    assert SomePerson(0.7)(_people(count=count)).drop is None
+
+
+def test_a_second_person_counts_by_size_and_by_share_of_frames() -> None:
+    single = SinglePerson(second_area=1 / 3, share_at_most=0.2)
+    assert single(_people(second_area=_share(10, 0.3))).drop is None  # a bystander, far away
+    assert single(_people(second_area=_share(2, 0.9))).drop is None  # a dog, now and then
+    assert _drop(single(_people(second_area=_share(5, 0.4)))) == ("several_persons", 0.5)
+
+
+def test_small_and_unsteady_people_are_dropped() -> None:
+    small = np.full(10, 0.01, np.float32)
+    assert _drop(PersonSize(0.02)(_people(area=small)))[0] == "small_person"
+    assert PersonSize(0.02)(_people()).drop is None
+    assert RealPerson()(_people()).drop is None
+    wobbling = np.full(10, 0.07, np.float32)
+    assert _drop(RealPerson()(_people(wobble=wobbling)))[0] == "not_a_person"
+    nothing = np.full(10, np.nan, np.float32)
+    assert _drop(RealPerson()(_people(wobble=nothing)))[0] == "not_a_person"
+
+
+def test_a_face_stands_in_for_steady_joints_in_the_frames_that_show_it() -> None:
+    wobbling = np.full(10, 0.07, np.float32)
+    seen_in_6, seen_in_4 = (_people(wobble=wobbling, face=_share(n, 1)) for n in (6, 4))
+    assert SteadyOrFace()(seen_in_6).drop is None
+    assert _drop(RealPerson()(seen_in_6))[0] == "not_a_person"
+    assert _drop(SteadyOrFace()(seen_in_4))[0] == "not_a_person"
+    nothing = np.full(10, np.nan, np.float32)
+    assert SteadyOrFace()(_people(wobble=nothing, face=_share(4, 1))).drop is None
+    assert _drop(SteadyOrFace()(_people(wobble=nothing)))[0] == "not_a_person"
+
+
+@given(st.lists(st.floats(0, 1, width=32), min_size=10, max_size=10))
+def test_without_a_sure_face_a_person_is_as_real_as_by_joints_alone(wobble: list[float]) -> None:
+    people = _people(wobble=np.array(wobble, np.float32), face=np.full(10, 0.49, np.float32))
+    assert SteadyOrFace()(people) == RealPerson()(people)
+
+
+def test_eyes_count_only_where_a_face_is_sure() -> None:
+    eyes = np.where(np.arange(10) < 4, 0.22, 0.17).astype(np.float32)
+    everywhere = np.ones(10, np.float32)
+    assert HumanEyes()(_people(eyes=eyes, face=everywhere)).drop is None
+    reason, width = _drop(HumanEyes()(_people(eyes=eyes, face=_share(4, 1))))
+    assert (reason, width) == ("animation", pytest.approx(0.22))
+    assert HumanEyes()(_people(eyes=eyes)).measured == 0  # nobody's face: nobody's eyes
+    assert HumanEyes()(_people(face=everywhere)).measured == 0  # an estimator without faces
+
+
+def test_completeness_asks_for_legs_only_when_full() -> None:
+    scores = np.ones((10, NUM_JOINTS), np.float32)
+    for name in ("left_knee", "right_knee", "left_ankle", "right_ankle", "left_hip", "right_hip"):
+        scores[:, JOINT_NAMES.index(name)] = 0
+    people = _people(scores=scores)
+    assert Completeness("upper")(people).drop is None
+    reason, share = _drop(Completeness("full")(people))
+    assert reason == "incomplete_body"
+    assert share == pytest.approx(5 / 11)
+    for name in ("left_elbow", "right_elbow"):
+        scores[:, JOINT_NAMES.index(name)] = 0
+    assert Completeness("head")(_people(scores=scores)).drop is None
+    assert _drop(Completeness("upper")(_people(scores=scores))) == ("incomplete_body", 0.6)
+
+
+def test_the_exact_pose_of_a_puppet_passes_every_person_filter() -> None:
+    people = people_of_pose(PUPPET.pose, 10)
+    for check in (SomePerson(), SinglePerson(), PersonSize(0.02), RealPerson()):
+        assert check(people).drop is None, check
+    assert Completeness("full")(people).drop is None
+
+
+def _shaken(pose: Pose, sigma_px: float) -> Pose:
+    noise = np.random.default_rng(0).normal(0, sigma_px, pose.keypoints_px.shape)
+    return make_pose(pose.keypoints_px + noise, pose.scores, pose.size_hw)
+
+
+def test_lost_and_jumping_poses_are_dropped() -> None:
+    scores = PUPPET.pose.scores.copy()
+    scores[:4] = 0
+    lost = make_pose(PUPPET.pose.keypoints_px, scores, PUPPET.pose.size_hw)
+    assert _drop(PoseFound(0.95)(lost)) == ("pose_lost", pytest.approx(20 / 24))
+    assert PoseFound(0.95)(PUPPET.pose).drop is None
+    assert Jitter()(PUPPET.pose).drop is None
+    assert _drop(Jitter()(_shaken(PUPPET.pose, 10)))[0] == "jittery_pose"
+    assert Jitter()(lost).drop is None  # absent frames are no jumps
+
+
+@given(st.integers(2, 40), st.integers(0, 20), st.sampled_from([1.0, 0.001]), st.booleans())
+def test_frames_and_their_steps_are_counted_as_decoded(
+    num_frames: int, late: int, rounded_s: float, gap: bool
+) -> None:
+    """Times of 30 fps, rounded as Matroska does; one frame may be shown for as long as two."""
+    late = min(late, num_frames - 2)
+    times_s = np.arange(num_frames) / 30
+    times_s[late + 1 :] += gap / 30
+    if rounded_s < 1:
+        times_s = np.round(times_s / rounded_s) * rounded_s
+    ones, nothing = np.ones(num_frames, np.float32), np.zeros((1, 1), np.float32)
+    picture = Picture(times_s, ones, ones, ones, ones, nothing)
+    assert FrameCount(24)(picture).measured == num_frames
+    assert (FrameCount(24)(picture).drop is None) == (num_frames >= 24)
+    uneven = VariableRate()(picture)
+    assert uneven.drop is None
+    if num_frames > 3:  # of two steps, either may be the usual one
+        assert uneven.measured == pytest.approx(gap / (num_frames - 1))
+
+
+def test_a_picture_without_steps_is_of_no_varying_rate() -> None:
+    assert VariableRate(0.0)(_picture(PUPPET.frames[:1])).drop is None
+    assert VariableRate(0.0)(_picture(PUPPET.frames)).drop is None
+    assert FrameCount(24)(_picture(PUPPET.frames)).drop is None
+    assert _drop(FrameCount(24)(_picture(PUPPET.frames[:23]))) == ("few_frames", 23)
+
+
+def test_hands_and_switches_are_counted_and_drop_nobody_unless_asked() -> None:
+    pose = PUPPET.pose
+    both = HandsSeen()(pose).measured
+    scores = pose.scores.copy()
+    scores[:, LEFT_HAND] = 0
+    one = HandsSeen()(make_pose(pose.keypoints_px, scores, pose.size_hw))
+    assert both == 1
+    assert one.measured == 0.5
+    assert one.drop is None
+    assert FaceSeen()(pose).measured == 0  # puppets have none
+    points, scores = pose.keypoints_px.copy(), pose.scores.copy()
+    points[6:, FACE], scores[6:, FACE] = 9, 1
+    assert FaceSeen()(make_pose(points, scores, pose.size_hw)).measured == 18 / 24
+    assert IdentitySwitches()(pose).measured == 0
+    switched = pose.keypoints_px.copy()
+    switched[8:16] += 200  # eight frames of somebody who stands elsewhere
+    found = IdentitySwitches()(make_pose(switched, pose.scores, pose.size_hw))
+    assert found.measured == 2
+    assert found.drop is None
+    assert IdentitySwitches(1)(make_pose(switched, pose.scores, pose.size_hw)).drop is not None
+    gap = pose.scores.copy()
+    gap[6:10] = 0
+    assert IdentitySwitches()(make_pose(pose.keypoints_px, gap, pose.size_hw)).measured == 0
+    assert IdentitySwitches()(make_pose(switched, gap, pose.size_hw)).measured == 2
+
+
+@pytest.mark.parametrize("pixels_per_frame", [0.0, 1.5, 4.0])
+def test_camera_motion_is_the_speed_of_the_background(pixels_per_frame: float) -> None:
+    """A window that slides over a landscape, with a puppet's own motion pasted into its middle."""
+    rng = np.random.default_rng(0)
+    landscape = cv2.GaussianBlur(rng.integers(0, 255, (256, 600, 3), np.uint8), (0, 0), 2)
+    landscape = cv2.normalize(landscape, None, 0, 255, cv2.NORM_MINMAX)
+    frames = []
+    for t in range(24):
+        shift = np.float32([[1, 0, -pixels_per_frame * t], [0, 1, 0]])
+        frame = cv2.warpAffine(landscape, shift, (256, 256))
+        frame[96:160, 96:160] = PUPPET.frames[t, 96:160, 96:160]
+        frames.append(frame)
+    check = CameraMotion(sides_per_s_at_most=0.02)(_picture(np.stack(frames)))
+    assert check.measured == pytest.approx(24 * pixels_per_frame / 256, rel=0.15, abs=0.005)
+    assert check.passed == (pixels_per_frame == 0)
+
+
+def test_a_subject_that_moves_before_a_still_camera_is_no_camera_motion() -> None:
+    check = CameraMotion(sides_per_s_at_most=0.02)(_picture(PUPPET.frames))
+    assert check.passed, check

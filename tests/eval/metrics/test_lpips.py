@@ -1,0 +1,183 @@
+"""LPIPS against published values, the lpips package's own arithmetic, and torchmetrics' heads."""
+
+from pathlib import Path
+
+import lpips
+import numpy as np
+import pytest
+import torch
+
+from aa_eval.errors import MetricUnavailable, PairingError, WeightsUnavailable
+from aa_eval.metrics.lpips import lpips_per_frame, make_lpips
+from aa_eval.scoring.cache import Cache
+from aa_eval.scoring.lpips_features import _KEPT_FRAMES, Perceptual
+from aa_eval.weights.installed import find_weight
+
+pytestmark = pytest.mark.weights
+
+ZEROS = np.zeros((2, 64, 64, 3), np.uint8)
+ONES = np.full((2, 64, 64, 3), 255, np.uint8)
+
+
+@pytest.fixture(scope="module")
+def alex() -> torch.nn.Module:
+    return make_lpips("alex")
+
+
+@pytest.fixture(scope="module")
+def networks(alex: torch.nn.Module) -> dict[str, torch.nn.Module]:
+    return {"alex": alex, "vgg": make_lpips("vgg")}
+
+
+@pytest.fixture(scope="module")
+def noise() -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (5, 48, 40, 3), dtype=np.uint8)
+
+
+def test_zeros_against_ones(alex: torch.nn.Module) -> None:
+    # upstream's weights: 0.8140; in [0, 1] the zeros are grey: another value
+    np.testing.assert_allclose(lpips_per_frame(alex, ZEROS, ONES), 0.81395, atol=1e-4)
+    assert np.all(np.abs(lpips_per_frame(alex, ZEROS, ONES, "0..1") - 0.81395) > 0.1)
+
+
+@pytest.mark.parametrize(("net", "first"), [("alex", 0.11864), ("vgg", -0.55373)])
+def test_backbone_is_torchvisions_and_heads_are_the_packages(
+    networks: dict[str, torch.nn.Module], net: str, first: float
+) -> None:
+    model = networks[net]
+    convolution = next(m for m in model.net.modules() if isinstance(m, torch.nn.Conv2d))
+    assert convolution.weight[0, 0, 0, 0].item() == pytest.approx(first, abs=1e-5)
+    heads = Path(lpips.__file__).parent / "weights" / "v0.1" / f"{net}.pth"
+    state = model.state_dict()
+    for name, head in torch.load(heads, map_location="cpu", weights_only=True).items():
+        assert torch.equal(state[name], head), name
+    assert not any(p.requires_grad for p in model.parameters())
+
+
+def test_identical_is_zero_and_order_does_not_matter(
+    alex: torch.nn.Module, noise: np.ndarray
+) -> None:
+    other = noise[::-1].copy()
+    np.testing.assert_array_equal(lpips_per_frame(alex, noise, noise), np.zeros(5))
+    forward = lpips_per_frame(alex, noise, other)
+    np.testing.assert_allclose(forward, lpips_per_frame(alex, other, noise), rtol=1e-5)
+    assert forward[0] > 0.05
+
+
+def test_batch_size_does_not_matter(alex: torch.nn.Module, noise: np.ndarray) -> None:
+    other = 255 - noise
+    one, all_at_once = (lpips_per_frame(alex, noise, other, batch=n) for n in (1, 16))
+    assert one.dtype == np.float64
+    np.testing.assert_allclose(one, all_at_once, rtol=1e-5)
+
+
+def test_ranges_equal_the_packages_own(alex: torch.nn.Module, noise: np.ndarray) -> None:
+    x, y = (
+        torch.from_numpy(f).permute(0, 3, 1, 2).float() / 255 for f in (noise, noise[::-1].copy())
+    )
+    with torch.no_grad():
+        rescaled = alex(x, y, normalize=True).flatten().numpy()
+        raw = alex(x, y).flatten().numpy()
+    other = noise[::-1].copy()
+    np.testing.assert_allclose(lpips_per_frame(alex, noise, other), rescaled, rtol=1e-5)
+    np.testing.assert_allclose(lpips_per_frame(alex, noise, other, "0..1"), raw, rtol=1e-5)
+
+
+@pytest.mark.parametrize("net", ["alex", "vgg"])
+def test_large_frames_equal_the_packages_own(
+    networks: dict[str, torch.nn.Module], net: str
+) -> None:
+    draw = np.random.default_rng(1)
+    first = draw.integers(0, 256, (1, 160, 144, 3), dtype=np.uint8)
+    near = np.clip(first + draw.normal(0, 2, first.shape), 0, 255).astype(np.uint8)
+    for other in (255 - first, near):
+        x, y = (torch.from_numpy(f).permute(0, 3, 1, 2).float() / 255 for f in (first, other))
+        with torch.no_grad():
+            expected = networks[net](x, y, normalize=True).item()
+        assert lpips_per_frame(networks[net], first, other)[0] == pytest.approx(expected, rel=1e-5)
+
+
+def test_features_are_computed_once_and_kept_for_the_next_method(
+    alex: torch.nn.Module, noise: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    passes: list[int] = []
+    net = alex.get_submodule("net")
+    forward = net.forward
+    monkeypatch.setattr(net, "forward", lambda x: passes.append(len(x)) or forward(x))
+    ours, white, other = 255 - noise, np.full_like(noise, 255), noise // 2
+    first = Perceptual(alex, "-1..1", Cache(tmp_path), "weights")
+    before = np.concatenate([noise[:1], noise[:-1]])
+    kept = [first.per_frame(side, noise) for side in (ours, white, before, noise)]
+    assert sum(passes) == 5 + 5 + 1
+    passes.clear()
+    second = Perceptual(alex, "-1..1", Cache(tmp_path), "weights")
+    again = [second.per_frame(side, noise) for side in (other, ours)]
+    assert sum(passes) == 5 + 5  # no reference among them
+    passes.clear()
+    third = Perceptual(alex, "-1..1", Cache(tmp_path), "weights")
+    assert not third.per_frame(noise[:1], noise[:1]).any()
+    assert not third.per_frame(noise[1:], noise[1:]).any()
+    assert sum(passes) == 1  # frames of the reference are found, also where they are predicted
+    passes.clear()
+    Perceptual(alex, "-1..1", Cache(tmp_path), "other weights").per_frame(other, noise)
+    assert sum(passes) == 5 + 5
+    for values, side in zip(
+        [*kept, *again], [ours, white, before, noise, other, ours], strict=True
+    ):
+        np.testing.assert_array_equal(values, lpips_per_frame(alex, side, noise, batch=1))
+
+
+def test_what_is_kept_in_memory_does_not_grow_with_the_video(alex: torch.nn.Module) -> None:
+    draw = np.random.default_rng(1)
+    perceptual = Perceptual(alex, "-1..1", None, "weights")
+    most = 0
+    for _ in range(40):
+        ours, theirs = draw.integers(0, 256, (2, 1, 32, 32, 3), dtype=np.uint8)
+        perceptual.per_frame(ours, theirs)
+        most = max(most, len(perceptual._kept))
+    assert most == _KEPT_FRAMES == len(perceptual._kept)
+
+
+def test_features_stop_at_their_room(
+    alex: torch.nn.Module, noise: np.ndarray, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Perceptual(alex, "-1..1", Cache(tmp_path), "one").per_frame(255 - noise[:1], noise[:1])
+    (one,) = (file.stat().st_size for file in (tmp_path / "features").rglob("*.npy"))
+    cache = Cache(tmp_path, max_feature_bytes=int(3.5 * one))
+    values = Perceptual(alex, "-1..1", cache, "weights").per_frame(255 - noise, noise)
+    np.testing.assert_array_equal(values, lpips_per_frame(alex, 255 - noise, noise, batch=1))
+    assert len(list((tmp_path / "features").rglob("*.npy"))) == 3
+    assert capsys.readouterr().err.count("features of further frames are not kept") == 1
+
+
+def test_making_it_leaves_random_numbers_alone() -> None:
+    torch.manual_seed(3)
+    expected = torch.rand(4)
+    torch.manual_seed(3)
+    make_lpips("alex")
+    assert torch.equal(torch.rand(4), expected)
+
+
+@pytest.mark.parametrize(("net", "smallest"), [("alex", 31), ("vgg", 16)])
+def test_small_frames_are_unavailable(
+    networks: dict[str, torch.nn.Module], net: str, smallest: int
+) -> None:
+    model = networks[net]
+    frames = np.zeros((1, smallest, 40, 3), np.uint8)
+    assert lpips_per_frame(model, frames, frames)[0] == 0
+    with pytest.raises(MetricUnavailable, match=f"{smallest} px"):
+        lpips_per_frame(model, frames[:, 1:], frames[:, 1:])
+
+
+def test_wrong_shapes_are_refused(alex: torch.nn.Module) -> None:
+    with pytest.raises(PairingError, match="equal shapes"):
+        lpips_per_frame(alex, ZEROS, ONES[:1])
+    with pytest.raises(PairingError, match="float64"):
+        lpips_per_frame(alex, ZEROS / 255, ONES)
+
+
+def test_altered_backbone_is_refused(tmp_path: Path) -> None:
+    copy = tmp_path / "alexnet.ckpt"
+    copy.write_bytes(find_weight("lpips-alex").read_bytes() + b"\0")
+    with pytest.raises(WeightsUnavailable, match="expected 443c5bc3"):
+        make_lpips("alex", path=copy)

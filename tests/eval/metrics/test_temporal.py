@@ -1,0 +1,127 @@
+"""Temporal metrics against scikit-image, lpips and closed forms; gaps and the cut into chunks."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from scipy.ndimage import gaussian_filter
+from skimage.metrics import structural_similarity
+
+from aa_eval.evaluate import evaluate
+from aa_eval.metrics.lpips import make_lpips
+from aa_eval.metrics.temporal import dtssd, flicker, ssim_of_differences, tof, warp_error
+from aa_eval.protocol import Protocol, read_protocol
+from aa_eval.scoring.lpips_features import Perceptual
+from aa_eval.scoring.optical_flow import OpticalFlowILK
+from aa_eval.videos.layout import find_videos
+from aa_eval.videos.pairing import make_pairs
+
+
+def noise(seed: int, count: int = 4, side: int = 32) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, (count, side, side, 3), dtype=np.uint8)
+
+
+def moving(count: int, step_px: int, side: int = 64) -> np.ndarray:
+    """A smooth texture that moves to the right by whole pixels."""
+    texture = gaussian_filter(np.random.default_rng(5).random((side, 3 * side, 3)), (3, 3, 0))
+    texture = (255 * (texture - texture.min()) / np.ptp(texture)).astype(np.uint8)
+    starts = [side - step_px * t for t in range(count)]
+    return np.stack([texture[:, start : start + side] for start in starts])
+
+
+def test_an_error_that_stands_still_costs_nothing_and_one_that_blinks_does() -> None:
+    reference = noise(0) // 2
+    still, blinking = reference + np.uint8(40), reference.copy()
+    blinking[1::2] += 40
+    for metric in (dtssd, flicker, ssim_of_differences):
+        assert np.isnan(metric(still, reference)[0])
+    np.testing.assert_array_equal(dtssd(still, reference)[1:], 0)
+    np.testing.assert_allclose(ssim_of_differences(still, reference)[1:], 1, atol=1e-12)
+    np.testing.assert_allclose(dtssd(blinking, reference)[1:], 40)
+
+
+def test_flicker_counts_what_stands_still_in_the_reference_only() -> None:
+    reference = np.repeat(noise(1, 1), 3, axis=0) // 2 + np.uint8(9)
+    prediction = reference.copy()
+    prediction[1, :, :16] += 30  # half of the picture goes up by 30 and down again
+    np.testing.assert_allclose(flicker(prediction, reference)[1:], 15)
+    np.testing.assert_array_equal(flicker(reference, reference)[1:], 0)
+    reference[1:, :, :16] += 100  # and now it moves in the reference
+    np.testing.assert_allclose(flicker(prediction, reference)[1:], [0, 15])
+    reference[1:] += 100
+    assert np.isnan(flicker(prediction, reference)[1])
+
+
+def test_ssim_of_differences_is_scikit_images() -> None:
+    ours, theirs = noise(2), noise(3)
+    expected = [
+        structural_similarity(
+            *(np.diff(v[t : t + 2].astype(np.float64), axis=0)[0] for v in (ours, theirs)),
+            gaussian_weights=True, sigma=1.5, use_sample_covariance=False, data_range=510,
+            channel_axis=-1,
+        )
+        for t in range(3)
+    ]  # fmt: skip
+    np.testing.assert_allclose(ssim_of_differences(ours, theirs)[1:], expected, rtol=1e-9)
+
+
+def test_flows_of_known_motion() -> None:
+    reference, faster, stands = moving(3, 2), moving(3, 3), moving(1, 0).repeat(3, axis=0)
+    flow = OpticalFlowILK()
+    inner = flow(reference[1], reference[0])[:, 12:-12, 12:-12]
+    np.testing.assert_allclose(inner.mean(axis=(1, 2)), [0, -2], atol=0.1)
+    np.testing.assert_array_equal(tof(reference, reference, flow)[1:], 0)
+    assert tof(faster, reference, flow)[1:] == pytest.approx(1, abs=0.4)
+    assert tof(stands, reference, flow)[1:] == pytest.approx(2, abs=0.5)
+    true, wrong = (warp_error(v, reference, flow)[1:] for v in (reference, stands))
+    assert (true < 0.05 * wrong).all()
+
+
+@pytest.mark.weights
+def test_tlpips_is_the_difference_of_the_packages_distances() -> None:
+    model = make_lpips("alex")
+    ours, theirs = noise(6), noise(7)
+    x, y = (torch.from_numpy(v).permute(0, 3, 1, 2).float() / 255 for v in (ours, theirs))
+    with torch.no_grad():
+        change = [model(v[:-1], v[1:], normalize=True).flatten() for v in (x, y)]
+    found = Perceptual(model, "-1..1", None, {}).temporal(ours, theirs)
+    assert np.isnan(found[0])
+    np.testing.assert_allclose(found[1:], (change[0] - change[1]).abs().numpy(), atol=1e-6)
+
+
+@pytest.fixture
+def cheap() -> Protocol:
+    protocol = read_protocol("aa-temporal-v1")
+    return replace(protocol, metrics=protocol.metrics[:3])
+
+
+def write(folder: Path, frames: np.ndarray, numbers: list[int]) -> None:
+    folder.mkdir(parents=True)
+    for number, frame in zip(numbers, frames, strict=True):
+        Image.fromarray(frame).save(folder / f"{number}.png")
+
+
+def test_a_whole_run_equals_the_functions_and_no_change_crosses_a_gap(
+    tmp_path: Path, cheap: Protocol
+) -> None:
+    ours, theirs = noise(8, 19), noise(9, 19)
+    numbers = [*range(9), *range(20, 30)]
+    for name, frames in (("gen", ours), ("gt", theirs)):
+        write(tmp_path / name / "a", frames, numbers)
+    folders = find_videos(tmp_path / "gen"), find_videos(tmp_path / "gt")
+    pairs, _ = make_pairs(*folders, frozenset({"numbering-gap"}))
+    method, white = evaluate(pairs, [cheap], method="m", baselines=["white"])
+    expected = {"dtssd": dtssd(ours, theirs), "ssim_differences": ssim_of_differences(ours, theirs)}
+    for key, values in expected.items():
+        values[9] = np.nan
+        np.testing.assert_array_equal(method.per_frame["a"][key], values)
+        assert method.result.metrics[key].n == 17
+    assert method.result.metrics["flicker"].unavailable == "no frame could be scored"
+    changes = np.diff(theirs.astype(np.float64), axis=0)
+    rms = np.sqrt(np.square(changes).mean(axis=(1, 2, 3)))
+    np.testing.assert_allclose(white.per_frame["a"]["dtssd"][1:9], rms[:8])

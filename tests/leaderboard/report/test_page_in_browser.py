@@ -1,0 +1,247 @@
+"""The page in a real headless Chromium: sort, filter, play, and a hostile name that stays text."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from aa_eval.result import Result
+from aa_leaderboard.board.frame_scores import read_frame_scores, worst_frames
+from aa_leaderboard.board.store import add_results, read_board
+from aa_leaderboard.cli import main
+from aa_leaderboard.row import Measured
+
+np = pytest.importorskip("numpy")
+Image = pytest.importorskip("PIL.Image")
+pytest.importorskip("selenium", reason="skipped: selenium is not installed")
+from selenium.webdriver.common.by import By  # noqa: E402 (after the skip above)
+from selenium.webdriver.support.ui import Select, WebDriverWait  # noqa: E402
+
+HOSTILE = "<script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\">"
+
+
+# Of each frame, in turn: far enough apart to be told through h264's colours.
+COLOURS = ((220, 40, 40), (40, 200, 60), (40, 60, 220), (220, 210, 40))
+
+
+def frames_in(colour: int) -> Any:
+    """Two seconds at 24 frames a second; a white bar moves over a plain picture."""
+    frames = np.full((48, 64, 64, 3), colour, np.uint8)
+    for t, frame in enumerate(frames):
+        frame[:, t : t + 8] = 255
+    return frames
+
+
+@pytest.fixture
+def page(
+    make_result: Callable[..., Result],
+    write: Callable[[Result], Path],
+    write_clip: Callable[..., Path],
+    tmp_path: Path,
+) -> str:
+    board = tmp_path / "board"
+    for n, method in enumerate(("ours", HOSTILE, "third")):
+        folder = write(make_result(method))
+        (folder / "media").mkdir()
+        for role in ("prediction",) if n else ("reference", "ground_truth", "prediction"):
+            write_clip(folder / "media" / f"video_1.{role}.mp4", frames_in(60 * n))
+        if not n:
+            write_clip(folder / "media" / "video_2.prediction.mp4", frames_in(200))
+        add_results(folder, board)
+    assert main(["render", "--board", str(board), "--out", str(tmp_path / "site")]) == 0
+    return (tmp_path / "site" / "index.html").as_uri()
+
+
+def test_the_page_sorts_filters_and_plays_from_disk(browser: Any, page: str) -> None:
+    browser.get(page)
+    run = browser.execute_script
+    assert browser.title != "owned"
+    assert run("return document.querySelectorAll('td img, th img').length") == 0
+
+    def visible(section: str = "section.board") -> list[str]:
+        return run(
+            "return [...document.querySelectorAll(arguments[0] + ' tbody tr')]"
+            ".filter(row => row.offsetParent).map(row => row.dataset.method)",
+            section,
+        )
+
+    # Sort: by a metric the better direction first, then the other; by name.
+    def column(index: int) -> list[float]:
+        texts = run(
+            "return [...document.querySelectorAll('#table-1 tbody tr')]"
+            ".map(row => row.children[arguments[0]].dataset.value)",
+            index,
+        )
+        return [float(text) for text in texts]
+
+    def head(index: int) -> Any:
+        return browser.find_elements(By.CSS_SELECTOR, "#table-1 thead th")[index]
+
+    def click(element: Any) -> None:
+        """Scroll there first and at once: the driver's own smooth scroll may still be under way."""
+        run("arguments[0].scrollIntoView({block: 'center', behavior: 'instant'})", element)
+        element.click()
+
+    assert HOSTILE in visible("#table-1")
+    click(head(1).find_element(By.TAG_NAME, "button"))
+    assert column(1) == sorted(column(1), reverse=True)
+    assert head(1).get_attribute("aria-sort") == "descending"
+    head(1).find_element(By.TAG_NAME, "button").send_keys("\n")  # by keyboard
+    assert column(1) == sorted(column(1))
+    click(head(0).find_element(By.TAG_NAME, "button"))
+    assert visible("#table-1") == sorted(visible("#table-1"), key=str.lower)
+    assert head(1).get_attribute("aria-sort") is None
+
+    # A row without a value stays last in both directions (published PSNR*).
+    published = "section.board[data-protocol='tiktok-disco']:not([id^=paper])"
+    for _ in range(2):
+        button = browser.find_element(By.CSS_SELECTOR, f"{published} thead th:nth-child(4) button")
+        click(button)
+        cells = run(
+            "return [...document.querySelectorAll(arguments[0] + ' tbody tr')]"
+            ".map(row => row.children[3].dataset.value)",
+            published,
+        )
+        filled = [cell != "" for cell in cells]
+        assert filled == sorted(filled, reverse=True)
+        assert 0 < sum(filled) < len(filled)
+
+    # Filter: by protocol, by kind, by part of a name; the count says how many.
+    everything = len(visible())
+    Select(browser.find_element(By.ID, "protocol")).select_by_value("ubc-fashion")
+    assert 0 < len(visible()) < everything
+    assert "third" not in visible()
+    assert browser.find_element(By.ID, "count").text == f"{len(visible())} of {everything} lines"
+    browser.find_element(By.ID, "method").send_keys("bdmm")
+    assert set(visible()) == {"BDMM"}
+    browser.find_element(By.ID, "method").clear()
+    Select(browser.find_element(By.ID, "protocol")).select_by_value("")
+    click(browser.find_element(By.CSS_SELECTOR, "[name=kind][value=published]"))
+    assert sorted(visible()) == sorted(["ours", HOSTILE, "third"])
+
+    # Video by video: one dot for each video, and a sentence.
+    assert run("return document.querySelectorAll('#scatter .point').length") == 3
+    assert "of 3 videos" in browser.find_element(By.ID, "scatter-words").text
+
+    # A dot leads to its video's clips, by keyboard, too.
+    press = """
+      const dots = [...document.querySelectorAll('#scatter .point')];
+      const dot = dots.find(d => d.getAttribute('aria-label').startsWith(arguments[0]));
+      dot.focus();
+      dot.dispatchEvent(new KeyboardEvent('keydown', {key: arguments[1], bubbles: true}));
+      return [document.activeElement === dot, dot.getAttribute('role')];
+    """
+    chosen = "return document.getElementById('clip-video').selectedOptions[0].textContent"
+    assert run(chosen) == "video_1"
+    assert run(press, "video_2:", "Enter") == [True, "button"]
+    assert run(chosen) == "video_2"
+    assert run(press, "video_1:", " ") == [True, "button"]
+    assert run(chosen) == "video_1"
+
+    # Play: five clips run in step; scrubbing stops them all at one frame.
+    assert run("return document.querySelectorAll('#panes video').length") == 5
+    wait = WebDriverWait(browser, 10)
+    ready = "return [...document.querySelectorAll('#panes video')].every(c => c.readyState >= 2)"
+    wait.until(lambda _: run(ready))
+    play = browser.find_element(By.ID, "play")
+    click(play)
+    times = "return [...document.querySelectorAll('#panes video')].map(clip => clip.currentTime)"
+    wait.until(lambda _: min(run(times)) > 0.2)
+    assert play.text == "Pause"
+    at_s = run(times)
+    assert max(at_s) - min(at_s) < 0.2
+    # A clip that has run away is fetched back, well before the loop would restart all of them.
+    run("document.querySelectorAll('#panes video')[2].currentTime = 1.8")
+    at_once = WebDriverWait(browser, 0.8, poll_frequency=0.02)
+    at_once.until(lambda _: (at_s := run(times)) and max(at_s) - min(at_s) < 0.15)
+    scrub = browser.find_element(By.ID, "scrub")
+    run("arguments[0].value = 24; arguments[0].dispatchEvent(new Event('input'))", scrub)
+    wait.until(lambda _: all(abs(time - 24.5 / 24) < 0.01 for time in run(times)))
+    assert play.text == "Play"
+    assert browser.find_element(By.ID, "time").text == "frame 24 of 47, 1.00 s"
+    click(browser.find_element(By.ID, "step-on"))
+    wait.until(lambda _: all(abs(time - 25.5 / 24) < 0.01 for time in run(times)))
+    click(browser.find_element(By.ID, "step-back"))
+    click(browser.find_element(By.ID, "step-back"))
+    wait.until(lambda _: all(abs(time - 23.5 / 24) < 0.01 for time in run(times)))
+
+    # Dark and light; nothing was blocked, missing or thrown.
+    before = run("return getComputedStyle(document.body).backgroundColor")
+    click(browser.find_element(By.ID, "theme"))
+    assert run("return getComputedStyle(document.body).backgroundColor") != before
+    assert browser.title != "owned"
+    assert browser.get_log("browser") == []
+
+    # On a phone the page itself never scrolls sideways.
+    browser.execute_cdp_cmd(
+        "Emulation.setDeviceMetricsOverride",
+        {"width": 390, "height": 844, "deviceScaleFactor": 2, "mobile": True},
+    )
+    assert run("return document.documentElement.scrollWidth") <= 390
+
+
+def test_the_worst_frames_show_the_very_frames_and_lead_to_them(
+    browser: Any,
+    make_result: Callable[..., Result],
+    write_with_frames: Callable[[Result], Path],
+    write_clip: Callable[..., Path],
+    tmp_path: Path,
+) -> None:
+    folder = write_with_frames(make_result("ours"))
+    (folder / "media").mkdir()
+    colours = [COLOURS[t % 4] for t in range(24)]
+    frames = np.stack([np.full((64, 64, 3), colour, np.uint8) for colour in colours])
+    for role in ("ground_truth", "prediction"):
+        write_clip(folder / "media" / f"video_1.{role}.mp4", frames, fps=15)
+    # A clip that is shorter than what was scored: its frames are others, so that none is shown.
+    write_clip(folder / "media" / "video_2.prediction.mp4", frames[:20], fps=15)
+    board = tmp_path / "board"
+    add_results(folder, board)
+    assert main(["render", "--board", str(board), "--out", str(tmp_path / "site")]) == 0
+    browser.get((tmp_path / "site" / "index.html").as_uri())
+    run = browser.execute_script
+
+    (row,) = read_board(board)
+    assert isinstance(row.origin, Measured)
+    scores = read_frame_scores(board / row.origin.row_id, row.origin.result)
+    assert scores is not None
+    worst = worst_frames(scores, "lpips_alex", "lower", 6)
+    items = browser.find_elements(By.CSS_SELECTOR, "#worst li")
+    assert len(items) == len(worst) == 6
+    assert {frame.video for frame in worst} >= {"video_1", "video_2"}
+    ready = (
+        "return [...document.querySelectorAll('#worst video')]"
+        ".every(clip => !clip.seeking && clip.readyState >= 2)"
+    )
+    WebDriverWait(browser, 20).until(lambda _: run(ready))
+    for item, frame in zip(items, worst, strict=True):
+        assert f"{frame.video}, frame {frame.number}" in item.text
+        assert f"LPIPS alex {frame.value:.3f}" in item.text
+        videos = item.find_elements(By.TAG_NAME, "video")
+        assert len(videos) == (2 if frame.video == "video_1" else 0)
+        for video in videos:
+            run("arguments[0].scrollIntoView({block: 'center', behavior: 'instant'})", video)
+            shown = np.asarray(Image.open(io.BytesIO(video.screenshot_as_png)).convert("RGB"))
+            seen = shown[shown.shape[0] // 2, shown.shape[1] // 2].astype(int)
+            assert abs(seen - colours[frame.position]).max() < 40
+
+    # Its button opens the player at that frame.
+    position = next(frame.position for frame in worst if frame.video == "video_1")
+    button = browser.find_element(By.CSS_SELECTOR, "#worst button")
+    run("arguments[0].scrollIntoView({block: 'center', behavior: 'instant'})", button)
+    button.click()
+    words = f"frame {position} of 23, {position / 15:.2f} s"
+    wait = WebDriverWait(browser, 10)
+    wait.until(lambda _: browser.find_element(By.ID, "time").text == words)
+    assert run("return document.getElementById('scrub').value") == str(position)
+
+    # By name alone where there is no clip; another metric has other frames.
+    Select(browser.find_element(By.ID, "worst-metric")).select_by_visible_text("SSIM")
+    texts = [item.text for item in browser.find_elements(By.CSS_SELECTOR, "#worst li")]
+    expected = worst_frames(scores, "ssim", "higher", 6)
+    assert all(f"frame {f.number}" in text for f, text in zip(expected, texts, strict=True))
+    assert browser.get_log("browser") == []

@@ -1,0 +1,202 @@
+"""Checkpoints: round trips, and every way in which one can be wrong."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from safetensors.torch import save as safetensors_save
+
+from aa_model.checkpoints import store as checkpoint
+from aa_model.checkpoints.store import read_info, read_model, resolve_config, write_checkpoint
+from aa_model.config import ModelConfig, TrainConfig, from_json, to_json
+from aa_model.errors import CheckpointError, ConfigError
+from aa_model.networks.animate_anyone import AnimateAnyone
+from aa_model.networks.noise_schedule import make_scheduler
+from aa_model.networks.parts import part_parameters, parts_of
+from aa_model.networks.reference_net import make_unet2d
+from aa_model.presets import PRESETS, TINY
+
+Make = Callable[..., AnimateAnyone]
+HAS = parts_of(TINY.model)
+MADE_BY = dict.fromkeys(HAS, "a test")
+
+
+@pytest.mark.parametrize("name", list(PRESETS))
+def test_configurations_survive_json(name: str) -> None:
+    preset = PRESETS[name]
+    row = json.loads(json.dumps(to_json(preset.model)))
+    assert from_json(ModelConfig, row) == preset.model
+    for training in preset.training.values():
+        assert from_json(TrainConfig, json.loads(json.dumps(to_json(training)))) == training
+
+
+def test_unknown_missing_and_mistyped_fields_are_named() -> None:
+    row = to_json(TINY.model)
+    with pytest.raises(ConfigError, match=r"unknown fields \['extra'\], missing fields \['vae'\]"):
+        from_json(ModelConfig, {**{k: v for k, v in row.items() if k != "vae"}, "extra": 1})
+    with pytest.raises(ConfigError, match="'many' is not of type"):
+        from_json(ModelConfig, {**row, "temporal": {**row["temporal"], "max_frames": "many"}})
+    with pytest.raises(ConfigError, match="'moore' is not one of"):
+        from_json(ModelConfig, {**row, "pose_guider": {**row["pose_guider"], "layout": "moore"}})
+
+
+@pytest.mark.parametrize("temporal", [False, True])
+@torch.no_grad()
+def test_a_checkpoint_read_back_predicts_the_same(
+    make_tiny: Make, tmp_path: Path, temporal: bool
+) -> None:
+    model = make_tiny(temporal=temporal)
+    model.set_scaling_factor(0.7)
+    parts = {p: "a test" for p in HAS if p != "temporal_layers" or temporal}
+    write_checkpoint(tmp_path, model, parts)
+    torch.manual_seed(123)  # a weight that was not stored would now be another
+    again = read_model(tmp_path)
+    assert again.has_temporal_layers == temporal
+    assert again.config == model.config
+    T = 3 if temporal else 1
+    images = torch.rand(T, 3, 32, 32)
+    found = []
+    for network in (model, again):
+        latents = network.encode(images)
+        tokens = network.image_encoder(images[:1])
+        pose = network.pose_features(images[None])
+        features = network.reference_net(latents[:1], tokens)
+        out = network(latents[None], torch.tensor([5]), tokens, pose, features, (0,))
+        found.append(network.decode(out[0]))
+    assert torch.allclose(found[0], found[1], atol=5e-5)  # sums differ with memory layout
+
+
+def test_denoising_weights_carry_the_names_of_a_plain_unet(make_tiny: Make) -> None:
+    model = make_tiny(temporal=True)
+    plain = make_unet2d(model.config)
+    assert set(part_parameters(model, "denoising_unet")) == set(plain.state_dict())
+
+
+def test_fp16_halves_the_file_and_reads_back_as_float32(make_tiny: Make, tmp_path: Path) -> None:
+    model = make_tiny(temporal=True)
+    write_checkpoint(tmp_path / "full", model, MADE_BY)
+    info = write_checkpoint(tmp_path / "half", model, MADE_BY, torch.float16)
+    assert info.parts["vae"].dtype == "float16"
+    sizes = [
+        sum(path.stat().st_size for path in (tmp_path / name).glob("*.safetensors"))
+        for name in ("full", "half")
+    ]
+    assert sizes[1] < 0.6 * sizes[0]
+    again = read_model(tmp_path / "half")
+    for (name, a), b in zip(model.vae.named_parameters(), again.vae.parameters(), strict=True):
+        assert b.dtype == torch.float32
+        assert torch.allclose(a, b, atol=1e-2, rtol=1e-3), name
+
+
+def test_a_write_that_stops_in_the_middle_leaves_the_checkpoint_that_was(
+    make_tiny: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not some parts of the new one under the old one's config.json."""
+    model = make_tiny(temporal=True)
+    write_checkpoint(tmp_path, model, MADE_BY)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter += 1
+    saved: list[object] = []
+
+    def save(tensors: dict[str, torch.Tensor]) -> bytes:
+        saved.append(tensors)
+        if len(saved) == 3:
+            raise OSError("no space left on device")
+        return safetensors_save(tensors)
+
+    monkeypatch.setattr(checkpoint, "save", save)
+    with pytest.raises(OSError, match="no space"):
+        write_checkpoint(tmp_path, model, MADE_BY)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_the_schedule_of_inference_is_the_one_stored(make_tiny: Make, tmp_path: Path) -> None:
+    model = make_tiny()
+    noise = dataclasses.replace(model.config.noise, beta_schedule="linear", beta_end=0.02)
+    model.config = dataclasses.replace(model.config, noise=noise)
+    write_checkpoint(tmp_path, model, {p: "a test" for p in HAS if p != "temporal_layers"})
+    stored = make_scheduler(read_model(tmp_path).config.noise)
+    assert torch.equal(stored.alphas_cumprod, make_scheduler(noise).alphas_cumprod)
+    assert not torch.equal(stored.alphas_cumprod, make_scheduler(TINY.model.noise).alphas_cumprod)
+
+
+def test_a_loaded_part_keeps_the_shape_it_was_trained_with(make_tiny: Make, tmp_path: Path) -> None:
+    model = make_tiny()
+    write_checkpoint(tmp_path, model, {"vae": "a test"})
+    small_vae = dataclasses.replace(TINY.model, vae=dataclasses.replace(
+        TINY.model.vae, block_out_channels=(4, 4, 8)))  # fmt: skip
+    assert resolve_config(small_vae, {"vae": tmp_path}).vae == TINY.model.vae
+
+
+def rewrite(folder: Path, part: str, change: Callable[[dict[str, torch.Tensor]], None]) -> None:
+    """Change a part's tensors and its recorded hash: a whole file, of another network."""
+    path = folder / f"{part}.safetensors"
+    tensors = load_file(path)
+    change(tensors)
+    save_file(tensors, path)
+    row = json.loads((folder / "config.json").read_text())
+    row["parts"][part]["sha256"] = hashlib.sha256(path.read_bytes()).hexdigest()
+    (folder / "config.json").write_text(json.dumps(row))
+
+
+@pytest.fixture
+def folder(make_tiny: Make, tmp_path: Path) -> Path:
+    write_checkpoint(tmp_path, make_tiny(temporal=True), MADE_BY)
+    return tmp_path
+
+
+def test_missing_surplus_and_misshapen_tensors_are_named(folder: Path) -> None:
+    def change(tensors: dict[str, torch.Tensor]) -> None:
+        del tensors["conv_in.bias"]
+        tensors["conv_more.bias"] = torch.zeros(1)
+        tensors["conv_out.weight"] = torch.zeros(4, 16, 1, 1)
+
+    rewrite(folder, "denoising_unet", change)
+    with pytest.raises(CheckpointError) as caught:
+        read_model(folder)
+    message = str(caught.value)
+    assert "missing conv_in.bias" in message
+    assert "surplus conv_more.bias" in message
+    assert "conv_out.weight is [4, 16, 1, 1] instead of [4, 16, 3, 3]" in message
+
+
+def test_one_altered_byte_is_found(folder: Path) -> None:
+    path = folder / "pose_guider.safetensors"
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(CheckpointError, match=r"pose_guider\.safetensors was altered"):
+        read_model(folder)
+
+
+@pytest.mark.parametrize("part", [p for p in HAS if p != "temporal_layers"])
+def test_an_absent_part_is_an_error_and_never_random(folder: Path, part: str) -> None:
+    (folder / f"{part}.safetensors").unlink()
+    with pytest.raises(CheckpointError, match=f"holds no {part}"):
+        read_model(folder)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "is not a checkpoint"),
+        ("{", "cannot be read as a checkpoint"),
+        ('{"format": "another"}', "is of format 'another'"),
+        ('{"format": "aa-model 1"}', "cannot be read as a checkpoint"),
+        ("[]", "cannot be read as a checkpoint"),
+    ],
+)
+def test_a_folder_that_is_no_checkpoint(tmp_path: Path, content: str | None, message: str) -> None:
+    if content is not None:
+        (tmp_path / "config.json").write_text(content)
+    with pytest.raises(CheckpointError, match=message):
+        read_info(tmp_path)

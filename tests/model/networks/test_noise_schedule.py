@@ -1,0 +1,130 @@
+"""The schedule against diffusers' own functions, and DDIM against a closed form."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+import torch
+from diffusers.schedulers.scheduling_ddim import rescale_zero_terminal_snr
+from diffusers.training_utils import compute_snr
+
+from aa_model.config import NoiseConfig
+from aa_model.errors import ConfigError
+from aa_model.networks.noise_schedule import (
+    draw_timesteps,
+    loss_weights,
+    make_noise,
+    make_scheduler,
+    prediction_target,
+)
+from aa_model.presets import PAPER, SMALL
+
+BOTH = [SMALL.model.noise, PAPER.model.noise]
+
+
+def test_zero_terminal_snr_is_diffusers_rescaling_and_ends_in_pure_noise() -> None:
+    config = SMALL.model.noise
+    plain = make_scheduler(dataclasses.replace(config, zero_terminal_snr=False))
+    found = make_scheduler(config)
+    expected = torch.cumprod(1 - rescale_zero_terminal_snr(plain.betas), 0)
+    assert torch.equal(found.alphas_cumprod, expected)
+    assert found.alphas_cumprod[-1] == 0
+    noise = torch.randn(1, 1, 4, 2, 2)
+    last = torch.tensor([999])
+    assert torch.equal(found.add_noise(torch.ones_like(noise), noise, last), noise)
+
+
+def test_trailing_spacing_starts_at_the_last_training_timestep() -> None:
+    scheduler = make_scheduler(SMALL.model.noise)
+    scheduler.set_timesteps(20)
+    assert scheduler.timesteps[0] == 999
+    assert len(scheduler.timesteps) == 20
+
+
+def test_epsilon_at_zero_snr_is_refused() -> None:
+    noise = NoiseConfig("epsilon", zero_terminal_snr=True, timestep_spacing="trailing")
+    with pytest.raises(ConfigError, match="use v_prediction"):
+        dataclasses.replace(SMALL.model, noise=noise)
+
+
+@pytest.mark.parametrize("config", BOTH, ids=["v", "epsilon"])
+def test_targets_lead_back_to_the_latents(config: NoiseConfig) -> None:
+    scheduler = make_scheduler(config)
+    torch.manual_seed(0)
+    latents, noise = torch.randn(5, 2, 4, 3, 3), torch.randn(5, 2, 4, 3, 3)
+    timesteps = torch.tensor([0, 10, 500, 900, 990])
+    noisy = scheduler.add_noise(latents, noise, timesteps)
+    target = prediction_target(scheduler, latents, noise, timesteps)
+    alphas = scheduler.alphas_cumprod[timesteps].view(-1, 1, 1, 1, 1)
+    a, s = alphas.sqrt(), (1 - alphas).sqrt()
+    found = a * noisy - s * target if config.prediction_type != "epsilon" else (
+        (noisy - s * target) / a
+    )  # fmt: skip
+    assert torch.allclose(found, latents, atol=1e-3)
+
+
+@pytest.mark.parametrize("config", BOTH, ids=["v", "epsilon"])
+@pytest.mark.parametrize("steps", [4, 20])
+def test_ddim_with_a_perfect_network_arrives_at_the_latents(
+    config: NoiseConfig, steps: int
+) -> None:
+    """The schedule that training noises with is the one that inference undoes."""
+    scheduler = make_scheduler(config)
+    scheduler.set_timesteps(steps)
+    torch.manual_seed(1)
+    latents = torch.randn(1, 1, 4, 4, 4)
+    x = torch.randn_like(latents)
+    for timestep in scheduler.timesteps:
+        alpha = scheduler.alphas_cumprod[timestep]
+        noise = (x - alpha.sqrt() * latents) / (1 - alpha).sqrt()  # what x is, given the latents
+        target = prediction_target(scheduler, latents, noise, timestep[None])
+        x = scheduler.step(target, timestep, x).prev_sample
+    last = scheduler.alphas_cumprod[0]  # DDIM stops at t = 0, which has a little noise left
+    assert (x - last.sqrt() * latents).abs().max() < 6 * (1 - last).sqrt()
+
+
+@pytest.mark.parametrize("zero", [False, True], ids=["", "zero terminal SNR"])
+@pytest.mark.parametrize("config", BOTH, ids=["v", "epsilon"])
+def test_min_snr_weights_are_those_of_diffusers_training_script(
+    config: NoiseConfig, zero: bool
+) -> None:
+    """And with zero terminal SNR those of its script of 2023, which Moore-AnimateAnyone kept."""
+    if config.prediction_type == "epsilon" and zero:
+        pytest.skip("there is no epsilon at zero SNR")
+    scheduler = make_scheduler(dataclasses.replace(config, zero_terminal_snr=zero))
+    timesteps = torch.arange(0, 999, 37)
+    snr = compute_snr(scheduler, timesteps)
+    divisor = snr if config.prediction_type == "epsilon" else snr + 1
+    clipped = torch.minimum(divisor if zero else snr, torch.full_like(snr, 5.0))
+    found = loss_weights(scheduler, timesteps, 5.0)
+    assert torch.allclose(found, clipped / divisor, atol=1e-5)
+    assert torch.equal(loss_weights(scheduler, timesteps, None), torch.ones(len(timesteps)))
+
+
+def test_the_timestep_that_inference_starts_from_is_learned() -> None:
+    """At zero SNR the weight min(SNR, gamma) / (SNR + 1) would be 0."""
+    scheduler = make_scheduler(SMALL.model.noise)
+    scheduler.set_timesteps(20)
+    assert loss_weights(scheduler, scheduler.timesteps[:1], 5.0) == 1
+
+
+def test_noise_offset_moves_whole_channels_of_all_frames_alike() -> None:
+    latents = torch.zeros(2, 3, 4, 8, 8)
+    plain = make_noise(latents, 0.0, torch.Generator().manual_seed(5))
+    moved = make_noise(latents, 0.5, torch.Generator().manual_seed(5))
+    shift = moved - plain
+    assert torch.allclose(shift, shift[:, :1, :, :1, :1].expand_as(shift), atol=1e-6)
+    assert shift.abs().max() > 0.1
+
+
+@pytest.mark.parametrize("shift", [1.0, 3.0])
+def test_shifted_timesteps_have_the_distribution_of_the_shift(shift: float) -> None:
+    """P(t' < x) = x / (shift - (shift - 1) x), the inverse of the shift, at nine places."""
+    scheduler = make_scheduler(SMALL.model.noise)
+    drawn = draw_timesteps(scheduler, 40_000, shift, torch.Generator().manual_seed(0))
+    assert drawn.min() >= 0
+    assert drawn.max() <= 999
+    for x in torch.arange(1, 10) / 10:
+        share = (drawn < 1000 * x).float().mean()
+        assert share == pytest.approx(float(x / (shift - (shift - 1) * x)), abs=0.01)
