@@ -37,40 +37,48 @@ class Difference:
     num_videos: int
 
 
-def compare(a: Result, b: Result) -> list[Difference]:
-    """Paired differences of every metric that has values per video (not FVD, not KVD).
+def why_not_comparable(a: Result, b: Result) -> str | None:
+    """Say why numbers of the two must not stand in one ranking; None where they may.
 
-    Raises:
-        ResultError: other protocol, other videos, other overrides, or no metric in common.
+    They must share protocol (by hash), videos, number of frames, reference frames, region masks,
+    weights and the checks that were switched off.
     """
     if a.protocol_hash != b.protocol_hash:
-        raise ResultError(
-            f"'{a.method}' was scored under {a.protocol} ({a.protocol_hash[:12]}), '{b.method}' "
-            f"under {b.protocol} ({b.protocol_hash[:12]}): score both under one protocol"
+        return (
+            f"other protocol: {a.protocol} (hash {a.protocol_hash[:12]}) against {b.protocol} "
+            f"(hash {b.protocol_hash[:12]})"
         )
-    if a.per_video.keys() != b.per_video.keys() or a.num_frames != b.num_frames:
+    if a.per_video.keys() != b.per_video.keys() or a.num_videos != b.num_videos:
         only = sorted(a.per_video.keys() ^ b.per_video.keys())
+        example = f", e.g. {only[0]!r} is in one only" if only else ""
+        return f"other videos: {a.num_videos} against {b.num_videos}{example}"
+    if a.num_frames != b.num_frames:
+        return f"other frames: {a.num_frames} against {b.num_frames}"
+    for what, ours, theirs in (
+        ("reference frames of", a.references, b.references),
+        ("masks of region", a.regions, b.regions),
+        ("weights of", a.weights, b.weights),
+    ):
+        for name in sorted(ours.keys() & theirs.keys()):
+            if ours[name] != theirs[name]:
+                return f"other {what} {name!r}: {ours[name][:12]} against {theirs[name][:12]}"
+    if differing := sorted(set(a.overrides) ^ set(b.overrides)):
+        return f"checks were switched off for one only: {'; '.join(differing)}"
+    return None
+
+
+def compare(a: Result, b: Result) -> list[Difference]:
+    """Paired differences A - B of every metric that has values per video (not FVD, not KVD).
+
+    Raises:
+        ResultError: the two are not comparable (see `why_not_comparable`), or have no metric in
+            common.
+    """
+    if reason := why_not_comparable(a, b):
         raise ResultError(
-            f"'{a.method}' has {a.num_videos} videos of {a.num_frames} frames, '{b.method}' "
-            f"{b.num_videos} of {b.num_frames}"
-            + (f", e.g. '{only[0]}' is in one only" if only else "")
-            + ": score both on the same frames"
+            f"'{a.method}' and '{b.method}' cannot be compared: {reason}: score both alike, "
+            "under one protocol, against the same frames"
         )
-    for video, content in a.references.items():
-        if b.references.get(video, content) != content:
-            raise ResultError(
-                f"reference '{video}' had other frames when '{b.method}' was scored than when "
-                f"'{a.method}' was: score both against the same references"
-            )
-    for region in a.regions.keys() & b.regions.keys():
-        if a.regions[region] != b.regions[region]:
-            raise ResultError(
-                f"region '{region}' had other masks when '{b.method}' was scored than when "
-                f"'{a.method}' was: score both with the same masks"
-            )
-    for name in a.weights.keys() & b.weights.keys():
-        if a.weights[name] != b.weights[name]:
-            raise ResultError(f"the two were scored with other weights of {name}: score both anew")
     differences = []
     for key in a.metrics:
         pairs = [

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from aa_eval.errors import ProtocolError
 from aa_eval.features.networks import NETWORKS
+from aa_eval.features.spec import VideoFeatures
 from aa_eval.resize import RESIZES
 
 # kind -> the parameters that its entry must have
@@ -59,36 +60,6 @@ class Metric:
     kind: str
     net: Literal["alex", "vgg"] | None = None
     input_range: Literal["-1..1", "0..1"] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class VideoFeatures:
-    """How FVD and KVD turn a video into vectors: one per window of frames.
-
-    Attributes:
-        net: a key of `aa_eval.features.networks.NETWORKS`.
-        bn_eps, pool_frames: epsilon of its batch normalisation, and frames of its last average pool
-            (2 in the network that was trained, 1 in DisCo's copy).
-        window_rule: "stride": every window, at `window_stride`. "random-reference": one window a
-            video, the prediction's first and a random one of the reference, drawn `runs` times;
-            the value is the mean over the runs (StyleGAN-V and its copies).
-        window_frames, window_stride: in frames; windows never cross a gap in the numbering, and
-            what is left at a video's end is not scored.
-        runs: 1 under "stride".
-        resize, size_hw: a key of `aa_eval.resize.RESIZES`, and its target; then x / 127.5 - 1.
-        unbiased_covariance: divide by N - 1 (True) or N.
-    """
-
-    net: str
-    bn_eps: float
-    pool_frames: int
-    window_rule: Literal["stride", "random-reference"]
-    window_frames: int
-    window_stride: int
-    runs: int
-    resize: str
-    size_hw: tuple[int, int]
-    unbiased_covariance: bool
 
 
 @dataclass(frozen=True, slots=True)

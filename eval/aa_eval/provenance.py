@@ -12,6 +12,7 @@ PACKAGES = (
     "lpips",
     "numpy",
     "pillow",
+    "scikit-image",
     "scipy",
     "torch",
 )

@@ -12,7 +12,7 @@ from aa_eval.weights.user_files import OwnWeight, verify_own_weight
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from aa_eval.protocol import VideoFeatures
+    from aa_eval.features.spec import VideoFeatures
 
     Network = Callable[[Tensor], Tensor]
 

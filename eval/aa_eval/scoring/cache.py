@@ -7,25 +7,28 @@ import json
 import os
 import sys
 import tempfile
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+import aa_eval
 from aa_eval.provenance import package_versions
 from aa_eval.videos.shards import open_member
 from aa_eval.videos.source import VideoSource
 
 
-def _code() -> str:
-    """sha256 of this package's own source: a number computed by other code is not this one's."""
-    package = files("aa_eval")
-    folders = [package, package / "metrics", package / "features"]
-    sources = [f for folder in folders for f in folder.iterdir() if f.name.endswith(".py")]
-    digests = sorted(hashlib.sha256(f.read_bytes()).hexdigest() for f in sources)
-    return hashlib.sha256("".join(digests).encode()).hexdigest()
+def source_hash(package: Path) -> str:
+    """sha256 of the names and contents of every Python module of `package`, sub-packages included.
+
+    A number that other code computed is not a number of this code.
+    """
+    whole = hashlib.sha256()
+    for path in sorted(package.rglob("*.py")):
+        content = hashlib.sha256(path.read_bytes()).hexdigest()
+        whole.update(f"{path.relative_to(package).as_posix()} {content}\n".encode())
+    return whole.hexdigest()
 
 
 def default_cache() -> Path:
@@ -35,6 +38,7 @@ def default_cache() -> Path:
 
 
 MAX_FEATURE_BYTES = 8 * 2**30
+_PACKAGE = Path(aa_eval.__file__).parent
 
 
 class Cache:
@@ -61,7 +65,7 @@ class Cache:
         self.verify = verify
         self._max_feature_bytes = max_feature_bytes
         self._feature_bytes: int | None = None  # counted when first needed
-        self._computed_by = [_code(), package_versions(), device.split(":")[0]]
+        self._computed_by = [source_hash(_PACKAGE), package_versions(), device.split(":")[0]]
         folder.mkdir(parents=True, exist_ok=True)
 
     def digest(self, source: VideoSource) -> str:

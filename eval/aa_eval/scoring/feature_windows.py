@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aa_eval.features.networks import NETWORKS
-from aa_eval.protocol import VideoFeatures
+from aa_eval.features.spec import VideoFeatures
 from aa_eval.resize import resize
 from aa_eval.scoring.malloc import give_back_freed_memory
 

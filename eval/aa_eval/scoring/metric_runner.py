@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from aa_eval.errors import WeightsUnavailable
 from aa_eval.features.networks import NETWORKS, verified
+from aa_eval.features.spec import VideoFeatures
 from aa_eval.metrics.l1 import l1, l1_per_pixel_count, l1_unit_range_float32
 from aa_eval.metrics.masks import Mask
 from aa_eval.metrics.psnr import psnr, psnr_float32, psnr_uint8_overflow
@@ -20,7 +21,7 @@ from aa_eval.metrics.ssim import (
     ssim_grey_uniform7,
 )
 from aa_eval.metrics.temporal import dtssd, flicker, ssim_of_differences, tof, warp_error
-from aa_eval.protocol import SET_KINDS, Metric, Protocol, VideoFeatures
+from aa_eval.protocol import SET_KINDS, Metric, Protocol
 from aa_eval.scoring.cache import Cache
 from aa_eval.scoring.optical_flow import OpticalFlowILK
 

@@ -8,9 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aa_eval.errors import MetricUnavailable
+from aa_eval.features.spec import VideoFeatures
 from aa_eval.metrics.frechet import frechet_distance
 from aa_eval.metrics.kvd import kernel_distance
-from aa_eval.protocol import Metric, VideoFeatures
+from aa_eval.protocol import Metric
 from aa_eval.result import MetricValue
 from aa_eval.scoring.feature_windows import drawn_starts
 from aa_eval.statistics import distance_spread, split_half_distance

@@ -14,14 +14,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aa_eval.errors import MetricUnavailable, VideoError
-from aa_eval.protocol import REGION_KINDS, TEMPORAL_KINDS, Metric, VideoFeatures
+from aa_eval.features.spec import VideoFeatures
+from aa_eval.protocol import REGION_KINDS, TEMPORAL_KINDS, Metric
 from aa_eval.resize import resize
 from aa_eval.scoring.baselines import BACKWARDS, BASELINES
 from aa_eval.scoring.cache import Cache
 from aa_eval.scoring.feature_windows import WindowFeatures, needed_starts
 from aa_eval.scoring.metric_runner import Measures
 from aa_eval.videos.pairing import Pair
-from aa_eval.videos.regions import iter_masks, region_digest
+from aa_eval.videos.regions import MaskFrames, Region, iter_masks
 from aa_eval.videos.source import VideoSource, iter_frames, iter_frames_backwards
 
 REFERENCE = ""  # the name under which a reference's own features stand
@@ -97,7 +98,7 @@ def score_video(
 def _keys(pair: Pair, items: Sequence[Item], measures: Measures, cache: Cache) -> dict[Item, Any]:
     reference = cache.digest(pair.reference)
     prediction = cache.digest(pair.prediction) if pair.prediction else None
-    regions = {name: [region_digest(region, cache)] for name, region in pair.regions.items()}
+    regions = {name: [_region_digest(region, cache)] for name, region in pair.regions.items()}
     regions[""] = []
 
     def key(item: Item) -> Any:
@@ -118,6 +119,14 @@ def _keys(pair: Pair, items: Sequence[Item], measures: Measures, cache: Cache) -
         return ["features", spec, starts, weights, reference if item.name == REFERENCE else side]
 
     return {item: key(item) for item in items}
+
+
+def _region_digest(region: Region, cache: Cache) -> str:
+    """sha256 of what decides the masks, apart from the frames' size."""
+    if isinstance(region, MaskFrames):
+        return cache.digest(region.source)
+    content = f"{region.boxes_px.shape}".encode() + region.boxes_px.astype("<i8").tobytes()
+    return hashlib.sha256(content).hexdigest()
 
 
 def _gaps(pair: Pair) -> list[int]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -11,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aa_eval.errors import PairingError, VideoError
-from aa_eval.scoring.cache import Cache
 from aa_eval.videos.source import VideoSource, iter_frames
 
 # Of the longer side of a box, added on each side: joints lie inside of what they belong to.
@@ -75,14 +73,6 @@ def iter_masks(region: Region, size_hw: tuple[int, int]) -> Iterator[NDArray[np.
         for left, top, right, bottom in boxes:
             mask[top:bottom, left:right] = True
         yield mask
-
-
-def region_digest(region: Region, cache: Cache) -> str:
-    """sha256 of what decides the masks, beside the frames' size."""
-    if isinstance(region, MaskFrames):
-        return cache.digest(region.source)
-    content = f"{region.boxes_px.shape}".encode() + region.boxes_px.astype("<i8").tobytes()
-    return hashlib.sha256(content).hexdigest()
 
 
 def boxes_of_joints(

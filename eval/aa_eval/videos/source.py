@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, BinaryIO, cast
 
 import av
 import numpy as np
@@ -193,13 +193,20 @@ def _probe_file(source: VideoSource) -> VideoInfo:
                 "are there; write it again"
             )
         times_s = sorted(float(p.pts * p.time_base) for p in packets if p.pts is not None)
-        require_end(source, container, times_s)
+        with _bytes_of(source) as file:
+            require_end(name, file, container, times_s)
         rate = stream.average_rate or stream.guessed_rate
         pixels = stream.codec_context.format
         size_hw = (stream.codec_context.height, stream.codec_context.width)
         count = len(packets) if source.limit is None else min(len(packets), source.limit)
         fps = float(rate) if rate else None
         return VideoInfo(size_hw, count, fps, _kind(pixels, name), is_steady(times_s))
+
+
+def _bytes_of(source: VideoSource) -> BinaryIO:
+    """A video file's own bytes, inside a shard or not."""
+    member = source.member
+    return open_member(source.place, member) if member else source.place.open("rb")
 
 
 def _kind(pixels: Any, name: str) -> str:

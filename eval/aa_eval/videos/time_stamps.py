@@ -4,31 +4,28 @@ from __future__ import annotations
 
 import re
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import Any, BinaryIO
 
 from aa_eval.errors import VideoError
-from aa_eval.videos.shards import open_member
-
-if TYPE_CHECKING:
-    from aa_eval.videos.source import VideoSource
 
 
-def require_end(source: VideoSource, container: Any, times_s: list[float]) -> None:
-    """Refuse what stops early of the formats that do not count their frames in advance.
+def require_end(name: str, file: BinaryIO, container: Any, times_s: list[float]) -> None:
+    """Refuse a file that stops early, of the formats that do not count their frames in advance.
+
+    Args:
+        name: what errors call the file.
+        file: its bytes; the read position is moved.
+        container: the same file, opened by PyAV.
+        times_s: presentation times of its frames, ascending.
 
     Raises:
         VideoError: a GIF without its end, or a Matroska or WebM shorter than its header says.
     """
     stream = container.streams.video[0]
     if container.format.name == "gif":
-        with (
-            open_member(source.place, source.member)
-            if source.member
-            else source.place.open("rb") as file
-        ):
-            file.seek(-1, 2)
-            if file.read(1) != b";":
-                raise VideoError(f"{source.name}: truncated: a GIF ends in ';'; write it again")
+        file.seek(-1, 2)
+        if file.read(1) != b";":
+            raise VideoError(f"{name}: truncated: a GIF ends in ';'; write it again")
     written = re.fullmatch(r"(\d+):(\d+):([\d.]+)", stream.metadata.get("DURATION", ""))
     if written and times_s:  # FFmpeg's tag in Matroska and WebM; includes the last frame's time
         hours, minutes, seconds = (float(part) for part in written.groups())
@@ -36,7 +33,7 @@ def require_end(source: VideoSource, container: Any, times_s: list[float]) -> No
         step_s = (times_s[-1] - times_s[0]) / max(len(times_s) - 1, 1)
         if end_s > times_s[-1] + 2.5 * max(step_s, 1e-3):
             raise VideoError(
-                f"{source.name}: truncated: its header promises {end_s:g} s, the last frame is at "
+                f"{name}: truncated: its header promises {end_s:g} s, the last frame is at "
                 f"{times_s[-1]:g} s; write it again"
             )
 

@@ -99,7 +99,7 @@ def test_a_benchmark_knows_its_videos_folders_and_protocols(
         heading = next(x for x in printed.split(f"\n{name} ")[1].splitlines() if "SSIM" in x)
         assert heading.split()[:3] == ["SSIM", "PSNR", "PSNR*"]
     assert run("compare", "out/tiktok-disco-2023", "out/aa-clean-v1") == 2
-    assert "score both under one protocol" in capsys.readouterr().err
+    assert "other protocol: tiktok-disco-2023 (hash " in capsys.readouterr().err
 
 
 def test_the_whole_test_split_needs_no_override(

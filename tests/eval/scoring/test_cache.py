@@ -6,10 +6,12 @@ import json
 import os
 import random
 import secrets
+import shutil
 import subprocess
 import sys
 import time
 from dataclasses import replace
+from importlib import metadata
 from pathlib import Path
 
 import numpy as np
@@ -205,8 +207,24 @@ def test_values_of_other_code_versions_and_devices_are_not_taken(
     monkeypatch.setattr(cache, "package_versions", lambda: {"numpy": "0"})
     assert Cache(own_cache).get("key") is None
     monkeypatch.undo()
-    monkeypatch.setattr(cache, "_code", lambda: "0" * 64)
+    monkeypatch.setattr(cache, "source_hash", lambda package: "0" * 64)
     assert Cache(own_cache).get("key") is None
+
+
+@pytest.mark.parametrize("module", ["evaluate.py", "metrics/ssim.py", "scoring/deep/er/new.py"])
+def test_the_key_covers_every_module_of_the_package(tmp_path: Path, module: str) -> None:
+    package = tmp_path / "aa_eval"
+    shutil.copytree(cache._PACKAGE, package, ignore=shutil.ignore_patterns("__pycache__", "*.toml"))
+    assert cache.source_hash(package) == cache.source_hash(cache._PACKAGE)
+    path = package / module
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a") as file:
+        file.write("# changed\n")
+    assert cache.source_hash(package) != cache.source_hash(cache._PACKAGE)
+
+
+def test_the_key_holds_the_version_of_scikit_image(own_cache: Path) -> None:
+    assert cache.package_versions()["scikit-image"] == metadata.version("scikit-image")
 
 
 def test_a_damaged_file_of_the_cache_is_said_and_computed_anew(

@@ -18,7 +18,8 @@ from PIL import Image
 from aa_eval.evaluate import evaluate
 from aa_eval.features import networks
 from aa_eval.features.networks import FeatureNetwork
-from aa_eval.protocol import Protocol, VideoFeatures, read_protocol
+from aa_eval.features.spec import VideoFeatures
+from aa_eval.protocol import Protocol, read_protocol
 from aa_eval.resize import resize
 from aa_eval.scoring.feature_windows import (
     WindowFeatures,

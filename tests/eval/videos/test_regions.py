@@ -217,7 +217,7 @@ def test_regions_from_masks_have_keys_of_their_own_and_change_no_protocol(
     assert other.regions["face"] != result.regions["face"]
     assert other.metrics["psnr@face"].value != result.metrics["psnr@face"].value
     assert main(["compare", str(trees / "out"), str(trees / "other")]) == 2
-    assert "region 'face' had other masks" in capsys.readouterr().err
+    assert "other masks of region 'face'" in capsys.readouterr().err
     assert main(["compare", str(trees / "out"), str(trees / "plain")]) == 0
 
 
