@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 PINS := -c requirements/constraints.txt
 
-.PHONY: install check test coverage test-slow demo demo-short learn eval-alone clean
+.PHONY: install check test coverage test-slow docs demo demo-short learn eval-alone clean
 
 install: $(VENV)/.installed
 
@@ -47,6 +47,11 @@ coverage: install
 test-slow: install
 	$(BIN)/pytest -q --durations=15 -m slow
 
+# The site, in site/: guides, API, benchmarks. A broken link, or a name that no longer exists, stops it.
+docs: install
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+	@echo "open site/index.html"
+
 # The main job on real input: curate, train, animate, evaluate, report.
 demo: install
 	PATH="$(CURDIR)/$(BIN):$$PATH" demo/run.sh full
@@ -63,4 +68,4 @@ eval-alone: $(VENV)/.eval
 	PATH="$(CURDIR)/$(BIN):$$PATH" demo/eval_alone.sh
 
 clean:
-	rm -rf $(VENV) demo-out learn-out
+	rm -rf $(VENV) demo-out learn-out site
