@@ -5,16 +5,18 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from aa_curation.check import Check
 from aa_curation.corpus.near_duplicates import NearDuplicates
 from aa_curation.errors import RecipeError
+from aa_curation.ledger.records import CorpusHead
 from aa_curation.measure.black_bars import BlackBars
 from aa_curation.measure.frame_stats import Picture
 from aa_curation.measure.people import People
 from aa_curation.measure.shots import ShotCuts
+from aa_curation.recipe_hash import Form, canonical_form, sha256_of_form
 from aa_curation.text.overlay import OverlaidText, TextSearch
 from aa_datasets.pose import Pose
 from aa_datasets.pose_estimator import PoseEstimator
@@ -101,9 +103,30 @@ class Recipe:
         return self.estimator(self.weights)
 
     @property
+    def form(self) -> Form:
+        """What the recipe is, in JSON's types: STEPS_VERSION, then every field that decides.
+
+        Raises:
+            RecipeError: a filter or estimator cannot be described; the message names it.
+        """
+        form = canonical_form(self, "RECIPE", leave_out=frozenset({"thresholds", "weights"}))
+        return {"steps_version": STEPS_VERSION, "recipe": form}
+
+    @property
     def sha256(self) -> str:
-        """Changes with every threshold and with STEPS_VERSION."""
+        """The hash of `form`: it changes with every threshold and with STEPS_VERSION."""
+        return sha256_of_form(self.form)
+
+    @property
+    def repr_sha256(self) -> str:
+        """The hash that ledgers held before `form` was there; compared to resume old corpora."""
         return hashlib.sha256(f"{STEPS_VERSION} {self!r}".encode()).hexdigest()
+
+    @property
+    def head(self) -> CorpusHead:
+        """The first row of the ledger of a corpus of this recipe."""
+        near = None if self.near_duplicates is None else asdict(self.near_duplicates)
+        return CorpusHead(self.name, self.sha256, self.clips_per_shard, near, self.form)
 
 
 def load_recipe(path: Path) -> Recipe:

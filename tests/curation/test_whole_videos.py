@@ -63,7 +63,7 @@ def test_ubc_videos_become_shards_whole_and_none_is_dropped(tmp_path: Path) -> N
     corpus = tmp_path / "corpus"
     (corpus / "clips").mkdir(parents=True)
     worker = Worker(recipe, corpus / "clips")
-    with LedgerWriter(corpus, recipe.name, recipe.sha256) as writer:
+    with LedgerWriter(corpus, recipe.head) as writer:
         for source in sources:
             writer.add_survey(worker.survey(source))
         assert reject_duplicates(writer.ledger, sources) == []

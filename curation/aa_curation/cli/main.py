@@ -14,7 +14,7 @@ from aa_curation.cli.upkeep import add_commands
 from aa_curation.corpus.pending import expected_to_survey
 from aa_curation.crawl.policy import FetchPolicy
 from aa_curation.errors import CurationError, LedgerError
-from aa_curation.ledger.ledger import LEDGER_NAME, Ledger, read_ledger
+from aa_curation.ledger.ledger import LEDGER_NAME, Ledger, read_ledger, refuse_another_recipe
 from aa_curation.recipe import Recipe, load_recipe
 from aa_curation.report.text import format_funnel, format_why
 from aa_curation.sources.source_list import Source, read_sources
@@ -199,10 +199,7 @@ def _plan(arguments: argparse.Namespace) -> int:
     known: Ledger | None = None
     if (arguments.out / LEDGER_NAME).is_file():
         known = read_ledger(arguments.out)
-        if known.recipe_sha256 != recipe.sha256:
-            raise LedgerError(
-                f"{arguments.out} was begun with another recipe: choose another --out"
-            )
+        refuse_another_recipe(known.head, recipe.head, arguments.out, recipe.repr_sha256)
     form = recipe.canonical
     print(
         f"recipe {recipe.name} ({recipe.sha256[:12]}): clips of {recipe.min_s:g} to "

@@ -79,7 +79,7 @@ def _redecide(arguments: argparse.Namespace) -> int:
     with LedgerWriter.reopen(arguments.out) as writer:
         _check_measured(writer.ledger, thresholds)
         _decide_again(writer.ledger, lambda: writer.add_thresholds(thresholds), writer.add_decision)
-        pack(writer.ledger, arguments.out, writer.ledger.clips_per_shard)
+        pack(writer.ledger, arguments.out, writer.ledger.head.clips_per_shard)
     return 0
 
 
@@ -126,7 +126,7 @@ def _takedown(arguments: argparse.Namespace) -> int:
             before = _clips_by_shard(ledger)
             take_down(writer, source_id)
             purge(ledger, arguments.out / CLIPS, Store(arguments.out / FETCHED))
-            pack(ledger, arguments.out, ledger.clips_per_shard)
+            pack(ledger, arguments.out, ledger.head.clips_per_shard)
             removed, touched = _difference(before, _clips_by_shard(ledger))
             print(
                 f"{source_id}: {removed} clips removed; shards written anew or deleted: {touched}"
@@ -135,7 +135,7 @@ def _takedown(arguments: argparse.Namespace) -> int:
 
 
 def _clips_by_shard(ledger: Ledger) -> dict[str, set[str]]:
-    plan = shard_plan(ledger, ledger.clips_per_shard)
+    plan = shard_plan(ledger, ledger.head.clips_per_shard)
     return {name: {decision.clip_id for decision in decisions} for name, decisions in plan.items()}
 
 

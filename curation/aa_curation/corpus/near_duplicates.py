@@ -95,7 +95,7 @@ class _Pair:
 
 def bounds_of(ledger: Ledger) -> NearDuplicates | None:
     """Those that the corpus was made with."""
-    numbers = ledger.near_duplicates
+    numbers = ledger.head.near_duplicates
     return None if numbers is None else NearDuplicates(**numbers)
 
 

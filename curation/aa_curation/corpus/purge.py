@@ -103,7 +103,7 @@ def adopt_takedowns(writer: LedgerWriter, folder: Path) -> int:
     """
     other, new = read_ledger(folder), 0
     for tombstone in other.takedowns.values():
-        name = f"{tombstone.source_id}@{other.recipe_sha256[:12]}"
+        name = f"{tombstone.source_id}@{other.head.recipe_sha256[:12]}"
         if name not in writer.ledger.takedowns:
             writer.add_takedown(replace(tombstone, source_id=name))
             new += 1

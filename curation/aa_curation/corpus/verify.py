@@ -40,7 +40,7 @@ def iter_problems(ledger: Ledger, folder: Path, *, decode: bool = False) -> Iter
         ledger.assert_complete()
     except LedgerError as error:
         yield str(error)
-    plan = shard_plan(ledger, ledger.clips_per_shard)
+    plan = shard_plan(ledger, ledger.head.clips_per_shard)
     yield from _leaks(ledger, plan)
     shards = folder / SHARDS
     for surplus in sorted({path.name for path in shards.glob("*.tar")} - set(plan)):
@@ -62,10 +62,10 @@ def mend(ledger: Ledger, folder: Path) -> None:
     Raises:
         LedgerError: a clip's file is gone or altered, too.
     """
-    for name, decisions in shard_plan(ledger, ledger.clips_per_shard).items():
+    for name, decisions in shard_plan(ledger, ledger.head.clips_per_shard).items():
         if any(_shard_problems(folder / SHARDS / name, decisions, decode=False)):
             distrust(folder / SHARDS / name)
-    pack(ledger, folder, ledger.clips_per_shard)
+    pack(ledger, folder, ledger.head.clips_per_shard)
 
 
 def _leaks(ledger: Ledger, plan: dict[str, list[Decision]]) -> Iterator[str]:

@@ -11,15 +11,16 @@ import json
 import os
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from aa_curation.errors import LedgerError
-from aa_curation.ledger.records import Decision, Fetch, Survey
+from aa_curation.ledger.records import CorpusHead, Decision, Fetch, Survey
 from aa_curation.ledger.redecide import redecided
 from aa_curation.ledger.takedown import Takedown, taken_down
+from aa_curation.recipe_hash import iter_differences
 
 LEDGER_NAME = "ledger.jsonl"
 
@@ -29,8 +30,7 @@ class Ledger:
     """What is known of a corpus. Later lines replace earlier ones of the same source or clip.
 
     Attributes:
-        recipe_name, recipe_sha256, clips_per_shard, near_duplicates: of the recipe that the corpus
-            is made by; the last as numbers, None where it keeps near duplicates.
+        head: what the corpus is made by.
         surveys: by source id.
         decisions: by clip id; those of the surveys are in it.
         fetches: by source id, of the sources that are URLs.
@@ -38,10 +38,7 @@ class Ledger:
         takedowns: by source id.
     """
 
-    recipe_name: str
-    recipe_sha256: str
-    clips_per_shard: int = 256
-    near_duplicates: Mapping[str, float] | None = None
+    head: CorpusHead
     surveys: dict[str, Survey] = field(default_factory=dict)
     decisions: dict[str, Decision] = field(default_factory=dict)
     fetches: dict[str, Fetch] = field(default_factory=dict)
@@ -149,14 +146,8 @@ def read_ledger(folder: Path) -> Ledger:
         raise LedgerError(f"{path} is empty: run the same `aa-curate run` again")
     try:
         rows = [json.loads(line) for line in lines]
-        head = rows[0]["run"]
-        ledger = Ledger(
-            head["recipe_name"],
-            head["recipe_sha256"],
-            head["clips_per_shard"],
-            # Older corpora lack it, and are refused: their near duplicates would come back.
-            head["near_duplicates"],
-        )
+        rows[0]["run"]["near_duplicates"]  # corpora without it would let near duplicates back in
+        ledger = Ledger(CorpusHead(**rows[0]["run"]))
         for row in rows[1:]:
             if "survey" in row:
                 ledger.add_survey(Survey.from_json(row["survey"]))
@@ -177,26 +168,44 @@ def read_ledger(folder: Path) -> Ledger:
     return ledger
 
 
+def refuse_another_recipe(
+    known: CorpusHead, head: CorpusHead, folder: Path, older_sha256: str = ""
+) -> None:
+    """Refuse to continue a corpus with a recipe that would decide otherwise.
+
+    Args:
+        known: of the corpus in `folder`.
+        head, older_sha256: of the recipe, and another hash by which `known` may name it.
+
+    Raises:
+        LedgerError: the recipes differ; the message says in what, where the ledger tells.
+    """
+    if known.recipe_sha256 in {head.recipe_sha256, older_sha256}:
+        return
+    differences = list(iter_differences(known.recipe, head.recipe))
+    why = "; ".join(differences[:3]) + "; ..." * (len(differences) > 3)
+    if known.recipe is None:
+        why = "its ledger is of version 0.1 and does not say in what they differ"
+    raise LedgerError(
+        f"{folder} was made with recipe {known.recipe_name!r} ({known.recipe_sha256[:12]}), this "
+        f"is {head.recipe_name!r} ({head.recipe_sha256[:12]}): {why}. Choose another --out, or "
+        "continue with the recipe and the version of this toolkit that made it"
+    )
+
+
 class LedgerWriter:
     """Appends to the ledger of a corpus; only one at a time may.
 
     Args:
         folder: of the corpus; made if need be.
-        recipe_name, recipe_sha256, clips_per_shard, near_duplicates: see `Ledger`; a corpus holds
-            to the recipe that began it.
+        head: of the recipe; a corpus is continued by the recipe that it was started with.
+        older_sha256: another hash by which a ledger may name this recipe.
 
     Raises:
-        LedgerError: another run is writing, or another recipe began this corpus.
+        LedgerError: another run is writing, or the corpus is of another recipe.
     """
 
-    def __init__(
-        self,
-        folder: Path,
-        recipe_name: str,
-        recipe_sha256: str,
-        clips_per_shard: int = 256,
-        near_duplicates: Mapping[str, float] | None = None,
-    ) -> None:
+    def __init__(self, folder: Path, head: CorpusHead, *, older_sha256: str = "") -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._file = (folder / LEDGER_NAME).open("ab")
         try:
@@ -208,30 +217,18 @@ class LedgerWriter:
             ) from None
         self._drop_unfinished_line(folder / LEDGER_NAME)
         if self._file.tell() == 0:
-            self._append(
-                {
-                    "run": {
-                        "recipe_name": recipe_name,
-                        "recipe_sha256": recipe_sha256,
-                        "clips_per_shard": clips_per_shard,
-                        "near_duplicates": near_duplicates,
-                    }
-                }
-            )
-        self.ledger = read_ledger(folder)
-        if self.ledger.recipe_sha256 != recipe_sha256:
+            self._append({"run": asdict(head)})
+        try:
+            self.ledger = read_ledger(folder)
+            refuse_another_recipe(self.ledger.head, head, folder, older_sha256)
+        except LedgerError:
             self._file.close()
-            raise LedgerError(
-                f"{folder} was begun with recipe {self.ledger.recipe_name!r} "
-                f"({self.ledger.recipe_sha256[:12]}), this is {recipe_name!r} "
-                f"({recipe_sha256[:12]}): choose another --out"
-            )
+            raise
 
     @classmethod
     def reopen(cls, folder: Path) -> LedgerWriter:
         """The ledger of a corpus that there is, for its own recipe."""
-        ledger = read_ledger(folder)
-        return cls(folder, ledger.recipe_name, ledger.recipe_sha256)
+        return cls(folder, read_ledger(folder).head)
 
     def __enter__(self) -> LedgerWriter:
         return self

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
@@ -13,6 +13,24 @@ from aa_curation.crawl.fetch import Fetched
 from aa_datasets.clip import Clip
 
 Status = Literal["accepted", "rejected", "failed"]
+
+
+@dataclass(frozen=True, slots=True)
+class CorpusHead:
+    """What a corpus is made by: the first row of its ledger.
+
+    Attributes:
+        recipe_name, recipe_sha256: of the recipe.
+        clips_per_shard: at most so many.
+        near_duplicates: which clips are one recording, as numbers; None where all are kept.
+        recipe: the canonical form of the recipe; None in ledgers of version 0.1.
+    """
+
+    recipe_name: str
+    recipe_sha256: str
+    clips_per_shard: int = 256
+    near_duplicates: Mapping[str, float] | None = None
+    recipe: Any = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,9 @@ def format_funnel(ledger: Ledger) -> str:
         for status in ("accepted", "rejected", "failed")
     }
     planned = len(ledger.planned_ids)
-    lines = [f"{planned:6d} planned  ({len(ledger.surveys)} sources, recipe {ledger.recipe_name})"]
+    lines = [
+        f"{planned:6d} planned  ({len(ledger.surveys)} sources, recipe {ledger.head.recipe_name})"
+    ]
     for status, total in totals.items():
         lines.append(f"{total:6d} {status}")
         reasons = [(count, reason) for (its, reason), count in funnel.items() if its == status]

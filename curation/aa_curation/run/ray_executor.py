@@ -13,7 +13,7 @@ import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -68,8 +68,7 @@ def run(
     """
     refuse_relative_in_job(folder)
     folder = folder.resolve()
-    near = None if recipe.near_duplicates is None else asdict(recipe.near_duplicates)
-    with LedgerWriter(folder, recipe.name, recipe.sha256, recipe.clips_per_shard, near) as writer:
+    with LedgerWriter(folder, recipe.head, older_sha256=recipe.repr_sha256) as writer:
         store = Store(folder / FETCHED)
         for other in takedowns_of:
             adopt_takedowns(writer, other)

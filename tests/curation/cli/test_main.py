@@ -9,7 +9,7 @@ from aa_curation.check import at_least, at_most
 from aa_curation.cli.main import main
 from aa_curation.errors import RecipeError
 from aa_curation.ledger.ledger import LedgerWriter
-from aa_curation.ledger.records import Decision, PlannedClip, Survey
+from aa_curation.ledger.records import CorpusHead, Decision, PlannedClip, Survey
 from aa_curation.models.tflite_file import MODELS
 from aa_curation.recipe import Recipe, load_recipe
 from aa_curation.sources.source_list import read_sources
@@ -21,7 +21,7 @@ RECIPES = Path(__file__).parents[3] / "curation/recipes"
 @pytest.fixture
 def corpus(tmp_path: Path) -> Path:
     clip = PlannedClip("a-0000", "a", 0, 2, 24, (256, 256), ())
-    with LedgerWriter(tmp_path, "demo", "abc") as writer:
+    with LedgerWriter(tmp_path, CorpusHead("demo", "abc")) as writer:
         writer.add_survey(Survey("a", "f" * 64, "", 1, 2, (clip,), ()))
         writer.add_decision(
             Decision(
@@ -73,7 +73,7 @@ def test_plan_counts_what_a_changed_list_makes_anew(
     table = tmp_path / "sources/sources.csv"
     arguments = ["plan", str(RECIPES / "demo.py"), "--sources", str(table)]
     arguments += ["--out", str(tmp_path / "corpus")]
-    with LedgerWriter(tmp_path / "corpus", demo_recipe.name, demo_recipe.sha256) as writer:
+    with LedgerWriter(tmp_path / "corpus", demo_recipe.head) as writer:
         for source in read_sources([table]):
             if source.source_id.startswith("puppet_"):
                 writer.add_survey(Worker(demo_recipe, tmp_path).survey(source))

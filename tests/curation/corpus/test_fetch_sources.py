@@ -19,6 +19,7 @@ from aa_curation.crawl.policy import FetchPolicy
 from aa_curation.crawl.store import Store
 from aa_curation.errors import SourceError
 from aa_curation.ledger.ledger import LedgerWriter, read_ledger
+from aa_curation.ledger.records import CorpusHead
 from aa_curation.recipe import Recipe
 from aa_curation.sources.source_list import read_sources
 from aa_curation.steps.worker import Worker
@@ -76,7 +77,7 @@ def test_urls_become_files_once_and_each_has_its_row(
     sources = read_sources([web_list])
     store = Store(corpus / "sources")
     worker = Worker(demo_recipe, tmp_path)
-    with LedgerWriter(corpus, "demo", demo_recipe.sha256) as writer:
+    with LedgerWriter(corpus, CorpusHead("demo", demo_recipe.sha256)) as writer:
         files = fetch_sources(writer, sources, POLICY, store)
         assert [source.source_id for source in files] == ["again", "good", "unlicensed"]
         assert sorted(asked) == ["/bad_html.mp4", "/gone.mp4", "/puppet_1.mp4", "/robots.txt"]
@@ -98,7 +99,7 @@ def test_urls_become_files_once_and_each_has_its_row(
 
     # Another run asks for nothing: not what is here, not what was refused.
     asked.clear()
-    with LedgerWriter(corpus, "demo", demo_recipe.sha256) as writer:
+    with LedgerWriter(corpus, CorpusHead("demo", demo_recipe.sha256)) as writer:
         assert writer.ledger == read_ledger(corpus)
         again = fetch_sources(writer, sources, POLICY, store)
         assert again == files
@@ -119,7 +120,7 @@ def test_a_file_that_was_taken_down_is_kept_under_no_other_url(
     store, clips = Store(corpus / "sources"), corpus / "clips"
     clips.mkdir()
     worker = Worker(demo_recipe, clips)
-    with LedgerWriter(corpus, "demo", demo_recipe.sha256) as writer:
+    with LedgerWriter(corpus, CorpusHead("demo", demo_recipe.sha256)) as writer:
         for source in (good, alias):
             (fetched,) = fetch_sources(writer, without_barred(writer, [source]), POLICY, store)
             assert fetched.path.is_file()
@@ -141,7 +142,7 @@ def test_an_outage_is_a_failed_row_and_the_next_run_asks_again(
     base, _ = site
     down = [replace(s, url=s.url.replace(base, "http://127.0.0.1:9")) for s in sources]
     store = Store(corpus / "sources")
-    with LedgerWriter(corpus, "demo", demo_recipe.sha256) as writer:
+    with LedgerWriter(corpus, CorpusHead("demo", demo_recipe.sha256)) as writer:
         assert fetch_sources(writer, down, POLICY, store) == []
         (row,) = writer.ledger.decisions.values()
         assert (row.status, row.stage, row.reason) == ("failed", "fetch", "FetchOutageError")
@@ -155,7 +156,7 @@ def test_nobody_crawls_without_a_name(
     web_list: Path, tmp_path: Path, demo_recipe: Recipe, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with (
-        LedgerWriter(tmp_path / "corpus", "demo", demo_recipe.sha256) as writer,
+        LedgerWriter(tmp_path / "corpus", CorpusHead("demo", demo_recipe.sha256)) as writer,
         pytest.raises(SourceError, match="give --contact"),
     ):
         fetch_sources(writer, read_sources([web_list]), None, Store(tmp_path / "s"))

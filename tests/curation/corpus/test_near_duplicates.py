@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from aa_curation.corpus.near_duplicates import NearDuplicates, Stacked, separate
 from aa_curation.errors import LedgerError
 from aa_curation.ledger.ledger import Ledger, LedgerWriter
-from aa_curation.ledger.records import Decision
+from aa_curation.ledger.records import CorpusHead, Decision
 from aa_curation.ledger.takedown import taken_down
 from aa_curation.measure.signature import (
     NUM_FRAMES,
@@ -184,7 +184,7 @@ def _decision(
 
 
 def _ledger(*decisions: Decision) -> Ledger:
-    ledger = Ledger("demo", "abc")
+    ledger = Ledger(CorpusHead("demo", "abc"))
     for decision in decisions:
         ledger.add_decision(decision)
     return ledger
@@ -299,7 +299,7 @@ def test_a_planted_copy_is_found_in_a_corpus(
     ]
     (tmp_path / "clips").mkdir()
     worker = Worker(dataclasses.replace(small_shards), tmp_path / "clips")
-    with LedgerWriter(tmp_path, "demo", small_shards.sha256) as writer:
+    with LedgerWriter(tmp_path, CorpusHead("demo", small_shards.sha256)) as writer:
         for source in read_sources([write_sources(tmp_path, rows)]):
             survey = worker.survey(source)
             writer.add_survey(survey)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from aa_curation.check import at_least
 from aa_curation.errors import LedgerError
 from aa_curation.ledger.ledger import LEDGER_NAME, LedgerWriter, read_ledger
-from aa_curation.ledger.records import Decision, PlannedClip, Survey
+from aa_curation.ledger.records import CorpusHead, Decision, PlannedClip, Survey
 from aa_curation.report.text import format_funnel
 
 STATUS = st.sampled_from(["accepted", "rejected", "failed"])
@@ -46,7 +46,7 @@ def test_every_planned_clip_has_one_decision_and_the_funnel_adds_up(
     """accepted + rejected + failed = planned, whatever was surveyed, redone or read again."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        with LedgerWriter(folder, "demo", "abc") as writer:
+        with LedgerWriter(folder, CorpusHead("demo", "abc")) as writer:
             for number, (planned, rejected) in enumerate(sources):
                 writer.add_survey(_survey(f"s{number}", planned, rejected))
             waiting = iter(statuses)
@@ -67,7 +67,7 @@ def test_every_planned_clip_has_one_decision_and_the_funnel_adds_up(
 
 
 def test_a_missing_decision_is_told(tmp_path: Path) -> None:
-    with LedgerWriter(tmp_path, "demo", "abc") as writer:
+    with LedgerWriter(tmp_path, CorpusHead("demo", "abc")) as writer:
         writer.add_survey(_survey("s", 2, 1))
         with pytest.raises(LedgerError, match="3 clips planned, 1 decided"):
             writer.ledger.assert_complete()
@@ -78,29 +78,29 @@ def test_a_missing_decision_is_told(tmp_path: Path) -> None:
 def test_a_line_cut_short_by_a_kill_is_dropped_and_written_again(lost: int) -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        with LedgerWriter(folder, "demo", "abc") as writer:
+        with LedgerWriter(folder, CorpusHead("demo", "abc")) as writer:
             writer.add_survey(_survey("s", 1, 0))
             writer.add_decision(Decision("s-0000", "s", "rejected", "clip", "static", 1.0, 0.5))
         content = (folder / LEDGER_NAME).read_bytes()
         (folder / LEDGER_NAME).write_bytes(content[:-lost])
         assert read_ledger(folder).decisions == {}
-        with LedgerWriter(folder, "demo", "abc") as writer:
+        with LedgerWriter(folder, CorpusHead("demo", "abc")) as writer:
             writer.add_decision(Decision("s-0000", "s", "rejected", "clip", "static", 1.0, 0.5))
         assert (folder / LEDGER_NAME).read_bytes() == content
 
 
 def test_two_runs_cannot_write_one_ledger_and_a_recipe_stays(tmp_path: Path) -> None:
     with (
-        LedgerWriter(tmp_path, "demo", "abc"),
+        LedgerWriter(tmp_path, CorpusHead("demo", "abc")),
         pytest.raises(LedgerError, match="another aa-curate run"),
     ):
-        LedgerWriter(tmp_path, "demo", "abc")
-    with pytest.raises(LedgerError, match="begun with recipe 'demo'"):
-        LedgerWriter(tmp_path, "paper", "def")
+        LedgerWriter(tmp_path, CorpusHead("demo", "abc"))
+    with pytest.raises(LedgerError, match="made with recipe 'demo'"):
+        LedgerWriter(tmp_path, CorpusHead("paper", "def"))
 
 
 def test_a_damaged_line_in_the_middle_is_refused(tmp_path: Path) -> None:
-    with LedgerWriter(tmp_path, "demo", "abc") as writer:
+    with LedgerWriter(tmp_path, CorpusHead("demo", "abc")) as writer:
         writer.add_survey(_survey("s", 0, 1))
     path = tmp_path / LEDGER_NAME
     path.write_bytes(path.read_bytes().replace(b'"status"', b'"stat', 1))

@@ -36,8 +36,7 @@ from aa_datasets.shards import read_shards, write_shard
 def _run(recipe: Recipe, sources: list[Source], folder: Path) -> list[str]:
     """What `aa-curate run` does, as a plain loop; gives the clips that were made, copies aside."""
     (folder / "clips").mkdir(parents=True, exist_ok=True)
-    near = dataclasses.asdict(recipe.near_duplicates) if recipe.near_duplicates else None
-    with LedgerWriter(folder, recipe.name, recipe.sha256, recipe.clips_per_shard, near) as writer:
+    with LedgerWriter(folder, recipe.head) as writer:
         recipe = dataclasses.replace(recipe, thresholds=writer.ledger.thresholds)
         worker, made = Worker(recipe, folder / "clips"), list[str]()
         sources = without_barred(writer, sources)
@@ -291,7 +290,7 @@ def test_a_takedown_of_another_corpus_holds_here_where_it_is_named(
 ) -> None:
     assert main(["takedown", "--source", "puppet_1", "--out", str(corpus)]) == 0
     other = tmp_path / "other"
-    with LedgerWriter(other, small_shards.name, small_shards.sha256) as writer:
+    with LedgerWriter(other, small_shards.head) as writer:
         assert adopt_takedowns(writer, corpus) == 1
         assert adopt_takedowns(writer, corpus) == 0
     # What only bears the same id is another source.
@@ -396,7 +395,7 @@ def test_a_near_duplicate_that_fails_a_new_bound_does_not_come_in_for_the_better
         writer.add_decision(twin)
         for row in separate(writer.ledger, NearDuplicates()):
             writer.add_decision(row)
-        pack(writer.ledger, corpus, writer.ledger.clips_per_shard)
+        pack(writer.ledger, corpus, writer.ledger.head.clips_per_shard)
         before = _hashes(corpus)
         assert writer.ledger.decisions["twin-0000"].reason == "near_duplicate"
     bound = 1 + _areas(corpus)["puppet_1"]

@@ -13,7 +13,7 @@ from aa_curation.check import at_least, at_most
 from aa_curation.cli.main import main
 from aa_curation.corpus.write_shards import pack
 from aa_curation.ledger.ledger import LedgerWriter, read_ledger
-from aa_curation.ledger.records import Decision
+from aa_curation.ledger.records import CorpusHead, Decision
 from aa_curation.recipe import Recipe
 from aa_curation.report.html_page import histograms
 from aa_curation.sources.source_list import read_sources
@@ -50,7 +50,7 @@ def corpus(
     folder = tmp_path / "corpus"
     (folder / "clips").mkdir(parents=True)
     worker = Worker(small_shards, folder / "clips")
-    with LedgerWriter(folder, "demo", small_shards.sha256) as writer:
+    with LedgerWriter(folder, CorpusHead("demo", small_shards.sha256)) as writer:
         for source in read_sources([listed]):
             survey = worker.survey(source)
             writer.add_survey(survey)

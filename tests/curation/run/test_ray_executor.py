@@ -46,7 +46,7 @@ def by_plain_loop(
     sources = read_sources([sources_folder])
     (folder / "clips").mkdir()
     worker = Worker(small_shards, folder / "clips")
-    with LedgerWriter(folder, small_shards.name, small_shards.sha256) as writer:
+    with LedgerWriter(folder, small_shards.head) as writer:
         for source in reversed(sources):
             writer.add_survey(worker.survey(source))
         for duplicate in reject_duplicates(writer.ledger, sources):

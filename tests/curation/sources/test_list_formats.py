@@ -17,6 +17,7 @@ from aa_curation.corpus.fetch_sources import fetch_sources
 from aa_curation.crawl.store import Store
 from aa_curation.errors import SourceError
 from aa_curation.ledger.ledger import LedgerWriter
+from aa_curation.ledger.records import CorpusHead
 from aa_curation.recipe import Recipe
 from aa_curation.sources.list_formats import read_rows
 from aa_curation.sources.source_list import Source, read_sources
@@ -212,7 +213,7 @@ def test_an_object_store_is_a_list_a_folder_and_a_place_for_videos(
         "memory:///bucket/in/puppet.mp4",
     }
     store = Store(tmp_path / "store")
-    with LedgerWriter(tmp_path / "corpus", "demo", demo_recipe.sha256) as writer:
+    with LedgerWriter(tmp_path / "corpus", CorpusHead("demo", demo_recipe.sha256)) as writer:
         (found,) = fetch_sources(writer, sources, None, store)
         reasons = {d.source_id: d.reason for d in writer.ledger.decisions.values()}
     assert reasons == {"e": "empty_body", "g": "no_object"}

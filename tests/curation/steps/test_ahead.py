@@ -14,7 +14,7 @@ import pytest
 from aa_curation.check import Drop
 from aa_curation.corpus.purge import take_down
 from aa_curation.ledger.ledger import LedgerWriter, read_ledger
-from aa_curation.ledger.records import rejected
+from aa_curation.ledger.records import CorpusHead, rejected
 from aa_curation.measure.frames import iter_frames_at, shown_at
 from aa_curation.measure.signature import Signature
 from aa_curation.recipe import Recipe
@@ -199,11 +199,11 @@ def test_what_was_made_ahead_counts_until_there_is_a_decision_or_other_threshold
     survey = Worker(demo_recipe, tmp_path).survey(source)
     (ahead,) = survey.ahead
     duplicate = rejected(ahead.clip_id, "p", "survey", Drop("duplicate"))
-    with LedgerWriter(corpus, "demo", "abc") as writer:
+    with LedgerWriter(corpus, CorpusHead("demo", "abc")) as writer:
         writer.add_survey(survey)
     assert read_ledger(corpus).surveys["p"] == survey
     assert read_ledger(corpus).decisions == {}
-    with LedgerWriter(corpus, "demo", "abc") as writer:
+    with LedgerWriter(corpus, CorpusHead("demo", "abc")) as writer:
         if end == "decision":
             writer.add_decision(duplicate)
         if end == "thresholds":
@@ -219,7 +219,7 @@ def test_what_was_made_ahead_does_not_undo_a_takedown(
     make_source: Callable[..., Source], demo_recipe: Recipe, tmp_path: Path
 ) -> None:
     survey = Worker(demo_recipe, tmp_path).survey(make_source())
-    with LedgerWriter(tmp_path / "corpus", "demo", "abc") as writer:
+    with LedgerWriter(tmp_path / "corpus", CorpusHead("demo", "abc")) as writer:
         writer.add_survey(survey)
         take_down(writer, "p")
         writer.count_ahead("p")
