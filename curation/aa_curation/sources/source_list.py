@@ -1,10 +1,11 @@
 """Sources: the videos that a corpus is made from, each with its licence and owner.
 
-A source list has these columns (location and licence are required; others are ignored):
+A source list has these columns, in any case and with any delimiter of `,`, `;`, tab and `|`. Only
+location and licence are required; columns that are not listed here are ignored, and named.
 
-    location    (or `url`) a path (relative to the list), an http(s) URL, an object store's URL
-                (s3://…), or package:NAME==VERSION/PATH/IN/WHEEL
-    licence     SPDX identifier, or the words of the source; empty: the row is rejected
+    location    (or url, path, video, ...) a path (relative to the list), an http(s) URL, an URL of
+                an object store (s3://…), or package:NAME==VERSION/PATH/IN/WHEEL
+    licence     (or license) SPDX identifier, or the words of the source; empty: the row is rejected
     source_id   unique, of [0-9a-z_-]; made from location, span and crop where there is none
     owner       who holds the rights
     consent     on what grounds the people in it may be used, in the list's own words
@@ -12,9 +13,11 @@ A source list has these columns (location and licence are required; others are i
                 clips of one uploader or one person never cross a split
     synthetic   true for rendered characters
     split       train (default), test, ...
-    pose_file   an exact pose beside the video (npz); only renderers have one
+    pose_file   the exact pose of the video (npz), which only renderers know
     start_s, end_s, crop_x0, crop_y0, crop_x1, crop_y1
-                a part of the video in time and in pixels of the frame (as TaiChi-HD lists them)
+                a part of the video in time (seconds, or h:m:s) and in pixels of the frame
+    timestamp   in place of start_s and end_s: spans such as [['0:00:01', '0:00:05.5'], ...], each
+                of which is a source (as Panda-70M lists them)
     crop_of_width, crop_of_height
                 the size of the frame that the crop is given in, where it is another
 """
@@ -22,16 +25,18 @@ A source list has these columns (location and licence are required; others are i
 from __future__ import annotations
 
 import hashlib
+import math
+import os
 import re
 import warnings
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from aa_curation.crawl.http_get import parse_url
 from aa_curation.errors import FetchRefusedError, SourceError
 from aa_curation.models.installed_file import installed_file
-from aa_curation.sources.list_formats import Row, read_rows, store_of
+from aa_curation.sources.list_formats import Row, read_rows, seconds, store_of
 
 _PACKAGE = re.compile(r"package:(?P<name>[A-Za-z0-9._-]+)==(?P<version>[^/]+)/(?P<path>.+)")
 _SPAN = ("start_s", "end_s")
@@ -72,23 +77,31 @@ class Source:
 
     @property
     def row_sha256(self) -> str:
-        """Of what the list says, wherever the file lies."""
+        """Hash of what the list says of it, wherever the file lies."""
         said = replace(self, path=Path(), pose_path=Path() if self.pose_path else None)
         return hashlib.sha256(repr(said).encode()).hexdigest()
 
 
-def read_sources(
-    places: Iterable[Path | str], *, licence: str = "", videos: Path | None = None
-) -> list[Source]:
-    """The sources of some lists or folders, sorted by id.
+def _warn(note: str) -> None:
+    warnings.warn(note, RuntimeWarning, stacklevel=3)
 
-    A row that is there twice, word for word, counts once, with a warning.
+
+def read_sources(
+    places: Iterable[Path | str],
+    *,
+    licence: str = "",
+    videos: Path | None = None,
+    tell: Callable[[str], None] = _warn,
+) -> list[Source]:
+    """Read lists and folders of videos; returns their sources, sorted by id.
 
     Args:
         places: lists (csv, tsv, jsonl, parquet, txt), folders that hold a `sources.csv`, folders of
             videos; as paths or as URLs of an object store.
         licence: of the rows that state none ("unknown" takes them and says so).
         videos: where the videos of a TaiChi list lie.
+        tell: gets a sentence for whatever is left out: columns that are not read, files that are
+            not videos, rows that are listed twice. The default warns.
 
     Raises:
         SourceError: a list is missing or malformed, an id is used twice, or a package that a
@@ -97,11 +110,13 @@ def read_sources(
     sources: dict[str, Source] = {}
     repeated = 0
     for place in places:
-        rows, base = read_rows(place, videos)
+        found = read_rows(place, videos)
+        for note in found.notes:
+            tell(note)
         if not licence:
-            _ask_for_licences(place, rows)
-        for row in rows:
-            source = _parse(row, base, licence)
+            _ask_for_licences(place, found.rows)
+        for row in found.rows:
+            source = _parse(row, found.base, licence)
             if sources.get(source.source_id) == source:
                 repeated += 1
                 continue
@@ -114,16 +129,17 @@ def read_sources(
     if not sources:
         raise SourceError("the source lists name no video: nothing to do")
     if repeated:
-        warnings.warn(f"{repeated} rows of the lists are there twice", RuntimeWarning, stacklevel=2)
+        tell(f"{repeated} rows of the lists are repeated: each counts once")
     return [sources[source_id] for source_id in sorted(sources)]
 
 
 def _ask_for_licences(place: Path | str, rows: list[Row]) -> None:
-    """A list without any licence is a mistake; single rows without one are the survey's."""
+    """Refuse a list without any licence; single rows without one are rejected by the survey."""
     if rows and not any("licence" in row.cells for row in rows):
         raise SourceError(
             f"{place} lacks the column licence ({len(rows)} videos): write a sources.csv with a "
-            "licence for each, or give --licence for all (`--licence unknown` takes them so)"
+            "licence for each, or give --licence for all (`--licence unknown` accepts them as they "
+            "are)"
         )
 
 
@@ -169,7 +185,7 @@ def _parse(row: Row, base: Path | str, licence: str) -> Source:
 
 
 def _make_id(location: str, part: object) -> str:
-    """From what the row means and not from its place in the list: rows may come and go."""
+    """An id from what the row means, not from its place in the list: rows may come and go."""
     stem = re.sub(r"[^0-9a-z]+", "_", Path(location).stem.lower()).strip("_")[:24]
     return f"{stem or 'video'}-{hashlib.sha256(f'{location} {part}'.encode()).hexdigest()[:12]}"
 
@@ -179,7 +195,10 @@ def _numbers(cells: dict[str, str], names: tuple[str, ...], where: str) -> tuple
     if not any(given):
         return None
     try:
-        return tuple(float(cell) for cell in given)
+        numbers = tuple(seconds(cell) for cell in given)
+        if not all(math.isfinite(number) for number in numbers):
+            raise ValueError
+        return numbers
     except ValueError:
         raise SourceError(
             f"{where}: {', '.join(names)} must all be numbers, found {given}"
@@ -191,9 +210,9 @@ def is_web(url: str) -> bool:
 
 
 def _locate(location: str, where: str, base: Path | str, source_id: str) -> tuple[Path, str]:
-    """Where the file lies, and the URL to fetch it from ("" if it is here)."""
-    if not location:
-        raise SourceError(f"{where}: the location is empty")
+    """Where the file lies, and the URL to fetch it from ("" for a file of this machine)."""
+    if not location or "\0" in location:
+        raise SourceError(f"{where}: the location {location!r} is empty or holds a NUL")
     if package := _PACKAGE.fullmatch(location):
         return installed_file(package["name"], package["version"], package["path"]), ""
     if is_web(location):
@@ -211,4 +230,5 @@ def _locate(location: str, where: str, base: Path | str, source_id: str) -> tupl
         )
     if isinstance(base, str):
         return Path("not-fetched", source_id), f"{base}/{location}"
-    return (base / location).resolve(), ""
+    # Path.resolve raises where links lead back to themselves, realpath does not.
+    return Path(os.path.realpath(base / location)), ""

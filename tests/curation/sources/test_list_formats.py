@@ -83,16 +83,25 @@ def test_every_form_gives_the_same_sources(tmp_path: Path, suffix: str) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("x.xlsx", b"PK", "of no known form"),
+        ("x.xlsx", b"PK", "has an unknown form"),
         ("x.parquet", b"not parquet", "cannot read the source list"),
-        ("x.jsonl", b"[1]\n", "line 1 is no JSON object"),
+        ("x.jsonl", b"[1]\n", "line 1 is not a JSON object"),
         ("x.jsonl", b"{", "cannot read the source list"),
         ("x.csv", b"", "it is empty"),
+        ("x.csv", b"location,owner\na.mp4,me,and you\n", "line 2 has 3 cells, expected 2"),
+        ("x.csv", b'location\na.mp4\n"b.mp4\n', "the row that begins in line 3"),
+        ("x.csv", b"name,caption\na,b\n", "none of the columns location, url.* it has name, capt"),
+        ("x.csv", b"url,licence,license\na.mp4,MIT,GPL\n", "line 2: .* different licences"),
+        (
+            "x.jsonl",
+            b'{"url": "a", "timestamp": [[1, 2]]}\n{"url": "b", "timestamp": "x"}\n',
+            "line 2: 'x' holds no spans",
+        ),
         ("x.csv", b"location,licence\n\xff\xfe,MIT\n", "cannot read the source list"),
         (
             "x.csv",
             b"video_id,start,end,bbox,fps,width,height,partition\na,1,2,1-2-3,25,4,4,train\n",
-            "line 2 is no row of a TaiChi-HD list",
+            "line 2 is not a row of a TaiChi-HD list",
         ),
     ],
 )
@@ -115,6 +124,82 @@ def test_odd_spellings_of_lists_are_read(tmp_path: Path) -> None:
     assert (a.owner, b.location) == ("one\u2028two", "b.mp4")
 
 
+@pytest.mark.parametrize(
+    "content",
+    [
+        "location,license\na.mp4,MIT\n",
+        "Location,Licence\na.mp4,MIT\n",
+        "location, licence\na.mp4, MIT\n",
+        "location;licence\na.mp4;MIT\n",
+        "location\tlicence\na.mp4\tMIT\n",
+        "location|licence|owner\na.mp4|MIT\n",
+        "Video Path,License Name\r\na.mp4,MIT\r\n",
+    ],
+)
+def test_the_usual_spellings_of_a_csv_are_one_list(tmp_path: Path, content: str) -> None:
+    (tmp_path / "list.csv").write_bytes(content.encode())
+    (source,) = read_sources([tmp_path / "list.csv"])
+    assert (source.path, source.licence) == (tmp_path / "a.mp4", "MIT")
+
+
+@pytest.mark.parametrize("column", ["licence", "license", "License Name"])
+def test_a_licence_for_the_rest_never_replaces_a_stated_one(tmp_path: Path, column: str) -> None:
+    (tmp_path / "list.csv").write_text(f"url,{column}\na.mp4,CC-BY-4.0\nb.mp4,\n")
+    found = read_sources([tmp_path / "list.csv"], licence="unknown")
+    assert sorted(source.licence for source in found) == ["CC-BY-4.0", "unknown"]
+
+
+def test_columns_that_are_not_read_are_named(tmp_path: Path) -> None:
+    notes: list[str] = []
+    path = tmp_path / "list.csv"
+    path.write_text("url,video,licence,rights,timestamp\na.mp4,a,MIT,all,2024-01-01 10:00\n")
+    (source,) = read_sources([path], tell=notes.append)
+    assert (source.location, source.span_s) == ("a.mp4", None)
+    assert notes == [f"{path}: ignored columns: video, rights, timestamp"]
+    with pytest.warns(RuntimeWarning, match="ignored columns: video, rights, timestamp"):
+        read_sources([path])
+
+
+PANDA = (
+    "videoID,url,timestamp,caption\n"
+    "a,https://example.org/a.mp4,"
+    "\"[['0:00:16.300', '0:01:02.5'], ['1:00:00', '1:00:03']]\",\"['x']\"\n"
+    "b,https://example.org/b.mp4,[],[]\n"
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+def test_each_span_of_a_timestamp_is_a_source(tmp_path: Path, suffix: str) -> None:
+    """As Panda-70M's csv, and the parquet made of it, list them."""
+    path, notes = tmp_path / f"panda{suffix}", list[str]()
+    if suffix == ".csv":
+        path.write_text(PANDA)
+    else:
+        spans = [["0:00:16.300", "0:01:02.5"], ["1:00:00", "1:00:03"]]
+        rows = [{"url": "https://example.org/a.mp4", "timestamp": spans, "caption": ["x"]},
+                {"url": "https://example.org/b.mp4", "timestamp": [], "caption": []}]  # fmt: skip
+        pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), path)
+    found = read_sources([path], licence="unknown", tell=notes.append)
+    assert sorted(source.span_s or () for source in found) == [(16.3, 62.5), (3600, 3603)]
+    assert {source.url for source in found} == {"https://example.org/a.mp4"}
+    assert len({source.source_id for source in found}) == 2
+    assert "caption" in notes[0]
+    assert "left out 1 rows whose timestamp names no span" in notes[1]
+
+
+def test_times_of_the_clock_are_seconds(tmp_path: Path) -> None:
+    """As Human4DiT lists its clips."""
+    path = tmp_path / "list.csv"
+    path.write_text(
+        "source_id,video_url,start_time,end_time,licence\nx,a.mp4,00:00.5,01:04.4,MIT\n"
+    )
+    (source,) = read_sources([path])
+    assert (source.source_id, source.span_s) == ("x", (0.5, 64.4))
+    path.write_text('source_id,url,timestamp,licence\nx,a.mp4,"[[0, 1], [2, 3.5]]",MIT\n')
+    found = read_sources([path])
+    assert {s.source_id: s.span_s for s in found} == {"x_000": (0, 1), "x_001": (2, 3.5)}
+
+
 @pytest.mark.parametrize("url", ["https://example.org/list.csv", "simplecache::s3://b/list.csv"])
 def test_a_list_is_read_from_files_and_object_stores_only(url: str) -> None:
     with pytest.raises(SourceError, match="a list is read from a path or from"):
@@ -128,7 +213,7 @@ def test_ubc_fashion_lists_need_a_licence_and_know_their_split(
         urls = [f"https://m.media-amazon.com/images/I/{split}{n}+S.mp4" for n in range(3)]
         (tmp_path / f"fashion_{split}.txt").write_text("\n".join(urls) + "\n")
     paths = [tmp_path / "fashion_train.txt", tmp_path / "fashion_test.txt"]
-    with pytest.raises(SourceError, match="`--licence unknown` takes them so"):
+    with pytest.raises(SourceError, match="`--licence unknown` accepts them"):
         read_sources(paths)
     found = read_sources(paths, licence="unknown")
     assert sorted(source.split for source in found) == ["test"] * 3 + ["train"] * 3
