@@ -38,6 +38,7 @@ from aa_curation.measure.people import People
 from aa_curation.recipe import Recipe, load_recipe
 from aa_curation.sources.source_list import Source
 from aa_curation.steps.worker import Worker
+from aa_datasets.atomic_file import replace_file
 
 POSITIVE = frozenset({"fullbody-single", "upperbody", "head"})
 FORM = frozenset({"low_resolution", "low_frame_rate", "too_short"})
@@ -164,9 +165,8 @@ def write_rows(
          "right_reason": row.right_reason(thresholds)}
         for row in rows
     ]  # fmt: skip
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text(json.dumps({"recipe_sha256": sha256, "rows": decided}, indent=1))
-    temporary.replace(path)
+    content = json.dumps({"recipe_sha256": sha256, "rows": decided}, indent=1)
+    replace_file(path, content.encode())
 
 
 def choose(rows: Sequence[Row], fixed: Mapping[str, float]) -> dict[str, float]:

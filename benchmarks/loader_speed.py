@@ -41,6 +41,7 @@ import webdataset
 
 from aa_datasets.clip import Clip
 from aa_datasets.loader.batch import Batch, FrameBatch, Sample, stack_samples
+from aa_datasets.loader.config import LoaderConfig
 from aa_datasets.loader.frames import choose_window, resize_frames, resize_pose
 from aa_datasets.loader.loader import make_loader
 from aa_datasets.loader.sampler import Draws
@@ -83,12 +84,9 @@ def by_decord(shards: list[Path]) -> Iterator[object]:
 def by_loader(shards: list[Path]) -> Iterator[FrameBatch]:
     return make_loader(
         shards,
-        stage=2,
-        batch_size=1,
-        size_hw=SIZE_HW,
-        num_frames=NUM_FRAMES,
-        seed=SEED,
-        cache_bytes=0,
+        LoaderConfig(
+            stage=2, batch_size=1, size_hw=SIZE_HW, num_frames=NUM_FRAMES, seed=SEED, cache_bytes=0
+        ),
     )
 
 

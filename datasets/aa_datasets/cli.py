@@ -15,9 +15,8 @@ from aa_datasets.benchmarks.split import TEST_SPLITS
 from aa_datasets.benchmarks.user_copy import find_copies
 from aa_datasets.errors import DatasetError
 from aa_datasets.export import export_frames, export_keypoints, export_nearest_pose
-from aa_datasets.find_shards import find_shards
-from aa_datasets.puppets.corpus import write_puppets
-from aa_datasets.shards import read_record, read_shards, verify_shard
+from aa_datasets.puppets.corpus import iter_written_puppets
+from aa_datasets.shards import find_shards, read_record, read_shards, verify_shard
 from aa_datasets.stats import count, describe
 
 
@@ -98,14 +97,14 @@ def _seed(text: str) -> int:
 
 
 def run_puppets(args: argparse.Namespace) -> None:
-    done = write_puppets(
+    done = iter_written_puppets(
         args.out,
-        count=args.count,
-        first_seed=args.first_seed,
-        split=args.split,
-        num_frames=args.frames,
-        fps=args.fps,
-        size_hw=(args.size, args.size),
+        args.count,
+        args.first_seed,
+        args.split,
+        args.frames,
+        args.fps,
+        (args.size, args.size),
     )
     count = sum(1 for _ in tqdm(done, total=args.count, desc="puppets", unit="clip"))
     print(f"{count} synthetic puppets in {args.out}, sources.csv beside them")

@@ -9,11 +9,9 @@ bytes wherever and whenever they are written.
 
 from __future__ import annotations
 
-import hashlib
 import io
 import itertools
 import json
-import os
 import tarfile
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
@@ -23,6 +21,7 @@ from typing import BinaryIO, NamedTuple
 
 import webdataset
 
+from aa_datasets.atomic_file import replace_file, replacing, sha256_of_file
 from aa_datasets.clip import Clip
 from aa_datasets.errors import ShardError
 from aa_datasets.pose import Pose, read_pose, write_pose
@@ -74,8 +73,8 @@ def write_shard(path: Path, samples: Iterable[ShardSample]) -> ShardRecord:
     ordered = sorted(samples, key=lambda s: s.clip.clip_id)
     clips = [sample.clip for sample in ordered]
     _check_ids(path.name, [clip.clip_id for clip in clips])
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with temporary.open("wb") as file:
+    record_path = path.with_suffix(".json")
+    with replacing(path) as file:
         # Everything that varies between runs is pinned: time, owner, mode, order.
         with webdataset.TarWriter(
             file, encoder=False, mtime=0, user="", group="", mode=0o644
@@ -92,19 +91,16 @@ def write_shard(path: Path, samples: Iterable[ShardSample]) -> ShardRecord:
                     }
                 )
         file.flush()
-        os.fsync(file.fileno())
-    record = ShardRecord(
-        name=path.name,
-        sha256=_sha256(temporary),
-        num_bytes=temporary.stat().st_size,
-        clips=_index(temporary, clips),
-    )
-    record_path = path.with_suffix(".json")
-    record_path.unlink(missing_ok=True)  # never an old record beside a new tar
-    temporary.replace(path)
-    temporary_record = record_path.with_name(f".{record_path.name}.{os.getpid()}.tmp")
-    temporary_record.write_text(json.dumps(_record_to_json(record), indent=1, sort_keys=True))
-    temporary_record.replace(record_path)
+        written = Path(file.name)
+        record = ShardRecord(
+            name=path.name,
+            sha256=sha256_of_file(written),
+            num_bytes=written.stat().st_size,
+            clips=_index(written, clips),
+        )
+        record_path.unlink(missing_ok=True)  # never an old record next to a new tar
+    content = json.dumps(_record_to_json(record), indent=1, sort_keys=True)
+    replace_file(record_path, content.encode())
     return record
 
 
@@ -136,6 +132,27 @@ def _places(path: Path) -> dict[tuple[str, str], tuple[int, int]]:
 def _read(file: BinaryIO, offset: int, length: int) -> bytes:
     file.seek(offset)
     return file.read(length)
+
+
+def find_shards(paths: Iterable[Path]) -> list[Path]:
+    """The .tar files that are named, or lie in a named corpus of `aa-curate run` or folder; sorted.
+
+    Raises:
+        ShardError: a folder holds none.
+    """
+    found: list[Path] = []
+    for path in paths:
+        if not path.is_dir():
+            found.append(path)
+            continue
+        folder = path / "shards" if (path / "shards").is_dir() else path
+        inside = [tar for tar in folder.glob("*.tar") if not tar.name.startswith(".")]
+        if not inside:
+            raise ShardError(
+                f"{path} holds no .tar: give shards, or the --out of a finished `aa-curate run`"
+            )
+        found += inside
+    return sorted(found)
 
 
 def read_record(path: Path) -> ShardRecord:
@@ -201,7 +218,7 @@ def verify_shard(path: Path) -> ShardRecord:
         ShardError: as `read_record`, or shard or record was altered.
     """
     record = read_record(path)
-    found = _sha256(path)
+    found = sha256_of_file(path)
     if found != record.sha256:
         raise ShardError(
             f"{path.name} is altered {_first_damage(path, record)}: its record"
@@ -287,8 +304,3 @@ def _record_to_json(record: ShardRecord) -> dict[str, object]:
             {"clip": entry.clip.to_json(), "members": entry.members} for entry in record.clips
         ],
     }
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -10,6 +10,7 @@ import pytest
 
 from aa_datasets.errors import DatasetError
 from aa_datasets.export import export_frames, export_keypoints, export_nearest_pose
+from aa_datasets.loader.config import LoaderConfig
 from aa_datasets.loader.frames import resize_pose
 from aa_datasets.loader.loader import make_loader
 from aa_datasets.pose import BODY
@@ -25,7 +26,9 @@ def _read(folder: Path) -> np.ndarray:
 def test_exported_frames_are_those_of_the_loader(shards: list[Path], tmp_path: Path) -> None:
     done = list(export_frames(shards, tmp_path, (32, 24)))
     assert done == [f"puppet_{seed}" for seed in range(7)]
-    loader = make_loader(shards, stage=2, batch_size=7, size_hw=(32, 24), num_frames=10)
+    loader = make_loader(
+        shards, LoaderConfig(stage=2, batch_size=7, size_hw=(32, 24), num_frames=10)
+    )
     batch = next(loader)  # windows as long as the clips: all frames in order
     for clip_id, target in zip(batch.clip_ids, batch.target, strict=True):
         np.testing.assert_array_equal(_read(tmp_path / clip_id), target.numpy())

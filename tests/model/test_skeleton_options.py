@@ -11,8 +11,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from aa_datasets.draw_pose import draw_pose
 from aa_datasets.pose import FACE, Pose, make_pose
+from aa_datasets.pose_drawing import draw_pose
 from aa_datasets.puppets.render import render_puppet
 from aa_datasets.shards import read_shards, write_shard
 from aa_model.checkpoints.store import read_info, write_checkpoint

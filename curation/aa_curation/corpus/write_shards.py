@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
-import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from aa_curation.errors import LedgerError
 from aa_curation.ledger.ledger import Ledger
 from aa_curation.ledger.records import Decision
 from aa_curation.ledger.takedown import REASON
+from aa_datasets.atomic_file import replace_file
 from aa_datasets.errors import ShardError
 from aa_datasets.loader.latents import remove_latents
 from aa_datasets.pose import read_pose
@@ -95,7 +95,7 @@ def pack(ledger: Ledger, folder: Path, clips_per_shard: int) -> list[ShardRecord
 def _write(path: Path, decisions: Sequence[Decision], folder: Path) -> ShardRecord:
     remove_latents(path)
     record = write_shard(path, _samples(decisions, folder))
-    _sums_path(path).write_text(_sums(decisions))
+    replace_file(_sums_path(path), _sums(decisions).encode())
     return record
 
 
@@ -151,9 +151,7 @@ def _checked(path: Path, sha256: str) -> bytes:
 
 
 def _write_manifest(path: Path, plan: dict[str, list[Decision]]) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    temporary.write_text(manifest_text(plan))
-    temporary.replace(path)
+    replace_file(path, manifest_text(plan).encode())
 
 
 def manifest_text(plan: dict[str, list[Decision]]) -> str:

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from aa_datasets.atomic_file import sha256_of_file, sync_folder
+
 
 class Store:
     """A folder of files named by their content: `ab/abcd…`. A file in it is whole.
@@ -35,7 +37,7 @@ class Store:
         """Move a finished part to its place; returns its sha256 and size in bytes."""
         with partial.path.open("rb") as file:
             os.fsync(file.fileno())
-            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+        sha256 = sha256_of_file(partial.path)
         num_bytes = partial.path.stat().st_size
         path = self.path(sha256)
         path.parent.mkdir(exist_ok=True)
@@ -43,6 +45,7 @@ class Store:
             partial.path.unlink()
         else:
             partial.path.replace(path)
+            sync_folder(path.parent)
         partial.discard()
         return sha256, num_bytes
 

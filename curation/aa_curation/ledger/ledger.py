@@ -21,6 +21,7 @@ from aa_curation.ledger.records import CorpusHead, Decision, Fetch, Survey
 from aa_curation.ledger.redecide import redecided
 from aa_curation.ledger.takedown import Takedown, taken_down
 from aa_curation.recipe_hash import iter_differences
+from aa_datasets.atomic_file import sync_folder
 
 LEDGER_NAME = "ledger.jsonl"
 
@@ -215,6 +216,7 @@ class LedgerWriter:
             raise LedgerError(
                 f"another aa-curate run is writing to {folder}: wait for it"
             ) from None
+        sync_folder(folder)  # a new ledger's name survives a power cut, as its lines do
         self._drop_unfinished_line(folder / LEDGER_NAME)
         if self._file.tell() == 0:
             self._append({"run": asdict(head)})

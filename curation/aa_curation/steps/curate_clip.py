@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
@@ -25,6 +24,7 @@ from aa_curation.sources.source_list import Source
 from aa_curation.steps.ahead import Rendered
 from aa_curation.text.detector import TextDetector
 from aa_curation.text.overlay import OverlaidText, find_overlaid_text
+from aa_datasets.atomic_file import replace_file
 from aa_datasets.clip import Clip
 from aa_datasets.errors import KilledDecodeError, PoseError, VideoError
 from aa_datasets.pose import Pose, read_pose, write_pose
@@ -222,11 +222,6 @@ def _render(
 
 
 def _store(path: Path, content: bytes) -> str:
-    """Write so that the file is whole or absent, whatever happens; return its sha256."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with temporary.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    """Write atomically; return the sha256."""
+    replace_file(path, content)
     return hashlib.sha256(content).hexdigest()

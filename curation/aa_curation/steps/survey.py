@@ -6,11 +6,9 @@ A plain function of the source's content and the recipe; it knows nothing of Ray
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import math
 from collections.abc import Iterator
 from contextlib import closing
-from pathlib import Path
 
 from aa_curation.check import Check, Drop, at_least, first_drop, with_thresholds
 from aa_curation.ledger.records import Decision, PlannedClip, Survey, rejected
@@ -20,6 +18,7 @@ from aa_curation.measure.shots import cut_spans
 from aa_curation.recipe import Recipe
 from aa_curation.sources.source_list import Source
 from aa_curation.steps.ahead import AheadOfPlan
+from aa_datasets.atomic_file import sha256_of_file
 from aa_datasets.errors import KilledDecodeError, VideoError
 from aa_datasets.video.foreign import ForeignVideo, SurveyFrame, VideoInfo, open_foreign
 from aa_datasets.video.frame_size import CanonicalForm
@@ -216,16 +215,11 @@ def file_stamp(source: Source) -> tuple[int, int]:
 def pose_sha256(source: Source) -> str:
     """Of the pose that is given for it; "" where none is, or it cannot be read."""
     try:
-        return "" if source.pose_path is None else _sha256(source.pose_path)
+        return "" if source.pose_path is None else sha256_of_file(source.pose_path)
     except OSError:
         return ""
 
 
 def file_sha256(source: Source) -> str:
     """Of the file's content."""
-    return _sha256(source.path)
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return sha256_of_file(source.path)

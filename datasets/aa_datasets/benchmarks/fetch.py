@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 import re
 import shutil
 from collections.abc import Iterator, Sequence
@@ -21,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from aa_datasets.atomic_file import replace_file
 from aa_datasets.benchmarks.lists import SPLITS, ListedVideo
 from aa_datasets.benchmarks.user_copy import CopiedVideo
 from aa_datasets.clip import Clip
@@ -242,9 +242,7 @@ def _keep_video(video: CopiedVideo, out: Path, config: FetchConfig) -> None:
                 pass
         return
     path.parent.mkdir(exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    temporary.write_bytes(encode_canonical(_even(frames), video.read_fps()))
-    temporary.replace(path)
+    replace_file(path, encode_canonical(_even(frames), video.read_fps()))
 
 
 def _video_path(video: CopiedVideo, out: Path) -> Path:

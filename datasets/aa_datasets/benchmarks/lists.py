@@ -7,13 +7,13 @@ test ids are a third party's list (see `eval/aa_eval/benchmarks/tiktok.toml`).
 
 from __future__ import annotations
 
-import hashlib
 import tomllib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 
+from aa_datasets.atomic_file import sha256_of_file
 from aa_datasets.benchmarks.split import read_test_ids
 from aa_datasets.errors import SplitError
 
@@ -75,6 +75,6 @@ def _is_one_of(sha256: str, expected: dict[str, dict[str, str]]) -> bool:
 
 def _sha256(path: Path) -> str:
     try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
+        return sha256_of_file(path)
     except OSError as error:
         raise SplitError(f"cannot read the list {path}: {error.strerror}") from error

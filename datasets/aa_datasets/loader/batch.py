@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from aa_datasets.draw_pose import draw_pose
 from aa_datasets.pose import Pose
+from aa_datasets.pose_drawing import draw_pose
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
 from aa_datasets.errors import ShardError, VideoError
-from aa_datasets.loader.augment import Augmentation, disturb_pose, draw_flip, flip_frames
+from aa_datasets.loader.augment import disturb_pose, draw_flip, flip_frames
 from aa_datasets.loader.batch import Sample
+from aa_datasets.loader.config import LoaderConfig
 from aa_datasets.loader.frames import choose_frames, choose_window, resize_frames, resize_pose
 from aa_datasets.loader.latents import StoredLatents
 from aa_datasets.loader.sampler import Draw
@@ -30,28 +31,17 @@ class _Decoded(NamedTuple):
     pose: Pose
 
 
-class Windows(Dataset[Sample]):
+class ClipDataset(Dataset[Sample]):
     """Makes the sample of a draw: reads the clip by byte range, decodes only its frames."""
 
     def __init__(
         self,
         clips: list[tuple[Path, ClipEntry]],
-        stage: int,
-        num_frames: int,
-        stride: int,
-        size_hw: tuple[int, int],
-        seed: int,
-        cache_bytes: int,
+        config: LoaderConfig,
         latents: StoredLatents | None,
-        augmentation: Augmentation | None,
-        text_mask: bool,
     ) -> None:
-        self.clips, self.stage = clips, stage
-        self.num_frames, self.stride = num_frames, stride
-        self.size_hw, self.seed = size_hw, seed
-        self.cache_bytes = cache_bytes
-        self.latents = latents
-        self.augmentation, self.text_mask = augmentation, text_mask
+        self.clips, self.config, self.latents = clips, config, latents
+        self._cache_bytes_left = config.cache_bytes
         self._decoded: dict[int, _Decoded] = {}
 
     def __len__(self) -> int:
@@ -64,22 +54,22 @@ class Windows(Dataset[Sample]):
 
     def __getitem__(self, draw: Draw) -> Sample:
         path, entry = self.clips[draw.clip]
-        clip = entry.clip
-        generator = np.random.default_rng([self.seed, 1, draw.number])
+        clip, config = entry.clip, self.config
+        generator = np.random.default_rng([config.seed, 1, draw.number])
         window = (
-            choose_frames(clip.num_frames, self.num_frames, generator)
-            if self.stage == 1
-            else choose_window(clip.num_frames, self.num_frames, self.stride, generator)
+            choose_frames(clip.num_frames, config.num_frames, generator)
+            if config.stage == 1
+            else choose_window(clip.num_frames, config.num_frames, config.stride, generator)
         )
         wanted = np.array([window.reference, *window.targets])
         reference, target, pose = self._read(draw.clip, wanted)
-        mask = mask_text(clip.text_px, clip.size_hw, self.size_hw) if self.text_mask else None
-        if self.augmentation is not None:
-            if draw_flip(self.augmentation, generator):
+        mask = mask_text(clip.text_px, clip.size_hw, config.size_hw) if config.text_mask else None
+        if config.augmentation is not None:
+            if draw_flip(config.augmentation, generator):
                 reference, target = flip_frames(reference).copy(), flip_frames(target).copy()
                 pose = pose.mirrored()
                 mask = None if mask is None else mask[:, ::-1].copy()
-            pose = disturb_pose(pose, self.augmentation, generator)
+            pose = disturb_pose(pose, config.augmentation, generator)
         return Sample(
             reference=torch.from_numpy(reference),
             target=torch.from_numpy(target),
@@ -96,10 +86,10 @@ class Windows(Dataset[Sample]):
     ) -> tuple[NDArray[np.uint8], NDArray[np.uint8], Pose]:
         """The first of these frames of a clip, the others, and the pose of all."""
         path, entry = self.clips[index]
-        size = 3 * entry.clip.num_frames * self.size_hw[0] * self.size_hw[1]
-        if index in self._decoded or size <= self.cache_bytes:
+        size = 3 * entry.clip.num_frames * self.config.size_hw[0] * self.config.size_hw[1]
+        if index in self._decoded or size <= self._cache_bytes_left:
             if index not in self._decoded:
-                self.cache_bytes -= size
+                self._cache_bytes_left -= size
                 self._decoded[index] = self._decode(path, entry, np.arange(entry.clip.num_frames))
             kept = self._decoded[index]
             return (
@@ -117,9 +107,9 @@ class Windows(Dataset[Sample]):
 
     def _decode(self, path: Path, entry: ClipEntry, wanted: NDArray[np.int64]) -> _Decoded:
         stored = read_entry(path, entry)
-        pose = resize_pose(stored.pose.at_frames(wanted), self.size_hw)
+        pose = resize_pose(stored.pose.at_frames(wanted), self.config.size_hw)
         if self.latents is not None:  # nobody looks at the pictures
-            return _Decoded(np.empty((len(wanted), *self.size_hw, 0), np.uint8), pose)
+            return _Decoded(np.empty((len(wanted), *self.config.size_hw, 0), np.uint8), pose)
         try:
             frames = read_canonical(stored.mp4, wanted, num_frames=entry.clip.num_frames)
         except VideoError as error:
@@ -127,4 +117,4 @@ class Windows(Dataset[Sample]):
                 f"{path.name}: clip {entry.clip.clip_id} at byte {entry.members['mp4'].offset}: "
                 f"{error}"
             ) from error
-        return _Decoded(resize_frames(frames, self.size_hw), pose)
+        return _Decoded(resize_frames(frames, self.config.size_hw), pose)

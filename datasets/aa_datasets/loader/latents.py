@@ -8,7 +8,6 @@ alone; a file without a record was never finished.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
@@ -18,6 +17,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from aa_datasets.atomic_file import replace_file, replacing, sha256_of_file
 from aa_datasets.errors import LatentsError
 from aa_datasets.loader.batch import EncodedFrames
 from aa_datasets.shards import ShardRecord, read_record
@@ -74,37 +74,35 @@ def write_latents(
     counts = [entry.clip.num_frames for entry in shard.clips]
     total = sum(counts)
     target, record_path = _places(path)
-    temporary = target.with_name(f".{target.name}.tmp")
     rows: NDArray[np.void] | None = None
     done = 0
-    for moments, tokens in encoded:
-        if rows is None:
-            kind = np.dtype(
-                [("moments", "<f4", moments.shape[1:]), ("tokens", "<f4", tokens.shape[1:])]
-            )
-            rows = np.lib.format.open_memmap(temporary, "w+", kind, (total,))
-        if done + len(moments) <= total:
-            rows["moments"][done : done + len(moments)] = moments
-            rows["tokens"][done : done + len(tokens)] = tokens
-        done += len(moments)
-    if rows is None or done != total:
-        temporary.unlink(missing_ok=True)
-        raise LatentsError(f"{path.name} has {total} frames, {done} were encoded")
-    rows.flush()  # type: ignore[attr-defined]  # a memmap, typed as the array that it is
-    del rows
-    first_rows = np.cumsum([0, *counts[:-1]]).tolist()
-    record = LatentsRecord(
-        key=key,
-        shard_sha256=shard.sha256,
-        sha256=_sha256(temporary),
-        num_bytes=temporary.stat().st_size,
-        first_rows={e.clip.clip_id: row for e, row in zip(shard.clips, first_rows, strict=True)},
-    )
-    record_path.unlink(missing_ok=True)  # never an old record beside new latents
-    temporary.replace(target)
-    temporary_record = record_path.with_name(f".{record_path.name}.tmp")
-    temporary_record.write_text(json.dumps(asdict(record), indent=1, sort_keys=True))
-    temporary_record.replace(record_path)
+    with replacing(target) as file:
+        written = Path(file.name)
+        for moments, tokens in encoded:
+            if rows is None:
+                kind = np.dtype(
+                    [("moments", "<f4", moments.shape[1:]), ("tokens", "<f4", tokens.shape[1:])]
+                )
+                rows = np.lib.format.open_memmap(written, "w+", kind, (total,))
+            if done + len(moments) <= total:
+                rows["moments"][done : done + len(moments)] = moments
+                rows["tokens"][done : done + len(tokens)] = tokens
+            done += len(moments)
+        if rows is None or done != total:
+            raise LatentsError(f"{path.name} has {total} frames, {done} were encoded")
+        rows.flush()  # type: ignore[attr-defined]  # a memmap, typed as the array that it is
+        del rows
+        clip_ids = [entry.clip.clip_id for entry in shard.clips]
+        first_rows = np.cumsum([0, *counts[:-1]]).tolist()
+        record = LatentsRecord(
+            key=key,
+            shard_sha256=shard.sha256,
+            sha256=sha256_of_file(written),
+            num_bytes=written.stat().st_size,
+            first_rows=dict(zip(clip_ids, first_rows, strict=True)),
+        )
+        record_path.unlink(missing_ok=True)  # never an old record next to new latents
+    replace_file(record_path, json.dumps(asdict(record), indent=1, sort_keys=True).encode())
     return record
 
 
@@ -154,7 +152,9 @@ def read_latents_record(
             f"{target.name} was made of another {path.name} (sha256 {record.shard_sha256[:12]}, "
             f"found {shard.sha256[:12]}): run `aa-train precompute --replace`"
         )
-    if target.stat().st_size != record.num_bytes or (whole and _sha256(target) != record.sha256):
+    if target.stat().st_size != record.num_bytes or (
+        whole and sha256_of_file(target) != record.sha256
+    ):
         raise LatentsError(f"{target.name} was altered: run `aa-train precompute --replace`")
     return record
 
@@ -192,8 +192,3 @@ def _places(path: Path) -> tuple[Path, Path]:
 
 def _short(value: object) -> str:
     return str(value)[:12]
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

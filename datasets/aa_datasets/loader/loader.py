@@ -11,58 +11,28 @@ from typing import Any
 from torch.utils.data import DataLoader
 
 from aa_datasets.errors import DatasetError, LatentsError, ShardError
-from aa_datasets.find_shards import find_shards
-from aa_datasets.loader.augment import Augmentation
 from aa_datasets.loader.batch import FrameBatch, stack_and_draw, stack_samples
-from aa_datasets.loader.clip_dataset import Windows
-from aa_datasets.loader.latents import LatentsKey, StoredLatents
+from aa_datasets.loader.clip_dataset import ClipDataset
+from aa_datasets.loader.config import LoaderConfig
+from aa_datasets.loader.latents import StoredLatents
 from aa_datasets.loader.sampler import Draws
-from aa_datasets.shards import ClipEntry, verify_shard
+from aa_datasets.shards import ClipEntry, find_shards, verify_shard
 
 
 def make_loader(
-    shards: Sequence[Path],
-    *,
-    stage: int,
-    batch_size: int,
-    size_hw: tuple[int, int],
-    num_frames: int = 1,
-    stride: int = 1,
-    seed: int = 0,
-    rank: int = 0,
-    world_size: int = 1,
-    num_workers: int = 0,
-    cache_bytes: int = 1 << 30,
-    latents: LatentsKey | None = None,
-    augmentation: Augmentation | None = None,
-    text_mask: bool = False,
-    draw_face: bool = False,
-    split: str | None = None,
-    too_short_at_most: float = 0.5,
+    shards: Sequence[Path], config: LoaderConfig, *, rank: int = 0, world_size: int = 1
 ) -> ShardLoader:
-    """Batches without end from shards.
+    """Give endless batches from shards.
+
+    Example:
+        >>> loader = make_loader([Path("corpus")], LoaderConfig(size_hw=(256, 256), num_frames=24))
+        >>> batch = next(loader).to(torch.device("cpu"))  # floats in [-1, 1], [B, T, 3, H, W]
 
     Args:
         shards: .tar files of `write_shard`, or corpora that hold them; each is verified by its
             sha256 before the first batch.
-        stage: 1 gives single frames from anywhere in a clip, 2 gives windows of neighbours.
-        num_frames: frames per clip, T of the batch.
-        batch_size: samples per rank and batch.
-        size_hw: picture size; clips are centre-cropped to its shape and resized.
-        stride: of the window of stage 2, in frames of the clip.
-        seed: decides the order and every window.
-        rank, world_size: this process's share.
-        num_workers: processes that decode ahead, and draw the skeletons; 0 leaves drawing to
-            `FrameBatch.to`.
-        cache_bytes: how much each process may keep of clips that it has decoded; a small corpus is
-            then decoded once. 0 keeps nothing. The batches are the same either way.
-        latents: read what these encoders made of the frames, from beside the shards, instead of
-            decoding: reference and target then have no channels.
-        augmentation: what is changed at random.
-        text_mask: give each sample a `loss_mask`.
-        draw_face: skeletons show the face's points, where clips have them.
-        split: only clips of this split, such as "train"; None takes all.
-        too_short_at_most: the share of clips that may be left out since the window is longer.
+        config: which samples, and what they may cost.
+        rank, world_size: this process's share of every batch of the world.
 
     Raises:
         ShardError: no shards, a damaged shard, a clip in two of them, no clip of the split as long
@@ -71,25 +41,28 @@ def make_loader(
             it is drawn.)
         LatentsError: a shard has no latents of these encoders, or they cannot be mirrored.
     """
+    if not 0 <= rank < world_size:
+        raise DatasetError(f"rank {rank} of world_size {world_size}: expected 0 <= rank < size")
     shards = find_shards(shards)
     if not shards:
         raise ShardError("no shards given: name .tar files written by `aa-curate run`")
-    span = 1 if stage == 1 else (num_frames - 1) * stride + 1
+    span = config.span_frames
     every = [(path, entry) for path in shards for entry in verify_shard(path).clips]
     _refuse_repeated(every)
-    if split is not None:
-        every = _of_split(every, split)
+    if config.split is not None:
+        every = _of_split(every, config.split)
     clips = [(path, entry) for path, entry in every if entry.clip.num_frames >= span]
     if not clips:
         raise ShardError(
             f"no clip in {len(shards)} shards has {span} frames: shorten the window "
-            f"({num_frames} frames, stride {stride}) or curate longer clips"
+            f"({config.num_frames} frames, stride {config.stride}) or curate longer clips"
         )
     too_short = len(every) - len(clips)
-    if too_short > too_short_at_most * len(every):
+    if too_short > config.too_short_at_most * len(every):
         raise ShardError(
             f"{too_short} of {len(every)} clips have less than {span} frames, over the share of "
-            f"{too_short_at_most:g} that may be left out: shorten the window, or raise the share"
+            f"{config.too_short_at_most:g} that may be left out: shorten the window, or raise the "
+            "share"
         )
     if too_short:
         warnings.warn(
@@ -97,16 +70,12 @@ def make_loader(
             RuntimeWarning,
             stacklevel=2,
         )
-    if latents is not None and augmentation is not None and augmentation.flip:
-        raise LatentsError("stored latents cannot be mirrored: augment without flip, or decode")
     stored = None
-    if latents is not None:
-        stored = StoredLatents(sorted({path for path, _ in clips}), latents)
-    dataset = Windows(
-        clips, stage, num_frames, stride, size_hw, seed, cache_bytes, stored, augmentation,
-        text_mask,
-    )  # fmt: skip
-    return ShardLoader(dataset, seed, batch_size, rank, world_size, num_workers, draw_face)
+    if config.latents is not None:
+        if config.augmentation is not None and config.augmentation.flip:
+            raise LatentsError("stored latents cannot be mirrored: augment without flip, or decode")
+        stored = StoredLatents(sorted({path for path, _ in clips}), config.latents)
+    return ShardLoader(ClipDataset(clips, config, stored), config, rank, world_size)
 
 
 def _of_split(clips: list[tuple[Path, ClipEntry]], split: str) -> list[tuple[Path, ClipEntry]]:
@@ -133,19 +102,11 @@ class ShardLoader:
     """An endless iterator of batches; `state_dict` says how far the consumer has got."""
 
     def __init__(
-        self,
-        dataset: Windows,
-        seed: int,
-        batch_size: int,
-        rank: int,
-        world_size: int,
-        num_workers: int,
-        draw_face: bool,
+        self, dataset: ClipDataset, config: LoaderConfig, rank: int, world_size: int
     ) -> None:
         self.num_clips = len(dataset)
-        self._dataset, self._seed = dataset, seed
-        self._batch_size, self._rank, self._world_size = batch_size, rank, world_size
-        self._num_workers, self._draw_face = num_workers, draw_face
+        self._dataset, self._config = dataset, config
+        self._rank, self._world_size = rank, world_size
         self._consumed = 0  # samples that all ranks together have received
         self._batches: Iterator[FrameBatch] | None = None
 
@@ -162,30 +123,30 @@ class ShardLoader:
             # Out of a worker it comes with a traceback in its message.
             name = type(error).__name__
             raise type(error)(str(error).rpartition(f"{name}: ")[2].strip()) from error
-        self._consumed += self._batch_size * self._world_size
+        self._consumed += self._config.batch_size * self._world_size
         return batch
 
     def _begin(self) -> Iterator[FrameBatch]:
         """Batches from where the consumer is."""
         draws = Draws(
-            self._seed,
+            self._config.seed,
             self.num_clips,
-            self._batch_size,
+            self._config.batch_size,
             self._rank,
             self._world_size,
             self._consumed,
         )
-        if not self._num_workers:
+        if not self._config.num_workers:
             return (
-                stack_samples([self._dataset[draw] for draw in some], self._draw_face)
+                stack_samples([self._dataset[draw] for draw in some], self._config.draw_face)
                 for some in draws
             )
         return iter(
             DataLoader(
                 self._dataset,
                 batch_sampler=draws,
-                num_workers=self._num_workers,
-                collate_fn=partial(stack_and_draw, draw_face=self._draw_face),
+                num_workers=self._config.num_workers,
+                collate_fn=partial(stack_and_draw, draw_face=self._config.draw_face),
                 # decord and Ray do not survive a fork with threads.
                 multiprocessing_context="forkserver",
             )
@@ -193,7 +154,7 @@ class ShardLoader:
 
     def state_dict(self) -> dict[str, Any]:
         return {
-            "seed": self._seed,
+            "seed": self._config.seed,
             "num_clips": self.num_clips,
             "clips_sha256": self._dataset.clips_sha256(),
             "consumed": self._consumed,
@@ -205,10 +166,10 @@ class ShardLoader:
         Raises:
             ShardError: the state is of other shards or another seed.
         """
-        if (state["seed"], state["num_clips"]) != (self._seed, self.num_clips):
+        if (state["seed"], state["num_clips"]) != (self._config.seed, self.num_clips):
             raise ShardError(
                 f"the loader's state is of seed {state['seed']} over {state['num_clips']} clips, "
-                f"this is seed {self._seed} over {self.num_clips}: give the run's own shards"
+                f"this is seed {self._config.seed} over {self.num_clips}: give the run's own shards"
             )
         if state["clips_sha256"] != self._dataset.clips_sha256():
             raise ShardError(

@@ -1,4 +1,4 @@
-"""Write puppets as a folder of sources that `aa-curate` takes: mp4, exact pose, and sources.csv."""
+"""Write puppets to disk: as sources for `aa-curate`, or as a shard for the loader."""
 
 from __future__ import annotations
 
@@ -6,46 +6,104 @@ import csv
 from collections.abc import Iterator
 from pathlib import Path
 
+from aa_datasets.atomic_file import replace_file
+from aa_datasets.clip import Clip
 from aa_datasets.pose import write_pose
-from aa_datasets.puppets.render import render_puppet
+from aa_datasets.puppets.render import Puppet, render_puppet
+from aa_datasets.shards import ShardSample, write_shard
 from aa_datasets.video.canonical import encode_canonical
 
-# Motion seeds never meet identity seeds of another split: both are `first_seed + i`, and splits
-# take ranges of seeds that do not overlap.
 _COLUMNS = ("source_id", "location", "licence", "owner", "synthetic", "split", "pose_file")
+_LICENCE = "CC0-1.0"
 
 
-def write_puppets(
+def render_puppets(
     out: Path,
     *,
-    count: int,
-    first_seed: int,
-    split: str,
+    count: int = 4,
+    first_seed: int = 0,
+    split: str = "train",
     num_frames: int = 48,
     fps: float = 24.0,
     size_hw: tuple[int, int] = (256, 256),
+) -> Path:
+    """Render synthetic characters with exact poses, and write them to disk.
+
+    Example:
+        >>> shard = render_puppets(Path("puppets.tar"), count=2)  # for make_loader
+        >>> sources = render_puppets(Path("videos"), count=2)  # for aa_curation.run
+
+    Args:
+        out: a name that ends in ".tar" makes a shard; any other makes a folder of mp4, pose (npz)
+            and sources.csv.
+        count: how many puppets, each in a clip of its own.
+        first_seed: seeds first_seed ... first_seed + count - 1 decide who they are and how they
+            move. Splits that shall share no character take seeds that do not overlap.
+        split: stored with each clip, such as "train" or "test".
+        num_frames, fps, size_hw: length, rate and picture size in pixels (even sides).
+
+    Returns:
+        The shard, or the folder's sources.csv.
+    """
+    for _ in iter_written_puppets(out, count, first_seed, split, num_frames, fps, size_hw):
+        pass
+    return out if out.suffix == ".tar" else out / "sources.csv"
+
+
+def iter_written_puppets(
+    out: Path,
+    count: int,
+    first_seed: int,
+    split: str,
+    num_frames: int,
+    fps: float,
+    size_hw: tuple[int, int],
 ) -> Iterator[str]:
-    """Render puppets of seeds first_seed ... first_seed + count - 1; yields the source ids done."""
+    """`render_puppets`, yielding the id of each puppet once it is rendered."""
+    puppets = (
+        (
+            f"puppet_{seed:07d}",
+            render_puppet(seed, seed, num_frames=num_frames, fps=fps, size_hw=size_hw),
+        )
+        for seed in range(first_seed, first_seed + count)
+    )
+    if out.suffix == ".tar":
+        samples = []
+        for puppet_id, puppet in puppets:
+            samples.append(_sample(puppet_id, puppet, split, fps))
+            yield puppet_id
+        out.parent.mkdir(parents=True, exist_ok=True)
+        write_shard(out, samples)
+        return
     out.mkdir(parents=True, exist_ok=True)
     rows = []
-    for seed in range(first_seed, first_seed + count):
-        source_id = f"puppet_{seed:07d}"
-        puppet = render_puppet(seed, seed, num_frames=num_frames, fps=fps, size_hw=size_hw)
-        (out / f"{source_id}.mp4").write_bytes(encode_canonical(puppet.frames, fps))
-        write_pose(out / f"{source_id}.pose.npz", puppet.pose)
-        rows.append(
-            (
-                source_id,
-                f"{source_id}.mp4",
-                "CC0-1.0",
-                "rendered by aa-datasets puppets",
-                "true",
-                split,
-                f"{source_id}.pose.npz",
-            )
-        )
-        yield source_id
+    for puppet_id, puppet in puppets:
+        replace_file(out / f"{puppet_id}.mp4", encode_canonical(puppet.frames, fps))
+        pose_file = f"{puppet_id}.pose.npz"
+        write_pose(out / pose_file, puppet.pose)
+        owner = "rendered by aa-datasets puppets"
+        rows.append((puppet_id, f"{puppet_id}.mp4", _LICENCE, owner, "true", split, pose_file))
+        yield puppet_id
     with (out / "sources.csv").open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(_COLUMNS)
         writer.writerows(rows)
+
+
+def _sample(puppet_id: str, puppet: Puppet, split: str, fps: float) -> ShardSample:
+    num_frames, height, width, _ = puppet.frames.shape
+    clip = Clip(
+        clip_id=puppet_id,
+        source_id=puppet_id,
+        source="rendered by aa-datasets puppets",
+        licence=_LICENCE,
+        start_s=0.0,
+        end_s=num_frames / fps,
+        fps=fps,
+        size_hw=(height, width),
+        num_frames=num_frames,
+        synthetic=True,
+        pose_from="renderer",
+        split=split,
+    )
+    return ShardSample(clip, encode_canonical(puppet.frames, fps), puppet.pose)

@@ -19,7 +19,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
 
-from aa_datasets.atomic_file import replace_file, replacing
+from aa_datasets.atomic_file import replace_file, replacing, sha256_of_file
 from aa_model.config import ModelConfig, from_json, to_json
 from aa_model.errors import CheckpointError, ConfigError
 from aa_model.networks.animate_anyone import AnimateAnyone
@@ -152,8 +152,7 @@ def read_part(folder: Path, part: str) -> tuple[PartRecord, dict[str, Tensor]]:
         raise CheckpointError(
             f"{folder} holds no {part}: train the stage that makes it, or name a folder that has it"
         )
-    with path.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
+    found = sha256_of_file(path)
     if found != record.sha256:
         raise CheckpointError(
             f"{path} was altered: sha256 {found[:12]}..., config.json says "
@@ -170,7 +169,7 @@ def _copy_part(source: Path, folder: Path, part: str) -> PartRecord:
     record = read_info(source).parts[part]
     name = f"{part}.safetensors"
     target = folder / name
-    if not target.is_file() or hashlib.sha256(target.read_bytes()).hexdigest() != record.sha256:
+    if not target.is_file() or sha256_of_file(target) != record.sha256:
         replace_file(target, (source / name).read_bytes())
     return record
 

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from tqdm import tqdm
 
-from aa_datasets.find_shards import find_shards
+from aa_datasets.shards import find_shards
 from aa_datasets.video.canonical import encode_canonical
 from aa_model.checkpoints.store import read_info
 from aa_model.cli import ui as ui_cli

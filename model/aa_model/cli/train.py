@@ -13,10 +13,10 @@ from diffusers.utils import logging as diffusers_logging
 from torch import nn
 
 from aa_datasets.benchmarks.split import refuse_test_clips
-from aa_datasets.find_shards import find_shards
 from aa_datasets.loader.batch import Batch, FrameBatch
+from aa_datasets.loader.config import LoaderConfig
 from aa_datasets.loader.loader import ShardLoader, make_loader
-from aa_datasets.shards import read_record
+from aa_datasets.shards import find_shards, read_record
 from aa_model.checkpoints.store import read_info
 from aa_model.cli.command_line import run_command
 from aa_model.cli.train_parser import make_parser, resolve, resolve_network
@@ -117,20 +117,22 @@ def open_loader(args: argparse.Namespace, plan: Plan) -> ShardLoader:
         key = precompute.latents_key(model, plan.origin.sources)
     return make_loader(
         args.shards,
-        stage=plan.stage.loader_stage,
-        batch_size=config.batch_size,
-        size_hw=model.size_hw,
-        num_frames=config.num_frames,
-        seed=config.seed,
+        LoaderConfig(
+            stage=plan.stage.loader_stage,
+            batch_size=config.batch_size,
+            size_hw=model.size_hw,
+            num_frames=config.num_frames,
+            seed=config.seed,
+            num_workers=args.num_workers,
+            cache_bytes=int(args.cache_gb * 1e9),
+            latents=key,
+            text_mask=args.text_mask,
+            draw_face=model.pose_guider.face,
+            split=args.split,
+            too_short_at_most=args.too_short_at_most,
+        ),
         rank=plan.processes.rank,
         world_size=plan.processes.world_size,
-        num_workers=args.num_workers,
-        cache_bytes=int(args.cache_gb * 1e9),
-        latents=key,
-        text_mask=args.text_mask,
-        draw_face=model.pose_guider.face,
-        split=args.split,
-        too_short_at_most=args.too_short_at_most,
     )
 
 

@@ -6,9 +6,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from aa_datasets.draw_pose import draw_pose
 from aa_datasets.loader.frames import resize_frames
 from aa_datasets.pose import Pose
+from aa_datasets.pose_drawing import draw_pose
 from aa_model.inference.visualize import draw_strip, pick_moments
 
 _SIDE_PX = 256  # of a picture's shorter side

@@ -21,10 +21,9 @@ from tqdm import tqdm
 
 from aa_datasets.arguments import positive
 from aa_datasets.errors import LatentsError
-from aa_datasets.find_shards import find_shards
 from aa_datasets.loader.frames import resize_frames
 from aa_datasets.loader.latents import LatentsKey, has_latents, read_latents_record, write_latents
-from aa_datasets.shards import ShardRecord, read_entry, verify_shard
+from aa_datasets.shards import ShardRecord, find_shards, read_entry, verify_shard
 from aa_datasets.video.canonical import read_canonical
 from aa_model.checkpoints.store import (
     copy_tensors,

@@ -25,8 +25,8 @@ from aa_curation.filters.timing import FrameCount, VariableRate
 from aa_curation.filters.tracking import FaceSeen, HandsSeen, IdentitySwitches, Jitter, PoseFound
 from aa_curation.measure.frame_stats import Picture, PictureMeter
 from aa_curation.measure.people import People, people_of_pose
-from aa_datasets.draw_pose import draw_pose
 from aa_datasets.pose import FACE, JOINT_NAMES, LEFT_HAND, NUM_JOINTS, Pose, make_pose
+from aa_datasets.pose_drawing import draw_pose
 from aa_datasets.puppets.render import render_puppet
 from aa_datasets.video.foreign import Planes, VideoInfo
 

@@ -11,15 +11,16 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aa_datasets.draw_pose import draw_pose
 from aa_datasets.errors import DatasetError, LatentsError
 from aa_datasets.loader.augment import Augmentation, disturb_pose, flip_frames
 from aa_datasets.loader.batch import Batch
+from aa_datasets.loader.config import LoaderConfig
 from aa_datasets.loader.frames import resize_frames, resize_pose
 from aa_datasets.loader.latents import LatentsKey
 from aa_datasets.loader.loader import make_loader
 from aa_datasets.loader.text_mask import mask_text
 from aa_datasets.pose import BODY, FACE, JOINT_NAMES, MIRRORED_JOINTS, NUM_JOINTS, Pose, make_pose
+from aa_datasets.pose_drawing import draw_pose
 from aa_datasets.puppets.render import render_puppet
 from aa_datasets.shards import ShardSample, write_shard
 
@@ -128,9 +129,17 @@ def _batches(
     shards: list[Path], augmentation: Augmentation | None, **options: object
 ) -> list[Batch]:
     loader = make_loader(
-        shards, stage=2, batch_size=4, size_hw=SIZE_HW, num_frames=3, seed=3,
-        augmentation=augmentation, **options,
-    )  # fmt: skip
+        shards,
+        LoaderConfig(
+            stage=2,
+            batch_size=4,
+            size_hw=SIZE_HW,
+            num_frames=3,
+            seed=3,
+            augmentation=augmentation,
+            **options,
+        ),
+    )
     return [next(loader).to(torch.device("cpu")) for _ in range(4)]
 
 
@@ -187,8 +196,12 @@ def test_masks_come_with_the_batch_and_turn_with_it(
     write_shard(tmp_path / "a.tar", written)
 
     def masks(**options: object) -> dict[str, torch.Tensor]:
-        batch = next(make_loader([tmp_path / "a.tar"], stage=1, batch_size=2, size_hw=(64, 80),
-                                 text_mask=True, **options))  # fmt: skip
+        batch = next(
+            make_loader(
+                [tmp_path / "a.tar"],
+                LoaderConfig(stage=1, batch_size=2, size_hw=(64, 80), text_mask=True, **options),
+            )
+        )
         assert batch.loss_mask is not None
         return dict(zip(batch.clip_ids, batch.loss_mask, strict=True))
 
@@ -198,7 +211,9 @@ def test_masks_come_with_the_batch_and_turn_with_it(
     assert not plain["puppet_1"][..., :20].any()
     assert plain["puppet_1"][..., 20:].all()
     assert torch.equal(mirrored["puppet_1"], plain["puppet_1"].flip(-1))
-    without = next(make_loader([tmp_path / "a.tar"], stage=1, batch_size=2, size_hw=(64, 80)))
+    without = next(
+        make_loader([tmp_path / "a.tar"], LoaderConfig(stage=1, batch_size=2, size_hw=(64, 80)))
+    )
     assert without.loss_mask is None
 
 

@@ -18,15 +18,15 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from aa_datasets.draw_pose import draw_pose
-from aa_datasets.errors import ShardError
-from aa_datasets.find_shards import find_shards
+from aa_datasets.errors import DatasetError, ShardError
 from aa_datasets.loader.batch import FrameBatch
+from aa_datasets.loader.config import LoaderConfig
 from aa_datasets.loader.frames import choose_window, resize_frames, resize_pose
 from aa_datasets.loader.loader import ShardLoader, make_loader
 from aa_datasets.pose import FACE, make_pose
+from aa_datasets.pose_drawing import draw_pose
 from aa_datasets.puppets.render import render_puppet
-from aa_datasets.shards import ShardSample, read_record, write_shard
+from aa_datasets.shards import ShardSample, find_shards, read_record, write_shard
 from aa_datasets.video.canonical import encode_canonical, read_canonical
 
 SIZE_HW = (16, 16)
@@ -49,7 +49,9 @@ def test_a_corpus_stands_for_its_shards_and_a_split_for_its_clips(
     assert find_shards([tmp_path]) == find_shards([tars[0].parent]) == find_shards(tars[::-1])
 
     def ids(split: str | None) -> set[str]:
-        loader = make_loader([tmp_path], stage=1, batch_size=7, size_hw=SIZE_HW, split=split)
+        loader = make_loader(
+            [tmp_path], LoaderConfig(stage=1, batch_size=7, size_hw=SIZE_HW, split=split)
+        )
         return {clip_id for _ in range(3) for clip_id in next(loader).clip_ids}
 
     assert ids("train") == {sample.clip.clip_id for sample in samples[:5]}
@@ -67,11 +69,13 @@ def _world(
 ) -> list[ShardLoader]:
     loaders = [
         make_loader(
-            shards, stage=1, batch_size=batch_size, size_hw=SIZE_HW, seed=5, rank=rank,
+            shards,
+            LoaderConfig(stage=1, batch_size=batch_size, size_hw=SIZE_HW, seed=5),
+            rank=rank,
             world_size=world_size,
         )
         for rank in range(world_size)
-    ]  # fmt: skip
+    ]
     for loader in loaders if state else ():
         loader.load_state_dict(state)
     return loaders
@@ -192,7 +196,10 @@ def test_state_resumes_to_the_very_batches_that_would_have_come(shards: list[Pat
 def test_workers_change_nothing_even_after_a_resume(shards: list[Path]) -> None:
     def loader(num_workers: int, state: dict[str, Any] | None = None) -> ShardLoader:
         made = make_loader(
-            shards, stage=2, batch_size=2, size_hw=SIZE_HW, num_frames=3, num_workers=num_workers
+            shards,
+            LoaderConfig(
+                stage=2, batch_size=2, size_hw=SIZE_HW, num_frames=3, num_workers=num_workers
+            ),
         )
         if state:
             made.load_state_dict(state)
@@ -238,11 +245,20 @@ def test_ranks_workers_and_worlds_together_lose_nothing(
     for world_size, num_workers, steps in ((2, 2, 3), (3, 0, 2), (1, 3, 3)):
         world = [
             make_loader(
-                paths, stage=2, batch_size=2, size_hw=SIZE_HW, num_frames=3, seed=5, rank=rank,
-                world_size=world_size, num_workers=num_workers,
+                paths,
+                LoaderConfig(
+                    stage=2,
+                    batch_size=2,
+                    size_hw=SIZE_HW,
+                    num_frames=3,
+                    seed=5,
+                    num_workers=num_workers,
+                ),
+                rank=rank,
+                world_size=world_size,
             )
             for rank in range(world_size)
-        ]  # fmt: skip
+        ]
         for loader in world if state else ():
             loader.load_state_dict(state)
         for _ in range(steps):
@@ -254,7 +270,7 @@ def test_ranks_workers_and_worlds_together_lose_nothing(
 
 
 def _order(shards: list[Path], seed: int, epochs: int = 1) -> list[tuple[str, ...]]:
-    loader = make_loader(shards, stage=1, batch_size=7, size_hw=SIZE_HW, seed=seed)
+    loader = make_loader(shards, LoaderConfig(stage=1, batch_size=7, size_hw=SIZE_HW, seed=seed))
     return [next(loader).clip_ids for _ in range(epochs)]
 
 
@@ -266,7 +282,7 @@ def test_seed_decides_the_order_and_epochs_reshuffle(shards: list[Path]) -> None
 
 
 def test_windows_vary_between_epochs(shards: list[Path]) -> None:
-    loader = make_loader(shards, stage=1, batch_size=7, size_hw=SIZE_HW)
+    loader = make_loader(shards, LoaderConfig(stage=1, batch_size=7, size_hw=SIZE_HW))
     by_clip = []
     for _ in range(2):
         batch = next(loader)
@@ -278,7 +294,10 @@ def test_windows_vary_between_epochs(shards: list[Path]) -> None:
 def test_shapes_and_ranges(shards: list[Path], stage: int, num_frames: int) -> None:
     frames = next(
         make_loader(
-            shards, stage=stage, batch_size=3, size_hw=(32, 24), num_frames=num_frames, stride=2
+            shards,
+            LoaderConfig(
+                stage=stage, batch_size=3, size_hw=(32, 24), num_frames=num_frames, stride=2
+            ),
         )
     )
     assert frames.reference.shape == (3, 32, 24, 3)
@@ -304,7 +323,10 @@ def test_sample_is_the_clips_frames_with_the_poses_of_the_same_frames(
     stored = {sample.clip.clip_id: sample for sample in samples}
     batch = next(
         make_loader(
-            shards, stage=2, batch_size=7, size_hw=(32, 24), num_frames=10, cache_bytes=cache_bytes
+            shards,
+            LoaderConfig(
+                stage=2, batch_size=7, size_hw=(32, 24), num_frames=10, cache_bytes=cache_bytes
+            ),
         )
     )
     floats = batch.to(CPU)
@@ -326,9 +348,11 @@ def test_a_window_without_its_reference_or_with_gaps_is_the_same_frames(
     places = Counter[str]()
     for stride in (1, 3):
         loader = make_loader(
-            shards, stage=2, batch_size=1, size_hw=(64, 80), num_frames=3, stride=stride,
-            cache_bytes=0,
-        )  # fmt: skip
+            shards,
+            LoaderConfig(
+                stage=2, batch_size=1, size_hw=(64, 80), num_frames=3, stride=stride, cache_bytes=0
+            ),
+        )
         for number in range(30):
             batch = next(loader)
             clip = stored[batch.clip_ids[0]]
@@ -342,7 +366,7 @@ def test_a_window_without_its_reference_or_with_gaps_is_the_same_frames(
 
 
 def test_only_workers_draw_ahead(shards: list[Path]) -> None:
-    loader = make_loader(shards, stage=2, batch_size=2, size_hw=SIZE_HW, num_frames=3)
+    loader = make_loader(shards, LoaderConfig(stage=2, batch_size=2, size_hw=SIZE_HW, num_frames=3))
     batch = next(loader)
     assert batch.skeletons is None
     drawn = batch.drawn()
@@ -367,9 +391,16 @@ def test_faces_are_drawn_where_that_is_asked_for(
 
     def drawn(draw_face: bool) -> np.ndarray:
         loader = make_loader(
-            [shard], stage=2, batch_size=1, size_hw=SIZE_HW, num_frames=6,
-            num_workers=num_workers, draw_face=draw_face,
-        )  # fmt: skip
+            [shard],
+            LoaderConfig(
+                stage=2,
+                batch_size=1,
+                size_hw=SIZE_HW,
+                num_frames=6,
+                num_workers=num_workers,
+                draw_face=draw_face,
+            ),
+        )
         skeletons = next(loader).drawn().skeletons
         assert skeletons is not None
         return skeletons[0].numpy()
@@ -381,7 +412,9 @@ def test_faces_are_drawn_where_that_is_asked_for(
 
 def test_what_is_done_to_a_batch_stays_there(shards: list[Path]) -> None:
     def loader() -> ShardLoader:
-        return make_loader(shards, stage=2, batch_size=1, size_hw=SIZE_HW, num_frames=10)
+        return make_loader(
+            shards, LoaderConfig(stage=2, batch_size=1, size_hw=SIZE_HW, num_frames=10)
+        )
 
     spoilt, whole = loader(), loader()
     for _ in range(14):  # two epochs: the second one out of memory
@@ -393,7 +426,7 @@ def test_what_is_done_to_a_batch_stays_there(shards: list[Path]) -> None:
 
 def test_what_cannot_be_loaded_is_named(shards: list[Path], tmp_path: Path) -> None:
     def load(paths: list[Path], **options: int) -> ShardLoader:
-        return make_loader(paths, stage=2, batch_size=1, size_hw=SIZE_HW, **options)
+        return make_loader(paths, LoaderConfig(stage=2, batch_size=1, size_hw=SIZE_HW, **options))
 
     with pytest.raises(ShardError, match="no shards given"):
         load([])
@@ -418,9 +451,11 @@ def test_what_is_kept_in_memory_changes_no_batch(
 ) -> None:
     def loader(cache_bytes: int) -> ShardLoader:
         return make_loader(
-            shards, stage=stage, batch_size=3, size_hw=SIZE_HW, num_frames=4,
-            cache_bytes=cache_bytes,
-        )  # fmt: skip
+            shards,
+            LoaderConfig(
+                stage=stage, batch_size=3, size_hw=SIZE_HW, num_frames=4, cache_bytes=cache_bytes
+            ),
+        )
 
     one, other = loader(cache_bytes), loader(0)
     for _ in range(6):
@@ -434,12 +469,16 @@ def test_short_clips_are_counted(samples: list[ShardSample], tmp_path: Path) -> 
     write_shard(tmp_path / "a.tar", [*samples[:2], added])
     options = {"stage": 2, "batch_size": 2, "size_hw": SIZE_HW}
     with pytest.warns(RuntimeWarning, match="1 of 3 clips have less than 5 frames"):
-        loader = make_loader([tmp_path / "a.tar"], num_frames=5, **options)
+        loader = make_loader([tmp_path / "a.tar"], LoaderConfig(num_frames=5, **options))
     assert loader.num_clips == 2
     with pytest.raises(ShardError, match=r"1 of 3 clips have less than 5 frames, over .* 0\.3"):
-        make_loader([tmp_path / "a.tar"], num_frames=5, too_short_at_most=0.3, **options)
+        make_loader(
+            [tmp_path / "a.tar"], LoaderConfig(num_frames=5, too_short_at_most=0.3, **options)
+        )
     with warnings.catch_warnings(action="error"):
-        assert make_loader([tmp_path / "a.tar"], num_frames=4, **options).num_clips == 3
+        assert (
+            make_loader([tmp_path / "a.tar"], LoaderConfig(num_frames=4, **options)).num_clips == 3
+        )
 
 
 @pytest.mark.parametrize("num_workers", [0, pytest.param(1, marks=pytest.mark.slow)])
@@ -451,7 +490,8 @@ def test_a_clip_damaged_after_the_start_stops_training_by_name(
         shutil.copy(path, tmp_path)
     shard = tmp_path / "a.tar"
     loader = make_loader(
-        [shard], stage=2, batch_size=1, size_hw=SIZE_HW, num_frames=3, num_workers=num_workers
+        [shard],
+        LoaderConfig(stage=2, batch_size=1, size_hw=SIZE_HW, num_frames=3, num_workers=num_workers),
     )
     damaged = read_record(shard).clips[2]
     offset, length, _ = damaged.members["mp4"]
@@ -468,3 +508,19 @@ def test_a_clip_damaged_after_the_start_stops_training_by_name(
         )
     assert damaged.clip.clip_id not in drawn
     assert loader.state_dict()["consumed"] == len(drawn) < 4
+
+
+def test_a_configuration_out_of_range_is_named() -> None:
+    for wrong, expected in (
+        ({"stage": 3}, r"stage is 3, expected 1 \(frames\) or 2"),
+        ({"batch_size": 0}, "batch_size is 0, expected at least 1"),
+        ({"num_frames": 0}, "num_frames is 0"),
+        ({"stride": 0}, "stride is 0"),
+        ({"num_workers": -1}, "num_workers is -1, expected at least 0"),
+        ({"too_short_at_most": 1.5}, "too_short_at_most is 1.5"),
+        ({"size_hw": (0, 4)}, r"size_hw is \(0, 4\)"),
+    ):
+        with pytest.raises(DatasetError, match=expected):
+            LoaderConfig(**{"size_hw": SIZE_HW, **wrong})
+    with pytest.raises(DatasetError, match="rank 2 of world_size 2"):
+        make_loader([], LoaderConfig(size_hw=SIZE_HW), rank=2, world_size=2)

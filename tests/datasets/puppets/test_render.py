@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from aa_datasets.draw_pose import BODY_LIMBS
 from aa_datasets.pose import BODY, FACE, JOINT_NAMES, Pose
+from aa_datasets.pose_drawing import BODY_LIMBS
 from aa_datasets.puppets.identity import make_identity
 from aa_datasets.puppets.motion import MOTION_KINDS, make_angles, pose_skeleton
 from aa_datasets.puppets.render import Puppet, render_puppet

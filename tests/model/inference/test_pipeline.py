@@ -21,8 +21,8 @@ from diffusers import (
 )
 from PIL import Image
 
-from aa_datasets.draw_pose import draw_pose
 from aa_datasets.pose import NUM_JOINTS, make_pose
+from aa_datasets.pose_drawing import draw_pose
 from aa_datasets.puppets.render import render_puppet
 from aa_model.errors import ModelError
 from aa_model.inference.denoise import GenerateConfig

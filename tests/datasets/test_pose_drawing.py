@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aa_datasets.draw_pose import BODY_COLOURS, BODY_LIMBS, HAND_LIMBS, draw_pose
 from aa_datasets.pose import FACE, LEFT_HAND, NUM_JOINTS, Pose, make_pose
+from aa_datasets.pose_drawing import BODY_COLOURS, BODY_LIMBS, HAND_LIMBS, draw_pose
 from aa_datasets.puppets.render import render_puppet
 
 

@@ -1,0 +1,74 @@
+"""LoaderConfig: everything that decides the batches of `make_loader`, apart from the shards."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from aa_datasets.errors import DatasetError
+
+if TYPE_CHECKING:
+    from aa_datasets.loader.augment import Augmentation
+    from aa_datasets.loader.latents import LatentsKey
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LoaderConfig:
+    """Which samples a loader gives, and what it may cost.
+
+    Raises:
+        DatasetError: a value outside of its range.
+    """
+
+    size_hw: tuple[int, int]
+    """Height and width of the frames; clips are centre-cropped to this shape and resized."""
+    stage: int = 1
+    """1 gives single frames from anywhere in a clip, 2 gives windows of neighbours (Sec. 3.3)."""
+    batch_size: int = 1
+    """Samples per rank and batch."""
+    num_frames: int = 1
+    """Target frames per sample, T of the batch."""
+    stride: int = 1
+    """Distance between neighbours in a window of stage 2, in frames of the clip."""
+    seed: int = 0
+    """Decides the order of the clips and every window."""
+    split: str | None = None
+    """Only clips of this split, such as "train"; None takes all."""
+    too_short_at_most: float = 0.5
+    """Share of clips, in [0, 1], that may be left out because the window is longer."""
+    augmentation: Augmentation | None = None
+    """What is changed at random; None changes nothing."""
+    text_mask: bool = False
+    """Give each sample a `loss_mask`, False on text laid over the video."""
+    draw_face: bool = False
+    """Skeletons show the face's points, where clips have them."""
+    latents: LatentsKey | None = None
+    """Read the latents that these encoders stored next to the shards instead of decoding: reference
+    and target then have 0 channels."""
+    num_workers: int = 0
+    """Processes that decode ahead and draw the skeletons; 0 decodes in this process and leaves
+    drawing to `FrameBatch.to`."""
+    cache_bytes: int = 1 << 30
+    """How much each process may keep of the clips that it has decoded; 0 keeps nothing. The batches
+    are the same either way."""
+
+    def __post_init__(self) -> None:
+        if self.stage not in {1, 2}:
+            raise DatasetError(f"loader stage is {self.stage}, expected 1 (frames) or 2 (windows)")
+        at_least = {"batch_size": 1, "num_frames": 1, "stride": 1, "num_workers": 0}
+        for name, least in {**at_least, "cache_bytes": 0}.items():
+            if getattr(self, name) < least:
+                raise DatasetError(
+                    f"loader {name} is {getattr(self, name)}, expected at least {least}"
+                )
+        if min(self.size_hw) < 1:
+            raise DatasetError(f"loader size_hw is {self.size_hw}, expected (height, width) in px")
+        if not 0 <= self.too_short_at_most <= 1:
+            raise DatasetError(
+                f"loader too_short_at_most is {self.too_short_at_most}, expected a share in [0, 1]"
+            )
+
+    @property
+    def span_frames(self) -> int:
+        """How many frames a clip needs to give a sample."""
+        return 1 if self.stage == 1 else (self.num_frames - 1) * self.stride + 1
