@@ -9,10 +9,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from aa_curation.check import Check
-from aa_curation.corpus.near_duplicates import NearDuplicates
 from aa_curation.errors import RecipeError
 from aa_curation.ledger.records import CorpusHead
 from aa_curation.measure.black_bars import BlackBars
+from aa_curation.measure.distance import NearDuplicates
 from aa_curation.measure.frame_stats import Picture
 from aa_curation.measure.people import People
 from aa_curation.measure.shots import ShotCuts

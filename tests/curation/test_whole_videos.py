@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 from aa_curation.corpus.exact_duplicates import reject_duplicates
-from aa_curation.corpus.near_duplicates import NearDuplicates, separate
+from aa_curation.corpus.near_duplicates import separate
 from aa_curation.corpus.pending import clips_to_curate
 from aa_curation.corpus.write_shards import pack
 from aa_curation.ledger.ledger import LedgerWriter
+from aa_curation.measure.distance import NearDuplicates
 from aa_curation.recipe import load_recipe
 from aa_curation.sources.source_list import read_sources
 from aa_curation.steps.worker import Worker

@@ -11,12 +11,11 @@ from tqdm import tqdm
 from aa_curation.check import Drop
 from aa_curation.corpus.object_store import copy_objects
 from aa_curation.crawl.crawler import Outcome, crawl
-from aa_curation.crawl.fetch import Fetched
 from aa_curation.crawl.policy import MAX_BYTES, FetchPolicy
 from aa_curation.crawl.store import Store
 from aa_curation.errors import SourceError
 from aa_curation.ledger.ledger import Ledger, LedgerWriter
-from aa_curation.ledger.records import Fetch, Survey, failed, rejected
+from aa_curation.ledger.records import Fetch, Fetched, Survey, failed, rejected
 from aa_curation.sources.source_list import Source, is_web
 
 

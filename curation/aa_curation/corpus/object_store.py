@@ -9,9 +9,9 @@ import fsspec
 
 from aa_curation.check import Drop
 from aa_curation.crawl.crawler import Outcome
-from aa_curation.crawl.fetch import Fetched
 from aa_curation.crawl.store import Store
 from aa_curation.errors import FetchOutageError, SourceError
+from aa_curation.ledger.records import Fetched
 
 _CHUNK_BYTES = 1 << 20
 

@@ -7,11 +7,12 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from aa_curation.check import Drop
-from aa_curation.crawl.fetch import Fetched, Fetcher
+from aa_curation.crawl.fetch import Fetcher
 from aa_curation.crawl.http_get import parse_url
 from aa_curation.crawl.policy import FetchPolicy
 from aa_curation.crawl.store import Store
 from aa_curation.errors import FetchOutageError, FetchRefusedError
+from aa_curation.ledger.records import Fetched
 
 Outcome = Fetched | Drop | Exception
 

@@ -6,9 +6,8 @@ import random
 import re
 import threading
 import time
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
 from urllib.parse import urljoin
 
 from aa_curation.check import Drop
@@ -19,6 +18,7 @@ from aa_curation.crawl.response_headers import range_start, total_bytes, validat
 from aa_curation.crawl.robots import RobotRules, opted_out, read_robots
 from aa_curation.crawl.store import Partial, Store
 from aa_curation.errors import FetchOutageError, FetchRefusedError
+from aa_curation.ledger.records import Fetched
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
@@ -28,30 +28,6 @@ _MEDIA_TYPES = re.compile(
 )
 # What no video begins with: markup, playlists that name other files, scripts.
 _TEXT = re.compile(rb"\s*(<[!?a-z]|#EXTM3U|ffconcat|\{\s*\"|%PDF|#!)", re.IGNORECASE)
-
-
-@dataclass(frozen=True, slots=True)
-class Fetched:
-    """Where a file came from.
-
-    Attributes:
-        url, final_url: asked for, and after redirects.
-        sha256, num_bytes: of the body.
-        content_type, etag, last_modified: as the server gave them; "" if it did not.
-        retrieved_at: UTC, ISO 8601.
-    """
-
-    url: str
-    final_url: str
-    sha256: str
-    num_bytes: int
-    content_type: str
-    etag: str
-    last_modified: str
-    retrieved_at: str
-
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
 
 
 @dataclass

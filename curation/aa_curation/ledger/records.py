@@ -9,7 +9,6 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 from aa_curation.check import Check, Drop
-from aa_curation.crawl.fetch import Fetched
 from aa_datasets.clip import Clip
 
 Status = Literal["accepted", "rejected", "failed"]
@@ -167,6 +166,27 @@ class Survey:
         decisions = tuple(Decision.from_json(decision) for decision in row["decisions"])
         ahead = tuple(Decision.from_json(decision) for decision in row.get("ahead", ()))
         return cls(**{**row, "planned": planned, "decisions": decisions, "ahead": ahead})
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """Where a file came from.
+
+    Attributes:
+        url, final_url: asked for, and after redirects.
+        sha256, num_bytes: of the body.
+        content_type, etag, last_modified: as the server gave them; "" if it did not.
+        retrieved_at: UTC, ISO 8601.
+    """
+
+    url: str
+    final_url: str
+    sha256: str
+    num_bytes: int
+    content_type: str
+    etag: str
+    last_modified: str
+    retrieved_at: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,7 +30,7 @@ _HAND_AT_LEAST = 0.5
 
 # The mesh's vertices at iBUG 300-W's 68 points, two where a point lies between them; for each point
 # of eyes, brows, nose and lips from the mesh's own contours. The jaw has none, its vertices are
-# those nearest to dlib's points (`benchmarks/curation_pose_agreement.py` says how near).
+# those nearest to dlib's points (`benchmarks/studies/pose_agreement.py` says how near).
 _MESH_OF_FACE = (
     (127,), (234,), (93,), (132, 58), (58, 172), (136,), (149,), (148,), (152,),  # jaw
     (377,), (378,), (365,), (288, 397), (361, 288), (323,), (454,), (356,),

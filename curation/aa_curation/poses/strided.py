@@ -1,7 +1,7 @@
 """Strided: the pose is found in every n-th frame, and interpolated between.
 
 Poses cost more than twenty times as much as decoding; what is given up is measured by
-`benchmarks/curation_pose_stride.py`.
+`benchmarks/studies/pose_stride.py`.
 """
 
 from __future__ import annotations

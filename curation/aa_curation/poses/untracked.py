@@ -1,7 +1,7 @@
 """Untracked: people are searched for in every frame, as if it were the only one.
 
 A tracker looks where the person was a frame before: five times as quick, but it may follow its own
-mistake. How far the two lie apart is measured by `benchmarks/curation_pose_stride.py`.
+mistake. How far the two lie apart is measured by `benchmarks/studies/pose_stride.py`.
 """
 
 from __future__ import annotations

@@ -13,11 +13,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aa_curation.corpus.near_duplicates import NearDuplicates, Stacked, separate
+from aa_curation.corpus.near_duplicates import separate
 from aa_curation.errors import LedgerError
 from aa_curation.ledger.ledger import Ledger, LedgerWriter
 from aa_curation.ledger.records import CorpusHead, Decision
 from aa_curation.ledger.takedown import taken_down
+from aa_curation.measure.distance import NearDuplicates, Stacked
 from aa_curation.measure.signature import (
     NUM_FRAMES,
     Signature,

@@ -28,7 +28,7 @@ def decided(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Decided]:
     begun = {}
     for recipe in RECIPES:
         command = [
-            *(sys.executable, "benchmarks/curation_confusion.py", str(CORPUS)),
+            *(sys.executable, "benchmarks/studies/confusion.py", str(CORPUS)),
             *("--recipe", f"curation/recipes/{recipe}.py", "--weights", str(ASSETS)),
             # All whose length and size allow a judgement are judged.
             *("--set", "too_short=1", "low_resolution=240"),

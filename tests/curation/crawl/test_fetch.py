@@ -20,11 +20,12 @@ import pytest
 
 from aa_curation.check import Drop
 from aa_curation.crawl.crawler import crawl
-from aa_curation.crawl.fetch import Fetched, Fetcher
+from aa_curation.crawl.fetch import Fetcher
 from aa_curation.crawl.policy import FetchPolicy
 from aa_curation.crawl.rate_limit import Pace, backoff_s, retry_after_s
 from aa_curation.crawl.store import Store
 from aa_curation.errors import FetchOutageError, SourceError
+from aa_curation.ledger.records import Fetched
 
 VIDEO = bytes(range(256)) * 1000  # what is fetched is not decoded here
 BOMB = gzip.compress(bytes(20 << 20))

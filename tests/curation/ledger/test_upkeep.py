@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from aa_curation.check import Check, first_drop, with_thresholds
 from aa_curation.cli.main import main
-from aa_curation.corpus.near_duplicates import NearDuplicates, separate
+from aa_curation.corpus.near_duplicates import separate
 from aa_curation.corpus.pending import settle_surveys, sources_to_survey
 from aa_curation.corpus.purge import adopt_takedowns, purge, without_barred
 from aa_curation.corpus.verify import iter_problems
@@ -26,6 +26,7 @@ from aa_curation.filters.resolution import Resolution
 from aa_curation.ledger.ledger import LEDGER_NAME, LedgerWriter, read_ledger
 from aa_curation.ledger.records import Decision
 from aa_curation.ledger.redecide import redecided
+from aa_curation.measure.distance import NearDuplicates
 from aa_curation.recipe import Recipe
 from aa_curation.sources.source_list import Source, read_sources
 from aa_curation.steps.worker import Worker

@@ -1,6 +1,6 @@
 """Overlaid text on real clips: what is boxed, and what looking for it costs.
 
-    python benchmarks/curation_text.py CLIP [CLIP ...] [--frames 10] [--pictures DIR]
+    python benchmarks/studies/overlaid_text.py CLIP [CLIP ...] [--frames 10] [--pictures DIR]
 
 Whether a box is text only an eye can tell: DIR gets one picture a clip with its boxes drawn, the
 middle one of the frames that were searched.

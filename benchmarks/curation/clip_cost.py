@@ -1,6 +1,6 @@
 """What a clip costs to curate without pose, beside decoding it once, on real videos.
 
-    python benchmarks/curation_cost.py --videos FOLDER [--clips 100] [--frames 160]
+    python benchmarks/curation/clip_cost.py --videos FOLDER [--clips 100] [--frames 160]
 
 Videos are cut, at their own size, into clips of `--frames` frames (shorter videos stay whole) until
 there are `--clips`; this is not counted. Then, clip by clip in turn, in CPU seconds of this process

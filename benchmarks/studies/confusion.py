@@ -1,6 +1,6 @@
 """How well a recipe decides: its accepts and reasons on labelled real clips.
 
-    python benchmarks/curation_confusion.py CORPUS [--recipe RECIPE] [--weights DIR] [--json FILE]
+    python benchmarks/studies/confusion.py CORPUS [--recipe RECIPE] [--weights DIR] [--json FILE]
                                             [--set NAME=VALUE ...] [--unlabelled] [--people-only]
                                             [--stop-after-s N]
 

@@ -1,6 +1,6 @@
 """What strides of the pose stage, or no tracking, save and cost in accuracy, on real frames.
 
-    python benchmarks/curation_pose_stride.py VIDEO... [--frames 60] [--strides 2 3 4]
+    python benchmarks/studies/pose_stride.py VIDEO... [--frames 60] [--strides 2 3 4]
 
 The pose of every frame, tracked, is the reference: distances are shares of the body's extent, of
 the joints that both have; joints that only the reference has are lost. CPU time of the process.

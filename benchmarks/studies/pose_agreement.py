@@ -1,6 +1,6 @@
 """How far our BlazePose lies from MediaPipe's holistic pipeline and dlib's faces, on real frames.
 
-    python benchmarks/curation_pose_agreement.py CLIPS --their-python /elsewhere/bin/python
+    python benchmarks/studies/pose_agreement.py CLIPS --their-python /elsewhere/bin/python
 
 CLIPS is a folder of videos, of which three frames each are looked at. MediaPipe 0.10.21 needs
 numpy 1 and cannot share our environment: give the Python of another one (`pip install

@@ -1,6 +1,6 @@
 """What each clip adds to a corpus besides its own steps, and what that makes of 5K, 500K and 50M.
 
-    python benchmarks/curation_units.py CORPUS --videos DIR --clip-s 20 --without-pose-s 1.8
+    python benchmarks/curation/units.py CORPUS --videos DIR --clip-s 20 --without-pose-s 1.8
                                         [--frames 150] [--short-side-px 768]
 
 CORPUS is a finished one (`demo-out/corpus` will do). Its ledger is written out a hundred times
@@ -8,7 +8,7 @@ under other ids and read back: bytes, CPU time and the driver's memory a clip. I
 bytes a frame, the first two seconds of each video of DIR those of canonical video, and a hundred
 thousand drawn signatures the time of a pair in the search for near duplicates. `--clip-s` and
 `--without-pose-s` are CPU seconds of all steps of one clip, measured elsewhere
-(`curation_confusion.py`, `curation_cost.py`), `--frames` is how long a clip is.
+(`studies/confusion.py`, `curation/clip_cost.py`), `--frames` is how long a clip is.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ import numpy as np
 import psutil
 from tqdm import tqdm
 
-from aa_curation.corpus.near_duplicates import NearDuplicates, Stacked
 from aa_curation.ledger.ledger import LEDGER_NAME, read_ledger
+from aa_curation.measure.distance import NearDuplicates, Stacked
 from aa_curation.measure.frames import resized
 from aa_curation.measure.signature import Signature
 from aa_curation.sources.list_formats import VIDEO_SUFFIXES

@@ -1,6 +1,6 @@
 """How far copies of a clip lie from it, and other clips: the distances behind `NearDuplicates`.
 
-    python benchmarks/curation_near_duplicates.py [--puppets 400] [--copied 30] [--clips FOLDER]
+    python benchmarks/studies/near_duplicates.py [--puppets 400] [--copied 30] [--clips FOLDER]
 
 Distinct: every pair of puppets, of one puppet that moves otherwise, and of the videos in FOLDER.
 Copies: encoded anew at half the size and crf 36, enlarged, cropped, lit otherwise, at half the
@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from aa_curation.corpus.near_duplicates import NearDuplicates, Stacked
+from aa_curation.measure.distance import NearDuplicates, Stacked
 from aa_curation.measure.signature import Signature, look_at_frame, make_signature, signature_frames
 from aa_curation.poses.blazepose import BlazePose
 from aa_curation.sources.list_formats import VIDEO_SUFFIXES

@@ -1,7 +1,7 @@
 """Curation of N clips on this machine: time, CPU, memory, and whether planted duplicates are found.
 
-    python benchmarks/curation_scale.py make OUT [--puppets 5000] [--planted 50]
-    python benchmarks/curation_scale.py run OUT [--clips 500 5000]
+    python benchmarks/curation/scale.py make OUT [--puppets 5000] [--planted 50]
+    python benchmarks/curation/scale.py run OUT [--clips 500 5000]
 
 `make` renders puppets of 2 s at 256 px with their exact poses, so that no pose is estimated, and
 plants copies of some of them: the same file, the same packets in another container, a smaller

@@ -1,6 +1,6 @@
 """How near the pose stage comes to the rate of its own models: BlazePose, hands and face.
 
-    python benchmarks/curation_pose_rate.py VIDEO... [--frames 60] [--side 1920]
+    python benchmarks/curation/pose_rate.py VIDEO... [--frames 60] [--side 1920]
 
 The tracker sees every frame. CPU seconds inside the models (LiteRT's invoke) are the limit; what is
 around them is crops, heat maps and the layout of joints. Frames are decoded before.
