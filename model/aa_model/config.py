@@ -182,7 +182,10 @@ class TrainConfig:
         noise_offset: strength of per-channel constant noise; 0 is off.
         min_snr_gamma: gamma of min-SNR loss weights; None is off.
         ema_decay: decay of the weights' moving average, which then is what is saved; 0 is off.
+        person_weight: how many times an error inside of the person's box counts as much as one
+            outside of it, see `person_weights`; 1 is off.
         kl_weight, gradient_weight, latent_noise: autoencoder only, see `autoencoder_loss`.
+        perceptual_weight: autoencoder only: weight of LPIPS (AlexNet); 0 is off.
         crop_px: autoencoder only: side of random windows, a multiple of its downscale; 0 is off.
         temperature: of the image encoder's contrastive loss.
         autocast: bfloat16 matrix products where the device has them.
@@ -206,8 +209,10 @@ class TrainConfig:
     noise_offset: float = 0.0
     min_snr_gamma: float | None = None
     ema_decay: float = 0.0
+    person_weight: float = 1.0
     kl_weight: float = 1e-6
     gradient_weight: float = 0.0
+    perceptual_weight: float = 0.0
     latent_noise: float = 0.0
     crop_px: int = 0
     temperature: float = 0.1

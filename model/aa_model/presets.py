@@ -1,4 +1,5 @@
-"""PRESETS: the values. `tiny` is for tests, `small` for one CPU, the others are of SD-1.5 sizes."""
+"""PRESETS: the values. `tiny` is for tests, `small` and `medium` for a CPU, `wide` for minutes of a
+GPU, the others are of SD-1.5 sizes."""
 
 from __future__ import annotations
 
@@ -69,6 +70,37 @@ SMALL = Preset(
         "2": TrainConfig(steps=1000, batch_size=2, lr=5e-4, num_frames=12, warmup_steps=50,
                          lr_schedule="cosine", ema_decay=0.99, timestep_shift=3.0,
                          cache_latents=True),
+    },
+)  # fmt: skip
+
+# `small` with wider UNets, and twice the latent channels of an autoencoder that was trained with a
+# perceptual term: see demo/learn/README.md.
+MEDIUM = Preset(
+    model=replace(
+        SMALL.model,
+        preset="medium",
+        vae=replace(SMALL.model.vae, latent_channels=16),
+        unet=replace(SMALL.model.unet, block_out_channels=(64, 96, 128)),
+    ),
+    training={
+        **SMALL.training,
+        "autoencoder": replace(SMALL.training["autoencoder"], perceptual_weight=0.5),
+        "1": replace(SMALL.training["1"], num_frames=16),
+    },
+)
+
+# For a GPU, where narrow networks wait for their kernels' launches, so that width costs little.
+WIDE = Preset(
+    model=replace(
+        MEDIUM.model,
+        preset="wide",
+        unet=replace(MEDIUM.model.unet, block_out_channels=(128, 192, 256), norm_num_groups=32,
+                     num_heads=4),
+    ),
+    training={
+        **MEDIUM.training,
+        "1": replace(MEDIUM.training["1"], batch_size=32, autocast=True, cache_latents=False),
+        "2": replace(MEDIUM.training["2"], batch_size=16, autocast=True, cache_latents=False),
     },
 )  # fmt: skip
 
@@ -156,5 +188,5 @@ BASE_12GB = Preset(
 
 PRESETS = {
     preset.model.preset: preset
-    for preset in (TINY, SMALL, PAPER, MOORE, MUSEPOSE, BASE_24GB, BASE_12GB)
+    for preset in (TINY, SMALL, MEDIUM, WIDE, PAPER, MOORE, MUSEPOSE, BASE_24GB, BASE_12GB)
 }

@@ -1,6 +1,9 @@
-"""Training the VAE, where none can be had: reconstruction, a little KL, and edges."""
+"""Training the VAE, where none can be had: pixels, edges, a perceptual distance, a little KL."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeAlias
 
 import torch
 from torch import Tensor
@@ -11,15 +14,26 @@ from aa_model.networks.animate_anyone import AnimateAnyone
 from aa_model.networks.sharded_random import draw_normal, draw_uniform
 from aa_model.networks.vae import decode_latents, encode_moments
 
+PerceptualDistance: TypeAlias = Callable[[Tensor, Tensor], Tensor]
+
 
 def autoencoder_loss(
-    model: AnimateAnyone, config: TrainConfig, batch: Batch, generator: torch.Generator
+    model: AnimateAnyone,
+    config: TrainConfig,
+    batch: Batch,
+    generator: torch.Generator,
+    perceptual: PerceptualDistance | None = None,
 ) -> Tensor:
-    """L1 of pixels + gradient_weight * L1 of their differences + kl_weight * KL.
+    """L1 of pixels + gradient_weight * L1 of their differences + perceptual_weight * LPIPS
+    + kl_weight * KL.
 
     The differences between neighbouring pixels keep edges, which L1 alone lets blur. The KL is per
     latent number, against a standard normal distribution; `dc` has none. `latent_noise`, in units
     of the latents' standard deviation, teaches the decoder to forgive what the UNet gets wrong.
+
+    Args:
+        perceptual: distances of two batches of images [N, 3, H, W] in [-1, 1]; needed where
+            perceptual_weight is not 0, see `make_perceptual_distance`.
     """
     images = all_frames(batch)
     if config.crop_px:
@@ -31,6 +45,9 @@ def autoencoder_loss(
     loss = (decoded - images).abs().mean()
     if config.gradient_weight:
         loss = loss + config.gradient_weight * _gradient_l1(decoded, images)
+    if config.perceptual_weight:
+        assert perceptual is not None
+        loss = loss + config.perceptual_weight * perceptual(decoded, images).mean()
     if config.kl_weight and model.config.vae.kind == "kl":
         mean, std = mean.float(), std.float()
         kl = 0.5 * (mean.square() + std.square() - 1 - 2 * std.log()).mean()

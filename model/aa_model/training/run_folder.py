@@ -21,7 +21,7 @@ import torch
 
 from aa_datasets.atomic_file import replace_file, replacing
 from aa_model.checkpoints.store import find_parts, load_part, resolve_config, write_checkpoint
-from aa_model.config import ModelConfig, from_json, to_json
+from aa_model.config import ModelConfig, TrainConfig, from_json, to_json
 from aa_model.errors import CheckpointError, ModelError
 from aa_model.networks.animate_anyone import AnimateAnyone
 from aa_model.training.loop import Step, TrainingState
@@ -194,10 +194,10 @@ def _refuse_another(path: Path, before: dict[str, Any], now: dict[str, Any]) -> 
 
 def _identity(description: dict[str, Any]) -> dict[str, Any]:
     """What decides a run's numbers, of what run.json tells."""
-    training = description["training"]
+    # A run of before there was an option has its default.
+    training = to_json(from_json(TrainConfig, description["training"]))
     clips = training["batch_size"] * training["accumulate"] * description["processes"]
     named = {key: description.get(key) for key in ("stage", "recipe", "text_mask", "frozen")}
-    # A run of before there was an option has its default.
     named["model"] = to_json(from_json(ModelConfig, description["model"]))
     chosen = {key: value for key, value in training.items() if key not in _FREE}
     return {**named, "clips per step": clips, **chosen}

@@ -6,6 +6,7 @@ can be had, `autoencoder` and `image-encoder` train small ones of the same class
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -120,7 +121,21 @@ def make_loss(
         observe: told the timesteps [V] and the unweighted errors [V] of every diffusion loss.
     """
     if stage.name == "autoencoder":
-        return lambda batch, generator: autoencoder_loss(model, config, batch, generator)
+        perceptual = None
+        if config.perceptual_weight:
+            # Imported here: it needs lpips and torchvision, which nothing else of training does.
+            from aa_model.training.perceptual_loss import MIN_SIDE_PX, make_perceptual_distance
+
+            side_px = min(config.crop_px or math.inf, *model.config.size_hw)
+            if side_px < MIN_SIDE_PX:
+                raise ModelError(
+                    f"a perceptual loss of pictures of {side_px} px: AlexNet needs {MIN_SIDE_PX}: "
+                    "raise --crop-px, or leave out --perceptual-weight"
+                )
+            perceptual = make_perceptual_distance(model.device)
+        return lambda batch, generator: autoencoder_loss(
+            model, config, batch, generator, perceptual
+        )
     if stage.name == "image-encoder":
         return lambda batch, generator: contrastive_loss(model, config, batch, generator)
     scheduler = make_scheduler(model.config.noise)

