@@ -10,6 +10,7 @@ argument `reference` in diffusers' `cross_attention_kwargs`. So there is nothing
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import cast
@@ -120,11 +121,19 @@ class SpatialAttention:
 
 
 class CrossAttention(AttnProcessor2_0):  # type: ignore[misc]  # diffusers is untyped
-    """diffusers' cross-attention (`attn2`), which takes no notice of `reference`.
+    """diffusers' cross-attention (`attn2`), which ignores `reference`.
 
     Over a single token softmax is 1, so the layer is that token's value whatever the query (trap
-    T7). Without gradients it is computed as that; with them every weight must stay in the graph.
+    T7), and is computed as that: queries, keys and the norm before them get a gradient of zero, as
+    they would from attention itself.
+
+    Args:
+        norm: what normalises the queries' input, for its place in the graph; None leaves it out.
     """
+
+    def __init__(self, norm: nn.Module | None = None) -> None:
+        super().__init__()
+        self.norm = norm
 
     def __call__(
         self,
@@ -136,13 +145,24 @@ class CrossAttention(AttnProcessor2_0):  # type: ignore[misc]  # diffusers is un
         reference: FeatureRecorder | ReferenceReader | None = None,
     ) -> Tensor:
         single = encoder_hidden_states is not None and encoder_hidden_states.shape[1] == 1
-        if single and attention_mask is None and not torch.is_grad_enabled():
+        if single and attention_mask is None:
             constant: Tensor = attn.to_out[1](attn.to_out[0](attn.to_v(encoder_hidden_states)))
+            if torch.is_grad_enabled():
+                constant = self._keep_in_graph(attn, constant)
             return constant.expand(-1, hidden_states.shape[1], -1)
         output: Tensor = super().__call__(
             attn, hidden_states, encoder_hidden_states, attention_mask, temb
         )
         return output
+
+    def _keep_in_graph(self, attn: Attention, constant: Tensor) -> Tensor:
+        """`constant`, with a gradient of zero to what it does not depend on: a weight that is
+        trained and gets no gradient at all stops DistributedDataParallel."""
+        idle = (module for module in (attn.to_q, attn.to_k, self.norm) if module is not None)
+        for parameter in itertools.chain.from_iterable(m.parameters() for m in idle):
+            if parameter.requires_grad:
+                constant = constant + 0 * parameter.sum()
+        return constant
 
 
 def install_reference_attention(unet: nn.Module) -> tuple[str, ...]:
@@ -160,7 +180,8 @@ def install_reference_attention(unet: nn.Module) -> tuple[str, ...]:
                 module.set_processor(SpatialAttention(name))
                 layers.append(name)
             else:
-                module.set_processor(CrossAttention())
+                block = unet.get_submodule(name.removesuffix(".attn2"))
+                module.set_processor(CrossAttention(getattr(block, "norm2", None)))
     return tuple(layers)
 
 

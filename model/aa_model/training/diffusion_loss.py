@@ -74,6 +74,9 @@ def diffusion_loss(
     A clip is trained without its reference with probability `reference_drop`: no features, null
     tokens, the pose kept; exactly what `generate` feeds for the unconditional rows.
 
+    `person_weight` makes errors in the person's box count more: background, which is copied, is
+    most of a picture, and most of the error lies on the figure.
+
     Under `videos.loss_mask` there is no error and no gradient; each video's error is the mean of
     what counts, so that every video weighs the same, in any process.
     """
@@ -99,6 +102,8 @@ def diffusion_loss(
     )
     target = prediction_target(scheduler, latents, noise, timesteps)
     error = F.mse_loss(prediction.float(), target.float(), reduction="none")
+    if config.person_weight != 1:
+        error = error * person_weights(videos.pose, config.person_weight, error.shape[-2:])
     error = (
         error.flatten(1).mean(1)
         if videos.loss_mask is None
@@ -111,6 +116,37 @@ def diffusion_loss(
         # Every reference was dropped, and only what reads references is trained: a gradient of 0.
         loss = loss + 0 * sum(p.sum() for p in model.parameters() if p.requires_grad)
     return loss
+
+
+def person_weights(pose: Tensor, weight: float, latent_hw: tuple[int, ...]) -> Tensor:
+    """What an error counts at each latent: `weight` times as much in the person's box as outside.
+
+    The box is that of the drawn skeleton, and a sixteenth of the picture further on every side, for
+    skeletons end at the ankles and below the hair. Where nothing is drawn every place counts alike.
+
+    Args:
+        pose: [V, T, 3, H, W] in [-1, 1], black where nothing is drawn.
+        latent_hw: h and w, whose multiples H and W are.
+
+    Returns:
+        [V, T, 1, h, w], of mean 1 in each video, so that losses stay comparable.
+    """
+    V, T, _, H, W = pose.shape
+    drawn = (pose > pose.new_tensor(-1 + 1 / 255)).any(dim=2)  # [V, T, H, W]
+    rows, columns = _between_first_and_last(drawn.any(-1)), _between_first_and_last(drawn.any(-2))
+    box = (rows[..., :, None] & columns[..., None, :]).float().flatten(0, 1)[:, None]
+    margin_px = max(H, W) // 16
+    wider = F.max_pool2d(box, 2 * margin_px + 1, stride=1, padding=margin_px)
+    share = F.adaptive_avg_pool2d(wider, latent_hw).unflatten(0, (V, T))
+    weights = 1 + (weight - 1) * share
+    return weights / weights.mean(dim=(1, 2, 3, 4), keepdim=True)
+
+
+def _between_first_and_last(marked: Tensor) -> Tensor:
+    """True from the first True of the last axis to its last one."""
+    forward = marked.int().cummax(-1).values
+    backward = marked.int().flip(-1).cummax(-1).values.flip(-1)
+    return (forward & backward).bool()
 
 
 def mean_of_counted(error: Tensor, loss_mask: Tensor) -> Tensor:

@@ -65,8 +65,41 @@ def test_cross_attention_over_one_token_is_that_tokens_value() -> None:
     assert calls == [1]  # for one token no query is needed
     for a, b in zip(found, expected, strict=True):
         assert torch.allclose(a, b, atol=1e-6)
-    attention(x, encoder_hidden_states=token).sum().backward()
-    assert all(p.grad is not None for p in attention.parameters())  # in training none is left out
+
+
+def test_training_with_one_token_has_the_gradients_of_diffusers_own_attention(
+    make_tiny: MakeModel,
+) -> None:
+    """And none is left out, which would stop DistributedDataParallel."""
+
+    def gradients(processor: Callable[[], object] | None) -> dict[str, torch.Tensor | None]:
+        unet = make_tiny().denoising_unet
+        install_reference_attention(unet)
+        for name, module in unet.named_modules():
+            if processor is not None and name.endswith(".attn2"):
+                module.set_processor(processor())
+        generator = torch.Generator().manual_seed(0)
+        latents, token = (
+            torch.randn(2, *shape, generator=generator) for shape in ((4, 8, 8), (1, 16))
+        )
+        calls: list[str] = []
+        for name, module in unet.named_modules():
+            if name.endswith(".attn2.to_q"):
+                module.register_forward_hook(lambda m, i, o, name=name: calls.append(name))
+        prediction = unet(latents, torch.tensor([3, 900]), token).sample
+        prediction.square().sum().backward()
+        assert bool(calls) == (processor is not None)
+        return {name: p.grad for name, p in unet.named_parameters()}
+
+    expected, found = gradients(AttnProcessor2_0), gradients(None)
+    idle = [n for n in found if ".norm2." in n and "transformer" in n]
+    idle += [n for n in found if ".attn2.to_q." in n or ".attn2.to_k." in n]
+    assert idle
+    for name, gradient in found.items():
+        assert gradient is not None, name
+        assert (not gradient.any()) == (name in idle), name
+        scale = expected[name].abs().max()
+        assert torch.allclose(gradient, expected[name], rtol=1e-4, atol=1e-5 * scale + 1e-6), name
 
 
 def conditions(model: AnimateAnyone, B: int, T: int) -> tuple[torch.Tensor, ...]:
