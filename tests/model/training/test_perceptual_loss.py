@@ -42,7 +42,7 @@ def test_model_and_evaluation_name_the_same_file() -> None:
     weight = WEIGHTS["lpips-alex"]
     named = (perceptual_loss._PACKAGE, perceptual_loss._VERSION, perceptual_loss._FILE)
     assert named == (weight.package, weight.version, weight.member)
-    assert perceptual_loss._SHA256 == weight.sha256
+    assert weight.sha256 == perceptual_loss._SHA256
 
 
 @pytest.mark.weights
@@ -63,7 +63,7 @@ def test_the_loss_is_the_loss_without_it_and_its_weight_times_the_distance(
 
 def test_windows_too_small_for_alexnet_are_refused_before_training(make_tiny: Make) -> None:
     config = dataclasses.replace(TINY.training["autoencoder"], perceptual_weight=0.5, crop_px=16)
-    with pytest.raises(ModelError, match="16 px.*31.*--crop-px"):
+    with pytest.raises(ModelError, match=r"16 px.*31.*--crop-px"):
         make_loss(make_tiny(), STAGES["autoencoder"], config)
 
 
