@@ -103,7 +103,8 @@ def diffusion_loss(
     target = prediction_target(scheduler, latents, noise, timesteps)
     error = F.mse_loss(prediction.float(), target.float(), reduction="none")
     if config.person_weight != 1:
-        error = error * person_weights(videos.pose, config.person_weight, error.shape[-2:])
+        h, w = error.shape[-2:]
+        error = error * person_weights(videos.pose, config.person_weight, (h, w))
     error = (
         error.flatten(1).mean(1)
         if videos.loss_mask is None
@@ -118,7 +119,7 @@ def diffusion_loss(
     return loss
 
 
-def person_weights(pose: Tensor, weight: float, latent_hw: tuple[int, ...]) -> Tensor:
+def person_weights(pose: Tensor, weight: float, latent_hw: tuple[int, int]) -> Tensor:
     """What an error counts at each latent: `weight` times as much in the person's box as outside.
 
     The box is that of the drawn skeleton, and a sixteenth of the picture further on every side, for
@@ -137,9 +138,10 @@ def person_weights(pose: Tensor, weight: float, latent_hw: tuple[int, ...]) -> T
     box = (rows[..., :, None] & columns[..., None, :]).float().flatten(0, 1)[:, None]
     margin_px = max(H, W) // 16
     wider = F.max_pool2d(box, 2 * margin_px + 1, stride=1, padding=margin_px)
-    share = F.adaptive_avg_pool2d(wider, latent_hw).unflatten(0, (V, T))
+    share = torch.unflatten(F.adaptive_avg_pool2d(wider, latent_hw), 0, (V, T))
     weights = 1 + (weight - 1) * share
-    return weights / weights.mean(dim=(1, 2, 3, 4), keepdim=True)
+    mean: Tensor = weights.mean(dim=(1, 2, 3, 4), keepdim=True)
+    return weights / mean
 
 
 def _between_first_and_last(marked: Tensor) -> Tensor:
