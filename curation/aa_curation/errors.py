@@ -54,9 +54,12 @@ class FetchOutageError(CurationError):
     """A host or the network is in trouble that may pass.
 
     Attributes:
-        retry_after_s: how long the host asks to be left alone; 0 if it does not say.
+        retry_after_s: how long the host asks to be left alone; 0 if it does not say, infinity where
+            only a later run can succeed.
+        of_host: whether the host's other files will meet it as well.
     """
 
-    def __init__(self, message: str, retry_after_s: float = 0.0) -> None:
+    def __init__(self, message: str, retry_after_s: float = 0.0, *, of_host: bool = True) -> None:
         super().__init__(message)
         self.retry_after_s = retry_after_s
+        self.of_host = of_host

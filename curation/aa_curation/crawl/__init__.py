@@ -1,1 +1,1 @@
-"""Crawl: videos by http and https, politely, and never from the crawler's own network."""
+"""Crawl: polite fetching of videos by http and https, from public addresses only."""

@@ -1,9 +1,9 @@
-"""Addresses that a crawler may connect to: public ones.
+"""Resolve hosts to addresses that a crawler may connect to: public ones.
 
-A list of URLs comes from strangers. One that names (or redirects to, or resolves to) an address of
-the crawler's own machine or network would read what only that network may: a router's page, a
-cloud's metadata service. The address is therefore looked at after the name is resolved, and the
-connection goes to that very address: a second look-up could give another one.
+A list of URLs comes from strangers. An URL that names (or redirects to, or resolves to) an address
+of the crawler's own machine or network would read what only that network may: a router's page, a
+cloud's metadata service. The address is therefore checked after the name is resolved, and the
+connection goes to the checked address: a second look-up could give another one.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ def resolve(host: str, port: int, *, allow_loopback: bool = False) -> list[str]:
 
     Args:
         host: a name or an address, without brackets.
-        port: only passed on to the resolver.
-        allow_loopback: let 127.0.0.0/8 and ::1 pass; for tests.
+        port: passed to the resolver.
+        allow_loopback: accept 127.0.0.0/8 and ::1; for tests.
 
     Raises:
         FetchRefusedError: `unknown_host`, or `forbidden_address` if even one address is not public.
-        FetchOutageError: the resolver is out of order.
+        FetchOutageError: the resolver does not answer.
     """
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
@@ -48,7 +48,9 @@ def resolve(host: str, port: int, *, allow_loopback: bool = False) -> list[str]:
             raise FetchOutageError(f"{host} cannot be resolved now: {error.strerror}") from None
         raise FetchRefusedError(Drop("unknown_host", detail=f"{host}: {error.strerror}")) from None
     except UnicodeError:
-        raise FetchRefusedError(Drop("unknown_host", detail=f"{host!r} is no host name")) from None
+        raise FetchRefusedError(
+            Drop("unknown_host", detail=f"{host!r} is not a host name")
+        ) from None
     addresses = list(dict.fromkeys(str(row[4][0]) for row in found))
     for text in addresses:
         address = ipaddress.ip_address(text.partition("%")[0])

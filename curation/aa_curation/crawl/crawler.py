@@ -1,8 +1,9 @@
-"""Crawler: many URLs, hosts side by side, each host one URL after the other."""
+"""Crawl: fetch many URLs, from many hosts at once, from each host one URL after the other."""
 
 from __future__ import annotations
 
 import queue
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
@@ -20,29 +21,33 @@ Outcome = Fetched | Drop | Exception
 def crawl(urls: Sequence[str], policy: FetchPolicy, store: Store) -> Iterator[tuple[str, Outcome]]:
     """Fetch URLs; yield each with its outcome, as they finish.
 
-    An outcome is a file, the reason why there is none, or an exception: a FetchOutageError, or a
-    bug. A generator that is closed stops its threads at their next chunk.
+    An outcome is a file, the reason for its refusal, or an exception: a FetchOutageError, or a bug.
+    Closing the generator stops its threads at their next chunk.
     """
-    by_host: dict[str, list[str]] = {}
+    by_host: dict[str, list[tuple[str, str]]] = {}
     for url in dict.fromkeys(urls):
-        by_host.setdefault(_origin(url), []).append(url)
+        host, origin = _host_and_origin(url)
+        by_host.setdefault(host, []).append((url, origin))
     fetcher = Fetcher(policy, store)
     done: queue.SimpleQueue[tuple[str, Outcome]] = queue.SimpleQueue()
 
-    def one_host(of_host: list[str]) -> None:
-        outages = 0
-        for url in of_host:
+    def one_host(of_host: list[tuple[str, str]]) -> None:
+        outages: Counter[str] = Counter()  # in a row, by origin: one port may be down alone
+        for url, origin in of_host:
             outcome: Outcome
-            if outages >= policy.give_up_host_after:
-                outcome = FetchOutageError(f"not asked: {outages} outages of its host in a row")
+            if outages[origin] >= policy.give_up_host_after:
+                outcome = FetchOutageError(
+                    f"not asked: {outages[origin]} outages of {origin} in a row"
+                )
             else:
                 try:
                     outcome = fetcher.fetch(url)
                     # Each slow answer costs as long as an outage.
                     slow = isinstance(outcome, Drop) and outcome.reason == "too_slow"
-                    outages = outages + 1 if slow else 0
+                    outages[origin] = outages[origin] + 1 if slow else 0
                 except FetchOutageError as error:
-                    outcome, outages = error, outages + 1
+                    outcome = error
+                    outages[origin] += error.of_host
                 except Exception as error:  # noqa: BLE001  # the edge of the thread: a failed row
                     outcome = error
             done.put((url, outcome))
@@ -58,8 +63,9 @@ def crawl(urls: Sequence[str], policy: FetchPolicy, store: Store) -> Iterator[tu
             pool.shutdown(cancel_futures=True)
 
 
-def _origin(url: str) -> str:
+def _host_and_origin(url: str) -> tuple[str, str]:
     try:
-        return parse_url(url).origin
+        parts = parse_url(url)
     except FetchRefusedError:
-        return ""  # refused again, for its reason, when it is fetched
+        return "", ""  # refused again, for its reason, when it is fetched
+    return parts.host, parts.origin

@@ -1,7 +1,8 @@
-"""Fetch: one URL to one file in the store, or the reason why not."""
+"""Fetch one URL into the store, or say why not."""
 
 from __future__ import annotations
 
+import math
 import random
 import re
 import threading
@@ -14,17 +15,24 @@ from aa_curation.check import Drop
 from aa_curation.crawl.http_get import Response, Url, get, parse_url
 from aa_curation.crawl.policy import FetchPolicy
 from aa_curation.crawl.rate_limit import Pace, backoff_s, retry_after_s
-from aa_curation.crawl.response_headers import range_start, total_bytes, validator_of, whole_text
-from aa_curation.crawl.robots import RobotRules, opted_out, read_robots
+from aa_curation.crawl.robots import MAX_ROBOTS_BYTES, RobotRules, opted_out, read_robots
 from aa_curation.crawl.store import Partial, Store
 from aa_curation.errors import FetchOutageError, FetchRefusedError
 from aa_curation.ledger.records import Fetched
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
-_PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
+_PASSING = frozenset({408, 425, 429})  # and every 5xx
+_REFUSED_NOW = frozenset({400, 401, 403})  # where a signed URL has expired
+# Query parameters of signed URLs: of S3, Google, Azure, CloudFront, Akamai and their like.
+_SIGNED = re.compile(
+    r"[?&](x-(amz|goog|oss|obs|tos)-(signature|expires)|signature|sig|sign|expires?|policy|token"
+    r"|auth_key|hdne[a-z]|hdnts|q-sign-algorithm)=",
+    re.IGNORECASE,
+)
 _MEDIA_TYPES = re.compile(
-    r"video/.+|image/gif|application/(octet-stream|mp4|x-matroska|ogg|vnd\.rn-realmedia)"
-    r"|binary/octet-stream"
+    r"video/.+|image/gif|(application|binary)/(x-)?octet-stream|application/(mp4|x-matroska|ogg"
+    r"|vnd\.rn-realmedia|(x-)?(force-)?download)"
+    r"|model/vnd\.mts|text/vnd\.trolltech\.linguist"  # what suffixes .mts and .ts are taken for
 )
 # What no video begins with: markup, playlists that name other files, scripts.
 _TEXT = re.compile(rb"\s*(<[!?a-z]|#EXTM3U|ffconcat|\{\s*\"|%PDF|#!)", re.IGNORECASE)
@@ -32,19 +40,23 @@ _TEXT = re.compile(rb"\s*(<[!?a-z]|#EXTM3U|ffconcat|\{\s*\"|%PDF|#!)", re.IGNORE
 
 @dataclass
 class _Host:
-    """What is known of one origin (scheme, host, port); one thread asks it at a time."""
+    """A host over all its ports and schemes; one thread asks it at a time.
+
+    Attributes:
+        robots: by origin (scheme, host, port), each of which has its own robots.txt.
+    """
 
     pace: Pace
     lock: threading.Lock = field(default_factory=threading.Lock)
-    robots: RobotRules | None = None
+    robots: dict[str, RobotRules] = field(default_factory=dict)
 
 
 class Fetcher:
-    """Fetches URLs; knows the rules and the pace of every host it met. Threads may share it.
+    """Fetches URLs; keeps the rules and the pace of every host that it asked. Thread-safe.
 
     Args:
-        policy: manners and limits.
-        store: where bodies go.
+        policy: rates and limits.
+        store: where bodies are written.
         seed: of the jitter.
     """
 
@@ -57,16 +69,17 @@ class Fetcher:
         self._random = random.Random(seed)
 
     def fetch(self, url: str) -> Fetched | Drop:
-        """Fetch one URL. A Drop is final; trouble that may pass was tried `attempts` times, and for
-        `total_s` at most.
+        """Fetch one URL. A Drop is final; an outage is retried, `attempts` times and for `total_s`
+        at most.
 
         Raises:
-            FetchOutageError: the trouble did not pass: try again on another day.
+            FetchOutageError: the last attempt met an outage, too: try again in another run.
         """
         partial = self.store.partial(url)
         begun_s = time.monotonic()
         got_before = 0
         attempt = 0
+        short_sizes: set[int] = set()
         while True:
             attempt += 1
             try:
@@ -75,11 +88,13 @@ class Fetcher:
                 partial.discard()
                 return error.drop
             except FetchOutageError as error:
-                # A body that came on a piece further is no failure of the resume.
+                # An attempt that got further is a success of the resume: count from here.
                 got, _ = partial.resume_from()
+                if not got:
+                    partial.discard()
                 if got > got_before:
                     got_before, attempt = got, 1
-                # A server that gives a byte a connection comes on for ever.
+                # A server that sends a byte per connection would be asked for ever.
                 late = time.monotonic() - begun_s > self.policy.total_s
                 if attempt >= self.policy.attempts or late or self.stop.is_set():
                     raise
@@ -97,9 +112,13 @@ class Fetcher:
                 if self.stop.wait(wait_s):
                     raise
             except _ShortBodyError as error:
-                if attempt >= self.policy.attempts:
-                    partial.discard()
-                    return Drop("wrong_content_length", detail=str(error))
+                short_sizes.add(error.size)
+                if attempt < self.policy.attempts:
+                    continue
+                partial.discard()
+                if len(short_sizes) > 1:  # a header that is wrong is wrong by the same each time
+                    raise FetchOutageError(f"{url} broke off {attempt} times: {error}") from None
+                return Drop("wrong_content_length", detail=str(error))
 
     def _attempt(self, text: str, partial: Partial) -> Fetched:
         url = parse_url(text)
@@ -126,12 +145,16 @@ class Fetcher:
         raise _refused("too_many_redirects", f"more than {self.policy.max_redirects}")
 
     def _check(self, host: _Host, response: Response) -> None:
-        """Everything that the headers tell, before a byte of the body is read."""
+        """Check everything that the headers tell, before a byte of the body is read."""
         status, headers, policy = response.status, response.headers, self.policy
-        if status in _PASSING:
-            wait_s = retry_after_s(headers.get("Retry-After"))
-            host.pace.pause(wait_s)
-            raise FetchOutageError(f"{response.url.text} answers {status}", wait_s)
+        _raise_outage(host, response)
+        if status in _REFUSED_NOW and _SIGNED.search(response.url.target):
+            raise FetchOutageError(
+                f"{response.url.text} answers {status}: its signature may have expired, list the "
+                "URL with a new one",
+                math.inf,
+                of_host=False,
+            )
         if status not in {200, 206, 416}:
             raise _refused(f"http_{status}", f"{response.url.text} answers {status}", status)
         forbidden = opted_out(headers.getlist("X-Robots-Tag"))
@@ -139,31 +162,31 @@ class Fetcher:
             raise _refused("x_robots_tag", f"X-Robots-Tag: {forbidden}")
         if headers.get("TDM-Reservation", "").strip() == "1":
             raise _refused("tdm_reserved", "TDM-Reservation: 1")
-        encoding = headers.get("Content-Encoding", "identity").strip().lower()
-        if encoding not in {"", "identity"}:
-            raise _refused("compressed_body", f"Content-Encoding: {encoding} was not asked for")
+        if response.encoding:
+            detail = f"Content-Encoding: {response.encoding} was not asked for"
+            raise _refused("compressed_body", detail)
         media_type = headers.get("Content-Type", "").partition(";")[0].strip().lower()
         if media_type and not _MEDIA_TYPES.fullmatch(media_type) and status != 416:
             raise _refused("content_type", f"it is {media_type}, not a video")
-        total = total_bytes(response)
+        total = response.total_bytes
         if total is not None and total > policy.max_bytes:
             raise _refused("too_large", f"{total} bytes", total, policy.max_bytes)
 
     def _receive(self, response: Response, partial: Partial, got: int, validator: str) -> None:
-        """Write the body behind what is there, or from the start."""
+        """Append the body to what an earlier attempt got, or write it from the start."""
         policy = self.policy
-        # A server that ignores If-Range may go on with another version: its tag tells.
-        other = bool(got) and validator_of(response) not in {"", validator}
+        # A server that ignores If-Range may send the rest of another version: its tag tells.
+        other = bool(got) and response.validator not in {"", validator}
         if response.status == 416 or (
-            response.status == 206 and (other or range_start(response) != got)
+            response.status == 206 and (other or response.range_start != got)
         ):
             partial.discard()
-            raise _ShortBodyError(f"the server does not go on from byte {got} of that version")
-        total = total_bytes(response)
+            raise _ShortBodyError(f"the server does not resume that version at byte {got}", got)
+        total = response.total_bytes
         if response.status == 206 and got:
-            size, file = got, partial.go_on()
+            size, file = got, partial.append()
         else:
-            size, file = 0, partial.begin(validator_of(response))
+            size, file = 0, partial.begin(response.validator)
         with file:
             for chunk in response.iter_body():
                 if size == 0 and _TEXT.match(chunk):
@@ -177,7 +200,7 @@ class Fetcher:
         if total is not None and size < total:
             if size > got and partial.resume_from()[0]:
                 raise FetchOutageError(f"{response.url.text} broke off at byte {size} of {total}")
-            raise _ShortBodyError(f"Content-Length is {total} bytes, the body has {size}")
+            raise _ShortBodyError(f"Content-Length is {total} bytes, the body has {size}", size)
         if size == 0:
             raise _refused("empty_body", "0 bytes")
 
@@ -196,25 +219,24 @@ class Fetcher:
 
     def _host(self, url: Url) -> _Host:
         with self._hosts_lock:
-            if url.origin not in self._hosts:
+            if url.host not in self._hosts:
                 interval_s, limit_s = 1 / self.policy.requests_per_s, self.policy.wait_at_most_s
-                pace = Pace(interval_s, self.stop, limit_s)
-                self._hosts[url.origin] = _Host(pace)
-            return self._hosts[url.origin]
+                self._hosts[url.host] = _Host(Pace(interval_s, self.stop, limit_s))
+            return self._hosts[url.host]
 
     def _robots(self, host: _Host, url: Url) -> RobotRules:
-        """The host's rules, asked for once (RFC 9309, Sec. 2.3): none there (4xx) allows all; a
-        host that cannot say (5xx, no connection, too slow) allows nothing, for now."""
-        if host.robots is None:
+        """The rules of an origin, asked for once (RFC 9309, Sec. 2.3): a missing file (4xx) allows
+        all; while the host cannot answer (5xx, no connection, too slow) nothing is allowed."""
+        if url.origin not in host.robots:
             place = parse_url(f"{url.origin}/robots.txt")
             try:
-                host.robots = self._read_robots(host, place)
+                rules = host.robots[url.origin] = self._read_robots(host, place)
             except FetchRefusedError as error:
                 if error.drop.reason not in {"too_slow", "no_http"}:
                     raise
                 raise FetchOutageError(f"{place.text}: {error.drop.reason}") from None
-            host.pace.interval_s = max(host.pace.interval_s, host.robots.crawl_delay_s)
-        return host.robots
+            host.pace.interval_s = max(host.pace.interval_s, rules.crawl_delay_s)
+        return host.robots[url.origin]
 
     def _read_robots(self, host: _Host, url: Url) -> RobotRules:
         for _ in range(self.policy.max_redirects + 1):
@@ -224,17 +246,45 @@ class Fetcher:
                     url = _redirected(url, response.headers.get("Location", ""))
                     continue
                 if 200 <= response.status < 300:
-                    return read_robots(whole_text(response))
-                if response.status in _PASSING or response.status >= 500:
-                    wait_s = retry_after_s(response.headers.get("Retry-After"))
-                    host.pace.pause(wait_s)
-                    raise FetchOutageError(f"{url.text} answers {response.status}", wait_s)
+                    return read_robots(_whole_text(response))
+                _raise_outage(host, response)
                 return RobotRules()
         return RobotRules()  # RFC 9309, Sec. 2.3.1.2: too many redirects count as none there
 
 
 class _ShortBodyError(Exception):
-    """A body shorter than its header says, of which nothing can be kept."""
+    """A body shorter than its header says, of which nothing can be kept; `size` is in bytes."""
+
+    def __init__(self, message: str, size: int) -> None:
+        super().__init__(message)
+        self.size = size
+
+
+def _raise_outage(host: _Host, response: Response) -> None:
+    """Raise FetchOutageError for a status that may pass; the host is left alone as it asks."""
+    if response.status in _PASSING or response.status >= 500:
+        wait_s = retry_after_s(response.headers.get("Retry-After"))
+        host.pace.pause(wait_s)
+        raise FetchOutageError(f"{response.url.text} answers {response.status}", wait_s)
+
+
+def _whole_text(response: Response) -> bytes:
+    """A robots.txt, up to the size that RFC 9309 asks for.
+
+    Raises:
+        FetchOutageError: it is cut off or compressed: what it forbids cannot be known.
+    """
+    if response.encoding:
+        raise FetchOutageError(f"{response.url.text} comes as {response.encoding}, not asked for")
+    content = b""
+    for chunk in response.iter_body():
+        content += chunk
+        if len(content) >= MAX_ROBOTS_BYTES:
+            return content
+    total = response.total_bytes
+    if total is not None and len(content) < total:
+        raise FetchOutageError(f"{response.url.text} broke off at byte {len(content)} of {total}")
+    return content
 
 
 def _refused(

@@ -1,12 +1,13 @@
-"""Exchange: one GET over one connection to one checked address, bounded in time and size.
+"""One GET over one connection to one checked address, bounded in time and size.
 
-A socket's own timeout is over when a single byte comes, so a server that sends one every few
-seconds holds a connection for ever. A timer closes the socket of an exchange that gets too little.
+A socket's own timeout starts again with every byte, so a server that sends one every few seconds
+could hold a connection for ever. A timer closes the socket of a response that is too slow.
 """
 
 from __future__ import annotations
 
 import http.client
+import re
 import socket
 import ssl
 import threading
@@ -45,7 +46,7 @@ class Url:
 
 
 def parse_url(text: str) -> Url:
-    """Split an URL; its fragment is dropped, what may not stand in a request line is encoded.
+    """Split an URL; its fragment is dropped, what a request line may not hold is encoded.
 
     Raises:
         FetchRefusedError: another scheme, no host, or a password in it.
@@ -58,7 +59,8 @@ def parse_url(text: str) -> Url:
     if parts.scheme not in {"http", "https"}:
         detail = f"{text!r}: only http and https are crawled"
         raise FetchRefusedError(Drop("unsupported_scheme", detail=detail))
-    if not parts.hostname:
+    host = (parts.hostname or "").rstrip(".")  # "example.org." is the same host
+    if not host:
         raise FetchRefusedError(Drop("bad_url", detail=f"{text!r} names no host"))
     if parts.username or parts.password:
         detail = "it carries a user name or password, which the corpus would publish"
@@ -68,7 +70,7 @@ def parse_url(text: str) -> Url:
         c if "!" <= c <= "~" else "".join(f"%{byte:02X}" for byte in c.encode()) for c in target
     )
     default = 443 if parts.scheme == "https" else 80
-    return Url(text, parts.scheme, parts.hostname, port or default, encoded)
+    return Url(text, parts.scheme, host, port or default, encoded)
 
 
 class Response:
@@ -81,11 +83,41 @@ class Response:
         self._answer = answer
         self._guard = guard
 
+    @property
+    def total_bytes(self) -> int | None:
+        """The size of the whole file, as the headers say; None if they do not."""
+        if self.status == 206:
+            match = re.fullmatch(r"bytes \d+-\d+/(\d+)", self.headers.get("Content-Range", ""))
+            return _number(match[1]) if match else None
+        length = self.headers.get("Content-Length", "")
+        return _number(length) if re.fullmatch(r"[0-9]+", length) else None
+
+    @property
+    def range_start(self) -> int:
+        """The first byte of a partial response; -1 if the headers do not say."""
+        match = re.match(r"bytes (\d+)-", self.headers.get("Content-Range", ""))
+        return _number(match[1]) if match else -1
+
+    @property
+    def validator(self) -> str:
+        """What If-Range may carry: a strong ETag, else "". Dates are too coarse, weak tags do not
+        name bytes."""
+        etag = self.headers.get("ETag", "")
+        return etag if etag.startswith('"') else ""
+
+    @property
+    def encoding(self) -> str:
+        """The Content-Encoding; "" for a body as it is."""
+        encoding = self.headers.get("Content-Encoding", "").strip().lower()
+        return "" if encoding == "identity" else encoding
+
     def iter_body(self) -> Iterator[bytes]:
-        """The body as it was sent; ends early without an error where the connection does.
+        """The body as it was sent. A body that the server ends before its Content-Length ends here
+        as well; compare with `total_bytes`.
 
         Raises:
             FetchRefusedError: `too_slow`.
+            FetchOutageError: the connection broke, or a chunked body lacks its last chunk.
         """
         policy, guard = self._guard.policy, self._guard
         begun_s = window_s = time.monotonic()
@@ -94,9 +126,9 @@ class Response:
         while True:
             try:
                 chunk = self._answer.read1(_CHUNK_BYTES)
-            except (HTTPError, http.client.HTTPException, OSError):
+            except (HTTPError, http.client.HTTPException, OSError) as error:
                 guard.raise_if_fired()
-                return
+                raise FetchOutageError(f"{self.url.text} broke off: {error!r}") from None
             if not chunk:
                 guard.raise_if_fired()
                 return
@@ -117,7 +149,8 @@ def get(url: Url, headers: dict[str, str], policy: FetchPolicy) -> Iterator[Resp
     """Send one GET; redirects are not followed, nothing is decompressed.
 
     Raises:
-        FetchRefusedError: the address is not public, or the server is too slow or speaks no HTTP.
+        FetchRefusedError: the address is not public, the server is too slow, or it does not answer
+            in HTTP.
         FetchOutageError: no connection, or it broke before the headers were whole.
     """
     addresses = resolve(url.host, url.port, allow_loopback=policy.allow_loopback)
@@ -226,6 +259,11 @@ class _Guard:
                 sock.shutdown(socket.SHUT_RDWR)
             except OSError:
                 return  # it is closed already
+
+
+def _number(digits: str) -> int:
+    """Python refuses to parse thousands of digits; no file has more than these bytes."""
+    return int(digits) if len(digits) <= 18 else 10**18
 
 
 def _too_slow(detail: str) -> FetchRefusedError:

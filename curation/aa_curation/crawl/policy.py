@@ -1,4 +1,4 @@
-"""How politely and how patiently a crawl goes about: every number of it."""
+"""Crawl limits: rate, timeouts, retries, size."""
 
 from __future__ import annotations
 
@@ -13,23 +13,25 @@ MAX_BYTES = 4 << 30  # of one source
 
 @dataclass(frozen=True, slots=True)
 class FetchPolicy:
-    """Manners and limits. That robots.txt and opt-outs are honoured is no option.
+    """Limits of a crawl. robots.txt and opt-outs are always honoured.
 
     Attributes:
-        contact: an e-mail or web address of whoever crawls; stands in every request.
-        requests_per_s: to one host; redirects and robots.txt count. One connection a host.
+        contact: an e-mail or web address at which the crawler's owner is reached; sent with every
+            request.
+        requests_per_s: to one host, over all its ports; redirects and robots.txt count. There is
+            one connection per host.
         connect_s: for a connection and its TLS handshake.
-        stall_s: over such a window a server must send `min_bytes_per_s` on average, headers too.
-        min_bytes_per_s: slower servers are given up (1 kB/s holds a connection 12 days for 1 GB).
+        stall_s: the window over which a server must send `min_bytes_per_s` on average, headers too.
+        min_bytes_per_s: slower servers are given up (at 1 kB/s, 1 GB takes 12 days).
         total_s: for one body, and for one URL with all its attempts.
         max_bytes: of one body.
-        attempts: for troubles that may pass (429, 5xx, a connection that breaks off).
+        attempts: for outages (408, 429, 5xx, a connection that breaks off).
         backoff_s, backoff_at_most_s: of the wait between attempts, doubled each time, with jitter.
-        wait_at_most_s: a host that asks to be left alone for longer, or for longer between two
+        wait_at_most_s: a host that asks for a longer pause, or for a longer interval between two
             requests, is left to the next run.
         max_redirects: of one request.
-        give_up_host_after: so many outages or slow answers of a host in a row end its crawl.
-        hosts_at_once: crawled side by side.
+        give_up_host_after: this many outages or slow answers of a host in a row end its crawl.
+        hosts_at_once: crawled in parallel.
         allow_loopback: for tests against a server on this machine.
     """
 
@@ -52,11 +54,11 @@ class FetchPolicy:
     def __post_init__(self) -> None:
         if not self.contact.isprintable() or not ("@" in self.contact or "://" in self.contact):
             raise SourceError(
-                f"the contact {self.contact!r} is no address: give an e-mail or an URL at which "
-                "the owner of a site can reach you"
+                f"the contact {self.contact!r} is not an address: give an e-mail or an URL at "
+                "which the owner of a site can reach you"
             )
 
     @property
     def user_agent(self) -> str:
-        """Says what reads, in which version, and whom to ask."""
+        """The User-Agent header: product, version and contact."""
         return f"{PRODUCT}/{version('animate-anyone-toolkit')} (+{self.contact})"

@@ -1,4 +1,4 @@
-"""Pace: how often one host is asked, and how long to wait after it has refused."""
+"""Rate limits: the interval between requests to one host, backoff and Retry-After."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ class Pace:
 
     Args:
         interval_s: between the starts of two requests.
-        stop: when it is set, whoever waits is told so by a FetchOutageError.
-        wait_at_most_s: whoever would wait for longer gets a FetchOutageError at once.
+        stop: when it is set, `wait` raises a FetchOutageError.
+        wait_at_most_s: for a longer wait, `wait` raises a FetchOutageError at once.
         clock: monotonic seconds.
     """
 
@@ -38,10 +38,10 @@ class Pace:
         self._next_s = clock()
 
     def wait(self) -> None:
-        """Until a request may be sent; takes the token. One thread a host at a time."""
+        """Wait until a request may be sent, and take the token. One thread per host at a time."""
         left_s = self._next_s - self._clock()
         if left_s > self.wait_at_most_s:
-            raise FetchOutageError(f"its host may be asked again in {left_s:.0f} s only", left_s)
+            raise FetchOutageError(f"its host may be asked again in {left_s:.0f} s", left_s)
         while (left_s := self._next_s - self._clock()) > 0:
             if self._stop.wait(left_s):
                 break
@@ -50,13 +50,13 @@ class Pace:
         self._next_s = self._clock() + self.interval_s
 
     def pause(self, seconds: float) -> None:
-        """Ask the host no sooner than in so many seconds."""
+        """Send no request to the host for so many seconds."""
         self._next_s = max(self._next_s, self._clock() + seconds)
 
 
 def backoff_s(attempt: int, base_s: float, at_most_s: float, random_: random.Random) -> float:
-    """How long to wait after the failed attempt number `attempt` (from 1): exponential, with full
-    jitter, so that crawlers that failed together do not come back together."""
+    """Seconds to wait after the failed attempt number `attempt` (from 1): exponential backoff with
+    full jitter, so that crawlers that failed together do not come back together."""
     return random_.uniform(0, min(at_most_s, base_s * 2 ** (attempt - 1)))
 
 

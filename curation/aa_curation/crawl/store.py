@@ -1,4 +1,4 @@
-"""Store: fetched files by the sha256 of their content, and the parts of unfinished ones."""
+"""Store: fetched files named by the sha256 of their content, and partial downloads."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from aa_datasets.atomic_file import sha256_of_file, sync_folder
 
 
 class Store:
-    """A folder of files named by their content: `ab/abcd…`. A file in it is whole.
+    """A folder of files named by their content: `ab/abcd…`. A file in it is complete.
 
     Args:
-        folder: made if need be.
+        folder: created where it is missing.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -25,16 +25,16 @@ class Store:
         self._partial.mkdir(parents=True, exist_ok=True)
 
     def path(self, sha256: str) -> Path:
-        """Where a file with this content lies, or would."""
+        """The path of a file with this content, whether it exists or not."""
         return self.folder / sha256[:2] / sha256
 
     def partial(self, url: str) -> Partial:
-        """What an earlier attempt got of an URL."""
+        """The partial download of an URL."""
         name = hashlib.sha256(url.encode()).hexdigest()[:32]
         return Partial(self._partial / f"{name}.part", self._partial / f"{name}.json")
 
     def adopt(self, partial: Partial) -> tuple[str, int]:
-        """Move a finished part to its place; returns its sha256 and size in bytes."""
+        """Move a complete download to its place; returns its sha256 and size in bytes."""
         with partial.path.open("rb") as file:
             os.fsync(file.fileno())
         sha256 = sha256_of_file(partial.path)
@@ -58,7 +58,7 @@ class Partial:
     validator_path: Path
 
     def resume_from(self) -> tuple[int, str]:
-        """(bytes that are here, the validator of their version); (0, "") if it cannot go on."""
+        """(number of bytes, validator of their version); (0, "") if it cannot be resumed."""
         try:
             validator = str(json.loads(self.validator_path.read_text())["validator"])
             num_bytes = self.path.stat().st_size
@@ -67,12 +67,12 @@ class Partial:
         return (num_bytes, validator) if validator and num_bytes else (0, "")
 
     def begin(self, validator: str) -> BinaryIO:
-        """An empty file for a new body."""
+        """Open an empty file for a new body."""
         self.discard()
         self.validator_path.write_text(json.dumps({"validator": validator}))
         return self.path.open("wb", buffering=0)
 
-    def go_on(self) -> BinaryIO:
+    def append(self) -> BinaryIO:
         return self.path.open("ab", buffering=0)
 
     def discard(self) -> None:

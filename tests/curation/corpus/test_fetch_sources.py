@@ -162,7 +162,7 @@ def test_nobody_crawls_without_a_name(
         fetch_sources(writer, read_sources([web_list]), None, Store(tmp_path / "s"))
     arguments = ["run", str(DEMO), "--sources", str(web_list), "--out", str(tmp_path / "other")]
     assert main([*arguments, "--contact", "nobody"]) == 2
-    assert "is no address" in capsys.readouterr().err
+    assert "is not an address" in capsys.readouterr().err
 
 
 def test_plan_names_the_hosts(web_list: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,13 +8,16 @@ import itertools
 import random
 import socket
 import socketserver
+import struct
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import suppress
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -52,6 +55,9 @@ class Web:
     robots: bytes | int = 404
     robots_headers: dict[str, str] = field(default_factory=dict)
     counts: dict[str, int] = field(default_factory=dict)
+    other: str = ""  # the address of another host
+    connections: set[tuple[str, int]] = field(default_factory=set)
+    most_connections: int = 0
 
     def paths(self) -> list[str]:
         return [path for path, _, _ in self.seen]
@@ -80,14 +86,17 @@ class Handler(BaseHTTPRequestHandler):
         web = self.web
         web.seen.append((self.path, dict(self.headers), time.monotonic()))
         web.counts[path] = count = web.counts.get(path, 0) + 1
+        web.connections.add(self.client_address)
+        web.most_connections = max(web.most_connections, len(web.connections))
         with suppress(BrokenPipeError, ConnectionResetError):  # the crawler has seen enough
             self.respond(path, count)
+        web.connections.discard(self.client_address)
 
     def respond(self, path: str, count: int) -> None:
         web = self.web
         match path:
             case "/robots.txt" if isinstance(web.robots, int):
-                self.answer(web.robots)
+                self.answer(web.robots, Location=f"{web.other}/robots.txt" if web.other else "")
             case "/robots.txt":
                 assert isinstance(web.robots, bytes)
                 self.answer(200, web.robots, Content_Type="text/plain", **web.robots_headers)
@@ -99,6 +108,28 @@ class Handler(BaseHTTPRequestHandler):
                     part = VIDEO[start : start + 50_000]
                     self.wfile.write(b"%x\r\n%b\r\n" % (len(part), part))
                 self.wfile.write(b"0\r\n\r\n")
+            case "/chunked-broken.mp4" | "/chunked-broken-tagged.mp4":
+                self.chunked_and_broken(path, whole=count >= 3)
+            case "/chunked-never-whole.mp4":
+                self.chunked_and_broken(path, whole=False)
+            case "/reset.mp4":  # neither a length nor chunks: only the reset tells
+                self.answer(200, VIDEO[:100_000], Content_Length="")
+                self.reset()
+            case "/short-by-chance.mp4":
+                self.answer(200, VIDEO[: 1000 * count], Content_Length=str(len(VIDEO)))
+            case _ if path.startswith("/status/"):
+                self.answer(int(path[8:11]) if count == 1 else 200, VIDEO)
+            case "/expired.mp4":
+                self.answer(403, b"<Error><Code>AccessDenied</Code></Error>")
+            case _ if path.startswith("/type/"):
+                self.answer(200, VIDEO, Content_Type=path.removeprefix("/type/"))
+            case _ if path.startswith("/tag/"):
+                self.answer(200, X_Robots_Tag=path.removeprefix("/tag/"), Content_Length="")
+                time.sleep(30)  # whoever waits for the body learns too late
+            case "/to-secret":
+                self.answer(302, Location="/secret/good.mp4")
+            case "/to-other":
+                self.answer(302, Location=f"{web.other}/secret/good.mp4")
             case "/html-as-video.mp4":
                 self.answer(200, b"\n <!DOCTYPE html><title>Not found</title>" * 9)
             case "/page.html":
@@ -169,6 +200,27 @@ class Handler(BaseHTTPRequestHandler):
             case _:
                 self.answer(404, b"not here")
 
+    def chunked_and_broken(self, path: str, *, whole: bool) -> None:
+        """Two chunks of 100 kB, then the connection ends, or all of it with the last chunk. The
+        tagged one resumes."""
+        tag = '"v1"' if "tagged" in path else ""
+        asked = self.headers.get("Range", "bytes=0-")
+        start = int(asked.removeprefix("bytes=").removesuffix("-"))
+        rest = f"bytes {start}-{len(VIDEO) - 1}/{len(VIDEO)}" if start else ""
+        headers = {"Transfer_Encoding": "chunked", "Content_Length": "", "ETag": tag}
+        self.answer(206 if start else 200, Content_Range=rest, **headers)
+        body = VIDEO[start:] if whole else VIDEO[start : start + 100_000]
+        for at in range(0, len(body), 50_000):
+            part = body[at : at + 50_000]
+            self.wfile.write(b"%x\r\n%b\r\n" % (len(part), part))
+        if whole:
+            self.wfile.write(b"0\r\n\r\n")
+
+    def reset(self) -> None:
+        self.wfile.flush()
+        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.connection.close()
+
     def dripping(self) -> None:
         """One byte a connection, and each goes on where the last one ended."""
         start = int(self.headers.get("Range", "bytes=0-").removeprefix("bytes=").removesuffix("-"))
@@ -210,6 +262,12 @@ class Handler(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def web() -> Iterator[Web]:
+    with serving() as found:
+        yield found
+
+
+@contextmanager
+def serving() -> Iterator[Web]:
     found = Web("")
     handler = type("Bound", (Handler,), {"web": found})
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
@@ -327,6 +385,170 @@ def test_a_host_whose_robots_txt_is_out_of_order_is_left_alone(web: Web, store: 
     assert web.paths() == ["/robots.txt"] * 2
 
 
+def test_robots_txt_counts_for_the_target_of_a_redirect(web: Web, store: Store) -> None:
+    web.robots = b"User-agent: *\nDisallow: /secret/\n"
+    drop = Fetcher(POLICY, store).fetch(f"{web.base}/to-secret")
+    assert isinstance(drop, Drop)
+    assert drop.reason == "robots_txt"
+    assert web.paths() == ["/robots.txt", "/to-secret"]
+
+
+def test_robots_txt_of_another_host_counts_for_a_redirect_to_it(web: Web, store: Store) -> None:
+    with serving() as other:
+        other.robots = b"User-agent: *\nDisallow: /secret/\n"
+        web.other = other.base.replace("127.0.0.1", "localhost")
+        drop = Fetcher(POLICY, store).fetch(f"{web.base}/to-other")
+        assert isinstance(drop, Drop)
+        assert drop.reason == "robots_txt"
+        assert other.paths() == ["/robots.txt"]
+        other.robots = 404
+        assert isinstance(Fetcher(POLICY, store).fetch(f"{web.base}/to-other"), Fetched)
+
+
+def test_a_robots_txt_is_found_by_redirects_and_read_where_they_end(web: Web, store: Store) -> None:
+    with serving() as other:
+        other.robots, other.robots_headers = 302, {}
+        web.robots = b"User-agent: *\nDisallow: /\n"
+        other.other = web.base
+        drop = Fetcher(POLICY, store).fetch(f"{other.base}/good.mp4")
+    assert isinstance(drop, Drop)
+    assert drop.reason == "robots_txt"
+
+
+@pytest.mark.parametrize("tag", ["noai", "noimageai", "noml", "noindex", "none", "aa-curate:noai"])
+def test_an_opt_out_in_the_headers_is_read_before_the_body(
+    web: Web, store: Store, tag: str
+) -> None:
+    begun_s = time.monotonic()
+    drop = Fetcher(replace(POLICY, stall_s=20), store).fetch(f"{web.base}/tag/{tag}")
+    assert isinstance(drop, Drop)
+    assert drop.reason == "x_robots_tag"
+    assert time.monotonic() - begun_s < 15
+
+
+def test_every_request_says_who_asks(web: Web, store: Store) -> None:
+    web.robots = b""
+    Fetcher(POLICY, store).fetch(f"{web.base}/moved.mp4")
+    assert web.paths() == ["/robots.txt", "/moved.mp4", "/good.mp4"]
+    agents = {headers["User-Agent"] for _, headers, _ in web.seen}
+    assert agents == {POLICY.user_agent}
+    assert "tests@example.org" in POLICY.user_agent
+
+
+def test_a_proxy_of_the_environment_is_not_used(
+    web: Web, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    assert isinstance(Fetcher(POLICY, store).fetch(f"{web.base}/good.mp4"), Fetched)
+
+
+def test_the_connection_goes_to_the_address_that_was_checked(
+    web: Web, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A name that is public when it is checked, and the router's a moment later."""
+    looked_up: list[str] = []
+    real = socket.getaddrinfo
+
+    def rebinding(host: str, *args: Any, **keywords: Any) -> Any:
+        if host == "rebinding.test":
+            looked_up.append(host)
+            return real("127.0.0.1" if len(looked_up) % 2 else "10.0.0.1", *args, **keywords)
+        return real(host, *args, **keywords)
+
+    monkeypatch.setattr(socket, "getaddrinfo", rebinding)
+    url = web.base.replace("127.0.0.1", "rebinding.test") + "/good.mp4"
+    with monkeypatch.context() as patch:
+        # The first look-up serves robots.txt; the second finds another address, and is refused.
+        patch.setattr(FetchPolicy, "user_agent", "aa-curate")
+        drop = Fetcher(POLICY, store).fetch(url)
+    assert isinstance(drop, Drop)
+    assert drop.reason == "forbidden_address"
+    assert web.paths() == ["/robots.txt"]
+    assert len(looked_up) == 2, "one look-up a request: the connection takes its address"
+
+
+@pytest.mark.parametrize("status", [408, 425, 429, 500, 501, 502, 503, 504, 507, 520, 522, 530])
+def test_a_status_that_may_pass_is_tried_again(web: Web, store: Store, status: int) -> None:
+    url = f"{web.base}/status/{status}.mp4"
+    assert isinstance(Fetcher(POLICY, store).fetch(url), Fetched)
+    assert web.counts[f"/status/{status}.mp4"] == 2
+
+
+@pytest.mark.parametrize("status", [400, 401, 402, 403, 404, 410, 451])
+def test_a_status_that_will_not_pass_is_final(web: Web, store: Store, status: int) -> None:
+    drop = Fetcher(POLICY, store).fetch(f"{web.base}/status/{status}.mp4")
+    assert isinstance(drop, Drop)
+    assert drop.reason == f"http_{status}"
+
+
+@pytest.mark.parametrize(
+    "query", ["X-Amz-Expires=60&X-Amz-Signature=ab", "se=2026&sig=a%2Fb", "Expires=1&Signature=x"]
+)
+def test_a_signature_that_expired_is_an_outage_of_that_url_alone(
+    web: Web, store: Store, query: str
+) -> None:
+    urls = [f"{web.base}/expired.mp4?{n}&{query}" for n in range(7)]
+    outcomes = dict(crawl([*urls, f"{web.base}/good.mp4"], POLICY, store))
+    assert isinstance(outcomes[f"{web.base}/good.mp4"], Fetched), "its host is not given up"
+    for url in urls:
+        assert isinstance(outcomes[url], FetchOutageError)
+        assert "may have expired" in str(outcomes[url])
+    assert web.counts["/expired.mp4"] == 7, "asking again in the same run is of no use"
+    assert isinstance(outcomes[urls[0]], FetchOutageError)
+
+
+@pytest.mark.parametrize(
+    "content_type",
+    ["video/x-matroska", "application/force-download", "application/x-download",
+     "application/octet-stream", "binary/octet-stream", "model/vnd.mts", "image/gif"],
+)  # fmt: skip
+def test_the_types_that_servers_give_to_videos_are_taken(
+    web: Web, store: Store, content_type: str
+) -> None:
+    assert isinstance(Fetcher(POLICY, store).fetch(f"{web.base}/type/{content_type}"), Fetched)
+
+
+@pytest.mark.parametrize("content_type", ["text/html", "image/jpeg", "application/json"])
+def test_other_types_are_refused(web: Web, store: Store, content_type: str) -> None:
+    drop = Fetcher(POLICY, store).fetch(f"{web.base}/type/{content_type}")
+    assert isinstance(drop, Drop)
+    assert drop.reason == "content_type"
+
+
+@pytest.mark.parametrize("name", ["chunked-broken.mp4", "chunked-broken-tagged.mp4"])
+def test_a_chunked_body_without_its_last_chunk_is_asked_for_again(
+    web: Web, store: Store, name: str
+) -> None:
+    fetched = Fetcher(POLICY, store).fetch(f"{web.base}/{name}")
+    assert isinstance(fetched, Fetched), fetched
+    assert store.path(fetched.sha256).read_bytes() == VIDEO
+    ranges = [headers.get("Range") for path, headers, _ in web.seen if path == f"/{name}"]
+    resumed = ["bytes=100000-", "bytes=200000-"]
+    assert ranges == [None, *(resumed if "tagged" in name else [None, None])]
+
+
+@pytest.mark.parametrize(
+    ("name", "attempts"),
+    [("chunked-never-whole.mp4", 4), ("reset.mp4", 4), ("short-by-chance.mp4", 4)],
+)
+def test_a_body_that_breaks_off_is_an_outage_and_never_stored(
+    web: Web, store: Store, name: str, attempts: int
+) -> None:
+    with pytest.raises(FetchOutageError, match="broke off"):
+        Fetcher(POLICY, store).fetch(f"{web.base}/{name}")
+    assert web.counts[f"/{name}"] == attempts
+    assert _files(store) == [], "a part that cannot be resumed is of no use"
+
+
+def test_a_robots_txt_whose_chunks_break_off_forbids(web: Web, store: Store) -> None:
+    web.robots_headers = {"Transfer_Encoding": "chunked", "Content_Length": ""}
+    web.robots = b"5\r\nUser-\r\n"
+    with pytest.raises(FetchOutageError, match="broke off"):
+        Fetcher(replace(POLICY, attempts=1), store).fetch(f"{web.base}/good.mp4")
+    assert web.paths() == ["/robots.txt"]
+
+
 def test_troubles_that_pass_are_tried_again(web: Web, store: Store) -> None:
     assert isinstance(Fetcher(POLICY, store).fetch(f"{web.base}/busy.mp4"), Fetched)
     assert web.counts["/busy.mp4"] == 3
@@ -426,6 +648,36 @@ def test_requests_to_a_host_keep_their_distance(web: Web, store: Store) -> None:
     )  # a busy machine may shorten them
 
 
+def test_redirects_and_robots_txt_count_as_requests(web: Web, store: Store) -> None:
+    web.robots = b""
+    Fetcher(replace(POLICY, requests_per_s=4), store).fetch(f"{web.base}/moved.mp4")
+    times_s = [at_s for _, _, at_s in web.seen]
+    assert len(times_s) == 3
+    assert min(b - a for a, b in itertools.pairwise(times_s)) >= 0.15  # of 0.25
+
+
+def test_two_ports_of_one_host_are_one_host(web: Web, store: Store) -> None:
+    """It has one pace and one connection, whatever the port; the rules are the port's."""
+    with serving() as other:
+        other.robots = b"User-agent: *\nDisallow: /secret/\n"
+        urls = [f"{base}/good.mp4?{n}" for n in range(2) for base in (web.base, other.base)]
+        urls += [f"{base}/secret/good.mp4" for base in (web.base, other.base)]
+        outcomes = dict(crawl(urls, replace(POLICY, requests_per_s=4), store))
+        times_s = sorted(at_s for _, _, at_s in [*web.seen, *other.seen])
+    assert [type(outcome) for outcome in outcomes.values()].count(Fetched) == 5
+    assert getattr(outcomes[urls[-1]], "reason", "") == "robots_txt"
+    assert len(times_s) == 7
+    assert min(b - a for a, b in itertools.pairwise(times_s)) >= 0.15  # of 0.25
+
+
+def test_a_host_gets_one_connection_at_a_time(web: Web, store: Store) -> None:
+    urls = [f"{web.base}/good.mp4?{n}" for n in range(12)]
+    fetcher = Fetcher(POLICY, store)
+    with ThreadPoolExecutor(6) as pool:
+        assert all(isinstance(outcome, Fetched) for outcome in pool.map(fetcher.fetch, urls))
+    assert web.most_connections == 1
+
+
 def test_a_host_that_is_down_is_given_up_and_does_not_stop_the_others(
     web: Web, store: Store
 ) -> None:
@@ -477,5 +729,5 @@ def test_who_waits_is_told_when_the_crawl_stops() -> None:
 
 
 def test_a_crawl_says_who_it_is() -> None:
-    with pytest.raises(SourceError, match="is no address"):
+    with pytest.raises(SourceError, match="is not an address"):
         FetchPolicy(contact="nobody")
