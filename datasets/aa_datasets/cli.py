@@ -1,117 +1,82 @@
-"""aa-datasets: puppets, and what is in shards."""
+"""aa-datasets: render puppets; look into shards, check and export them; prepare benchmarks.
+
+What a command needs is imported when it runs, so that `--help` takes no seconds.
+"""
 
 from __future__ import annotations
 
-import argparse
 import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated, Literal
 
-from tqdm import tqdm
+from cyclopts import Group, Parameter
+from cyclopts.validators import MutuallyExclusive
 
-from aa_datasets.arguments import positive, rate
-from aa_datasets.benchmarks.fetch import FetchConfig, fetch_copy, write_url_sources
-from aa_datasets.benchmarks.lists import SPLITS, listed_videos
-from aa_datasets.benchmarks.split import TEST_SPLITS
-from aa_datasets.benchmarks.user_copy import find_copies
+from aa_datasets.command_line import Fps, NonNegativeInt, PositiveInt, make_app, run_app
 from aa_datasets.errors import DatasetError
-from aa_datasets.export import export_frames, export_keypoints, export_nearest_pose
-from aa_datasets.puppets.corpus import iter_written_puppets
-from aa_datasets.shards import find_shards, read_record, read_shards, verify_shard
-from aa_datasets.stats import count, describe
+
+app = make_app(
+    "aa-datasets",
+    "Render puppets; look into shards, check and export them; prepare benchmarks.",
+    example="aa-datasets stats corpus",
+)
+Shards = Annotated[
+    list[Path],
+    Parameter(help="Tar files, or folders with all of their tars.", negative=(), name="SHARD"),
+]
+_SEVERAL = Parameter(consume_multiple=True)
+_INSTEAD = Group(
+    "Instead of frames (one at most)",
+    validator=MutuallyExclusive(),  # type: ignore[no-untyped-call]
+)
 
 
-def make_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="aa-datasets", description="Puppets, and what is in shards: look, check, export."
-    )
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class PuppetOptions:
+    """Which synthetic characters are rendered."""
 
-    puppets = commands.add_parser("puppets", help="render synthetic characters with exact poses")
-    puppets.add_argument("--out", type=Path, required=True, help="folder of mp4, npz, sources.csv")
-    puppets.add_argument("--count", type=positive, default=64)
-    puppets.add_argument("--first-seed", type=_seed, default=0, help="of identity and of motion")
-    puppets.add_argument("--split", default="train", help="written into sources.csv")
-    puppets.add_argument("--frames", type=positive, default=48)
-    puppets.add_argument("--fps", type=rate, default=24.0)
-    puppets.add_argument(
-        "--size", type=positive, default=256, metavar="PX", help="side of the picture"
-    )
-
-    for name, text in (
-        ("show", "list the clips of shards"),
-        ("verify", "compare shards with the sha256 of their records"),
-        ("stats", "splits, lengths, sizes, rates, joints, estimators, licences of shards"),
-    ):
-        command = commands.add_parser(name, help=text)
-        command.add_argument("shards", nargs="+", type=Path, metavar="SHARD",
-                             help="tar files, or a corpus with all of its")  # fmt: skip
-    commands.choices["stats"].add_argument(
-        "--window", type=positive, default=24, metavar="N", help="frames that stage 2 takes"
-    )
-
-    fetch = commands.add_parser(
-        "fetch", help="a benchmark's splits from your own copy: references, and shards or sources"
-    )
-    fetch.add_argument("benchmark", choices=TEST_SPLITS)
-    fetch.add_argument("--list", nargs="+", type=Path, default=[], metavar="FILE", dest="lists",
-                       help="the published lists of ubc, checked by their sha256")  # fmt: skip
-    fetch.add_argument("--copy", type=Path, metavar="DIR", help="where the videos or frames lie")
-    fetch.add_argument("--split", nargs="+", choices=SPLITS, default=SPLITS)
-    fetch.add_argument(
-        "--allow-missing", action="store_true", help="take what there is of the training videos"
-    )
-    fetch.add_argument(
-        "--licence", required=True, metavar="WORDS", help="under which you have the videos"
-    )
-    fetch.add_argument("--poses", type=Path, metavar="DIR", help="<id>.pose.npz for each video")
-    fetch.add_argument("--pose-from", metavar="NAME", help="the estimator that found the poses")
-    fetch.add_argument("--size-hw", nargs=2, type=positive, default=(256, 256),
-                       metavar=("H", "W"), help="of the references (default 256 256)")  # fmt: skip
-    fetch.add_argument("--synthetic", action="store_true", help="they show rendered characters")
-    fetch.add_argument("--out", type=Path, metavar="DIR", help="default: data/BENCHMARK")
-    fetch.add_argument("--dry-run", action="store_true", help="look for the videos, write nothing")
-
-    export = commands.add_parser("export", help="frames as PNG: the references of aa-eval")
-    export.add_argument("shards", nargs="+", type=Path, metavar="SHARD")
-    export.add_argument("--out", type=Path, required=True)
-    export.add_argument(
-        "--size", type=positive, default=256, metavar="PX", help="side of the picture"
-    )
-    export.add_argument("--max-frames", type=positive, metavar="N", help="of each clip")
-    what = export.add_mutually_exclusive_group()
-    what.add_argument("--keypoints", action="store_true", help="poses (npz) instead of frames")
-    what.add_argument(
-        "--nearest-pose",
-        nargs="+",
-        type=Path,
-        metavar="TRAIN_SHARD",
-        help="a trivial prediction: for each frame the training frame with the nearest pose",
-    )
-    return parser
+    out: Path
+    """Folder of mp4, npz and sources.csv; or one shard, if the name ends in .tar."""
+    count: PositiveInt = 64
+    """Puppets, each in a clip of its own."""
+    first_seed: NonNegativeInt = 0
+    """Seed of the first one's identity and motion; the next has the next seed."""
+    split: str = "train"
+    """Stored with each clip."""
+    frames: PositiveInt = 48
+    """Frames per clip."""
+    fps: Fps = 24.0
+    """Frames per second."""
+    size: PositiveInt = 256
+    """Side of the picture in pixels."""
 
 
-def _seed(text: str) -> int:
-    if not (text.isascii() and text.isdigit()):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 0")
-    return int(text)
+@app.command(help_epilogue="Example: `aa-datasets puppets --out data/puppets --count 8`")
+def puppets(options: PuppetOptions) -> None:
+    """Render synthetic characters with exact poses."""
+    from aa_datasets.puppets.corpus import iter_written_puppets
 
-
-def run_puppets(args: argparse.Namespace) -> None:
     done = iter_written_puppets(
-        args.out,
-        args.count,
-        args.first_seed,
-        args.split,
-        args.frames,
-        args.fps,
-        (args.size, args.size),
+        options.out,
+        options.count,
+        options.first_seed,
+        options.split,
+        options.frames,
+        options.fps,
+        (options.size, options.size),
     )
-    count = sum(1 for _ in tqdm(done, total=args.count, desc="puppets", unit="clip"))
-    print(f"{count} synthetic puppets in {args.out}, sources.csv beside them")
+    print(f"{_count(done, 'puppets', 'clip', options.count)} synthetic puppets in {options.out}")
 
 
-def run_show(args: argparse.Namespace) -> None:
-    for path in args.shards:
+@app.command(help_epilogue="Example: `aa-datasets show corpus/shards/train-000000.tar`")
+def show(shards: Shards, /) -> None:
+    """List the clips of shards."""
+    from aa_datasets.shards import find_shards, read_record
+
+    for path in find_shards(shards):
         record = read_record(path)
         print(f"{record.name}  {record.num_bytes} bytes  sha256 {record.sha256}")
         for clip in (entry.clip for entry in record.clips):
@@ -122,80 +87,151 @@ def run_show(args: argparse.Namespace) -> None:
             )
 
 
-def run_verify(args: argparse.Namespace) -> None:
-    for path in args.shards:
+@app.command(help_epilogue="Example: `aa-datasets verify corpus`")
+def verify(shards: Shards, /) -> None:
+    """Compare shards with the sha256 in their records."""
+    from aa_datasets.shards import find_shards, verify_shard
+
+    for path in find_shards(shards):
         print(f"{path.name}: {len(verify_shard(path).clips)} clips, sha256 as recorded")
 
 
-def run_stats(args: argparse.Namespace) -> None:
-    samples = tqdm(read_shards(args.shards), desc="clips", unit="clip")
-    print("\n".join(describe(count(samples), args.window)))
+@app.command(help_epilogue="Example: `aa-datasets stats corpus --window 24`")
+def stats(shards: Shards, /, *, window: PositiveInt = 24) -> None:
+    """Count splits, lengths, sizes, rates, joints, pose estimators and licences.
+
+    Args:
+        window: Frames that a sample of stage 2 takes; shorter clips are counted.
+    """
+    from aa_datasets.progress import progress
+    from aa_datasets.shards import find_shards, read_shards
+    from aa_datasets.stats import count, describe
+
+    samples = progress(read_shards(find_shards(shards)), desc="stats", unit="clip")
+    print("\n".join(describe(count(samples), window)))
 
 
-def run_export(args: argparse.Namespace) -> None:
-    size_hw = (args.size, args.size)
-    if args.keypoints:
-        done = export_keypoints(args.shards, args.out, size_hw, args.max_frames)
-    elif args.nearest_pose:
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class ExportOptions:
+    """What is written of shards."""
+
+    out: Path
+    """Folder to write to."""
+    size: PositiveInt = 256
+    """Side of the picture in pixels."""
+    max_frames: PositiveInt | None = None
+    """Most frames of each clip; all of them without this option."""
+    keypoints: Annotated[bool, Parameter(group=_INSTEAD, negative=())] = False
+    """Write poses (npz)."""
+    nearest_pose: Annotated[tuple[Path, ...], _SEVERAL, Parameter(group=_INSTEAD)] = ()
+    """A trivial prediction from these training shards: for each frame the training frame with the
+    nearest pose."""
+
+
+@app.command(help_epilogue="Example: `aa-datasets export corpus --out references --size 256`")
+def export(shards: Shards, /, options: ExportOptions) -> None:
+    """Write frames as PNG: the references of aa-eval."""
+    from aa_datasets.export import export_frames, export_keypoints, export_nearest_pose
+    from aa_datasets.shards import find_shards
+
+    size_hw = (options.size, options.size)
+    found = find_shards(shards)
+    if options.keypoints:
+        done = export_keypoints(found, options.out, size_hw, options.max_frames)
+    elif options.nearest_pose:
         done = export_nearest_pose(
-            args.shards, args.nearest_pose, args.out, size_hw, args.max_frames
+            found, find_shards(options.nearest_pose), options.out, size_hw, options.max_frames
         )
     else:
-        done = export_frames(args.shards, args.out, size_hw, args.max_frames)
-    print(f"{sum(1 for _ in tqdm(done, desc='export', unit='clip'))} clips in {args.out}")
+        done = export_frames(found, options.out, size_hw, options.max_frames)
+    print(f"{_count(done, 'export', 'clip')} clips in {options.out}")
 
 
-def run_fetch(args: argparse.Namespace) -> None:
-    if (args.poses is None) != (args.pose_from is None):
-        raise DatasetError("--poses and --pose-from go together: shards name their estimator")
-    if args.poses and not args.copy:
-        raise DatasetError("--poses needs the videos: give --copy DIR")
-    out = args.out or Path("data", args.benchmark)
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class FetchOptions:
+    """Where a benchmark's videos are, and what is written of them."""
+
+    licence: str
+    """Under which you have the videos."""
+    copy: Path | None = None
+    """Folder with your copy of the videos or frames; without it the published URLs are listed."""
+    lists: Annotated[tuple[Path, ...], _SEVERAL, Parameter(name="--list")] = ()
+    """The published lists of ubc, checked by their sha256."""
+    split: Annotated[tuple[Literal["train", "test"], ...], _SEVERAL] = ("train", "test")
+    """Splits to take."""
+    allow_missing: Annotated[bool, Parameter(negative=())] = False
+    """Take those training videos that are there."""
+    poses: Path | None = None
+    """Folder of ID.pose.npz, one for each video."""
+    pose_from: str | None = None
+    """Name of the estimator that found the poses."""
+    size_hw: tuple[PositiveInt, PositiveInt] = (256, 256)
+    """Height and width of the references."""
+    synthetic: Annotated[bool, Parameter(negative=())] = False
+    """The videos show rendered characters."""
+    out: Path | None = None
+    """Folder to write to; without it data/BENCHMARK."""
+    dry_run: Annotated[bool, Parameter(negative=())] = False
+    """Look for the videos and write nothing."""
+
+    def __post_init__(self) -> None:
+        if (self.poses is None) != (self.pose_from is None):
+            raise DatasetError("--poses and --pose-from go together: shards name their estimator")
+        if self.poses and not self.copy:
+            raise DatasetError("--poses needs the videos: give --copy DIR")
+
+
+@app.command(
+    help_epilogue="Example: `aa-datasets fetch tiktok --copy TikTok_dataset --split test "
+    "--licence 'as agreed with its owners'`"
+)
+def fetch(benchmark: Literal["tiktok", "ubc"], /, options: FetchOptions) -> None:
+    """Prepare a benchmark's splits from your own copy: references, and shards or source lists.
+
+    Args:
+        benchmark: Which benchmark.
+    """
+    from aa_datasets.benchmarks.fetch import FetchConfig, fetch_copy, write_url_sources
+    from aa_datasets.benchmarks.lists import listed_videos
+    from aa_datasets.benchmarks.user_copy import find_copies
+
+    out = options.out or Path("data", benchmark)
     config = FetchConfig(
-        args.benchmark, args.licence, tuple(args.size_hw), args.pose_from or "", args.synthetic
+        benchmark, options.licence, options.size_hw, options.pose_from or "", options.synthetic
     )
-    listed = listed_videos(args.benchmark, args.split, args.lists)
-    if not args.copy and args.dry_run:
+    listed = listed_videos(benchmark, options.split, options.lists)
+    if not options.copy and options.dry_run:
         print(f"{len(listed)} URLs would be written to {out}/sources-*.csv")
         return
-    if not args.copy:
+    if not options.copy:
         write_url_sources(listed, out, config)
         print(f"{len(listed)} URLs in {out}/sources-*.csv: now `aa-curate run`")
         return
-    videos = find_copies(args.benchmark, listed, args.copy, allow_missing=args.allow_missing)
-    if args.dry_run:
-        print(f"{len(videos)} of {len(listed)} videos of {args.benchmark} would be put in {out}")
+    videos = find_copies(benchmark, listed, options.copy, allow_missing=options.allow_missing)
+    if options.dry_run:
+        print(f"{len(videos)} of {len(listed)} videos of {benchmark} would be put in {out}")
         return
-    done = fetch_copy(videos, out, config, args.poses)
-    count = sum(1 for _ in tqdm(done, total=len(videos), desc="fetch", unit="video"))
-    print(f"{count} of {len(listed)} videos of {args.benchmark} in {out}")
-    if not args.poses:
+    done = fetch_copy(videos, out, config, options.poses)
+    count = _count(done, "fetch", "video", len(videos))
+    print(f"{count} of {len(listed)} videos of {benchmark} in {out}")
+    if not options.poses:
         print(f"no poses yet: now `aa-curate run RECIPE --sources {out}/sources-SPLIT.csv`")
 
 
-_COMMANDS = {
-    "puppets": run_puppets,
-    "show": run_show,
-    "verify": run_verify,
-    "stats": run_stats,
-    "export": run_export,
-    "fetch": run_fetch,
-}
+def _count(done: Iterable[object], desc: str, unit: str, total: int | None = None) -> int:
+    """Run through an iterator and show its progress; returns how many it gave."""
+    from aa_datasets.progress import progress
+
+    return sum(1 for _ in progress(done, desc=desc, unit=unit, total=total))
 
 
-def main(argv: list[str] | None = None) -> int:
-    args = make_parser().parse_args(argv)
-    try:
-        for name in {"shards", "nearest_pose"} & set(vars(args)):
-            setattr(args, name, getattr(args, name) and find_shards(getattr(args, name)))
-        _COMMANDS[args.command](args)
-    except (DatasetError, OSError) as error:
-        print(f"aa-datasets: error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("aa-datasets: stopped: run the same command again", file=sys.stderr)
-        return 130
-    return 0
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run `aa-datasets`; returns the exit status."""
+    return run_app(
+        app, argv, errors=(DatasetError,), when_stopped="run the same command again to resume"
+    )
 
 
 if __name__ == "__main__":

@@ -19,10 +19,7 @@ from aa_datasets.video.canonical import read_canonical
 
 
 def _refused(capsys: pytest.CaptureFixture[str], *argv: object) -> str:
-    try:
-        code = main([str(a) for a in argv])
-    except SystemExit as exit_:  # argparse's own
-        code = exit_.code
+    code = main([str(a) for a in argv])
     captured = capsys.readouterr()
     assert code == 2
     assert "Traceback" not in captured.err
@@ -162,3 +159,39 @@ def test_the_command_itself_exits_2_without_a_traceback(tmp_path: Path) -> None:
     assert done.returncode == 2
     assert done.stderr.startswith("aa-datasets: error: no shard")
     assert len(done.stderr.splitlines()) == 1
+
+
+HELP = {
+    "": "Usage: aa-datasets COMMAND",
+    "puppets": "--fps FLOAT       Frames per second. [default: 24]",
+    "show": "Usage: aa-datasets show SHARD",
+    "verify": "Usage: aa-datasets verify SHARD",
+    "stats": "counted. [default: 24]",
+    "export": "--nearest-pose PATH...",
+    "fetch": "--size-hw INT INT  Height and width of the references. [default: 256 256]",
+}
+
+
+@pytest.mark.parametrize("command", HELP)
+def test_each_help_has_an_example_and_loads_nothing_heavy(command: str) -> None:
+    script = (
+        "import sys; from aa_datasets.cli import main; main(sys.argv[1:]);"
+        "print({'torch', 'cv2', 'av', 'decord', 'numpy', 'webdataset'} & set(sys.modules))"
+    )
+    argv = [sys.executable, "-c", script, *command.split(), "--help"]
+    shown = subprocess.run(argv, capture_output=True, text=True, check=True).stdout
+    assert HELP[command] in shown
+    assert f"Example: aa-datasets {command}" in shown
+    assert shown.endswith("set()\n")
+    assert "()]" not in shown
+    assert "[default: False]" not in shown
+
+
+def test_exports_that_exclude_each_other_are_refused(
+    shards: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    both = ["--keypoints", "--nearest-pose", shards[0]]
+    error = _refused(capsys, "export", shards[1], "--out", tmp_path / "e", *both)
+    assert "--keypoints" in error
+    assert "--nearest-pose" in error
+    assert not (tmp_path / "e").exists()
