@@ -11,7 +11,7 @@ from tqdm import tqdm
 from aa_curation.check import Drop
 from aa_curation.corpus.object_store import copy_objects
 from aa_curation.crawl.crawler import Outcome, crawl
-from aa_curation.crawl.policy import MAX_BYTES, FetchPolicy
+from aa_curation.crawl.policy import FetchPolicy
 from aa_curation.crawl.store import Store
 from aa_curation.errors import SourceError
 from aa_curation.ledger.ledger import Ledger, LedgerWriter
@@ -55,7 +55,7 @@ def fetch_sources(
 def _outcomes(
     web: list[str], objects: list[str], policy: FetchPolicy | None, store: Store
 ) -> Iterator[tuple[str, Outcome]]:
-    yield from copy_objects(objects, store, policy.max_bytes if policy else MAX_BYTES)
+    yield from copy_objects(objects, store)
     if policy is not None and web:
         yield from crawl(web, policy, store)
 

@@ -179,13 +179,19 @@ def _about_files(where: str, others: list[str]) -> Iterator[str]:
 
 
 def _remote(url: str, videos: Path | None) -> SourceList:
-    system, path = fsspec.core.url_to_fs(url)
-    if system.isdir(path):
-        found = ((system.unstrip_protocol(name), name) for name in sorted(system.find(path)))
+    try:
+        system, path = fsspec.core.url_to_fs(url)
+        names = sorted(system.find(path)) if system.isdir(path) else None
+        content = b"" if names is not None else system.cat_file(path)
+    # The libraries of stores have no error in common; for a user all of them mean this.
+    except Exception as error:
+        raise SourceError(f"cannot read {url}: {type(error).__name__}: {error}") from error
+    if names is not None:
+        found = ((system.unstrip_protocol(name), name) for name in names)
         rows, others = _videos(found)
         return SourceList(rows, url, tuple(_about_files(url, others)))
     base, _, name = url.rpartition("/")
-    return _parse(name, url, system.cat_file(path), videos, base)
+    return _parse(name, url, content, videos, base)
 
 
 def _parse(
