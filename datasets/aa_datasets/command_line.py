@@ -35,6 +35,7 @@ def make_app(name: str, help: str, *, example: str) -> App:  # noqa: A002 - cycl
         default_parameter=Parameter(
             negative_iterable=(), negative_none=(), show_default=_default_in_help
         ),
+        suppress_keyboard_interrupt=False,  # run_app says what Ctrl-C leaves
     )
 
 

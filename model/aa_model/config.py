@@ -1,4 +1,4 @@
-"""The sizes of every network as frozen dataclasses, and the presets that give them values.
+"""Sizes of every network, options of training and of denoising, as frozen dataclasses.
 
 A checkpoint stores the ModelConfig it was trained with, noise schedule included, and inference
 reads it back: training and inference cannot disagree.
@@ -15,6 +15,9 @@ from aa_model.errors import ConfigError
 
 T = TypeVar("T")
 Appearance: TypeAlias = Literal["reference_net", "clip", "controlnet", "clip+controlnet"]
+Merge: TypeAlias = Literal["edge", "mean", "wrapped"]
+Benchmark: TypeAlias = Literal["tiktok", "ubc"]  # of `aa_datasets.benchmarks.split`
+StageName: TypeAlias = Literal["autoencoder", "image-encoder", "1", "1-controlnet", "2"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +73,7 @@ class PoseGuiderConfig:
     sentence has them, would give /16. `controlnet` takes 3x3 convolutions, a pair per stride.
     `unit_range`: drawn skeletons are fed in [0, 1], as to ControlNets and in Moore-AnimateAnyone,
     whose weights expect it; off, in [-1, 1]. Black is then what convolutions pad with, or is not.
-    `face`: skeletons show the face's points beside body and hands, as Moore-AnimateAnyone draws
+    `face`: skeletons show the face's points as well as body and hands, as Moore-AnimateAnyone draws
     them; the paper's have body and hands (Sec. 4.1), MusePose's as well.
     """
 
@@ -163,64 +166,67 @@ class ModelConfig:
         return height // self.vae.downscale, width // self.vae.downscale
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class TrainConfig:
-    """One stage's training. Options left out of the paper are off unless a preset sets them.
-
-    Attributes:
-        batch_size: clips per step and process.
-        num_frames: frames per clip: in stage 2 a window, before it single frames from anywhere in
-            the clip that share one reference, so that ReferenceNet runs once for all of them.
-        lr: peak learning rate; warms up linearly over `warmup_steps`, then stays ("constant") or
-            falls to 0 along a half cosine ("cosine") over `steps` or the time limit.
-        reference_drop: probability, per sample, of training without reference and image tokens.
-        accumulate: batches whose gradients are averaged into one step.
-        optimizer: `adafactor` keeps no second weight per weight, and takes `lr` as a share of
-            each tensor's root mean square (Shazeer and Stern 2018), not as a number.
-        frozen_bfloat16: keep matrices that are not trained in half the memory; needs `autocast`.
-        timestep_shift: above 1 trains more on noisy timesteps, see `draw_timesteps`.
-        noise_offset: strength of per-channel constant noise; 0 is off.
-        min_snr_gamma: gamma of min-SNR loss weights; None is off.
-        ema_decay: decay of the weights' moving average, which then is what is saved; 0 is off.
-        person_weight: how many times an error inside of the person's box counts as much as one
-            outside of it, see `person_weights`; 1 is off.
-        kl_weight, gradient_weight, latent_noise: autoencoder only, see `autoencoder_loss`.
-        perceptual_weight: autoencoder only: weight of LPIPS (AlexNet); 0 is off.
-        crop_px: autoencoder only: side of random windows, a multiple of its downscale; 0 is off.
-        temperature: of the image encoder's contrastive loss.
-        autocast: bfloat16 matrix products where the device has them.
-        cache_latents: keep the VAE's output for every picture in memory, see `latent_cache`.
-        precomputed_latents: read what `aa-train precompute` stored beside the shards instead.
-    """
+    """One stage's training; what the paper does not have is off unless a preset sets it."""
 
     steps: int
+    """Optimizer steps."""
     batch_size: int
-    lr: float
+    """Clips per step and process."""
     num_frames: int = 1
-    warmup_steps: int = 0
-    lr_schedule: Literal["constant", "cosine"] = "constant"
-    weight_decay: float = 0.01
-    max_grad_norm: float = 1.0
-    reference_drop: float = 0.1
+    """Frames per clip: a window in stage 2; before it single frames that share one reference, so
+    that ReferenceNet runs once for all of them."""
     accumulate: int = 1
+    """Batches whose gradients are averaged into one step."""
+    lr: float
+    """Peak learning rate; with adafactor a share of each tensor's root mean square."""
+    warmup_steps: int = 0
+    """Steps over which the learning rate rises to `lr`."""
+    lr_schedule: Literal["constant", "cosine"] = "constant"
+    """After the warm-up: constant, or cosine to 0 over the steps or the time limit."""
     optimizer: Literal["adamw", "adafactor"] = "adamw"
-    frozen_bfloat16: bool = False
-    timestep_shift: float = 1.0
-    noise_offset: float = 0.0
-    min_snr_gamma: float | None = None
+    """Adafactor (Shazeer and Stern 2018) stores no second moment per weight."""
+    weight_decay: float = 0.01
+    """Of the optimizer."""
+    max_grad_norm: float = 1.0
+    """Gradients are scaled down to this norm."""
     ema_decay: float = 0.0
-    person_weight: float = 1.0
-    kl_weight: float = 1e-6
-    gradient_weight: float = 0.0
-    perceptual_weight: float = 0.0
-    latent_noise: float = 0.0
-    crop_px: int = 0
-    temperature: float = 0.1
-    autocast: bool = False
-    cache_latents: bool = False
-    precomputed_latents: bool = False
-    gradient_checkpointing: bool = False
+    """Decay of the moving average of the weights, which is then what is saved; 0 is off."""
     seed: int = 0
+    """Of new weights, the order of the clips, and the noise."""
+    reference_drop: float = 0.1
+    """Probability, per sample, of training without reference and image tokens."""
+    timestep_shift: float = 1.0
+    """Above 1 trains more on noisy timesteps."""
+    noise_offset: float = 0.0
+    """Strength of constant noise per channel; 0 is off."""
+    min_snr_gamma: float | None = None
+    """Gamma of min-SNR loss weights; off unless given."""
+    autocast: bool = False
+    """bfloat16 matrix products, where the device has them."""
+    frozen_bfloat16: bool = False
+    """Store frozen matrices in bfloat16, half the memory; needs autocast."""
+    gradient_checkpointing: bool = False
+    """Recompute activations in the backward pass: less memory, more time."""
+    cache_latents: bool = False
+    """Encode each picture once and keep its latents in memory."""
+    precomputed_latents: bool = False
+    """Read what `aa-train precompute` stored; cache_latents is then not needed."""
+    person_weight: float = 1.0
+    """How much more an error counts in the person's box than outside of it; 1 is off."""
+    kl_weight: float = 1e-6
+    """Autoencoder only: weight of the KL divergence of its latents."""
+    gradient_weight: float = 0.0
+    """Autoencoder only: weight of the L1 of edges."""
+    perceptual_weight: float = 0.0
+    """Autoencoder only: weight of LPIPS of AlexNet; 0 is off."""
+    latent_noise: float = 0.0
+    """Autoencoder only: noise on latents, in their standard deviations."""
+    crop_px: int = 0
+    """Autoencoder only: side of the random crops trained on; 0 is off."""
+    temperature: float = 0.1
+    """Image encoder only: temperature of its contrastive loss."""
 
     def __post_init__(self) -> None:
         if self.frozen_bfloat16 and not self.autocast:
@@ -228,6 +234,43 @@ class TrainConfig:
         for name in ("steps", "batch_size", "num_frames", "accumulate"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} is {getattr(self, name)}: expected 1 or more")
+
+
+@dataclass(frozen=True, kw_only=True)
+class GenerateConfig:
+    """How a video is denoised."""
+
+    steps: int = 20
+    """Denoising steps of the scheduler; the paper takes 20 of DDIM."""
+    guidance: float = 2.0
+    """Weight of classifier-free guidance; 1 is off and halves the cost."""
+    guidance_interval: tuple[float, float] = (0.0, 1.0)
+    """Guide only the steps between these shares of all of them; the others cost half. An
+    approximation (Kynkäänniemi et al. 2024 guide the middle noise levels only)."""
+    window: int | None = None
+    """Frames denoised together; unless given, as many as the network was made for."""
+    overlap: int | None = None
+    """Frames that neighbouring windows share; half a window unless given."""
+    merge: Merge = "edge"
+    """How overlapping windows become one video: edge is the paper's, mean averages predictions,
+    wrapped gives Moore-AnimateAnyone's numbers."""
+    window_batch: int = 1
+    """Windows denoised in one batch: faster on large devices, same result."""
+    decode_batch: int = 8
+    """Frames decoded in one batch."""
+    autocast: bool = False
+    """bfloat16 matrix products."""
+    seed: int = 0
+    """Of the initial noise."""
+
+    def __post_init__(self) -> None:
+        first, last = self.guidance_interval
+        if not 0 <= first <= last <= 1:
+            raise ConfigError(f"guidance between {first} and {last}: expected shares in [0, 1]")
+        for name in ("steps", "window", "window_batch", "decode_batch"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ConfigError(f"{name} is {value}: expected 1 or more")
 
 
 @dataclass(frozen=True, slots=True)

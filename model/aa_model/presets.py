@@ -4,6 +4,7 @@ GPU, the others are of SD-1.5 sizes."""
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Literal, TypeAlias
 
 from aa_model.config import (
     ImageEncoderConfig,
@@ -17,6 +18,9 @@ from aa_model.config import (
     VaeConfig,
 )
 
+PresetName: TypeAlias = Literal[
+    "tiny", "small", "medium", "wide", "paper", "moore", "musepose", "base-24gb", "base-12gb"
+]
 _HALF = (0.5, 0.5, 0.5)
 # Zero terminal SNR, v-prediction and trailing steps belong together (Lin et al. 2023).
 _V_ZERO_SNR = NoiseConfig("v_prediction", zero_terminal_snr=True, timestep_spacing="trailing")
@@ -167,7 +171,7 @@ MUSEPOSE = Preset(
 )
 
 # SD-1.5 sizes for one GPU of 24 or 12 GB: 18.9 and 10.2 GiB at a step's peak, counted by
-# benchmarks/model_training_memory.py; what ran on a GPU: docs/model_performance.md. Adafactor
+# benchmarks/model/training_memory.py; what ran on a GPU: docs/model_performance.md. Adafactor
 # instead of AdamW, whose state alone is 13.7 GB in stage 1; its rate is a share of a tensor's RMS,
 # about 0.03 here, so 3e-4 moves weights as far as AdamW's 1e-5. 12 GB are for stage 2, with half of
 # the paper's frames: stage 1 holds 18.2 GB even so, most of it weights and gradients.
@@ -186,7 +190,7 @@ BASE_12GB = Preset(
     training={"2": replace(_LEAN, steps=10_000, num_frames=12, accumulate=4)},
 )
 
-PRESETS = {
+PRESETS: dict[str, Preset] = {
     preset.model.preset: preset
     for preset in (TINY, SMALL, MEDIUM, WIDE, PAPER, MOORE, MUSEPOSE, BASE_24GB, BASE_12GB)
 }

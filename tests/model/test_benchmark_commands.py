@@ -46,13 +46,14 @@ def checkpoint(tmp_path: Path) -> Path:
     return tmp_path / "c"
 
 
-def test_a_recipe_stops_before_it_writes(
+def test_test_videos_of_a_benchmark_stop_a_training_before_it_writes(
     checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     good = write_clips(tmp_path / "train-0.tar", [clip()])
     bad = write_clips(tmp_path / "train-1.tar", [clip(clip_id="x", source="00338.mp4")])
-    arguments = ["--preset", "tiny", "--stage", "1", "--init", checkpoint, "--recipe", "tiktok",
-                 "--steps", 1, "--batch-size", 1, "--out", tmp_path / "run"]  # fmt: skip
+    arguments = ["--preset", "tiny", "--stage", "1", "--init", checkpoint,
+                 "--exclude-test-of", "tiktok", "--steps", 1, "--batch-size", 1,
+                 "--out", tmp_path / "run"]  # fmt: skip
     assert train_cli.main([str(a) for a in (good, bad, *arguments)]) == 2
     assert "x is of test video 00338" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()

@@ -16,7 +16,8 @@ from aa_datasets.loader.batch import Batch
 from aa_datasets.puppets.render import render_puppet
 from aa_model.cli import animate as animate_cli
 from aa_model.cli import train as train_cli
-from aa_model.inference.denoise import Conditions, GenerateConfig, denoise, encode_conditions
+from aa_model.config import GenerateConfig
+from aa_model.inference.denoise import Conditions, denoise, encode_conditions
 from aa_model.inference.pipeline import AnimatePipeline
 from aa_model.networks.animate_anyone import AnimateAnyone
 from aa_model.presets import TINY
@@ -43,7 +44,7 @@ def conditions_for(model: AnimateAnyone, T: int) -> Conditions:
         return encode_conditions(model, reference.to(model.device), pose.to(model.device))
 
 
-@pytest.mark.parametrize("merge", ["edge", "triangular", "attention"])
+@pytest.mark.parametrize("merge", ["edge", "mean"])
 def test_a_long_video_is_the_cpus(make_tiny: Make, merge: str) -> None:
     model = make_tiny(temporal=True)
     config = GenerateConfig(steps=3, merge=merge, window_batch=2)  # type: ignore[arg-type]

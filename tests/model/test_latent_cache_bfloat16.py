@@ -11,8 +11,8 @@ import torch
 from aa_model.checkpoints.store import write_checkpoint
 from aa_model.cli.train import main
 from aa_model.networks.animate_anyone import AnimateAnyone
+from aa_model.networks.precision import freeze_as_bfloat16
 from aa_model.training.latent_cache import LatentCache
-from aa_model.training.memory import freeze_as_bfloat16
 from aa_model.training.stages import STAGES, trained_parameters
 
 MakeModel = Callable[..., AnimateAnyone]

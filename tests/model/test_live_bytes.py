@@ -1,4 +1,4 @@
-"""The counter of benchmarks/live_bytes.py against tensors whose bytes are known."""
+"""The counter of benchmarks/model/live_bytes.py against tensors whose bytes are known."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch.utils.checkpoint import checkpoint
 
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks" / "model"
 KIB = 1024  # one [16, 16] float32
 
 

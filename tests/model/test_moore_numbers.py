@@ -23,8 +23,8 @@ from aa_model.checkpoints.animatediff import to_animatediff
 from aa_model.checkpoints.moore import BASE, DENOISING, IMAGE_ENCODER, MOTION, POSE, REFERENCE, VAE
 from aa_model.checkpoints.store import read_info, read_model
 from aa_model.cli.model import main
-from aa_model.config import ModelConfig, PoseGuiderConfig, UNetConfig
-from aa_model.inference.denoise import GenerateConfig, denoise, encode_conditions
+from aa_model.config import GenerateConfig, ModelConfig, PoseGuiderConfig, UNetConfig
+from aa_model.inference.denoise import denoise, encode_conditions
 from aa_model.inference.image_input import to_pixels
 from aa_model.networks.animate_anyone import AnimateAnyone
 from aa_model.networks.noise_schedule import make_scheduler

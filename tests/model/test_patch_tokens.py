@@ -7,7 +7,8 @@ from collections.abc import Callable
 
 import torch
 
-from aa_model.inference.denoise import GenerateConfig, denoise, encode_conditions
+from aa_model.config import GenerateConfig
+from aa_model.inference.denoise import denoise, encode_conditions
 from aa_model.networks.animate_anyone import AnimateAnyone
 from aa_model.networks.image_encoder import ImageEncoder
 from aa_model.presets import TINY

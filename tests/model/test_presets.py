@@ -14,11 +14,12 @@ from aa_model.config import TrainConfig
 from aa_model.errors import ConfigError
 from aa_model.networks.animate_anyone import AnimateAnyone
 from aa_model.networks.pose_guider import PaperPoseGuider, make_pose_guider
+from aa_model.networks.precision import freeze_as_bfloat16
 from aa_model.networks.vae import encode_moments
 from aa_model.presets import PRESETS, TINY
 from aa_model.training.distributed import Processes
 from aa_model.training.loop import TrainingState, train
-from aa_model.training.memory import freeze_as_bfloat16, training_memory
+from aa_model.training.memory import training_memory
 from aa_model.training.stages import STAGES, make_loss, trained_parameters
 from aa_model.training.timestep_losses import TimestepLosses
 

@@ -17,8 +17,7 @@ from aa_datasets.puppets.render import render_puppet
 from aa_datasets.shards import read_shards, write_shard
 from aa_model.checkpoints.store import read_info, write_checkpoint
 from aa_model.cli import train as train_cli
-from aa_model.config import PoseGuiderConfig
-from aa_model.inference.denoise import GenerateConfig
+from aa_model.config import GenerateConfig, PoseGuiderConfig
 from aa_model.inference.pipeline import AnimatePipeline
 from aa_model.networks.animate_anyone import AnimateAnyone
 from aa_model.presets import PRESETS, TINY

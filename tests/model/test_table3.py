@@ -26,15 +26,17 @@ from aa_model.networks.parts import parts_of
 from aa_model.presets import TINY
 
 ROOT = Path(__file__).parents[2]
-BENCHMARKS = ROOT / "benchmarks"
+TABLE3 = ROOT / "benchmarks" / "table3"
 
 
 @pytest.fixture(scope="module")
 def load() -> Iterator[Callable[[str], ModuleType]]:
     """Modules beside the script, as Python finds them when it runs the script."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(str(BENCHMARKS))
+        patch.syspath_prepend(str(TABLE3))
         yield importlib.import_module
+    for name in ("run", "budget", "intervals", "pictures", "report", "scores"):
+        sys.modules.pop(name, None)  # names that other folders of scripts have too
 
 
 def bounds(found: object) -> tuple[float, float]:
@@ -44,7 +46,7 @@ def bounds(found: object) -> tuple[float, float]:
 def test_with_one_source_of_spread_the_intervals_are_the_textbooks(
     load: Callable[[str], ModuleType],
 ) -> None:
-    m, rng = load("table3_intervals"), np.random.default_rng(0)
+    m, rng = load("intervals"), np.random.default_rng(0)
     seeds, others, videos = rng.normal(size=3), rng.normal(size=4), rng.normal(size=9)
     over_seeds, over_videos = np.repeat(seeds[:, None], 9, 1), np.repeat(videos[None], 3, 0)
     expected = stats.ttest_1samp(seeds, 0).confidence_interval()
@@ -71,7 +73,7 @@ def test_with_one_source_of_spread_the_intervals_are_the_textbooks(
 def test_intervals_hold_the_truth_at_least_as_often_as_they_say(
     load: Callable[[str], ModuleType], seeds: float, videos: float
 ) -> None:
-    m, rng, trials = load("table3_intervals"), np.random.default_rng(1), 1500
+    m, rng, trials = load("intervals"), np.random.default_rng(1), 1500
 
     def draw(hard: np.ndarray) -> np.ndarray:
         return rng.normal(size=(3, 1)) * seeds + hard + rng.normal(size=(3, 24))
@@ -83,12 +85,12 @@ def test_intervals_hold_the_truth_at_least_as_often_as_they_say(
     assert held / trials > 0.935  # 0.95 within two standard errors of the simulation
 
 
-@pytest.mark.parametrize("name", ["table3", "table3_gpu"])
+@pytest.mark.parametrize("name", ["budget", "gpu"])
 def test_every_variant_gets_the_same_number_of_optimiser_steps(
     load: Callable[[str], ModuleType], name: str
 ) -> None:
-    m = load("table3_budget")
-    budget = m.read_budget(BENCHMARKS / f"{name}.toml")
+    m = load("budget")
+    budget = m.read_budget(TABLE3 / f"{name}.toml")
     totals = {v: sum(t["steps"] for _, t in budget.stages(v)) for v in m.VARIANTS}
     assert len(set(totals.values())) == 1
     assert [s for s, _ in budget.stages("clip+controlnet")] == ["1", "1-controlnet", "2"]
@@ -109,11 +111,11 @@ def test_every_variant_gets_the_same_number_of_optimiser_steps(
 def test_a_budget_that_is_not_fair_is_refused(
     load: Callable[[str], ModuleType], tmp_path: Path, old: str, new: str, message: str
 ) -> None:
-    text = (BENCHMARKS / "table3.toml").read_text()
+    text = (TABLE3 / "budget.toml").read_text()
     assert old in text
     (tmp_path / "budget.toml").write_text(text.replace(old, new))
     with pytest.raises(SystemExit, match=message):
-        load("table3_budget").read_budget(tmp_path / "budget.toml")
+        load("budget").read_budget(tmp_path / "budget.toml")
 
 
 def write_run(out: Path, variant: str, seed: int, gain: float, sha256: str) -> None:
@@ -152,9 +154,9 @@ def cells(page: str, first: str, which: int) -> list[str]:
 def test_the_page_says_what_the_runs_show_and_no_more(
     load: Callable[[str], ModuleType], tmp_path: Path
 ) -> None:
-    m = load("table3_report")
-    shutil.copyfile(BENCHMARKS / "table3.toml", tmp_path / "budget.toml")
-    sha256 = load("table3_budget").hash_of(tmp_path / "budget.toml")
+    m = load("report")
+    shutil.copyfile(TABLE3 / "budget.toml", tmp_path / "budget.toml")
+    sha256 = load("budget").hash_of(tmp_path / "budget.toml")
     budget = m.read_budget(tmp_path / "budget.toml")
     assert "**0 of 12 runs are made: not a result yet.**" in m.report(tmp_path, budget)
     gains = {"clip": 0.0, "controlnet": 0.05, "clip+controlnet": 0.02, "reference_net": 0.1}
@@ -196,8 +198,8 @@ def test_the_page_says_what_the_runs_show_and_no_more(
 def test_the_sheet_shows_each_variant_in_its_column(
     load: Callable[[str], ModuleType], tmp_path: Path
 ) -> None:
-    m = load("table3_pictures")
-    variants = load("table3_budget").VARIANTS
+    m = load("pictures")
+    variants = load("budget").VARIANTS
     folders = [tmp_path / "references", *(tmp_path / "runs" / f"{v}-1" / "predictions"
                                           for v in variants)]  # fmt: skip
     for grey, folder in enumerate(folders):
@@ -217,16 +219,16 @@ def test_the_sheet_shows_each_variant_in_its_column(
         m.draw_sheet(tmp_path, seed=1)
 
 
-@pytest.mark.parametrize("name", ["table3", "table3_gpu"])
+@pytest.mark.parametrize(("name", "page"), [("budget", "table3"), ("gpu", "table3_gpu")])
 def test_the_committed_page_states_its_budget_and_all_runs(
-    load: Callable[[str], ModuleType], name: str
+    load: Callable[[str], ModuleType], name: str, page: str
 ) -> None:
-    m = load("table3_report")
-    budget = m.read_budget(BENCHMARKS / f"{name}.toml")
-    page = (ROOT / "docs" / f"{name}.md").read_text(encoding="utf-8")
-    assert m.introduce(budget, {})[-1] in page
-    assert [f"| `{v}`, seed {s} |" in page for v, s in budget.runs()] == [True] * 12
-    assert "not a result" not in page
+    m = load("report")
+    budget = m.read_budget(TABLE3 / f"{name}.toml")
+    text = (ROOT / "docs" / f"{page}.md").read_text(encoding="utf-8")
+    assert m.introduce(budget, {})[-1] in text
+    assert [f"| `{v}`, seed {s} |" in text for v, s in budget.runs()] == [True] * 12
+    assert "not a result" not in text
 
 
 def test_reference_net_starts_as_the_pre_trained_unet(
@@ -236,7 +238,7 @@ def test_reference_net_starts_as_the_pre_trained_unet(
     config = dataclasses.replace(TINY.model, appearance="clip", use_pose=False)
     made_by = dict.fromkeys(set(parts_of(config)) - {"temporal_layers"}, "a test")
     write_checkpoint(tmp_path / "pretraining", AnimateAnyone(config), made_by)
-    load("table3").write_start(tmp_path / "pretraining", tmp_path / "start")
+    load("run").write_start(tmp_path / "pretraining", tmp_path / "start")
     info = read_info(tmp_path / "start")
     assert set(info.parts) == {"vae", "image_encoder", "reference_net", "denoising_unet"}
     assert info.model == TINY.model
@@ -251,7 +253,7 @@ def test_reference_net_starts_as_the_pre_trained_unet(
 def test_a_step_is_run_once_and_again_after_it_failed(
     load: Callable[[str], ModuleType], tmp_path: Path
 ) -> None:
-    steps, counted = load("table3").Steps(tmp_path / "steps", "run"), tmp_path / "counted"
+    steps, counted = load("run").Steps(tmp_path / "steps", "run"), tmp_path / "counted"
     program = Path(sys.executable).name
     code = f"open({str(counted)!r}, 'a').write('x'); print('said'); raise SystemExit({{}})"
     with pytest.raises(SystemExit, match=r"(?s)ended with 3.*said"):
@@ -266,17 +268,17 @@ def test_a_step_is_run_once_and_again_after_it_failed(
 def test_runs_of_another_budget_are_not_mixed(
     load: Callable[[str], ModuleType], tmp_path: Path
 ) -> None:
-    m = load("table3")
-    m.keep_budget(BENCHMARKS / "table3.toml", tmp_path)
-    m.keep_budget(BENCHMARKS / "table3.toml", tmp_path)
+    m = load("run")
+    m.keep_budget(TABLE3 / "budget.toml", tmp_path)
+    m.keep_budget(TABLE3 / "budget.toml", tmp_path)
     with pytest.raises(SystemExit, match="begun under another budget"):
-        m.keep_budget(BENCHMARKS / "table3_trial.toml", tmp_path)
+        m.keep_budget(TABLE3 / "trial.toml", tmp_path)
 
 
 @pytest.mark.slow
 def test_the_chain_of_one_run_from_puppets_to_the_page(tmp_path: Path) -> None:
-    command = [sys.executable, str(BENCHMARKS / "table3.py"), "--out", str(tmp_path), "--budget",
-               str(BENCHMARKS / "table3_trial.toml"), "--only", "clip+controlnet,0"]  # fmt: skip
+    command = [sys.executable, str(TABLE3 / "run.py"), "--out", str(tmp_path), "--budget",
+               str(TABLE3 / "trial.toml"), "--only", "clip+controlnet,0"]  # fmt: skip
     first = subprocess.run([*command, "--no-scores"], check=True, capture_output=True, text=True)
     assert "clip+controlnet-0: animate-real (aa-animate)" in first.stdout
     assert not (tmp_path / "runs" / "clip+controlnet-0" / "record.json").exists()

@@ -14,7 +14,7 @@ from aa_datasets.pose import write_pose
 from aa_datasets.puppets.render import render_puppet
 from aa_datasets.video.canonical import encode_canonical
 from aa_model.checkpoints.store import write_checkpoint
-from aa_model.cli import ui as ui_cli
+from aa_model.cli.ui import UiOptions, open_page
 from aa_model.networks.animate_anyone import AnimateAnyone
 from aa_model.networks.parts import parts_of
 from aa_model.presets import TINY
@@ -55,11 +55,14 @@ def url(
     write_checkpoint(checkpoint, make_tiny(temporal=True), made_by)
     for name in ("GRADIO_ANALYTICS_ENABLED", "GRADIO_TEMP_DIR"):  # set by the page
         monkeypatch.setenv(name, "")
-    options = ["--checkpoint", checkpoint, "--port", 0, "--steps", 2,
-               "--pose-detector", LEARNED / "puppet-keypoints.safetensors"]  # fmt: skip
-    args = ui_cli.make_parser().parse_args([str(option) for option in options])
+    options = UiOptions(
+        checkpoint=checkpoint,
+        port=0,
+        steps=2,
+        pose_detector=str(LEARNED / "puppet-keypoints.safetensors"),
+    )
     (tmp_path / "page").mkdir()
-    blocks, url = ui_cli.open_page(args, tmp_path / "page")
+    blocks, url = open_page(options, tmp_path / "page")
     yield url
     blocks.close(verbose=False)
     assert strangers == []

@@ -1,56 +1,35 @@
-"""What this room's commands share: device, precision, and errors in one line."""
+"""What this package's commands share: devices that run out of memory, and quiet libraries."""
 
 from __future__ import annotations
 
-import argparse
 import sys
-from collections.abc import Callable
+from collections.abc import Sequence
 
-import torch
+from cyclopts import App
 
+from aa_datasets.command_line import run_app
 from aa_datasets.errors import DatasetError
 from aa_model.errors import ModelError
 
 
-def _device(text: str) -> str:
-    """An argument that names a device which torch has here."""
-    try:
-        kind = torch.device(text)
-    except RuntimeError:
-        raise argparse.ArgumentTypeError(f"{text!r} is no device: expected cpu or cuda") from None
-    if kind.type == "cuda" and (kind.index or 0) >= (there := torch.cuda.device_count()):
-        raise argparse.ArgumentTypeError(f"{text}: torch sees {there} CUDA devices")
-    return text
-
-
-def add_device(parser: argparse.ArgumentParser) -> None:
-    """Add --device; without it, a GPU where there is one."""
-    default = "cuda" if torch.cuda.is_available() else "cpu"
-    parser.add_argument("--device", type=_device, default=default, help=f"default here: {default}")
-
-
-def add_half(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--half", action="store_true", help="weights and activations in bfloat16: "
-                        "half the memory, faster on GPUs; the videos differ a little")  # fmt: skip
-
-
-def dtype_of(args: argparse.Namespace) -> torch.dtype:
-    """What `add_half`'s flag says."""
-    return torch.bfloat16 if args.half else torch.float32
-
-
-def run_command(program: str, command: Callable[[], None], *, when_stopped: str) -> int:
-    """Run a command, give its exit code; what the user can mend or did is one line.
+def run_command(app: App, argv: Sequence[str] | None, *, when_stopped: str) -> int:
+    """Run a command line and return its exit status; the user's errors are one line on stderr.
 
     Args:
-        when_stopped: what Ctrl-C leaves, and how it goes on.
+        argv: the words after the command's name; None takes those of this process.
+        when_stopped: what Ctrl-C leaves behind and how to resume.
     """
     try:
-        command()
-    except (ModelError, DatasetError, OSError, torch.OutOfMemoryError) as error:
-        print(f"{program}: error: {' '.join(str(error).split())}", file=sys.stderr)
+        return run_app(app, argv, errors=(ModelError, DatasetError), when_stopped=when_stopped)
+    except RuntimeError as error:
+        if type(error).__name__ != "OutOfMemoryError":  # torch's; torch is not imported for help
+            raise
+        print(f"{app.name[0]}: error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        print(f"{program}: stopped: {when_stopped}", file=sys.stderr)
-        return 130
-    return 0
+
+
+def quiet_diffusers() -> None:
+    """Keep diffusers from warning about an empty list of float32 modules."""
+    from diffusers.utils import logging
+
+    logging.set_verbosity_error()

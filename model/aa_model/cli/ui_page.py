@@ -6,11 +6,9 @@ address. One video at a time is made; others wait in the queue.
 
 from __future__ import annotations
 
-import functools
 import html
 import itertools
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +16,13 @@ import gradio as gr
 import torch
 
 from aa_datasets.errors import DatasetError
+from aa_model.cli.ui import UiOptions
+from aa_model.config import GenerateConfig, Merge
 from aa_model.errors import ModelError
-from aa_model.inference.animate_photo import Animated, Order, animate_one
-from aa_model.inference.denoise import GenerateConfig, Merge
+from aa_model.inference.animate_photo import Animated, animate_photo
+from aa_model.inference.options import AnimateOptions
 from aa_model.inference.pipeline import AnimatePipeline
-from aa_model.inference.pose_detectors import PoseDetector, find_detector
+from aa_model.networks.precision import choose_device
 
 CSS = """
 .gradio-container { max-width: 1120px !important; margin: 0 auto !important; }
@@ -42,30 +42,19 @@ class Page:
     """What the page's button does, with the network loaded once.
 
     Args:
-        checkpoint: folder that aa-train wrote.
+        options: of `aa-animate ui`.
         folder: where videos are written, one folder a run.
-        device, dtype: as of `AnimatePipeline.from_pretrained`.
-        detector: as `--pose-detector`.
     """
 
-    def __init__(
-        self,
-        checkpoint: Path,
-        folder: Path,
-        *,
-        device: str = "cpu",
-        dtype: torch.dtype | None = None,
-        detector: str | None = None,
-    ) -> None:
-        self.pipeline = AnimatePipeline.from_pretrained(checkpoint, device, dtype)
-        self._checkpoint = checkpoint
+    def __init__(self, options: UiOptions, folder: Path) -> None:
+        self.pipeline = AnimatePipeline.from_pretrained(
+            options.checkpoint,
+            choose_device(options.device),
+            torch.bfloat16 if options.half else None,
+        )
+        self._options = options
         self._folder = folder
-        self._wanted = detector
         self._runs = itertools.count(1)
-
-    @functools.cached_property
-    def _detector(self) -> PoseDetector:
-        return find_detector(self._wanted, self._checkpoint)
 
     def animate(
         self,
@@ -85,26 +74,26 @@ class Page:
             absent = "a driving pose" if reference else "a photo"
             return None, _say([], error=f"{absent} is missing: put one in first"), _hidden()
         notes: list[str] = []
-        config = replace(
-            GenerateConfig(), steps=int(steps), guidance=guidance, merge=merge, seed=int(seed or 0)
-        )
-        order = Order(
-            Path(reference),
-            Path(pose),
-            reference_pose=Path(reference_pose) if reference_pose else None,
-            align=align,
-            max_frames=int(max_frames) if max_frames else None,
-        )
         out = self._folder / f"run-{next(self._runs)}" / "animated.mp4"
         try:
-            done = animate_one(
-                self.pipeline,
-                order,
-                config,
-                out,
-                lambda: self._detector,
-                notes.append,
-                lambda what, now, total: bar((now, total), desc=what, unit=_unit(what)),
+            options = AnimateOptions(
+                checkpoint=self._options.checkpoint,
+                out=out,
+                reference=Path(reference),
+                pose=Path(pose),
+                reference_pose=Path(reference_pose) if reference_pose else None,
+                align=align or bool(reference_pose),
+                pose_detector=self._options.pose_detector,
+                max_frames=int(max_frames) if max_frames else None,
+                generate=GenerateConfig(
+                    steps=int(steps), guidance=guidance, merge=merge, seed=int(seed or 0)
+                ),
+            )
+            done = animate_photo(
+                options,
+                pipeline=self.pipeline,
+                note=notes.append,
+                progress=lambda what, now, total: bar((now, total), desc=what, unit=_unit(what)),
             )
         except (ModelError, DatasetError, OSError) as error:
             print(f"aa-animate: error: {error}", file=sys.stderr)
@@ -145,9 +134,7 @@ def build_page(page: Page, *, steps: int = 20) -> gr.Blocks:
                     max_frames = gr.Number(
                         None, precision=0, minimum=1, label="At most so many frames"
                     )
-                    merge = gr.Radio(
-                        ["edge", "mean", "triangular"], value="edge", label="Joining of windows"
-                    )
+                    merge = gr.Radio(["edge", "mean"], value="edge", label="Joining of windows")
                     seed = gr.Number(0, precision=0, label="Seed")
                     align = gr.Checkbox(
                         True, label="Rescale the skeleton to the person's proportions"

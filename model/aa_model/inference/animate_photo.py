@@ -1,23 +1,25 @@
-"""One photo and one pose to one video file: what `aa-animate` and its page have in common."""
+"""animate_photo: one photo and one driving pose to one video file."""
 
 from __future__ import annotations
 
 import io
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from PIL import Image
 
 from aa_datasets.atomic_file import replace_file
-from aa_datasets.loader.frames import resize_frames, resize_pose
 from aa_datasets.pose import Pose
+from aa_datasets.pose_estimator import PoseEstimator
 from aa_datasets.video.canonical import encode_canonical
+from aa_model.checkpoints.store import read_info
 from aa_model.errors import ModelError
-from aa_model.inference.align_pose import align_pose
-from aa_model.inference.denoise import GenerateConfig
 from aa_model.inference.inputs import (
     Note,
     Progress,
@@ -26,37 +28,18 @@ from aa_model.inference.inputs import (
     read_picture,
     read_pose_file,
 )
-from aa_model.inference.pipeline import AnimatePipeline
-from aa_model.inference.pose_detectors import PoseDetector
-from aa_model.inference.show_alignment import draw_alignment
+from aa_model.inference.options import AnimateOptions
+from aa_model.inference.pipeline import AnimatePipeline, Inputs, find_scheduler
+from aa_model.inference.pose_detectors import find_estimator, find_pose
+from aa_model.inference.visualize import draw_alignment
+from aa_model.networks.precision import choose_device
 
 DEFAULT_FPS = 24.0  # of a pose file, which has none
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
-    """What to animate by what.
-
-    Attributes:
-        reference: a picture.
-        pose: npz or video.
-        reference_pose: npz, the skeleton in the reference; None looks for it.
-        align: rescale the driving skeleton to the reference's proportions (Sec. 4.1).
-        max_frames: of the video.
-        fps: None takes the driving video's, or 24 of a pose file.
-    """
-
-    reference: Path
-    pose: Path
-    reference_pose: Path | None = None
-    align: bool = True
-    max_frames: int | None = None
-    fps: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class Animated:
-    """What was written; `alignment` is the picture before and after, None where none was made."""
+    """What was written; `alignment` is the picture before and after, None without alignment."""
 
     video: Path
     alignment: Path | None
@@ -64,98 +47,129 @@ class Animated:
     size_hw: tuple[int, int]
 
 
-def animate_one(
-    pipeline: AnimatePipeline,
-    order: Order,
-    config: GenerateConfig,
-    out: Path,
-    detector: Callable[[], PoseDetector],
-    note: Note,
-    progress: Progress,
+def note_on_stderr(sentence: str) -> None:
+    """Print a note of `animate_photo` for the user."""
+    print(f"aa-animate: {sentence}", file=sys.stderr)
+
+
+def animate_photo(
+    options: AnimateOptions,
+    *,
+    pipeline: AnimatePipeline | None = None,
+    note: Note = note_on_stderr,
+    progress: Progress = lambda what, done, total: None,
 ) -> Animated:
-    """Write `out`, and beside it `<name>-alignment.png` where the skeleton was rescaled.
+    """Animate `options.reference` by `options.pose`: write an .mp4.
+
+    Where the skeleton was rescaled, `<name>-alignment.png` shows it next to the video.
 
     Args:
-        detector: called when a skeleton has to be found.
-        note: takes a sentence about everything that was adapted on the way.
+        pipeline: of the checkpoint, if it is loaded already.
+        note: takes a sentence about each adaptation of the inputs.
+        progress: called with what is done, how far it is, and of how many (None: unknown).
 
     Raises:
         ModelError, DatasetError: an input cannot be used; the message is for the user.
+
+    Example:
+        >>> animate_photo(AnimateOptions(checkpoint=Path("run"), reference=Path("photo.jpg"),
+        ...     pose=Path("dance.mp4"), out=Path("out.mp4")))  # doctest: +SKIP
     """
-    picture = read_picture(order.reference, note)
-    driving = read_driving(order.pose, detector, note, progress, order.max_frames)
-    size_hw = pipeline.size_hw
-    note_crop(order.reference.name, _size_hw(picture), size_hw, note)
-    note_crop(order.pose.name, driving.pose.size_hw, size_hw, note)
-    fitted = resize_frames(picture[None], size_hw)[0]
-    pose = resize_pose(driving.pose, size_hw)
-    alignment = None
-    picture_path = out.with_name(f"{out.stem}-alignment.png")
-    person = _reference_pose(order, picture, detector, note)
-    if person is not None:
-        person = resize_pose(person, size_hw)
-        rescaled = _aligned(pose, person, order, note)
-        if rescaled is not None:
-            alignment = picture_path
-            face = pipeline.model.config.pose_guider.face
-            _write_png(alignment, draw_alignment(fitted, person, pose, rescaled, face))
-            pose = rescaled
-    if alignment is None:
-        picture_path.unlink(missing_ok=True)  # of a run before, it would mislead
+    if options.reference is None or options.pose is None:
+        raise ModelError("animate_photo needs a reference and a pose; shards: animate_shards")
+    # Inputs first: loading the network takes long, and a wrong file should be said at once.
+    size_hw = read_info(options.checkpoint).model.size_hw
+    if options.scheduler:
+        find_scheduler(options.scheduler)
+    detector = cache(lambda: find_estimator(options.pose_detector, options.checkpoint))
+    picture = read_picture(options.reference, note)
+    driving = read_driving(options.pose, detector, note, progress, options.max_frames)
+    note_crop(options.reference.name, (picture.shape[0], picture.shape[1]), size_hw, note)
+    note_crop(options.pose.name, driving.pose.size_hw, size_hw, note)
+    person = _reference_pose(options, picture, detector, note)
+    pipeline = pipeline or open_pipeline(options)
+    inputs = _fit(pipeline, options, picture, driving.pose, person, note)
+    alignment = options.out.with_name(f"{options.out.stem}-alignment.png")
+    if inputs.person is not None:
+        face = pipeline.model.config.pose_guider.face
+        sheet = draw_alignment(inputs.reference, inputs.person, inputs.driving, inputs.pose, face)
+        _write_png(alignment, sheet)
+    else:
+        alignment.unlink(missing_ok=True)  # of an earlier run, it would mislead
+    config = options.generate
 
     def frames() -> Iterator[NDArray[np.uint8]]:
-        total = pose.num_frames
         made = pipeline.stream(
-            fitted,
-            pose,
+            inputs.reference,
+            inputs.pose,
             config,
             on_step=lambda done, latents: progress("denoising", done, config.steps),
         )
         for done, frame in enumerate(made, start=1):
             yield frame
-            progress("decoding", done, total)
+            progress("decoding", done, inputs.pose.num_frames)
 
-    fps = order.fps or driving.fps or DEFAULT_FPS
-    out.parent.mkdir(parents=True, exist_ok=True)
-    replace_file(out, encode_canonical(frames(), fps))  # frames as they come: none is held
-    return Animated(out, alignment, pose.num_frames, size_hw)
+    fps = options.fps or driving.fps or DEFAULT_FPS
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    replace_file(options.out, encode_canonical(frames(), fps))  # streamed: no list of frames
+    shown = None if inputs.person is None else alignment
+    return Animated(options.out, shown, inputs.pose.num_frames, pipeline.size_hw)
+
+
+def open_pipeline(options: AnimateOptions) -> AnimatePipeline:
+    """The checkpoint of the options, on their device, with their scheduler."""
+    pipeline = AnimatePipeline.from_pretrained(
+        options.checkpoint,
+        choose_device(options.device),
+        torch.bfloat16 if options.half else None,
+    )
+    if options.scheduler:
+        pipeline.use_scheduler(options.scheduler)
+    return pipeline
 
 
 def _reference_pose(
-    order: Order, picture: NDArray[np.uint8], detector: Callable[[], PoseDetector], note: Note
+    options: AnimateOptions,
+    picture: NDArray[np.uint8],
+    detector: Callable[[], PoseEstimator],
+    note: Note,
 ) -> Pose | None:
     """The skeleton in the reference, in the picture's pixels; None: animate without alignment."""
-    if not order.align:
+    if not options.align or options.reference is None:
         return None
-    if order.reference_pose is not None:
-        pose = read_pose_file(order.reference_pose, note)
+    if options.reference_pose is not None:
+        pose = read_pose_file(options.reference_pose, note)
         if pose.num_frames == 0:
-            raise ModelError(f"{order.reference_pose} has no frames: give the pose of one")
+            raise ModelError(f"{options.reference_pose} has no frames: give the pose of one")
         return pose
     without = "animated without alignment (--reference-pose FILE gives a skeleton)"
     try:
-        found = detector()
+        estimator = detector()
     except ModelError as error:
         note(f"{error}; {without}")
         return None
-    seen = found.find(picture)
-    if seen is None:
-        note(f"{order.reference.name}: {found.name} finds no skeleton; {without}")
-    return seen
+    found = find_pose(estimator, picture)
+    if found is None:
+        note(f"{options.reference.name}: {estimator.name} finds no skeleton; {without}")
+    return found
 
 
-def _aligned(pose: Pose, person: Pose, order: Order, note: Note) -> Pose | None:
+def _fit(
+    pipeline: AnimatePipeline,
+    options: AnimateOptions,
+    picture: NDArray[np.uint8],
+    driving: Pose,
+    person: Pose | None,
+    note: Note,
+) -> Inputs:
+    """Picture and pose as the network takes them, aligned if they can be."""
     try:
-        return align_pose(pose, person)
+        return pipeline.fit(picture, driving, person)
     except ModelError as error:
-        if order.reference_pose is not None:
+        if person is None or options.reference_pose is not None:
             raise  # asked for: not left out in silence
-        note(f"{order.reference.name}: not aligned: {error}")
-        return None
-
-
-def _size_hw(picture: NDArray[np.uint8]) -> tuple[int, int]:
-    return picture.shape[0], picture.shape[1]
+        note(f"{options.reference}: not aligned: {error}")
+        return pipeline.fit(picture, driving)
 
 
 def _write_png(path: Path, picture: NDArray[np.uint8]) -> None:

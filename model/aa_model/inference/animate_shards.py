@@ -1,23 +1,42 @@
-"""What `aa-animate --shards` makes: one video per clip, read when its turn comes."""
+"""animate_shards: one video per clip of some shards, into a predictions folder; resumable."""
 
 from __future__ import annotations
 
+import dataclasses
+import glob
+import hashlib
+import itertools
 import json
+import os
+import shutil
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Never
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from aa_datasets.atomic_file import replace_file
 from aa_datasets.benchmarks.split import match_test_videos
 from aa_datasets.clip import Clip
 from aa_datasets.loader.frames import resize_frames, resize_pose
 from aa_datasets.pose import Pose
-from aa_datasets.shards import read_record, read_shards
-from aa_datasets.video.canonical import read_canonical
+from aa_datasets.progress import progress
+from aa_datasets.shards import find_shards, read_record, read_shards
+from aa_datasets.video.canonical import encode_canonical, read_canonical
+from aa_model.checkpoints.store import read_info
+from aa_model.config import to_json
 from aa_model.errors import ModelError
+from aa_model.inference.animate_photo import open_pipeline
+from aa_model.inference.options import AnimateOptions, Swap
+from aa_model.inference.pipeline import SCHEDULER_CONFIG, AnimatePipeline
+from aa_model.inference.visualize import draw_strip, pick_moments
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +60,62 @@ class Job:
         """These frames of the clip, uint8 [n, H, W, 3]."""
         height, width = self.reference.shape[:2]
         return resize_frames(read_canonical(self.mp4, indices), (height, width))
+
+
+def animate_shards(options: AnimateOptions) -> None:
+    """Write OUT/<id>/0000.png... for every clip, and the same as .mp4 and strips next to OUT.
+
+    A video that is there is skipped, so the same command resumes.
+
+    Raises:
+        ModelError, DatasetError: as `animate_photo`; or OUT holds videos of other settings.
+    """
+    shards = find_shards(options.shards)
+    names = video_ids(options.benchmark, read_clips(shards))
+    pipeline = open_pipeline(options)
+    jobs = read_jobs(shards, pipeline.size_hw, max_frames=options.max_frames, names=names)
+    out = options.out
+    keep_settings(out.with_name(f"{out.name}-settings.json"), _settings(options))
+    for job in swapped(itertools.islice(jobs, options.max_videos), options.swap):
+        if (out / job.video_id).is_dir():
+            print(f"{job.video_id}: already there")
+            continue
+        started = time.monotonic()
+        _animate(pipeline, job, options)
+        spent_s = time.monotonic() - started
+        print(f"{job.video_id}: {job.pose.num_frames} frames in {spent_s:.1f} s")
+
+
+def _animate(pipeline: AnimatePipeline, job: Job, options: AnimateOptions) -> None:
+    config = options.generate
+    bar: tqdm[Never] = progress(desc=job.video_id, unit="step", total=config.steps, leave=False)
+    with bar:
+        frames = pipeline.stream(
+            job.reference, job.pose, config, on_step=lambda done, latents: bar.update()
+        )
+        _write_video(options.out, job, frames, pipeline)
+
+
+def foretell(options: AnimateOptions) -> Iterator[str]:
+    """Lines on what the options would make, once their files were found."""
+    info, config = read_info(options.checkpoint), options.generate
+    height, width = info.model.size_hw
+    yield (
+        f"{options.checkpoint}: preset {info.model.preset}, {width}x{height}, {config.steps} "
+        f"steps, guidance {config.guidance:g}"
+    )
+    if not options.shards:
+        for path in (options.reference, options.pose):
+            if path is None or not path.is_file():
+                raise ModelError(f"no file {path}")
+        yield f"{options.out}: {options.reference} moved by {options.pose}"
+        return
+    clips = read_clips(find_shards(options.shards))
+    names = video_ids(options.benchmark, clips)
+    for clip in [clip for clip in clips if clip.clip_id in names][: options.max_videos]:
+        folder = options.out / names[clip.clip_id]
+        count = min(clip.num_frames, options.max_frames or clip.num_frames)
+        yield f"{folder}: {count} frames{', already there' if folder.is_dir() else ''}"
 
 
 def read_clips(shards: Iterable[Path]) -> list[Clip]:
@@ -78,7 +153,7 @@ def read_jobs(
         yield Job(video_id, first, pose, sample.mp4, clip.fps)
 
 
-def swapped(jobs: Iterable[Job], swap: str | None) -> Iterator[Job]:
+def swapped(jobs: Iterable[Job], swap: Swap | None) -> Iterator[Job]:
     """The jobs with the reference, or the pose, of the next one; the last takes the first's.
 
     Args:
@@ -101,7 +176,7 @@ def swapped(jobs: Iterable[Job], swap: str | None) -> Iterator[Job]:
     yield _mixed(now, first, swap)
 
 
-def _mixed(job: Job, other: Job, swap: str | None) -> Job:
+def _mixed(job: Job, other: Job, swap: Swap | None) -> Job:
     if swap == "reference":
         return replace(job, reference=other.reference)
     if swap == "pose":
@@ -134,3 +209,56 @@ def keep_settings(path: Path, settings: Mapping[str, object]) -> None:
         return
     path.parent.mkdir(parents=True, exist_ok=True)
     replace_file(path, (json.dumps(now, indent=2) + "\n").encode())
+
+
+def _settings(options: AnimateOptions) -> dict[str, object]:
+    """All that decides the content of a video, but not how many are made or where."""
+    info = read_info(options.checkpoint)
+    network = [part.sha256 for part in info.parts.values()]
+    network += [json.dumps(to_json(info.model), sort_keys=True)]  # the noise schedule is in it
+    if (scheduler := options.checkpoint / SCHEDULER_CONFIG).is_file():
+        network += [scheduler.read_text()]
+    digest = hashlib.sha256("\n".join(network).encode()).hexdigest()
+    chosen = dataclasses.asdict(options.generate)
+    for batch in ("window_batch", "decode_batch"):
+        del chosen[batch]
+    return {
+        "checkpoint": digest[:16],
+        **chosen,
+        "half": options.half or None,  # older settings files have no such entry
+        "scheduler": options.scheduler,
+        "swap": options.swap,
+        "max_frames": options.max_frames,
+    }
+
+
+def _write_video(
+    out: Path, job: Job, frames: Iterable[NDArray[np.uint8]], pipeline: AnimatePipeline
+) -> None:
+    """PNGs, mp4 and strip of one video, of frames that are seen once."""
+    moments = pick_moments(job.pose.num_frames)
+    kept: list[NDArray[np.uint8]] = []
+    for left in out.glob(f".{glob.escape(job.video_id)}.*.tmp"):  # by a run that was killed
+        shutil.rmtree(left)
+    temporary = out / f".{job.video_id}.{os.getpid()}.tmp"
+    temporary.mkdir(parents=True)
+
+    def written() -> Iterator[NDArray[np.uint8]]:
+        for i, frame in enumerate(frames):
+            Image.fromarray(frame).save(temporary / f"{i:04d}.png")
+            if i in moments:
+                kept.append(frame)
+            yield frame
+
+    content = encode_canonical(written(), job.fps)
+    poses = pipeline.draw(job.pose.at_frames(moments))
+    strip = draw_strip(job.reference, [poses, np.stack(kept), job.true_frames(moments)])
+    (_sibling(out, "videos") / f"{job.video_id}.mp4").write_bytes(content)
+    Image.fromarray(strip).save(_sibling(out, "strips") / f"{job.video_id}.png")
+    temporary.rename(out / job.video_id)  # last: the folder says that the video is whole
+
+
+def _sibling(out: Path, kind: str) -> Path:
+    folder = out.with_name(f"{out.name}-{kind}")
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder

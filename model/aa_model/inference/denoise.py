@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal, TypeAlias
 
 import torch
 from diffusers import SchedulerMixin
 from torch import Tensor
 
+from aa_model.config import GenerateConfig
 from aa_model.errors import ModelError
 from aa_model.inference.drawn_poses import PosePictures
 from aa_model.inference.pose_features import PoseFeatures
@@ -24,7 +23,6 @@ from aa_model.networks.animate_anyone import AnimateAnyone
 from aa_model.networks.image_encoder import null_tokens
 from aa_model.networks.noise_schedule import check_schedule, make_scheduler
 from aa_model.networks.reference_attention import KeysValues, project_features
-from aa_model.networks.temporal import windows_inside
 from aa_model.networks.windows import (
     average,
     copy_overlaps,
@@ -36,45 +34,6 @@ from aa_model.networks.windows import (
 
 # Number of steps done and the latents; a tensor that is returned takes the latents' place.
 StepCallback = Callable[[int, Tensor], object]
-Merge: TypeAlias = Literal["edge", "mean", "triangular", "wrapped", "attention"]
-
-
-@dataclass(frozen=True, slots=True)
-class GenerateConfig:
-    """How a video is made.
-
-    Attributes:
-        steps: of the scheduler; the paper takes 20 of DDIM.
-        guidance: weight of classifier-free guidance; 1 is off and costs half.
-        window: frames seen at once; None takes what the temporal layers were made for.
-        overlap: frames that neighbouring windows share; half a window unless given.
-        merge: how windows become one video, see `windows`; or `attention`, windows inside of
-            temporal attention only (`temporal.windows_inside`): each frame is computed once and not
-            in two windows, at the memory of the whole video at once. An approximation.
-        guidance_interval: the steps that are guided, as shares of all of them (the first is 0).
-            The others take the conditional pass alone, at half the cost: an approximation
-            (Kynkäänniemi et al. 2024 guide the middle noise levels only).
-        window_batch: windows computed together; more is faster on large devices, same result.
-        decode_batch: frames decoded together.
-        autocast: bfloat16 matrix products.
-        seed: of the initial noise.
-    """
-
-    steps: int = 20
-    guidance: float = 2.0
-    window: int | None = None
-    overlap: int | None = None
-    merge: Merge = "edge"
-    guidance_interval: tuple[float, float] = (0.0, 1.0)
-    window_batch: int = 1
-    decode_batch: int = 8
-    autocast: bool = False
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        first, last = self.guidance_interval
-        if not 0 <= first <= last <= 1:
-            raise ModelError(f"guidance between {first} and {last}: expected shares in [0, 1]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,12 +150,7 @@ def denoise(
         raise ModelError(f"{name} cannot take {config.steps} steps: {error}") from error
     ranges = make_windows(T, _window(model, config), config.overlap)
     windows: Sequence[Sequence[int]] = ranges
-    inside: Callable[[], AbstractContextManager[None]] = nullcontext
-    if config.merge == "attention":
-        windows = (range(T),)
-        if len(ranges) > 1 and model.has_temporal_layers:
-            inside = partial(windows_inside, model.denoising_unet, ranges)
-    elif config.merge == "wrapped":
+    if config.merge == "wrapped":
         windows = make_wrapped_windows(T, _window(model, config), config.overlap)
     generator = torch.Generator("cpu").manual_seed(config.seed)
     shape = (T, model.config.vae.latent_channels, *conditions.pose.latent_hw)
@@ -208,24 +162,23 @@ def denoise(
     first, last = config.guidance_interval
     latents = cut(noise, windows) if own else noise
     timesteps = scheduler.timesteps.tolist()
-    with inside():
-        for done, timestep in enumerate(timesteps, start=1):
-            seen = scheduler.scale_model_input(latents if own else cut(latents, windows), timestep)
-            guidance = config.guidance if first <= (done - 0.5) / len(timesteps) <= last else 1.0
-            with torch.autocast(device.type, torch.bfloat16, enabled=config.autocast):
-                parts = [
-                    predict(model, seen[rows], timestep, conditions, windows[rows], guidance)
-                    for rows in _slices(len(windows), config.window_batch)
-                ]
-            prediction = torch.cat(parts)
-            if not own:
-                prediction = average(prediction, windows, triangular=config.merge == "triangular")
-            latents = scheduler.step(prediction, timestep, latents, **drawn).prev_sample
-            if own:
-                latents = copy_overlaps(latents, ranges)
-            if on_step is not None:
-                returned = on_step(done, latents)
-                latents = returned if isinstance(returned, Tensor) else latents
+    for done, timestep in enumerate(timesteps, start=1):
+        seen = scheduler.scale_model_input(latents if own else cut(latents, windows), timestep)
+        guidance = config.guidance if first <= (done - 0.5) / len(timesteps) <= last else 1.0
+        with torch.autocast(device.type, torch.bfloat16, enabled=config.autocast):
+            parts = [
+                predict(model, seen[rows], timestep, conditions, windows[rows], guidance)
+                for rows in _slices(len(windows), config.window_batch)
+            ]
+        prediction = torch.cat(parts)
+        if not own:
+            prediction = average(prediction, windows)
+        latents = scheduler.step(prediction, timestep, latents, **drawn).prev_sample
+        if own:
+            latents = copy_overlaps(latents, ranges)
+        if on_step is not None:
+            returned = on_step(done, latents)
+            latents = returned if isinstance(returned, Tensor) else latents
     return stitch(latents, ranges) if own else latents
 
 

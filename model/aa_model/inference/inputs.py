@@ -1,6 +1,6 @@
-"""Photos and driving poses as people have them: any mode, any size, npz or video.
+"""Read photos and driving poses as people have them: any mode, any size, npz or video.
 
-What is changed on the way is said in a note, one sentence each, for the user to read.
+Each adaptation is reported to the user by a note of one sentence.
 """
 
 from __future__ import annotations
@@ -16,10 +16,12 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from aa_datasets.errors import PoseError
 from aa_datasets.loader.frames import crop_box
 from aa_datasets.pose import BODY_JOINTS, Pose, read_pose
+from aa_datasets.pose_estimator import PoseEstimator
 from aa_datasets.video.foreign import iter_foreign_frames, probe_video
 from aa_model.errors import ModelError
 from aa_model.inference.image_input import fit_picture, has_wide_grey, to_8_bit
-from aa_model.inference.pose_detectors import PoseDetector, body_pose, shows_skeleton
+from aa_model.inference.pose_detectors import follow_pose, shows_skeleton
+from aa_model.inference.puppet_keypoints import body_pose
 
 POSE_SUFFIX = ".npz"
 _MAX_SIDE_PX = 1280  # of video frames that a detector sees
@@ -61,7 +63,7 @@ def read_picture(path: Path, note: Note) -> NDArray[np.uint8]:
 
 def read_driving(
     path: Path,
-    detector: Callable[[], PoseDetector],
+    detector: Callable[[], PoseEstimator],
     note: Note,
     progress: Progress,
     max_frames: int | None = None,
@@ -126,7 +128,7 @@ def _read_body(path: Path) -> Pose | None:
 
 
 def _read_video(
-    path: Path, detector: PoseDetector, note: Note, progress: Progress, max_frames: int | None
+    path: Path, estimator: PoseEstimator, note: Note, progress: Progress, max_frames: int | None
 ) -> Driving:
     info = probe_video(path)
     known = [count for count in (info.num_frames_claimed, max_frames) if count]
@@ -140,8 +142,8 @@ def _read_video(
             if done == max_frames:
                 return
 
-    pose = detector.follow(frames())
-    note(f"{path.name}: {pose.num_frames} poses found by {detector.name}")
+    pose = follow_pose(estimator, frames())
+    note(f"{path.name}: {pose.num_frames} poses found by {estimator.name}")
     return Driving(pose, info.fps)
 
 

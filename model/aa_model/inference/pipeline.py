@@ -21,10 +21,10 @@ from aa_datasets.loader.frames import resize_pose
 from aa_datasets.pose import Pose
 from aa_datasets.pose_drawing import draw_pose
 from aa_model.checkpoints.store import read_info, read_model, write_checkpoint
+from aa_model.config import GenerateConfig
 from aa_model.errors import CheckpointError, ModelError
 from aa_model.inference.align_pose import align_pose
 from aa_model.inference.denoise import (
-    GenerateConfig,
     StepCallback,
     decode_frames,
     denoise,
@@ -47,6 +47,23 @@ class AnimatePipelineOutput(BaseOutput):  # type: ignore[misc]  # diffusers has 
     """`frames`: uint8 [T, H, W, 3], or a list of T PIL images."""
 
     frames: NDArray[np.uint8] | list[Image.Image]
+
+
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """A picture and poses as the network takes them, all of its size.
+
+    Attributes:
+        reference: uint8 RGB [H, W, 3].
+        driving: the skeleton as it was given.
+        pose: the skeleton that is drawn: rescaled to `person`, or `driving` itself.
+        person: the skeleton in the reference, if there is one.
+    """
+
+    reference: NDArray[np.uint8]
+    driving: Pose
+    pose: Pose
+    person: Pose | None
 
 
 class AnimatePipeline(DiffusionPipeline):  # type: ignore[misc]  # diffusers has no types
@@ -78,20 +95,21 @@ class AnimatePipeline(DiffusionPipeline):  # type: ignore[misc]  # diffusers has
         cls,
         folder: str | Path,
         device: str | torch.device = "cpu",
-        dtype: torch.dtype | None = None,
+        torch_dtype: torch.dtype | None = None,
     ) -> AnimatePipeline:
         """Load a checkpoint folder that aa-train or `save_pretrained` wrote.
 
         Args:
-            dtype: of weights and all that is computed with them; float32 unless given. The noise
-                schedule's arithmetic and the latents between two steps stay in float32.
+            device: where to load it; `pipeline.to(...)` moves it later.
+            torch_dtype: of weights and activations; float32 unless given. The noise schedule's
+                arithmetic and the latents between two steps stay in float32.
 
         Raises:
             CheckpointError: a part is absent, altered, or of another network.
         """
         folder = Path(folder)
         model = read_model(folder)
-        model.place(device, dtype)
+        model.place(device, torch_dtype)
         pipeline = cls(model, _read_scheduler(folder / _SCHEDULER))
         pipeline.made_by = {p: record.made_by for p, record in read_info(folder).parts.items()}
         return pipeline
@@ -102,14 +120,9 @@ class AnimatePipeline(DiffusionPipeline):  # type: ignore[misc]  # diffusers has
         Raises:
             ModelError: diffusers has none of this name, or it cannot keep the schedule.
         """
-        kind = getattr(diffusers, name, None)
-        if not (isinstance(kind, type) and _can_denoise(kind)):
-            raise ModelError(
-                f"{name!r} is no scheduler of diffusers {diffusers.__version__} that denoises: "
-                "give a class, such as DPMSolverMultistepScheduler or UniPCMultistepScheduler"
-            )
+        kind: Any = find_scheduler(name)
         try:
-            scheduler: SchedulerMixin = kind.from_config(self.scheduler.config)  # type: ignore[attr-defined]
+            scheduler: SchedulerMixin = kind.from_config(self.scheduler.config)
         except (TypeError, ValueError) as error:
             raise ModelError(
                 f"{name} cannot be made of the checkpoint's schedule: {error}"
@@ -190,17 +203,15 @@ class AnimatePipeline(DiffusionPipeline):  # type: ignore[misc]  # diffusers has
                 given, the driving skeleton is rescaled to its proportions (Sec. 4.1).
         """
         config = config or GenerateConfig()
-        picture = fit_picture(reference, self.size_hw)
         device = self._execution_device
-        if not isinstance(pose, Pose):
-            if reference_pose is not None:
-                raise ModelError("drawn skeletons cannot be rescaled: give a Pose")
-            driving: Iterator[NDArray[np.uint8]] = (fit_picture(p, self.size_hw) for p in pose)
+        if isinstance(pose, Pose):
+            inputs = self.fit(reference, pose, reference_pose)
+            picture, driving = inputs.reference, self._draw_each(inputs.pose)
         elif reference_pose is None:
-            driving = self._draw_each(resize_pose(pose, self.size_hw))
+            picture = fit_picture(reference, self.size_hw)
+            driving = (fit_picture(p, self.size_hw) for p in pose)
         else:
-            wanted = resize_pose(reference_pose, self.size_hw)
-            driving = self._draw_each(align_pose(resize_pose(pose, self.size_hw), wanted))
+            raise ModelError("drawn skeletons cannot be rescaled: give a Pose")
         with (
             torch.no_grad(),
             torch.autocast(device.type, torch.bfloat16, enabled=config.autocast),
@@ -216,6 +227,19 @@ class AnimatePipeline(DiffusionPipeline):  # type: ignore[misc]  # diffusers has
         for frames in decode_frames(self.model, latents, batch, autocast=autocast):
             yield from frames.numpy()
 
+    def fit(self, reference: Picture, pose: Pose, reference_pose: Pose | None = None) -> Inputs:
+        """Crop and resize as in training, and align the skeleton if `reference_pose` is given.
+
+        Raises:
+            ModelError: the picture is not one, or the poses cannot be aligned.
+        """
+        picture = fit_picture(reference, self.size_hw)
+        driving = resize_pose(pose, self.size_hw)
+        if reference_pose is None:
+            return Inputs(picture, driving, driving, None)
+        person = resize_pose(reference_pose, self.size_hw)
+        return Inputs(picture, driving, align_pose(driving, person), person)
+
     def draw(self, pose: Pose) -> NDArray[np.uint8]:
         """Skeletons as this network reads them, uint8 RGB [T, H, W, 3] at its size."""
         return draw_pose(pose, self.size_hw, face=self.model.config.pose_guider.face)
@@ -224,6 +248,21 @@ class AnimatePipeline(DiffusionPipeline):  # type: ignore[misc]  # diffusers has
         """One at a time."""
         for t in range(pose.num_frames):
             yield self.draw(pose.at_frames(slice(t, t + 1)))[0]
+
+
+def find_scheduler(name: str) -> type[SchedulerMixin]:
+    """diffusers' scheduler class of this name.
+
+    Raises:
+        ModelError: diffusers has no such class, or it is not one that denoises.
+    """
+    kind = getattr(diffusers, name, None)
+    if not (isinstance(kind, type) and _can_denoise(kind)):
+        raise ModelError(
+            f"{name!r} is not a scheduler of diffusers {diffusers.__version__} that denoises: "
+            "give a class, such as DPMSolverMultistepScheduler or UniPCMultistepScheduler"
+        )
+    return kind
 
 
 def _can_denoise(kind: type) -> bool:

@@ -23,6 +23,7 @@ from aa_model.networks.controlnet import ReferenceControlNet
 from aa_model.networks.gradient_checkpointing import recompute_in_backward
 from aa_model.networks.image_encoder import ImageEncoder, null_tokens
 from aa_model.networks.pose_guider import install_conv_in_with_pose, make_pose_guider
+from aa_model.networks.precision import as_stored, layout_for
 from aa_model.networks.reference_attention import (
     KeysValues,
     ReferenceReader,
@@ -32,7 +33,6 @@ from aa_model.networks.reference_net import ReferenceNet, make_unet2d
 from aa_model.networks.sharded_random import draw_normal
 from aa_model.networks.temporal import add_temporal_layers
 from aa_model.networks.vae import decode_latents, encode_moments, make_vae
-from aa_model.training.memory import as_stored, layout_for
 
 _CONTROLNET = "controlnet"  # the one feature of the variants that have a ControlNet
 _SLICE_PX = 2**19  # that the VAE encodes at a time: two pictures of 512 x 512

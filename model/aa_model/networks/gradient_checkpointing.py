@@ -15,7 +15,7 @@ def recompute_in_backward(unet: UNet2DConditionModel | UNetMotionModel) -> None:
 
     diffusers' switch omits motion modules (trap T6), and of spatial attention keeps norms and
     projections around the blocks. Here the whole of each attention module is computed again
-    (what that leaves: benchmarks/model_training_memory.py).
+    (what that leaves: benchmarks/model/training_memory.py).
     """
     unet.enable_gradient_checkpointing()
     for module in unet.modules():

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-
 import torch
 from diffusers import MotionAdapter, UNet2DConditionModel, UNetMotionModel
 from diffusers.models.unets.unet_motion_model import AnimateDiffTransformer3D
@@ -12,7 +9,6 @@ from torch import Tensor, nn
 
 from aa_model.config import ModelConfig
 from aa_model.networks.reference_net import make_unet2d
-from aa_model.networks.windows import triangle
 
 _MARK = ".motion_modules."
 
@@ -64,48 +60,6 @@ def _make_adapter(config: ModelConfig) -> MotionAdapter:
         motion_max_seq_length=config.temporal.max_frames,
         use_motion_mid_block=config.temporal.mid_block,
     )
-
-
-class WindowedBlock(nn.Module):
-    """A temporal block that sees a longer video window by window, and averages what they say."""
-
-    def __init__(self, block: nn.Module, windows: Sequence[range], device: torch.device) -> None:
-        super().__init__()
-        self.block, self.windows = block, windows
-        self.weight = triangle(len(windows[0])).to(device)[:, None]
-        self.total = torch.zeros(windows[-1].stop, 1, device=device)
-        for window in windows:
-            self.total[window.start : window.stop] += self.weight
-
-    def forward(self, hidden_states: Tensor, **conditions: object) -> Tensor:
-        """[positions, T, C], as the block's own."""
-        summed = torch.zeros_like(hidden_states, dtype=torch.float32)
-        for window in self.windows:
-            part = slice(window.start, window.stop)
-            summed[:, part] += self.weight * self.block(hidden_states[:, part], **conditions)
-        return (summed / self.total).to(hidden_states.dtype)
-
-
-@contextmanager
-def windows_inside(unet: UNetMotionModel, windows: Sequence[range]) -> Iterator[None]:
-    """For the time being, temporal attention sees windows, and all other layers every frame once.
-
-    As FreeNoise (Qiu et al. 2023, Sec. 3.2), but with the feed-forward layers inside of the
-    windows. diffusers' own block for it is not taken: where the last window is not a whole stride
-    behind the one before, it divides the last frames by too much, which fades them out. Until it is
-    left, the network cannot be used for another video.
-    """
-    temporal = [m for m in unet.modules() if isinstance(m, AnimateDiffTransformer3D)]
-    whole = [module.transformer_blocks for module in temporal]
-    try:
-        for module, blocks in zip(temporal, whole, strict=True):
-            module.transformer_blocks = nn.ModuleList(
-                WindowedBlock(block, windows, unet.device) for block in blocks
-            )
-        yield
-    finally:
-        for module, blocks in zip(temporal, whole, strict=True):
-            module.transformer_blocks = blocks
 
 
 def is_temporal(parameter_name: str) -> bool:

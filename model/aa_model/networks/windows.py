@@ -1,10 +1,9 @@
-"""Windows over a long video: which frames the denoising UNet sees together, and how they merge.
+"""Windows over a long video: which frames are denoised together, and how windows merge.
 
 `edge` is the paper's choice (Sec. 3.3 cites EDGE, Tseng et al. 2023): windows overlap by half, each
 has latents of its own, after every denoising step the overlap is copied from the window before,
 and in the end the overlap fades linearly from one to the next. `mean` keeps one latent per frame
 and averages the predictions of all windows that see it (MultiDiffusion, as Moore-AnimateAnyone);
-`triangular` does so with weights that fall towards a window's ends.
 `wrapped` does so over windows that go round the end, for Moore-AnimateAnyone's own numbers.
 """
 
@@ -92,29 +91,12 @@ def stitch(latents: Tensor, windows: Sequence[range]) -> Tensor:
     return video
 
 
-def average(
-    predictions: Tensor, windows: Sequence[Sequence[int]], *, triangular: bool = False
-) -> Tensor:
-    """The mean, for each frame, of the predictions [W, window, ...] of the windows that see it.
-
-    Args:
-        triangular: a window's frames weigh the more the nearer they are to its middle: 1, 2, ...,
-            2, 1.
-    """
+def average(predictions: Tensor, windows: Sequence[Sequence[int]]) -> Tensor:
+    """The mean, for each frame, of the predictions [W, window, ...] of the windows that see it."""
     num_frames = 1 + max(max(window) for window in windows)
-    weight = triangle(predictions.shape[1]).to(predictions)
-    if not triangular:
-        weight = torch.ones_like(weight)
-    shape = (-1, *[1] * (predictions.dim() - 2))
     total = predictions.new_zeros((num_frames, *predictions.shape[2:]))
     count = predictions.new_zeros(num_frames)
     for rows, window in zip(predictions, windows, strict=True):
-        total[list(window)] += weight.view(shape) * rows
-        count[list(window)] += weight
-    return total / count.view(shape)
-
-
-def triangle(length: int) -> Tensor:
-    """Weights [length] that rise to the middle and fall again, from 1 by 1."""
-    rising = torch.arange(1.0, length + 1)
-    return torch.minimum(rising, rising.flip(0))
+        total[list(window)] += rows
+        count[list(window)] += 1
+    return total / count.view(-1, *[1] * (total.dim() - 1))

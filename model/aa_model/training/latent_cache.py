@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from aa_model.networks.animate_anyone import AnimateAnyone
+from aa_model.networks.precision import as_stored
 from aa_model.networks.vae import encode_moments
-from aa_model.training.memory import as_stored
 
 
 class LatentCache:

@@ -6,23 +6,21 @@ shards; they decode no video and run neither VAE nor image encoder.
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Never
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from tqdm import tqdm
 
-from aa_datasets.arguments import positive
 from aa_datasets.errors import LatentsError
 from aa_datasets.loader.frames import resize_frames
 from aa_datasets.loader.latents import LatentsKey, has_latents, read_latents_record, write_latents
+from aa_datasets.progress import progress
 from aa_datasets.shards import ShardRecord, find_shards, read_entry, verify_shard
 from aa_datasets.video.canonical import read_canonical
 from aa_model.checkpoints.store import (
@@ -32,15 +30,18 @@ from aa_model.checkpoints.store import (
     read_part,
     resolve_config,
 )
-from aa_model.cli.command_line import add_device
 from aa_model.config import ModelConfig, to_json
 from aa_model.errors import CheckpointError, ModelError
 from aa_model.inference.image_input import to_pixels
 from aa_model.networks.image_encoder import ImageEncoder
+from aa_model.networks.precision import choose_device, layout_for
 from aa_model.networks.vae import Autoencoder, encode_moments, make_vae
 from aa_model.presets import PRESETS
-from aa_model.training.memory import layout_for
+from aa_model.training.options import PrecomputeOptions
 from aa_model.training.stages import Stage
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
 
 _ENCODERS = ("vae", "image_encoder")
 
@@ -52,7 +53,7 @@ def latents_key(config: ModelConfig, sources: Mapping[str, Path]) -> LatentsKey:
         config: the resolved one.
         sources: part -> checkpoint folder that it is loaded from.
     """
-    # Moments are stored unscaled: a factor measured anew leaves them as they are.
+    # Moments are stored unscaled: another factor leaves them as they are.
     vae = {k: v for k, v in to_json(config.vae).items() if k != "scaling_factor"}
     parts = {"vae": vae, "image_encoder": to_json(config.image_encoder)}
     hashes = {}
@@ -116,44 +117,34 @@ class Encoders:
                 yield moments.cpu().numpy(), self.image_encoder(images).cpu().numpy()
 
 
-def make_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="aa-train precompute",
-        description="Store the VAE's moments and the image encoder's tokens of every frame beside "
-        "the shards, for stages 1 and 2 with --precomputed-latents. Finished shards are skipped.",
-    )
-    parser.add_argument("shards", nargs="+", type=Path, metavar="SHARD",
-                        help="tar files, or a corpus with all of its")  # fmt: skip
-    parser.add_argument("--preset", required=True, choices=list(PRESETS))
-    parser.add_argument("--init", nargs="+", type=Path, required=True, metavar="DIR",
-                        help="as of aa-train: checkpoints with vae and image_encoder")  # fmt: skip
-    parser.add_argument("--batch-size", type=positive, default=8,
-                        help="frames encoded together (default 8)")  # fmt: skip
-    parser.add_argument("--replace", action="store_true",
-                        help="make latents anew where there are others")  # fmt: skip
-    add_device(parser)
-    return parser
+def precompute(options: PrecomputeOptions) -> None:
+    """Write the encoders' output for every frame next to its shard; finished shards are skipped.
 
-
-def precompute(args: argparse.Namespace) -> None:
-    sources = find_parts(args.init)
+    Raises:
+        CheckpointError: a folder of `options.init` lacks the VAE or the image encoder.
+        LatentsError: other encoders' latents are there, and `options.replace` is off.
+    """
+    sources = find_parts(options.init)
     absent = [part for part in _ENCODERS if part not in sources]
     if absent:
         raise CheckpointError(f"no --init folder holds {', '.join(absent)}: train or import it")
-    config = resolve_config(PRESETS[args.preset].model, sources)
+    config = resolve_config(PRESETS[options.preset].model, sources)
     key = latents_key(config, sources)
-    shards = [(path, verify_shard(path)) for path in find_shards(args.shards)]
-    wanted = [item for item in shards if not _is_done(*item, key, replace=args.replace)]
+    shards = [(path, verify_shard(path)) for path in find_shards(options.shards)]
+    wanted = [item for item in shards if not _is_done(*item, key, replace=options.replace)]
     for path, _ in shards:
         if path not in dict(wanted):
             print(f"{path.name}: already there")
     if not wanted:
         return
-    encoders = Encoders.load(config, sources, args.device)
+    encoders = Encoders.load(config, sources, choose_device(options.device))
     total = sum(entry.clip.num_frames for _, shard in wanted for entry in shard.clips)
-    with tqdm(total=total, desc="precompute", unit="frame") as bar:
+    bar: tqdm[Never] = progress(desc="precompute", unit="frame", total=total)
+    with bar:
         for path, shard in wanted:
-            record = write_latents(path, shard, key, _shown(encoders, path, shard, args, bar))
+            record = write_latents(
+                path, shard, key, _shown(encoders, path, shard, options.batch_size, bar)
+            )
             bar.write(f"{path.name}: {record.num_bytes / 1e6:.1f} MB of latents")
 
 
@@ -174,9 +165,9 @@ def _shown(
     encoders: Encoders,
     path: Path,
     shard: ShardRecord,
-    args: argparse.Namespace,
-    bar: tqdm[Any],
+    batch_size: int,
+    bar: tqdm[Never],
 ) -> Iterator[tuple[NDArray[np.float32], NDArray[np.float32]]]:
-    for moments, tokens in encoders.encode(path, shard, args.batch_size):
+    for moments, tokens in encoders.encode(path, shard, batch_size):
         yield moments, tokens
         bar.update(len(moments))

@@ -1,23 +1,22 @@
-"""What is shown of a run while it goes on: a progress bar, samples, TensorBoard."""
+"""Show a run while it trains: a progress bar, samples, TensorBoard."""
 
 from __future__ import annotations
 
-import argparse
-import sys
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from tqdm import tqdm
-
+from aa_datasets.progress import progress
 from aa_model.config import TrainConfig
 from aa_model.networks.animate_anyone import AnimateAnyone
 from aa_model.training.distributed import Processes
 from aa_model.training.loop import Step, TrainingState
+from aa_model.training.options import TrainOptions
 from aa_model.training.samples import TrainingSamples
-from aa_model.training.stages import Stage
 from aa_model.training.timestep_losses import TimestepLosses
 
 if TYPE_CHECKING:
+    from tqdm import tqdm
+
     from aa_model.training.tensorboard import TensorBoardLog
 
 
@@ -49,35 +48,33 @@ class TrainingWatch:
     @classmethod
     def of(
         cls,
-        args: argparse.Namespace,
+        options: TrainOptions,
         model: AnimateAnyone,
-        stage: Stage,
         config: TrainConfig,
         state: TrainingState,
         processes: Processes,
     ) -> TrainingWatch:
-        """As the arguments of aa-train ask; only the first process shows anything."""
+        """As the options ask; only the first process shows anything."""
         samples, log = None, None
-        if processes.is_first and args.samples_every:
-            shards = args.samples_from or args.shards
-            samples = TrainingSamples(model, shards, args.out, autocast=config.autocast)
-        if processes.is_first and args.tensorboard:
+        if processes.is_first and options.samples_every:
+            shards = options.samples_from or options.shards
+            samples = TrainingSamples(model, shards, options.out, autocast=config.autocast)
+        if processes.is_first and options.tensorboard:
             from aa_model.training.tensorboard import (
                 TensorBoardLog,  # an extra: not everybody has it
             )
 
-            log = TensorBoardLog(args.out / "tensorboard", state.step)
-        bar = tqdm(
+            log = TensorBoardLog(options.out / "tensorboard", state.step)
+        bar: tqdm[Any] = progress(
+            desc=f"stage {options.stage}",
+            unit="step",
             total=config.steps,
             initial=state.step,
-            desc=f"stage {stage.name}",
-            unit="step",
-            mininterval=0.5 if sys.stderr.isatty() else 20,
             disable=not processes.is_first,
         )
         clips = config.batch_size * config.accumulate * processes.world_size
         images = clips * config.num_frames
-        return cls(bar, state, samples, args.samples_every, log, images)
+        return cls(bar, state, samples, options.samples_every, log, images)
 
     def __enter__(self) -> TrainingWatch:
         if self.state.step == 0:

@@ -1,4 +1,4 @@
-"""What aa-train says before the first step and after the last."""
+"""Print a training plan, its time and memory, and a summary at the end."""
 
 from __future__ import annotations
 
@@ -46,13 +46,25 @@ def _in_words(row: dict[str, Any]) -> str:
     return ", ".join(f"{name} {value}" for name, value in row.items())
 
 
-def print_step_time(step_s: float, config: TrainConfig, done: int, model: AnimateAnyone) -> None:
-    """What was measured by `measure_step_s`: how long the rest takes, and a GPU's peak."""
-    rest = config.steps - done
+def print_step_time(
+    step_s: float,
+    config: TrainConfig,
+    state: TrainingState,
+    model: AnimateAnyone,
+    time_limit_s: float,
+) -> None:
+    """How long the rest takes by what `measure_step_s` found, and a GPU's peak of memory."""
+    rest = config.steps - state.step
     print(
-        f"  time per step: {step_s:.3g} s forward and backward, measured on random pictures; "
-        f"{rest} steps take {duration(rest * step_s)} and what reading and updates add"
+        f"  time per step: {step_s:.3g} s forward and backward, measured on random pictures, "
+        "without reading and updates"
     )
+    left_s = time_limit_s - state.seconds
+    if rest * step_s > left_s:
+        print(f"  the time limit leaves {duration(left_s)}: about {left_s / step_s:.0f} of the "
+              f"{rest} steps")  # fmt: skip
+    else:
+        print(f"  {rest} steps take about {duration(rest * step_s)}")
     if model.device.type == "cuda":
         # The optimizer's state comes with its first update, which was not measured.
         peak = (
@@ -62,7 +74,7 @@ def print_step_time(step_s: float, config: TrainConfig, done: int, model: Animat
 
 
 def duration(seconds: float) -> str:
-    """In the largest unit of which there is one."""
+    """Seconds in the largest unit that they fill."""
     for unit, length_s in (("days", 86400), ("hours", 3600), ("minutes", 60)):
         if seconds >= length_s:
             return f"{seconds / length_s:.1f} {unit}"

@@ -12,7 +12,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -47,7 +47,7 @@ class Origin:
     sources: dict[str, Path]
 
     @classmethod
-    def of(cls, stage: Stage, init: list[Path]) -> Origin:
+    def of(cls, stage: Stage, init: Sequence[Path]) -> Origin:
         """Find in `init` the parts that the stage needs or trains; its needs must be there.
 
         Other parts are left out: stage 1 of a checkpoint with temporal layers goes on without.
@@ -197,7 +197,9 @@ def _identity(description: dict[str, Any]) -> dict[str, Any]:
     # A run of before there was an option has its default.
     training = to_json(from_json(TrainConfig, description["training"]))
     clips = training["batch_size"] * training["accumulate"] * description["processes"]
-    named = {key: description.get(key) for key in ("stage", "recipe", "text_mask", "frozen")}
+    named = {key: description.get(key) for key in ("stage", "text_mask", "frozen")}
+    # Runs of before the option was renamed have it as "recipe".
+    named["exclude_test_of"] = description.get("exclude_test_of", description.get("recipe"))
     named["model"] = to_json(from_json(ModelConfig, description["model"]))
     chosen = {key: value for key, value in training.items() if key not in _FREE}
     return {**named, "clips per step": clips, **chosen}

@@ -13,15 +13,17 @@ import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from aa_datasets.atomic_file import replace_file
+from aa_model.config import GenerateConfig
 from aa_model.errors import ModelError
 from aa_model.inference.animate_shards import Job, read_jobs, swapped
-from aa_model.inference.denoise import GenerateConfig
+from aa_model.inference.options import Swap
 from aa_model.inference.pipeline import AnimatePipeline
 from aa_model.inference.visualize import draw_strip, pick_moments
 from aa_model.networks.animate_anyone import AnimateAnyone
@@ -83,7 +85,7 @@ class TrainingSamples:
             Image.fromarray(strip).save(self.folder / f"step-{step:06d}-{job.video_id}.png")
             strips[job.video_id] = strip
             videos[job.video_id] = self._side_by_side(job, frames)
-        probes = {f"{swap}_swapped": self._change(found, swap) for swap in ("reference", "pose")}
+        probes = {f"{swap}_swapped": self._change(found, swap) for swap in get_args(Swap)}
         self._write_probes(step, probes)
         return Shown(strips, videos, self.jobs[0].fps, probes)
 
@@ -105,7 +107,7 @@ class TrainingSamples:
         true = job.true_frames(np.arange(len(frames)))
         return np.concatenate([reference, poses, frames, true], axis=2)
 
-    def _change(self, found: list[NDArray[np.uint8]], swap: str) -> float:
+    def _change(self, found: list[NDArray[np.uint8]], swap: Swap) -> float:
         others = [self._animate(job) for job in swapped(self.jobs, swap)]
         changes = []
         for a, b in zip(found, others, strict=True):

@@ -1,28 +1,34 @@
-"""Devices that are refused, and what Ctrl-C and a full device come to."""
+"""Devices that are refused; exit codes of errors, Ctrl-C and a full device."""
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Callable
 
 import pytest
 import torch
 
-from aa_model.cli.command_line import add_device, run_command
+from aa_datasets.command_line import make_app
+from aa_model.cli.command_line import run_command
 from aa_model.config import TrainConfig
 from aa_model.errors import ConfigError, ModelError
+from aa_model.networks.precision import choose_device
 
 
-@pytest.mark.parametrize(("text", "message"), [("gpu7", "no device"), ("cuda:99", "CUDA devices")])
-def test_a_device_that_is_not_there_is_refused(
-    capsys: pytest.CaptureFixture[str], text: str, message: str
-) -> None:
-    parser = argparse.ArgumentParser()
-    add_device(parser)
-    assert parser.parse_args(["--device", "cpu"]).device == "cpu"
-    with pytest.raises(SystemExit):
-        parser.parse_args(["--device", text])
-    assert message in capsys.readouterr().err
+@pytest.mark.parametrize("name", ["gpu7", "cuda:99", "mps", "xpu", "meta:x"])
+def test_a_device_that_is_not_there_is_refused_by_name(name: str) -> None:
+    assert choose_device("cpu") == "cpu"
+    with pytest.raises(ModelError, match=f"device '{name}' cannot be used here"):
+        choose_device(name)
+
+
+def run(error: BaseException, when_stopped: str = "") -> int:
+    app = make_app("aa-x", "Fail.", example="aa-x")
+
+    @app.default
+    def fail() -> None:
+        raise error
+
+    return run_command(app, [], when_stopped=when_stopped)
 
 
 @pytest.mark.parametrize(
@@ -30,25 +36,19 @@ def test_a_device_that_is_not_there_is_refused(
     [
         (ModelError("two\nlines"), 2, "aa-x: error: two lines\n"),
         (torch.OutOfMemoryError("CUDA out of memory."), 2, "aa-x: error: CUDA out of memory.\n"),
-        (KeyboardInterrupt(), 130, "aa-x: stopped: it goes on\n"),
+        (KeyboardInterrupt(), 130, "aa-x: stopped: resume it\n"),
     ],
 )
 def test_what_the_user_can_mend_is_one_line(
     capsys: pytest.CaptureFixture[str], error: BaseException, code: int, line: str
 ) -> None:
-    def fail() -> None:
-        raise error
-
-    assert run_command("aa-x", fail, when_stopped="it goes on") == code
+    assert run(error, "resume it") == code
     assert capsys.readouterr().err == line
 
 
 def test_a_bug_keeps_its_traceback() -> None:
-    def fail() -> None:
-        raise RuntimeError("a bug")
-
     with pytest.raises(RuntimeError, match="a bug"):
-        run_command("aa-x", fail, when_stopped="")
+        run(RuntimeError("a bug"))
 
 
 @pytest.mark.parametrize(

@@ -45,7 +45,7 @@ def test_reference_pose_and_tokens_are_computed_once_per_video(make_tiny: Make) 
     assert calls.count("to_k") == 1 + 3 * 4 * 2  # the reference once; 3 steps, 4 windows, 2 passes
 
 
-@pytest.mark.parametrize("merge", ["edge", "mean", "triangular", "attention"])
+@pytest.mark.parametrize("merge", ["edge", "mean", "wrapped"])
 @pytest.mark.parametrize("T", [1, 2, 7, 8, 9, 12, 13])
 def test_any_length_from_one_frame(make_tiny: Make, T: int, merge: str) -> None:
     model = make_tiny(temporal=True)

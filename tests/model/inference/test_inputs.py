@@ -15,13 +15,14 @@ from PIL import Image, ImageDraw
 
 from aa_datasets.errors import DatasetError
 from aa_datasets.pose import BODY, NUM_JOINTS, Pose, make_pose, write_pose
+from aa_datasets.pose_estimator import PoseEstimator
 from aa_datasets.puppets.render import render_puppet
 from aa_datasets.video.canonical import encode_canonical, read_canonical
 from aa_model.checkpoints.store import read_info, write_checkpoint
 from aa_model.cli import animate as animate_cli
 from aa_model.errors import ModelError
 from aa_model.inference.inputs import read_driving, read_picture
-from aa_model.inference.pose_detectors import PoseDetector, find_detector
+from aa_model.inference.pose_detectors import find_estimator, find_pose
 from aa_model.networks.animate_anyone import AnimateAnyone
 from aa_model.networks.parts import parts_of
 from aa_model.presets import TINY
@@ -122,7 +123,7 @@ def puppet_pose(T: int = 3) -> Pose:
     return render_puppet(7, 7, num_frames=T, size_hw=(48, 64)).pose
 
 
-def no_detector() -> PoseDetector:
+def no_detector() -> PoseEstimator:
     raise AssertionError("an npz needs no detector")
 
 
@@ -185,7 +186,7 @@ def test_a_driving_video_is_followed_with_its_own_rate(tmp_path: Path) -> None:
     done: list[tuple[str, int, int | None]] = []
     driving = read_driving(
         tmp_path / "drive.mp4",
-        lambda: find_detector(str(PUPPET_WEIGHTS), tmp_path),
+        lambda: find_estimator(str(PUPPET_WEIGHTS), tmp_path),
         notes.append,
         lambda *progress: done.append(progress),
         max_frames=3,
@@ -252,7 +253,9 @@ def test_people_are_aligned_and_a_cartoon_is_animated_as_it_is(
 def animate(checkpoint: Path, tmp_path: Path, *more: object) -> int:
     arguments = ["--checkpoint", checkpoint, "--out", tmp_path / "out.mp4", "--steps", 1,
                  "--reference", tmp_path / "photo.png", "--pose", tmp_path / "pose.npz",
-                 "--pose-detector", PUPPET_WEIGHTS, *more]  # fmt: skip
+                 *more]  # fmt: skip
+    if "--pose-detector" not in more:
+        arguments += ["--pose-detector", PUPPET_WEIGHTS]
     return animate_cli.main([str(a) for a in arguments])
 
 
@@ -321,7 +324,8 @@ def test_a_part_of_another_preset_is_refused_by_its_tensors(
     Image.fromarray(GREY).save(tmp_path / "photo.png")
     write_pose(tmp_path / "pose.npz", puppet_pose())
     assert animate(tmp_path / "other", tmp_path) == 2
-    (line,) = capsys.readouterr().err.splitlines()
+    line = capsys.readouterr().err.splitlines()[-1]
+    assert line.startswith("aa-animate: error: ")
     assert "is of another network: " in line
     assert "instead of" in line
 
@@ -332,16 +336,16 @@ def test_a_part_of_another_preset_is_refused_by_its_tensors(
 )
 def test_a_detector_that_does_not_exist_is_named(tmp_path: Path, name: str, message: str) -> None:
     with pytest.raises(ModelError, match=message):
-        find_detector(name, tmp_path)
+        find_estimator(name, tmp_path)
 
 
 @pytest.mark.weights
 def test_the_installed_estimator_finds_a_portrait_and_no_cat() -> None:
     data = pytest.importorskip("skimage.data")
     pytest.importorskip("ai_edge_litert")
-    detector = find_detector("blazepose", Path("nowhere"))
-    assert detector.find(data.chelsea()) is None
-    pose = detector.find(data.astronaut())
+    detector = find_estimator("blazepose", Path("nowhere"))
+    assert find_pose(detector, data.chelsea()) is None
+    pose = find_pose(detector, data.astronaut())
     assert pose is not None
     nose, neck = pose.keypoints_px[0, 0], pose.keypoints_px[0, 1]
     assert np.linalg.norm(nose - [224, 112]) < 30  # of 512 x 512; half a face is 45

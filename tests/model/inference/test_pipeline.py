@@ -24,8 +24,8 @@ from PIL import Image
 from aa_datasets.pose import NUM_JOINTS, make_pose
 from aa_datasets.pose_drawing import draw_pose
 from aa_datasets.puppets.render import render_puppet
+from aa_model.config import GenerateConfig
 from aa_model.errors import ModelError
-from aa_model.inference.denoise import GenerateConfig
 from aa_model.inference.pipeline import AnimatePipeline, fit_picture
 from aa_model.inference.visualize import draw_strip
 from aa_model.networks.animate_anyone import AnimateAnyone

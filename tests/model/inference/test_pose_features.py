@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
+from aa_model.config import GenerateConfig
 from aa_model.errors import ModelError
-from aa_model.inference.denoise import GenerateConfig, denoise, encode_conditions
+from aa_model.inference.denoise import denoise, encode_conditions
 from aa_model.inference.drawn_poses import PosePictures
 from aa_model.inference.image_input import to_pixels
 from aa_model.inference.pose_features import PoseFeatures

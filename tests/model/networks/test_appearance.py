@@ -13,8 +13,9 @@ from diffusers import ControlNetModel
 from aa_datasets.loader.batch import Batch
 from aa_model.checkpoints.store import read_model, write_checkpoint
 from aa_model.cli.train import main
+from aa_model.config import GenerateConfig
 from aa_model.errors import ModelError
-from aa_model.inference.denoise import GenerateConfig, denoise, encode_conditions, predict
+from aa_model.inference.denoise import denoise, encode_conditions, predict
 from aa_model.networks.animate_anyone import AnimateAnyone
 from aa_model.networks.image_encoder import null_tokens
 from aa_model.networks.parts import part_parameters, parts_of

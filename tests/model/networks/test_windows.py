@@ -76,20 +76,6 @@ def test_after_the_copy_all_windows_agree_on_every_frame(T: int, window: int, sh
     assert all(len(values) == 1 for values in found.values())
 
 
-@given(T=st.integers(1, 60), window=st.integers(2, 12), seed=st.integers(0, 9))
-def test_triangular_weights_equal_numpy(T: int, window: int, seed: int) -> None:
-    windows = make_windows(T, window)
-    length = len(windows[0])
-    x = np.random.default_rng(seed).normal(size=(len(windows), length, 3))
-    weight = 1 + np.minimum(np.arange(length), np.arange(length)[::-1])
-    total, count = np.zeros((T, 3)), np.zeros((T, 1))
-    for row, frames in zip(x, windows, strict=True):
-        total[list(frames)] += weight[:, None] * row
-        count[list(frames)] += weight[:, None]
-    found = average(torch.from_numpy(x), windows, triangular=True)
-    np.testing.assert_allclose(found, total / count, rtol=1e-12)
-
-
 @given(T=st.integers(1, 60), window=st.integers(2, 12))
 def test_mean_counts_how_many_windows_see_a_frame(T: int, window: int) -> None:
     windows = make_windows(T, window)

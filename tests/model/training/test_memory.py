@@ -1,4 +1,4 @@
-"""benchmarks/model_training_memory.py counts without content what real tensors take."""
+"""benchmarks/model/training_memory.py counts without content what real tensors take."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ import pytest
 import torch
 
 from aa_model.networks.animate_anyone import AnimateAnyone
+from aa_model.networks.precision import freeze_as_bfloat16
 from aa_model.presets import TINY
-from aa_model.training.memory import freeze_as_bfloat16, training_autocast, training_memory
+from aa_model.training.memory import training_autocast, training_memory
 from aa_model.training.stages import STAGES, make_loss, trained_parameters
 from aa_model.training.step_time import random_batch
 
-BENCHMARKS = Path(__file__).parents[3] / "benchmarks"
+BENCHMARKS = Path(__file__).parents[3] / "benchmarks" / "model"
 LEAN = {"gradient_checkpointing": True, "autocast": True, "frozen_bfloat16": True}
 
 
@@ -27,7 +28,7 @@ def test_a_step_counted_without_content_is_the_real_steps(
 ) -> None:
     monkeypatch.syspath_prepend(str(BENCHMARKS))
     live_bytes = importlib.import_module("live_bytes").LiveBytes
-    m = importlib.import_module("model_training_memory")
+    m = importlib.import_module("training_memory")
     held, forward, both = m.count("tiny", stage, **changes)
 
     config = dataclasses.replace(TINY.training[stage], reference_drop=0.0, **changes)  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""A metric's values by variant, over the runs that table3.py left, and what may be said of them."""
+"""A metric's values by variant, over the runs that run.py left, and what may be said of them."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from table3_budget import HIGHER_IS_BETTER, VARIANTS, Budget, hash_of
-from table3_intervals import (
+from budget import HIGHER_IS_BETTER, VARIANTS, Budget, hash_of
+from intervals import (
     Estimate,
     Values,
     difference_of,

@@ -1,4 +1,4 @@
-"""What table3.py may spend and how it measures: a TOML file, fixed before the first run."""
+"""What run.py may spend and how it measures: a TOML file, fixed before the first run."""
 
 from __future__ import annotations
 

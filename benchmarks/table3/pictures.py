@@ -1,6 +1,6 @@
 """One sheet of the miniature Table 3: what each variant makes of the first held-out puppets.
 
-    python benchmarks/table3_pictures.py table3-out --write docs/images/table3.png
+    python benchmarks/table3/pictures.py table3-out --write docs/images/table3.png
 
 Rows are the first puppets in the order of their ids, two moments each, never chosen by their looks;
 columns the reference (the video's first frame), every variant of one seed, and the true frame.
@@ -12,8 +12,8 @@ import argparse
 from pathlib import Path
 
 import numpy as np
+from budget import VARIANTS
 from PIL import Image, ImageDraw, ImageFont
-from table3_budget import VARIANTS
 
 _SIDE_PX, _GAP_PX, _HEAD_PX = 144, 6, 30
 _LABELS = {"reference_net": "ReferenceNet", "clip": "encoder alone", "controlnet": "ControlNet",
@@ -64,7 +64,7 @@ def _moments(video: Path) -> list[str]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("out", type=Path, help="folder of table3.py's runs")
+    parser.add_argument("out", type=Path, help="folder of run.py's runs")
     parser.add_argument("--write", type=Path, required=True, metavar="FILE.png")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--puppets", type=int, default=3)

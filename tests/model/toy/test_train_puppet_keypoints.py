@@ -12,8 +12,13 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from aa_model.cli.model import main
-from aa_model.cli.puppet_keypoints import KeypointBatches, read_training_frames
-from aa_model.toy.puppet_keypoints import KeypointNet, _decode, detect_keypoints, keypoint_loss
+from aa_model.inference.puppet_keypoints import (
+    KeypointNet,
+    _decode,
+    detect_keypoints,
+    keypoint_loss,
+)
+from aa_model.toy.train_puppet_keypoints import KeypointBatches, read_training_frames
 
 
 @settings(max_examples=30)

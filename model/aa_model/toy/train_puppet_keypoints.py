@@ -1,39 +1,39 @@
-"""`aa-model puppet-keypoints train | detect`: data, augmentation, files."""
+"""Train the puppet keypoint network, and run it over videos: `aa-model puppet-keypoints`."""
 
 from __future__ import annotations
 
-import argparse
-import hashlib
 import json
-import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Never
 
 import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save
+from safetensors.torch import save
 from torch import Tensor
-from tqdm import tqdm
 
-from aa_datasets.atomic_file import replace_file
+from aa_datasets.atomic_file import replace_file, sha256_of_file
 from aa_datasets.pose import BODY
+from aa_datasets.progress import progress
 from aa_datasets.shards import read_shards
 from aa_datasets.video.canonical import read_canonical
-from aa_model.checkpoints.store import copy_tensors
 from aa_model.config import TrainConfig
-from aa_model.errors import CheckpointError, ModelError
-from aa_model.toy.puppet_keypoints import (
+from aa_model.errors import ModelError
+from aa_model.inference.puppet_keypoints import (
     INPUT_PX,
     KeypointNet,
     detect_keypoints,
     keypoint_loss,
+    read_keypoint_net,
     resize_frames,
 )
 from aa_model.training.loop import TrainingState, train
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
 
 KeypointBatch = tuple[Tensor, Tensor]
 _EVERY = 4  # frames between those that are kept for training
@@ -89,7 +89,7 @@ def read_training_frames(
 ) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
     """Every fourth frame at 128 x 128, and its body joints [N, 18, 2] in its pixels."""
     frames, keypoints = [], []
-    for sample in tqdm(read_shards(shards), desc="reading shards", unit="clip"):
+    for sample in progress(read_shards(shards), desc="reading shards", unit="clip"):
         indices = np.arange(0, sample.clip.num_frames, _EVERY)
         frames.append(resize_frames(read_canonical(sample.mp4, indices)))
         pose = sample.pose.at_frames(indices).resized((INPUT_PX, INPUT_PX))
@@ -99,24 +99,32 @@ def read_training_frames(
     return np.concatenate(frames), np.concatenate(keypoints)
 
 
-def train_command(args: argparse.Namespace) -> None:
-    torch.manual_seed(args.seed)
+def train_keypoints(
+    shards: Sequence[Path],
+    out: Path,
+    *,
+    steps: int = 1500,
+    batch_size: int = 16,
+    lr: float = 2e-3,
+    seed: int = 0,
+) -> None:
+    """Train a keypoint network on shards and write it to `out`, a .safetensors file."""
+    torch.manual_seed(seed)
     net = KeypointNet()
     config = TrainConfig(
-        steps=args.steps,
-        batch_size=args.batch_size,
-        lr=args.lr,
+        steps=steps,
+        batch_size=batch_size,
+        lr=lr,
         warmup_steps=50,
         lr_schedule="cosine",
         ema_decay=0.998,
-        seed=args.seed,
+        seed=seed,
     )
-    batches = KeypointBatches(*read_training_frames(args.shards), config.batch_size, config.seed)
+    batches = KeypointBatches(*read_training_frames(shards), config.batch_size, config.seed)
     state = TrainingState(dict(net.named_parameters()), config)
     print(f"{sum(p.numel() for p in net.parameters())} weights, {len(batches.frames)} frames")
-    bar = tqdm(total=config.steps, desc="puppet keypoints", unit="step",
-               mininterval=0.5 if sys.stderr.isatty() else 20)  # fmt: skip
     losses = []
+    bar: tqdm[Never] = progress(desc="puppet keypoints", unit="step", total=steps)
     with bar:
         for step in train(
             state, lambda batch, generator: keypoint_loss(net, *batch), batches, config
@@ -124,54 +132,39 @@ def train_command(args: argparse.Namespace) -> None:
             losses.append(step.loss)
             bar.update()
             bar.set_postfix_str(f"loss {np.mean(losses[-50:]):.3f}", refresh=False)
+    options = {"steps": steps, "batch_size": batch_size, "lr": lr, "seed": seed}
+    made_by = json.dumps({"shards": [path.name for path in shards], **options})
     with state.averaged():
         content = save(
             {name: p.detach().half() for name, p in net.named_parameters()},
-            {"format": "aa puppet-keypoints 1", "made_by": _made_by(args)},
+            {"format": "aa puppet-keypoints 1", "made_by": made_by},
         )
-    args.out.parent.mkdir(parents=True, exist_ok=True)
-    replace_file(args.out, content)
-    print(f"{args.out}: {config.steps} steps in {state.seconds:.0f} s, loss {losses[-1]:.3f}")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    replace_file(out, content)
+    print(f"{out}: {steps} steps in {state.seconds:.0f} s, loss {losses[-1]:.3f}")
 
 
-def _made_by(args: argparse.Namespace) -> str:
-    options = {name: getattr(args, name) for name in ("steps", "batch_size", "lr", "seed")}
-    return json.dumps({"shards": [path.name for path in args.shards], **options})
+def detect_in_videos(videos: Sequence[Path], weights: Path, out: Path) -> int:
+    """Write OUT/<video_id>.npz for every video; returns how many there were.
 
-
-def read_keypoint_net(path: Path) -> KeypointNet:
-    """Load what `aa-model puppet-keypoints train` wrote.
+    Args:
+        videos: folders of <video_id>/<frame>.png, or tar shards.
 
     Raises:
-        CheckpointError: no such file, not safetensors, or of another network.
+        ModelError: there is no video in them.
     """
-    net = KeypointNet()
-    try:
-        tensors = load_file(path)
-    except (SafetensorError, OSError) as error:
-        raise CheckpointError(
-            f"{path} is not the weights of a puppet keypoint network ({error}): make them with "
-            "aa-model puppet-keypoints train"
-        ) from error
-    copy_tensors(dict(net.named_parameters()), tensors, str(path))
-    return net.eval()
-
-
-def detect_command(args: argparse.Namespace) -> None:
-    net = read_keypoint_net(args.weights)
-    print(f"{args.weights}: sha256 {hashlib.sha256(args.weights.read_bytes()).hexdigest()}")
-    args.out.mkdir(parents=True, exist_ok=True)
+    net = read_keypoint_net(weights)
+    print(f"{weights}: sha256 {sha256_of_file(weights)}")
+    out.mkdir(parents=True, exist_ok=True)
     count = 0
-    for video_id, frames in tqdm(_read_videos(args.videos), desc="keypoints", unit="video"):
+    for video_id, frames in progress(_read_videos(videos), desc="keypoints", unit="video"):
         keypoints_px, scores = detect_keypoints(net, frames)
         size_hw = np.array(frames.shape[1:3], dtype=np.int32)
-        np.savez(
-            args.out / f"{video_id}.npz", keypoints_px=keypoints_px, scores=scores, size_hw=size_hw
-        )
+        np.savez(out / f"{video_id}.npz", keypoints_px=keypoints_px, scores=scores, size_hw=size_hw)
         count += 1
     if not count:
         raise ModelError("no video found: give tar shards, or folders of <video>/<frame>.png")
-    print(f"{args.out}: keypoints of {count} videos")
+    return count
 
 
 def _read_videos(paths: Sequence[Path]) -> Iterator[tuple[str, NDArray[np.uint8]]]:

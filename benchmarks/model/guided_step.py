@@ -1,6 +1,6 @@
 """A guided denoising step, beside the plain way of Moore-AnimateAnyone and its descendants.
 
-    python benchmarks/model_guided_step.py [--channels 64 128 256 256] [--latents 64] [--frames 8]
+    python benchmarks/model/guided_step.py [--channels 64 128 256 256] [--latents 64] [--frames 8]
 
 Both use the same weights and the same diffusers classes, and the outputs are held equal first. The
 plain way, rebuilt here from diffusers' parts: the reference's features are repeated for every frame

@@ -1,27 +1,34 @@
-"""A small heat-map network for the 18 body joints of puppets, to measure poses of generated videos.
+"""A small heat-map network for the 18 body joints of puppets.
 
-No public keypoint network knows puppets. This one is trained where the pose is exact, so that "does
-the generated puppet strike the pose?" can be asked of a network that has no part in generating it.
+Public keypoint networks do not know puppets. This one is trained where the pose is exact, so that
+"does the generated puppet strike the pose?" is answered by a network that takes no part in
+generating it.
 """
 
 from __future__ import annotations
 
 from itertools import pairwise
+from pathlib import Path
 
 import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from aa_datasets.pose import BODY_JOINTS
+from aa_datasets.pose import BODY, BODY_JOINTS, NUM_JOINTS, Pose, make_pose
+from aa_datasets.pose_estimator import Person
+from aa_model.checkpoints.store import copy_tensors
+from aa_model.errors import CheckpointError
 
-NUM_BODY_JOINTS = len(BODY_JOINTS)  # 18
 INPUT_PX = 128
 _HEATMAP = 64  # cells along each side of a heat map
 _CELL_PX = INPUT_PX / _HEATMAP
 _WINDOW = 2  # cells on each side of the peak that refine it
+_BATCH = 32  # frames
 
 
 class KeypointNet(nn.Module):
@@ -33,7 +40,7 @@ class KeypointNet(nn.Module):
         self.down = nn.ModuleList(_block(a, b, stride=2) for a, b in pairwise(channels))
         up = channels[::-1]
         self.up = nn.ModuleList(_block(a + b, b) for a, b in pairwise(up))
-        self.head = nn.Conv2d(channels[0], NUM_BODY_JOINTS, 1)
+        self.head = nn.Conv2d(channels[0], len(BODY_JOINTS), 1)
 
     def forward(self, pictures: Tensor) -> Tensor:
         """pictures [N, 3, 128, 128] in [-1, 1] -> heat map logits [N, 18, 64, 64]."""
@@ -72,7 +79,7 @@ def keypoint_loss(
 
 @torch.no_grad()
 def detect_keypoints(
-    net: KeypointNet, frames: NDArray[np.uint8], batch: int = 32
+    net: KeypointNet, frames: NDArray[np.uint8], batch: int = _BATCH
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Where the joints are.
 
@@ -90,6 +97,87 @@ def detect_keypoints(
     to_frame = torch.tensor([W / INPUT_PX, H / INPUT_PX])
     keypoints = (keypoints + 0.5) * to_frame - 0.5
     return keypoints.numpy().astype(np.float32), scores.clamp(0, 1).numpy().astype(np.float32)
+
+
+def read_keypoint_net(path: Path) -> KeypointNet:
+    """Load what `aa-model puppet-keypoints train` wrote.
+
+    Raises:
+        CheckpointError: the file is missing, not safetensors, or of another network.
+    """
+    net = KeypointNet()
+    try:
+        tensors = load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(
+            f"{path} is not the weights of a puppet keypoint network ({error}): make them with "
+            "aa-model puppet-keypoints train"
+        ) from error
+    copy_tensors(dict(net.named_parameters()), tensors, str(path))
+    return net.eval()
+
+
+class PuppetEstimator:
+    """The keypoint network as a `PoseEstimator`: body joints, of one puppet."""
+
+    name = "puppet-keypoints"
+
+    def __init__(self, net: KeypointNet) -> None:
+        self._net = net
+
+    def people(self, frame: NDArray[np.uint8]) -> list[Person]:
+        """One person, whatever the frame shows: the joints' scores say how sure it is."""
+        tracker = self.track()
+        tracker.see(frame)
+        return [Person(area=1.0, wobble=0.0, scores=tracker.pose().scores[0])]
+
+    def track(self) -> PuppetTracker:
+        return PuppetTracker(self._net)
+
+
+class PuppetTracker:
+    """Body joints of every frame, in batches."""
+
+    def __init__(self, net: KeypointNet) -> None:
+        self._net = net
+        self._size_hw = (0, 0)
+        self._waiting: list[NDArray[np.uint8]] = []
+        self._keypoints_px: list[NDArray[np.float32]] = []
+        self._scores: list[NDArray[np.float32]] = []
+
+    def see(self, frame: NDArray[np.uint8]) -> None:
+        height, width = self._size_hw = frame.shape[0], frame.shape[1]
+        # Padded at the right or the bottom: the network would squeeze a frame that is not square.
+        side = max(height, width)
+        padding = ((0, side - height), (0, side - width), (0, 0))
+        self._waiting.append(np.pad(frame, padding, mode="edge"))
+        if len(self._waiting) == _BATCH:
+            self._detect()
+
+    def pose(self) -> Pose:
+        self._detect()
+        joints = len(BODY_JOINTS)
+        keypoints_px = np.concatenate([np.zeros((0, joints, 2)), *self._keypoints_px])
+        scores = np.concatenate([np.zeros((0, joints)), *self._scores])
+        return body_pose(keypoints_px, scores, self._size_hw)
+
+    def _detect(self) -> None:
+        if self._waiting:
+            keypoints_px, scores = detect_keypoints(self._net, np.stack(self._waiting))
+            self._keypoints_px.append(keypoints_px)
+            self._scores.append(scores)
+            self._waiting.clear()
+
+
+def body_pose(
+    keypoints_px: NDArray[np.floating], scores: NDArray[np.floating], size_hw: tuple[int, int]
+) -> Pose:
+    """A Pose of [T, 18, 2] body joints; hands and face are absent."""
+    T = len(scores)
+    all_px = np.full((T, NUM_JOINTS, 2), np.nan)
+    all_scores = np.zeros((T, NUM_JOINTS))
+    all_px[:, BODY], all_scores[:, BODY] = keypoints_px, scores
+    return make_pose(all_px, all_scores, size_hw)
 
 
 def resize_frames(frames: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -1,6 +1,6 @@
 """A training step from precomputed latents, beside the same step that encodes its pictures.
 
-    python benchmarks/model_precomputed_step.py [--stage 2] [--size 256] [--frames 8] [--repeats 5]
+    python benchmarks/model/precomputed_step.py [--stage 2] [--size 256] [--frames 8] [--repeats 5]
 
 SD-1.5's proportions at a quarter of its channels: UNets 80-160-320-320, VAE 32-64-128-128, a CLIP
 of 24 layers of 256. Losses are held equal first. Steps alternate; the figures are medians of the

@@ -1,6 +1,6 @@
 """What a training step of a preset holds at its peak, on a GPU, counted without one.
 
-    python benchmarks/model_training_memory.py [PRESET,STAGE ...]
+    python benchmarks/model/training_memory.py [PRESET,STAGE ...]
 
 Weights, gradients and optimizer state are arithmetic. Activations are counted operation by
 operation on tensors without content (torch's FakeTensorMode), in the precision that autocast takes
@@ -24,9 +24,10 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from aa_model.networks.animate_anyone import AnimateAnyone
+from aa_model.networks.precision import freeze_as_bfloat16
 from aa_model.presets import PRESETS
 from aa_model.training import diffusion_loss
-from aa_model.training.memory import freeze_as_bfloat16, training_autocast, training_memory
+from aa_model.training.memory import training_autocast, training_memory
 from aa_model.training.stages import STAGES, make_loss, trained_parameters
 from aa_model.training.step_time import random_batch
 

@@ -1,9 +1,9 @@
 """Steps on a GPU at SD-1.5 sizes: time, memory, and the share of what its matrix units can do.
 
-    python benchmarks/model_gpu.py [--parts inference compiled training] [--sizes 512 768]
+    python benchmarks/model/gpu.py [--parts inference compiled training] [--sizes 512 768]
 
 Random weights, random inputs. Times are medians between CUDA events, after a warm-up; memory is the
-allocator's peak. FLOPs are those of `model_flops.py`, of a training step with what is computed
+allocator's peak. FLOPs are those of `model/flops.py`, of a training step with what is computed
 again. The ceiling is a matrix product of 8192 x 8192 in bfloat16, in the same run.
 """
 
@@ -28,9 +28,9 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from aa_model.config import TrainConfig
 from aa_model.networks.animate_anyone import AnimateAnyone
+from aa_model.networks.precision import freeze_as_bfloat16
 from aa_model.presets import PRESETS
 from aa_model.training.loop import TrainingState, train
-from aa_model.training.memory import freeze_as_bfloat16
 from aa_model.training.stages import STAGES, make_loss, trained_parameters
 from aa_model.training.step_time import random_batch
 

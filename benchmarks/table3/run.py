@@ -1,6 +1,6 @@
 """The miniature Table 3: four ways to show the reference, at equal optimiser steps.
 
-    python benchmarks/table3.py --out table3-out [--only reference_net,0] [--no-scores]
+    python benchmarks/table3/run.py --out table3-out [--only reference_net,0] [--no-scores]
 
 Makes and curates puppets, pre-trains one UNet without reference and pose (it stands for Stable
 Diffusion), trains every variant and seed of the budget from it, animates and scores held-out
@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from table3_budget import VARIANTS, Budget, Table, hash_of, read_budget
+from budget import VARIANTS, Budget, Table, hash_of, read_budget
 
 from aa_datasets.atomic_file import replace_file
 from aa_model.checkpoints.store import read_info, read_part, write_parts
@@ -36,7 +36,7 @@ from aa_model.networks.animate_anyone import AnimateAnyone
 from aa_model.networks.parts import part_parameters
 from aa_model.presets import PRESETS
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 _FIRST_TEST_SEED = 1_000_000
 _SAVE_EVERY = 100  # steps: what a kill costs at most
 _THREADS = 1  # of a run
@@ -239,7 +239,7 @@ def chosen(budget: Budget, only: str | None) -> list[tuple[str, int]]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--out", type=Path, required=True, help="folder of the runs")
-    parser.add_argument("--budget", type=Path, default=ROOT / "benchmarks" / "table3.toml")
+    parser.add_argument("--budget", type=Path, default=Path(__file__).with_name("budget.toml"))
     parser.add_argument("--corpus", type=Path, help="of aa-curate: shards/train-*.tar, test-*.tar")
     parser.add_argument("--only", metavar="VARIANT,SEED", help="one run; the others later")
     parser.add_argument("--cache-gb", type=float, default=3.0, help="decoded clips, of aa-train")
@@ -261,7 +261,7 @@ def main() -> None:
             pool.shutdown(cancel_futures=True)  # after a failure: those that have not begun
     if not args.scores:
         return
-    report = Path(__file__).with_name("table3_report.py")
+    report = Path(__file__).with_name("report.py")
     written = ["--write", out / "table3.md"]
     if args.only is None:
         written += ["--picture", out / "table3.png"]

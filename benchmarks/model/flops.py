@@ -1,6 +1,6 @@
 """FLOPs of one pass at SD-1.5 sizes, counted on meta tensors: no weights, no GPU, seconds.
 
-    python benchmarks/model_flops.py [--frames 24] [--sizes 512 768]
+    python benchmarks/model/flops.py [--frames 24] [--sizes 512 768]
 
 Counts are 2 x multiply-accumulate, by torch's FlopCounterMode, of preset `moore`. Elementwise work,
 norms and softmax are not counted.

@@ -1,6 +1,6 @@
 """Peak memory of animating a long video beside a short one, by the command, in fresh processes.
 
-    python benchmarks/model_video_memory.py [--checkpoint DIR] [--frames 96 480] [--steps 2]
+    python benchmarks/model/video_memory.py [--checkpoint DIR] [--frames 96 480] [--steps 2]
 
 A puppet moves; the peak is the largest resident size of the process. The goal: 480 frames take at
 most 1.1 times the memory of 96.

@@ -1,6 +1,6 @@
 """Activation memory of a stage-2 step: without checkpointing, with diffusers' own, with ours.
 
-    python benchmarks/model_activations.py [--channels 64 128 256] [--latents 16] [--frames 8]
+    python benchmarks/model/activations.py [--channels 64 128 256] [--latents 16] [--frames 8]
 
 The peak is of live tensor bytes above what was held before the step (weights, gradients, batch),
 counted at every operation; what a kernel takes inside is not in it. Exact, and the same on every

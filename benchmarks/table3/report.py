@@ -1,6 +1,6 @@
-r"""The miniature Table 3 as Markdown, from the records that table3.py left.
+r"""The miniature Table 3 as Markdown, from the records that run.py left.
 
-    python benchmarks/table3_report.py table3-out --write docs/table3.md \
+    python benchmarks/table3/report.py table3-out --write docs/table3.md \
         --picture docs/images/table3.png
 
 All runs are reported, also those that went badly; where runs are missing, that is said.
@@ -12,16 +12,16 @@ import argparse
 import os
 from pathlib import Path
 
-from table3_budget import VARIANTS, Budget, read_budget
-from table3_pictures import draw_sheet
-from table3_scores import DIGITS, OURS, Run, Scores, read_runs
+from budget import VARIANTS, Budget, read_budget
+from pictures import draw_sheet
+from scores import DIGITS, OURS, Run, Scores, read_runs
 
 from aa_eval.compare import claim, compare
 from aa_eval.result import Result
 
 _HEADINGS = {"ssim": "SSIM ↑", "psnr": "PSNR ↑ (dB)", "lpips_alex": "LPIPS alex ↓", "fvd": "FVD ↓"}
 _SETTING = """\
-By `benchmarks/table3.py`. Preset `{preset}`. {train} training puppets, {test} held-out ones of
+By `benchmarks/table3/run.py`. Preset `{preset}`. {train} training puppets, {test} held-out ones of
 other identities and motions: all synthetic. All runs start from one UNet, pre-trained for
 {pretraining} steps on the training puppets without reference and without pose, which stands for
 Stable Diffusion; ReferenceNet starts as its copy, as in the paper. Autoencoder and image encoder
@@ -45,7 +45,7 @@ _PICTURE = """\
 ![The reference, what each variant makes of it, and the true frame]({path})
 
 The first three held-out puppets by their ids, in the middle and at the end of the video,
-seed {seed} (`benchmarks/table3_pictures.py`)."""
+seed {seed} (`benchmarks/table3/pictures.py`)."""
 _MADE = """\
 Trained and animated on: {device}; {cores} cores, {threads} thread a run; torch {torch}; {date}.
 Scored on: {scored}. Minutes are the clock's, with as many runs side by side as there are cores
@@ -54,7 +54,7 @@ its last part. The budget meant {meant:g} at most.
 """
 _SCOPE = """\
 {protocol}, {videos} held-out videos. Mean and 95 % interval over videos and seeds
-(`benchmarks/table3_intervals.py`): it takes in other puppets and other runs, but not another
+(`benchmarks/table3/intervals.py`): it takes in other puppets and other runs, but not another
 pre-training, and is not corrected for the number of metrics. FVD has no value per video, so that
 its differences are not paired.
 """
@@ -90,7 +90,7 @@ def introduce(budget: Budget, runs: dict[tuple[str, int], Run]) -> list[str]:
 
 
 def report(out: Path, budget: Budget, picture: str | None = None) -> str:
-    """The page; `picture` is where the sheet of table3_pictures.py lies, as seen from it."""
+    """The page; `picture` is where the sheet of pictures.py lies, as seen from it."""
     runs = read_runs(out, budget)
     lines = introduce(budget, runs)
     if picture is not None:
@@ -176,7 +176,7 @@ def seed_by_seed(runs: dict[tuple[str, int], Run]) -> list[str]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("out", type=Path, help="folder of table3.py's runs")
+    parser.add_argument("out", type=Path, help="folder of run.py's runs")
     parser.add_argument("--write", type=Path, required=True, metavar="FILE")
     parser.add_argument("--picture", type=Path, metavar="FILE.png", help="draw it, and show it")
     args = parser.parse_args()

@@ -1,0 +1,100 @@
+"""AnimateOptions: all that decides a video, as `aa-animate` and `animate_photo` take it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Literal, TypeAlias
+
+from cyclopts import Group, Parameter
+
+from aa_datasets.command_line import Fps, PositiveInt
+from aa_model.config import Benchmark, GenerateConfig
+from aa_model.errors import ModelError
+
+Swap: TypeAlias = Literal["reference", "pose"]
+_PHOTO = Group("One video from a photo", sort_key=1)
+_SHARDS = Group("One video per clip of shards", sort_key=2)
+_DENOISING = Group("Denoising", sort_key=3)
+_MACHINE = Group("Machine", sort_key=4)
+
+
+@dataclass(frozen=True, kw_only=True)
+class AnimateOptions:
+    """What to animate by what; `animate_photo` and `animate_shards` read it."""
+
+    checkpoint: Path
+    """Folder that `aa-train` or `aa-model import` wrote."""
+    out: Path
+    """The .mp4 to write; with --shards a predictions folder."""
+    max_frames: PositiveInt | None = None
+    """At most this many frames per video."""
+    dry_run: bool = False
+    """Print what would be made, and make nothing."""
+    reference: Annotated[Path | None, Parameter(group=_PHOTO)] = None
+    """Picture of the person to animate."""
+    pose: Annotated[Path | None, Parameter(group=_PHOTO)] = None
+    """Driving poses (.npz), or a driving video to find them in."""
+    reference_pose: Annotated[Path | None, Parameter(group=_PHOTO)] = None
+    """Pose in the reference (.npz); by default it is looked for."""
+    align: Annotated[bool, Parameter(group=_PHOTO)] = True
+    """Rescale the driving skeleton to the person's proportions (Sec. 4.1)."""
+    pose_detector: Annotated[str | None, Parameter(group=_PHOTO)] = None
+    """Finds skeletons: the name of an installed detector, or a .safetensors file of
+    `aa-model puppet-keypoints`. By default the checkpoint's own, else an installed one."""
+    fps: Annotated[Fps | None, Parameter(group=_PHOTO)] = None
+    """Frame rate of the .mp4; by default the driving video's, or 24 for an npz."""
+    shards: Annotated[
+        tuple[Path, ...], Parameter(group=_SHARDS, consume_multiple=True, show_default=False)
+    ] = ()
+    """Tar files of `aa-curate` or `aa-datasets fetch`: each clip is animated from its first frame
+    by its own poses."""
+    benchmark: Annotated[Benchmark | None, Parameter(group=_SHARDS)] = None
+    """Animate only the test videos of this benchmark, under their own ids."""
+    swap: Annotated[Swap | None, Parameter(group=_SHARDS)] = None
+    """Probe: take the reference, or the pose, from the next clip."""
+    max_videos: Annotated[PositiveInt | None, Parameter(group=_SHARDS)] = None
+    """Animate only the first clips."""
+    generate: Annotated[GenerateConfig, Parameter(name="*", group=_DENOISING)] = field(
+        default_factory=GenerateConfig
+    )
+    """How the video is denoised."""
+    scheduler: Annotated[str | None, Parameter(group=_DENOISING)] = None
+    """A diffusers scheduler class, such as DPMSolverMultistepScheduler, with the checkpoint's
+    noise schedule. By default the checkpoint's own, or DDIM."""
+    half: Annotated[bool, Parameter(group=_MACHINE)] = False
+    """Weights and activations in bfloat16: half the memory, faster on GPUs, slightly different
+    videos."""
+    device: Annotated[str | None, Parameter(group=_MACHINE)] = None
+    """By default cuda if torch sees a GPU, else cpu."""
+
+    def __post_init__(self) -> None:
+        """Reject options that do not apply to the chosen mode.
+
+        Raises:
+            ModelError: two options contradict each other, or the mode is not clear.
+        """
+        if self.shards and (self.reference or self.pose):
+            raise ModelError("give --shards, or --reference and --pose, not both")
+        if self.benchmark and not self.shards:
+            raise ModelError(f"--benchmark {self.benchmark} needs --shards with its test videos")
+        if not self.shards and not (self.reference and self.pose):
+            raise ModelError(
+                "give --reference PICTURE and --pose NPZ_OR_VIDEO, or --shards SHARD..."
+            )
+        of_photo = {
+            "--reference-pose": self.reference_pose,
+            "--no-align": not self.align,
+            "--pose-detector": self.pose_detector,
+            "--fps": self.fps,
+        }
+        of_shards = {"--swap": self.swap, "--max-videos": self.max_videos}
+        for flag, value in (of_photo if self.shards else of_shards).items():
+            if value:
+                raise ModelError(
+                    f"{flag} is {'not for' if self.shards else 'for'} --shards: leave it out"
+                )
+        if self.half and self.generate.autocast:
+            raise ModelError("--half leaves no float32 for --autocast to cast: give one of them")
+        if not self.align and self.reference_pose:
+            raise ModelError("--reference-pose is for the alignment that --no-align leaves out")

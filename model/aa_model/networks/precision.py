@@ -1,0 +1,61 @@
+"""What networks compute in: memory layout, bfloat16, and autocast."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+
+import torch
+from torch import nn
+
+from aa_model.errors import ModelError
+
+
+def choose_device(name: str | None) -> str:
+    """The device of this name; without one, a GPU where there is one, else the CPU.
+
+    Raises:
+        ModelError: torch does not know the name, or has no such device here.
+    """
+    if name is None:
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.empty(0, device=name)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).strip().partition("\n")[0]
+        raise ModelError(
+            f"device {name!r} cannot be used here ({reason}): expected cpu"
+            f"{', or cuda' if torch.cuda.is_available() else '; torch sees no CUDA device'}"
+        ) from error
+    return name
+
+
+def layout_for(device: str | torch.device) -> torch.memory_format:
+    """Channels last on a CPU; on GPUs GroupNorm would copy each picture back, a tenth of a step
+    (benchmarks/model/gpu.py)."""
+    on_cpu = torch.device(device).type == "cpu"
+    return torch.channels_last if on_cpu else torch.contiguous_format
+
+
+def freeze_as_bfloat16(model: nn.Module) -> None:
+    """Keep the matrices and convolutions that are not trained in bfloat16.
+
+    Under autocast those of the UNets are cast to it for every product anyway, and the numbers are
+    the same; frozen encoders are otherwise in float32, see `as_stored`.
+    """
+    for module in model.modules():
+        if isinstance(module, nn.Linear | nn.Conv2d) and not module.weight.requires_grad:
+            module.to(torch.bfloat16)
+
+
+def as_stored(module: nn.Module) -> AbstractContextManager[object]:
+    """Autocast only where a module's weights are halved.
+
+    What a frozen encoder gives does not then depend on what surrounds it: on the fly under
+    `autocast`, from the cache, or stored beside the shards.
+    """
+    parameters = list(module.parameters())
+    device = parameters[0].device.type
+    if not torch.amp.is_autocast_available(device):  # meta: FLOPs are counted there
+        return nullcontext()
+    halved = any(p.dtype == torch.bfloat16 for p in parameters)
+    return torch.autocast(device, torch.bfloat16, enabled=halved)

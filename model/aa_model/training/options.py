@@ -1,0 +1,119 @@
+"""TrainOptions and PrecomputeOptions: what `aa-train` and its Python functions take."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import KW_ONLY, dataclass
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Group, Parameter
+
+from aa_datasets.command_line import NonNegativeInt, PositiveInt, Share
+from aa_model.config import Appearance, Benchmark, StageName, TrainConfig
+from aa_model.errors import ModelError
+from aa_model.presets import PRESETS, PresetName
+
+_DATA = Group("Data", sort_key=1)
+_NETWORK = Group("Network", sort_key=2)
+_WATCH = Group("Watching and saving", sort_key=3)
+_MACHINE = Group("Machine", sort_key=4)
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    """One stage of training, for `train_stage`."""
+
+    shards: Annotated[tuple[Path, ...], Parameter(consume_multiple=True)]
+    """Tar files, or an `aa-curate` corpus folder (all its shards)."""
+    _: KW_ONLY
+    stage: StageName
+    """What to train. Stages 1 and 2 are the paper's (Sec. 3.3); 1-controlnet follows 1 where a
+    ControlNet is wanted; autoencoder and image-encoder train small frozen parts."""
+    preset: PresetName
+    """Sizes of the networks, and the stage's training."""
+    out: Path
+    """Folder of the run: checkpoint, exact state, loss curve, samples."""
+    init: Annotated[tuple[Path, ...], Parameter(consume_multiple=True, show_default=False)] = ()
+    """Checkpoints to start from; parts of later ones win."""
+    resume: bool = False
+    """Resume the run in --out from its last save."""
+    dry_run: bool = False
+    """Print what would be trained, and write nothing."""
+    split: Annotated[str | None, Parameter(group=_DATA)] = None
+    """Train only on clips of this split, such as train."""
+    exclude_test_of: Annotated[Benchmark | None, Parameter(group=_DATA)] = None
+    """Stop if a clip is one of this benchmark's test videos, or of another split than train
+    (Sec. 4.3)."""
+    too_short_at_most: Annotated[Share, Parameter(group=_DATA)] = 0.5
+    """Share of clips that may be left out because they are shorter than the stage's window; more
+    is an error."""
+    text_mask: Annotated[bool, Parameter(group=_DATA)] = False
+    """Stages 1 and 2: no loss on overlaid text that `aa-curate` found."""
+    appearance: Annotated[Appearance | None, Parameter(group=_NETWORK)] = None
+    """How the reference is shown (Table 3); the preset's unless given, which is reference_net."""
+    pose: Annotated[bool, Parameter(group=_NETWORK)] = True
+    """Stage 1: with a Pose Guider. Without one the network animates an image freely, and so do the
+    stages that follow."""
+    draw_face: Annotated[bool, Parameter(group=_NETWORK, negative=())] = False
+    """Stage 1: skeletons show the face's points where clips have them; later stages follow."""
+    time_limit_s: Annotated[float, Parameter(group=_WATCH, show_default=False)] = math.inf
+    """Stop after this many seconds of training."""
+    save_every: Annotated[PositiveInt, Parameter(group=_WATCH)] = 500
+    """Steps between checkpoints."""
+    samples_every: Annotated[NonNegativeInt, Parameter(group=_WATCH)] = 0
+    """Every so many steps, and before the first: animate two clips and measure whether reference
+    and pose change the result; 0 is off."""
+    samples_from: Annotated[
+        tuple[Path, ...], Parameter(group=_WATCH, consume_multiple=True, show_default=False)
+    ] = ()
+    """Take the two clips from these shards, such as held-out ones; by default the first two of the
+    training's."""
+    tensorboard: Annotated[bool, Parameter(group=_WATCH, negative=())] = False
+    """Write losses, rates and samples to OUT/tensorboard too."""
+    num_workers: Annotated[NonNegativeInt, Parameter(group=_MACHINE)] = 0
+    """Processes that decode ahead."""
+    cache_gb: Annotated[float, Parameter(group=_MACHINE)] = 1.0
+    """Decoded clips that each process keeps in memory."""
+    device: Annotated[str | None, Parameter(group=_MACHINE)] = None
+    """By default cuda if torch sees a GPU, else cpu."""
+    training: Annotated[TrainConfig | None, Parameter(parse=False)] = None
+    """Steps, batch size, learning rate...; None takes the preset's for the stage."""
+
+    @property
+    def config(self) -> TrainConfig:
+        """`training`, or the preset's.
+
+        Raises:
+            ModelError: the preset cannot train this stage.
+        """
+        found = self.training or preset_training(self.preset, self.stage)
+        if found is None:
+            raise ModelError(
+                f"preset {self.preset} has no stage {self.stage}: load its frozen parts by --init"
+            )
+        return found
+
+
+@dataclass(frozen=True)
+class PrecomputeOptions:
+    """What to encode once for training with `precomputed_latents`, for `precompute`."""
+
+    shards: Annotated[tuple[Path, ...], Parameter(consume_multiple=True)]
+    """Tar files, or an `aa-curate` corpus folder (all its shards)."""
+    _: KW_ONLY
+    preset: PresetName
+    """The preset of the training."""
+    init: Annotated[tuple[Path, ...], Parameter(consume_multiple=True)]
+    """As of aa-train: checkpoints with vae and image_encoder."""
+    batch_size: PositiveInt = 8
+    """Frames encoded together."""
+    replace: bool = False
+    """Replace latents that other encoders made."""
+    device: str | None = None
+    """By default cuda if torch sees a GPU, else cpu."""
+
+
+def preset_training(preset: str, stage: str) -> TrainConfig | None:
+    """A preset's training of a stage; stage 1-controlnet has the budget of stage 1, as Table 3."""
+    return PRESETS[preset].training.get("1" if stage == "1-controlnet" else stage)
