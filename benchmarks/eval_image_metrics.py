@@ -25,8 +25,8 @@ import cv2
 import numpy as np
 from skimage.metrics import structural_similarity
 
-from aa_eval.evaluate import evaluate
 from aa_eval.protocol import SET_KINDS, Protocol, read_protocol
+from aa_eval.scoring.score_pairs import score_pairs
 from aa_eval.videos.layout import find_videos
 from aa_eval.videos.pairing import Pair, make_pairs
 from aa_eval.videos.source import iter_frames
@@ -72,7 +72,7 @@ def report(pairs: list[Pair], rounds: int) -> None:
         for ours, theirs in zip(pair.prediction.files, pair.reference.files, strict=True)
     ]
     expected = scripts(files)
-    (evaluation,) = evaluate(pairs, [disco], method="m")
+    (evaluation,) = score_pairs(pairs, [disco], method="m")
     ways: dict[str, tuple[Callable[..., object], object]] = {
         "decoding both sides once, aa-eval": (decode, pairs),
         "decoding both sides once, OpenCV": (decode_by_opencv, files),
@@ -102,7 +102,7 @@ def report(pairs: list[Pair], rounds: int) -> None:
     print(f"aa-eval / decoding by OpenCV         {here / opencv:8.2f}   (target: at most 2)")
     print(f"clean columns beside / without       {both / here:8.2f}")
     for key, value in expected.items():
-        found = evaluation.result.metrics[key].value or 0
+        found = evaluation.metrics[key].value or 0
         print(f"  {key:14} {value:.12g}, here {abs(value - found):.1e} off")
 
 
@@ -120,7 +120,7 @@ def cpu_seconds(run: Callable[[object], object], argument: object) -> float:
 
 def score(task: tuple[list[Pair], list[Protocol]]) -> None:
     pairs, protocols = task
-    evaluate(pairs, protocols, method="m")
+    score_pairs(pairs, protocols, method="m")
 
 
 def decode(pairs: list[Pair]) -> int:

@@ -20,10 +20,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from aa_eval.evaluate import evaluate
 from aa_eval.protocol import read_protocol
 from aa_eval.scoring.baselines import FAST
 from aa_eval.scoring.cache import Cache
+from aa_eval.scoring.score_pairs import score_pairs
 from aa_eval.videos.layout import find_videos
 from aa_eval.videos.pairing import make_pairs
 
@@ -76,7 +76,7 @@ def score(folder: Path, with_fvd: bool) -> float:
     protocol = replace(clean, metrics=metrics, video_features=features)
     pairs, _ = make_pairs(find_videos(folder / "gen"), find_videos(folder / "gt"))
     cache = Cache(folder / "cache")
-    evaluate(pairs, [protocol], method="noise", baselines=FAST, cache=cache)
+    score_pairs(pairs, [protocol], method="noise", baselines=FAST, cache=cache)
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 

@@ -16,7 +16,7 @@ from budget import VARIANTS, Budget, read_budget
 from pictures import draw_sheet
 from scores import DIGITS, OURS, Run, Scores, read_runs
 
-from aa_eval.compare import claim, compare
+from aa_eval.comparison import claim, compare
 from aa_eval.result import Result
 
 _HEADINGS = {"ssim": "SSIM ↑", "psnr": "PSNR ↑ (dB)", "lpips_alex": "LPIPS alex ↓", "fvd": "FVD ↓"}

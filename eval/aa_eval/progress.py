@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar, cast, overload
 
 from tqdm import tqdm
 
@@ -29,6 +29,14 @@ class _LogLines(tqdm):  # type: ignore[type-arg]
             self.disable = True
 
 
+@overload
+def progress(
+    items: Iterable[T], *, desc: str, unit: str, total: int | None = None, **options: Any
+) -> tqdm[T]: ...
+@overload
+def progress(
+    items: None = None, *, desc: str, unit: str, total: int | None = None, **options: Any
+) -> tqdm[Any]: ...
 def progress(
     items: Iterable[T] | None = None,
     *,

@@ -7,42 +7,63 @@ import json
 import tomllib
 from dataclasses import asdict, dataclass
 from importlib.resources import files
-from typing import Any, Literal
+from typing import Literal
 
 from aa_eval.errors import ProtocolError
 from aa_eval.features.networks import NETWORKS
 from aa_eval.features.spec import VideoFeatures
+from aa_eval.parse import parse
 from aa_eval.resize import RESIZES
 
-# kind -> the parameters that its entry must have
-KINDS: dict[str, frozenset[str]] = {
-    "l1": frozenset(),
-    "l1_per_pixel_count": frozenset(),
-    "ssim_grey_uniform7": frozenset(),
-    "ssim_colour_gaussian": frozenset(),
-    "ssim_colour_gaussian_frame_range": frozenset(),
-    "l1_unit_range_float32": frozenset(),
-    "psnr": frozenset(),
-    "psnr_float32": frozenset(),
-    "psnr_uint8_overflow": frozenset(),
-    "lpips": frozenset({"net", "input_range"}),
-    "dtssd": frozenset(),
-    "flicker": frozenset(),
-    "ssim_of_differences": frozenset(),
-    "tlpips": frozenset({"net", "input_range"}),
-    "tof_ilk": frozenset(),
-    "warp_error_ilk": frozenset(),
-    "fvd": frozenset(),
-    "kvd": frozenset(),
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One way to compute a number.
+
+    Attributes:
+        better: which direction wins.
+        over: what one value is computed from: a "frame" and its reference, a "change" between a
+            frame and the one before it (so that the first frame, and the first after a gap, have
+            no value), or the "set" of all videos.
+        parameters: the fields that `Metric` must have for it.
+        mean_in_float32: the script that it reproduces averages in float32.
+    """
+
+    better: Literal["higher", "lower"]
+    over: Literal["frame", "change", "set"] = "frame"
+    parameters: frozenset[str] = frozenset()
+    mean_in_float32: bool = False
+
+
+_OF_LPIPS = frozenset({"net", "input_range"})
+KINDS: dict[str, Kind] = {
+    "l1": Kind("lower"),
+    "l1_per_pixel_count": Kind("lower"),
+    "l1_unit_range_float32": Kind("lower", mean_in_float32=True),
+    "ssim_grey_uniform7": Kind("higher"),
+    "ssim_colour_gaussian": Kind("higher"),
+    "ssim_colour_gaussian_frame_range": Kind("higher"),
+    "psnr": Kind("higher"),
+    "psnr_float32": Kind("higher"),
+    "psnr_uint8_overflow": Kind("higher"),
+    "lpips": Kind("lower", parameters=_OF_LPIPS),
+    "dtssd": Kind("lower", "change"),
+    "flicker": Kind("lower", "change"),
+    "ssim_of_differences": Kind("higher", "change"),
+    "tlpips": Kind("lower", "change", _OF_LPIPS),
+    "tof_ilk": Kind("lower", "change"),
+    "warp_error_ilk": Kind("lower", "change"),
+    "fvd": Kind("lower", "set"),
+    "kvd": Kind("lower", "set"),
 }
-# from each frame and the one before: the first frame, and the first behind a gap, have no value
-TEMPORAL_KINDS = frozenset(
-    {"dtssd", "flicker", "ssim_of_differences", "tlpips", "tof_ilk", "warp_error_ilk"}
-)
-FLOAT32_KINDS = frozenset({"l1_unit_range_float32"})  # their mean over frames is float32, too
-SET_KINDS = frozenset({"fvd", "kvd"})  # one value for all videos together
-# of one frame and its reference: can be had within a region of the picture, too
+TEMPORAL_KINDS = frozenset(name for name, kind in KINDS.items() if kind.over == "change")
+SET_KINDS = frozenset(name for name, kind in KINDS.items() if kind.over == "set")
+# can be computed inside a region of the picture, too
 REGION_KINDS = frozenset(KINDS) - TEMPORAL_KINDS - SET_KINDS
+# with keypoints; not part of a protocol
+POSE_BETTER: dict[str, Literal["higher", "lower"]] = {
+    "pck": "higher", "akd": "lower", "missing_rate": "lower",
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +112,13 @@ class Protocol:
     size_mismatch_resize: str
     pck_alpha: float
     metrics: tuple[Metric, ...]
-    video_features: VideoFeatures | None
+    video_features: VideoFeatures | None = None
+
+    def better(self, key: str) -> Literal["higher", "lower"] | None:
+        """Which direction wins in a column of its results, such as "ssim@face"; None: unknown."""
+        name = key.partition("@")[0]
+        kinds = {metric.key: KINDS[metric.kind].better for metric in self.metrics}
+        return (kinds | POSE_BETTER).get(name)
 
     @property
     def hash(self) -> str:
@@ -110,17 +137,25 @@ def list_protocols() -> list[str]:
     )
 
 
+def protocol_text(name: str) -> str:
+    """The TOML of the protocol called `name`, comments included.
+
+    Raises:
+        ProtocolError: no such protocol.
+    """
+    names = list_protocols()
+    if name not in names:
+        raise ProtocolError(f"protocol '{name}' is unknown: choose from {', '.join(names)}")
+    return (files("aa_eval") / "protocols" / f"{name}.toml").read_text(encoding="utf-8")
+
+
 def read_protocol(name: str) -> Protocol:
     """The protocol called `name`, from protocols/<name>.toml.
 
     Raises:
         ProtocolError: no such protocol, or its file is malformed.
     """
-    names = list_protocols()
-    if name not in names:
-        raise ProtocolError(f"protocol '{name}' is unknown: choose from {', '.join(names)}")
-    text = (files("aa_eval") / "protocols" / f"{name}.toml").read_text(encoding="utf-8")
-    protocol = parse_protocol(text, name)
+    protocol = parse_protocol(protocol_text(name), name)
     if protocol.name != name:
         raise ProtocolError(f"{name}.toml calls itself '{protocol.name}': name both alike")
     return protocol
@@ -130,16 +165,12 @@ def parse_protocol(text: str, where: str) -> Protocol:
     """A protocol from TOML text; `where` names it in errors.
 
     Raises:
-        ProtocolError: not TOML, a field is missing or unknown, or a value nobody can compute.
+        ProtocolError: not TOML, a field is missing, unknown or of another type, or a value that
+            cannot be computed.
     """
     try:
-        row: dict[str, Any] = tomllib.loads(text)
-        features = row.pop("video_features", None)
-        if features is not None:
-            features = VideoFeatures(**{**features, "size_hw": tuple(features["size_hw"])})
-        metrics = tuple(Metric(**metric) for metric in row.pop("metrics"))
-        protocol = Protocol(**row, metrics=metrics, video_features=features)
-    except (tomllib.TOMLDecodeError, TypeError, KeyError) as error:
+        protocol = parse(tomllib.loads(text), Protocol)
+    except ValueError as error:
         raise ProtocolError(f"protocol {where}: malformed ({error})") from error
     if problem := _problem(protocol):
         raise ProtocolError(f"protocol {where}: {problem}")
@@ -148,8 +179,6 @@ def parse_protocol(text: str, where: str) -> Protocol:
 
 def _problem(protocol: Protocol) -> str | None:
     features = protocol.video_features
-    if protocol.aggregation not in ("frames", "videos"):
-        return f"aggregation is '{protocol.aggregation}', expected 'frames' or 'videos'"
     resizes = [protocol.size_mismatch_resize, *([features.resize] if features else [])]
     for name in resizes:
         if name not in RESIZES:
@@ -163,8 +192,9 @@ def _problem(protocol: Protocol) -> str | None:
         if metric.kind not in KINDS:
             return f"metric kind '{metric.kind}' is unknown: choose from {', '.join(KINDS)}"
         given = {name for name in ("net", "input_range") if getattr(metric, name) is not None}
-        if given != KINDS[metric.kind]:
-            return f"metric '{metric.key}' has {sorted(given)}, needs {sorted(KINDS[metric.kind])}"
+        wanted = KINDS[metric.kind].parameters
+        if given != wanted:
+            return f"metric '{metric.key}' has {sorted(given)}, needs {sorted(wanted)}"
         if metric.kind in SET_KINDS and features is None:
             return f"metric '{metric.key}' needs a [video_features] table"
     return _features_problem(features) if features else None
@@ -178,8 +208,6 @@ def _features_problem(features: VideoFeatures) -> str | None:
         return f"size_hw is {list(features.size_hw)}: {features.net} takes {list(wanted)}"
     if min(features.window_frames, features.window_stride, features.runs) < 1:
         return "window_frames, window_stride and runs must be at least 1"
-    if features.window_rule not in ("stride", "random-reference"):
-        return f"window_rule is '{features.window_rule}', expected stride or random-reference"
     if features.window_rule == "stride" and features.runs != 1:
         return "runs must be 1 under window_rule 'stride', which draws nothing"
     return None

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import math
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, fields, replace
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from aa_eval.errors import ResultError
+from aa_eval.parse import parse
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 SCHEMA = 3
-RESULT_FILE = "result.json"
+RESULT_FILE, PER_VIDEO_FILE, PER_FRAME_FILE = "result.json", "per_video.csv", "per_frame.csv"
 MAX_BYTES = 64 * 2**20  # a result of 10,000 videos is about 4 MB
 
 
@@ -62,6 +68,10 @@ class Result:
         overrides: the checks that the user switched off, as given on the command line.
         machine: processor, cores and operating system; no host name.
         created: ISO 8601 date and time, UTC.
+        per_frame: video id -> metric key -> float64 [T], NaN where a frame is not scored. Not in
+            result.json; empty in a result that was read from a folder.
+        frame_numbers: video id -> the reference's frame numbers, as long as those; likewise.
+        folder: where the result was read from.
     """
 
     schema: int
@@ -83,6 +93,55 @@ class Result:
     overrides: tuple[str, ...]
     machine: str
     created: str
+    per_frame: dict[str, dict[str, NDArray[np.float64]]] = field(
+        default_factory=dict, compare=False, repr=False
+    )
+    frame_numbers: dict[str, tuple[int, ...]] = field(
+        default_factory=dict, compare=False, repr=False
+    )
+    folder: Path | None = field(default=None, compare=False, repr=False)
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row for each metric.
+
+        Columns: method, label, benchmark, protocol, metric, value, ci_low, ci_high, n,
+        unavailable, note. `pandas.concat` of several results is the table of a paper, before
+        `pivot(index="method", columns="metric", values="value")`.
+        """
+        import pandas as pd  # half a second: only where a frame is asked for
+
+        row = {"method": self.method, "label": self.label, "benchmark": self.benchmark,
+               "protocol": self.protocol}  # fmt: skip
+        return pd.DataFrame(
+            [row | {"metric": key} | asdict(metric) for key, metric in self.metrics.items()]
+        )
+
+    def per_video_frame(self) -> pd.DataFrame:
+        """One row for each video: the mean over its frames; NaN where it was not scored."""
+        import pandas as pd
+
+        rows = pd.DataFrame(list(self.per_video.values()), index=list(self.per_video))
+        return rows.astype(float).rename_axis("video").reset_index()
+
+    def per_frame_frame(self) -> pd.DataFrame:
+        """One row for each frame: video, its number, a column for each metric; NaN: not scored.
+
+        Raises:
+            ResultError: the result came from a folder without per_frame.csv.
+        """
+        import pandas as pd
+
+        if self.per_frame:
+            return pd.concat(
+                pd.DataFrame({"video": video, "frame": self.frame_numbers[video], **values})
+                for video, values in self.per_frame.items()
+            ).reset_index(drop=True)
+        if self.folder is None or not (self.folder / PER_FRAME_FILE).is_file():
+            raise ResultError(
+                f"'{self.method}' under {self.protocol}: no values per frame: "
+                f"{PER_FRAME_FILE} is missing beside its {RESULT_FILE}; run aa-eval again"
+            )
+        return pd.read_csv(self.folder / PER_FRAME_FILE, dtype={"video": str})
 
 
 def region_key(key: str, region: str) -> str:
@@ -91,22 +150,23 @@ def region_key(key: str, region: str) -> str:
 
 
 def write_result(directory: Path, result: Result) -> None:
-    """Write result.json and per_video.csv into `directory` (made if absent).
+    """Write result.json, per_video.csv and per_frame.csv into `directory` (made if absent).
+
+    per_frame.csv is left out where the result has no values per frame.
 
     Raises:
         ResultError: a number is not finite.
     """
     directory.mkdir(parents=True, exist_ok=True)
-    row = asdict(result)
-    _parse(row, directory / RESULT_FILE)
+    row = {name: value for name, value in asdict(_stored(result)).items() if name in _STORED}
+    _parse(json.loads(json.dumps(row)), directory / RESULT_FILE)
     text = json.dumps(row, indent=1, allow_nan=False, ensure_ascii=False)
     (directory / RESULT_FILE).write_text(text + "\n", encoding="utf-8")
-    keys = list(dict.fromkeys(key for values in result.per_video.values() for key in values))
-    with (directory / "per_video.csv").open("w", newline="", encoding="utf-8") as file:
-        table = csv.writer(file)
-        table.writerow(["video", *keys])
-        for video, values in result.per_video.items():
-            table.writerow([video, *(values.get(key) for key in keys)])
+    result.per_video_frame().to_csv(directory / PER_VIDEO_FILE, index=False, lineterminator="\r\n")
+    if result.per_frame:
+        result.per_frame_frame().to_csv(
+            directory / PER_FRAME_FILE, index=False, lineterminator="\r\n"
+        )
 
 
 def read_result(directory: Path) -> Result:
@@ -115,7 +175,7 @@ def read_result(directory: Path) -> Result:
     Raises:
         ResultError: the file is absent, too large, not JSON, or a field is not as `Result` says.
     """
-    path = directory / RESULT_FILE
+    path = Path(directory) / RESULT_FILE
     if path.is_symlink() or not path.is_file():
         raise ResultError(f"{path}: no such file: expected a folder that aa-eval --out wrote")
     if path.stat().st_size > MAX_BYTES:
@@ -124,7 +184,7 @@ def read_result(directory: Path) -> Result:
         row = json.loads(path.read_text(encoding="utf-8"))
     except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
         raise ResultError(f"{path}: not JSON ({error}): run aa-eval again") from error
-    return _parse(row, path)
+    return replace(_parse(row, path), folder=path.parent)
 
 
 def iter_results(directory: Path) -> Iterator[tuple[Path, Result]]:
@@ -133,92 +193,58 @@ def iter_results(directory: Path) -> Iterator[tuple[Path, Result]]:
         yield path.parent, read_result(path.parent)
 
 
-_METRIC_FIELDS = {
-    "value": (float, int, type(None)),
-    "ci_low": (float, int, type(None)),
-    "ci_high": (float, int, type(None)),
-    "unavailable": (str, type(None)),
-    "n": (int,),
-    "note": (str, type(None)),
-}
-_RESULT_FIELDS = {
-    "schema": (int,),
-    "method": (str,),
-    "label": (str,),
-    "benchmark": (str, type(None)),
-    "protocol": (str,),
-    "protocol_version": (str,),
-    "protocol_hash": (str,),
-    "metrics": (dict,),
-    "per_video": (dict,),
-    "references": (dict,),
-    "regions": (dict,),
-    "trimmed": (dict,),
-    "num_videos": (int,),
-    "num_frames": (int,),
-    "weights": (dict,),
-    "packages": (dict,),
-    "overrides": (list, tuple),
-    "machine": (str,),
-    "created": (str,),
-}
+_STORED = [
+    stored.name for stored in fields(Result) if stored.compare
+]  # what is not compared is not stored
+
+
+def _stored(result: Result) -> Result:
+    return replace(result, per_frame={}, frame_numbers={}, folder=None)
 
 
 def _parse(row: Any, path: Path) -> Result:
-    _check_fields(row, _RESULT_FIELDS, path, "result")
-    if row["schema"] != SCHEMA:
-        raise ResultError(f"{path}: schema is {row['schema']}, this aa-eval reads {SCHEMA}")
-    metrics = {}
-    for name, metric in row["metrics"].items():
-        _check_fields(metric, _METRIC_FIELDS, path, f"metrics.{name}")
-        if (metric["value"] is None) == (metric["unavailable"] is None):
+    if isinstance(row, dict) and row.get("schema", SCHEMA) != SCHEMA:
+        raise ResultError(f"{path}: schema is {row['schema']!r}, this aa-eval reads {SCHEMA}")
+    where = ""
+    try:
+        for name, of_metric in _items(row, "metrics"):
+            where = f"metrics.{name}."  # msgspec does not name the keys of a dictionary
+            parse(of_metric, MetricValue)
+        where = ""
+        result = parse(row, Result)
+    except ValueError as error:
+        reason = str(error).replace("`$.", f"`{where}")
+        raise ResultError(f"{path}: not a result of aa-eval: {reason}") from error
+    for name, metric in result.metrics.items():
+        if (metric.value is None) == (metric.unavailable is None):
             raise ResultError(f"{path}: metrics.{name} must have a value or a reason, not both")
-        metrics[name] = MetricValue(**metric)
-    for video, values in row["per_video"].items():
-        _check_fields(
-            values, dict.fromkeys(values, (float, int, type(None))), path, f"per_video.{video}"
-        )
-    for field in ("weights", "packages", "references", "regions"):
-        _check_fields(row[field], dict.fromkeys(row[field], (str,)), path, field)
-    if not all(isinstance(item, str) for item in row["overrides"]):
-        raise ResultError(f"{path}: overrides must be a list of strings")
-    for field in ("num_videos", "num_frames"):
-        if row[field] < 0:
-            raise ResultError(f"{path}: {field} is {row[field]}, expected at least 0")
-    trimmed = {video: _spans(spans, path, video) for video, spans in row["trimmed"].items()}
-    if unknown := sorted(trimmed.keys() - row["references"].keys()):
-        raise ResultError(f"{path}: trimmed.{unknown[0]}: no reference of that name was scored")
-    overrides = tuple(row["overrides"])
-    return Result(**{**row, "metrics": metrics, "trimmed": trimmed, "overrides": overrides})
-
-
-def _spans(spans: Any, path: Path, video: str) -> tuple[tuple[int, int], ...]:
-    """(first, end) of a trimmed video: ascending, apart, at least one frame."""
-    flat: list[Any] = []
-    if isinstance(spans, list | tuple):
-        for span in spans:
-            flat += span if isinstance(span, list | tuple) and len(span) == 2 else [None]
-    if not flat or not all(type(end) is int for end in flat) or flat[0] < 0 or any(
-        later <= earlier for earlier, later in pairwise(flat)
-    ):  # fmt: skip
-        raise ResultError(
-            f"{path}: trimmed.{video} is {spans!r:.60}, expected [[first, end], ...], ascending"
-        )
-    return tuple(zip(flat[::2], flat[1::2], strict=True))
-
-
-def _check_fields(row: Any, fields: dict[str, tuple[type, ...]], path: Path, where: str) -> None:
-    if not isinstance(row, dict):
-        raise ResultError(f"{path}: {where} is {type(row).__name__}, expected an object")
-    if row.keys() != fields.keys():
-        wrong = ", ".join(sorted(row.keys() ^ fields.keys()))
-        raise ResultError(f"{path}: {where} lacks or does not know: {wrong}")
-    for name, types in fields.items():
-        value = row[name]
-        if not isinstance(value, types) or isinstance(value, bool):
-            wanted = " or ".join(t.__name__ for t in types)
+    for where, value in _numbers(result):
+        if not math.isfinite(value):
+            raise ResultError(f"{path}: {where} is {value}, expected a finite number")
+    for count in ("num_videos", "num_frames"):
+        if row[count] < 0:
+            raise ResultError(f"{path}: {count} is {row[count]}, expected at least 0")
+    for video, spans in result.trimmed.items():
+        ends = [end for span in spans for end in span]
+        if not ends or ends[0] < 0 or any(b <= a for a, b in pairwise(ends)):
             raise ResultError(
-                f"{path}: {where}.{name} is {type(value).__name__}, expected {wanted}"
+                f"{path}: trimmed.{video} is {row['trimmed'][video]!r:.60}, expected "
+                "[[first, end], ...], ascending"
             )
-        if isinstance(value, float) and not math.isfinite(value):
-            raise ResultError(f"{path}: {where}.{name} is {value}, expected a finite number")
+    if unknown := sorted(result.trimmed.keys() - result.references.keys()):
+        raise ResultError(f"{path}: trimmed.{unknown[0]}: no reference of that name was scored")
+    return result
+
+
+def _items(row: Any, name: str) -> list[tuple[str, Any]]:
+    found = row.get(name) if isinstance(row, dict) else None
+    return list(found.items()) if isinstance(found, dict) else []
+
+
+def _numbers(result: Result) -> Iterator[tuple[str, float]]:
+    for name, metric in result.metrics.items():
+        for key in ("value", "ci_low", "ci_high"):
+            if (value := getattr(metric, key)) is not None:
+                yield f"metrics.{name}.{key}", value
+    for video, values in result.per_video.items():
+        yield from ((f"per_video.{video}.{k}", v) for k, v in values.items() if v is not None)

@@ -1,4 +1,4 @@
-"""Verify: whether a result was scored under a known protocol, against the frames at hand."""
+"""Verify that a result was scored under a known protocol, against the frames at hand."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Evaluation on known answers, on what must be refused, and under changes that must not matter."""
+"""Result on known answers, on what must be refused, and under changes that must not matter."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ import pytest
 from PIL import Image
 
 from aa_eval.errors import PairingError, VideoError
-from aa_eval.evaluate import Evaluation, evaluate
 from aa_eval.protocol import Protocol, parse_protocol, read_protocol
-from aa_eval.result import read_result, write_result
+from aa_eval.result import Result, read_result, write_result
 from aa_eval.scoring.feature_windows import window_starts
+from aa_eval.scoring.score_pairs import score_pairs
 from aa_eval.videos.layout import find_videos
 from aa_eval.videos.pairing import make_pairs
-from aa_eval.weights import installed as weights
+from aa_eval.weights import weight_files as weights
 
 SHARED = Path(__file__).parents[2] / "../shared/cases"
 needs_shared = pytest.mark.skipif(not SHARED.is_dir(), reason="skipped: no ../shared")
@@ -65,15 +65,15 @@ pck_alpha = 0.1
     return parse_protocol(text, "pixels")
 
 
-def score(gen: Path, gt: Path, protocol: Protocol | None = None, **options: object) -> Evaluation:
+def score(gen: Path, gt: Path, protocol: Protocol | None = None, **options: object) -> Result:
     pairs, _ = make_pairs(find_videos(gen), find_videos(gt))
-    return evaluate(pairs, [protocol or pixel_protocol()], method="m", **options)[0]  # type: ignore[arg-type]  # options are evaluate's
+    return score_pairs(pairs, [protocol or pixel_protocol()], method="m", **options)[0]  # type: ignore[arg-type]  # options are evaluate's
 
 
 def test_bdmm_s_l1_is_a_float32_mean_of_float32_frames(trees: tuple[Path, Path]) -> None:
     bdmm = read_protocol("ubc-bdmm")
     l1 = next(metric for metric in bdmm.metrics if metric.key == "l1")
-    found = score(*trees, replace(bdmm, metrics=(l1,), video_features=None)).result
+    found = score(*trees, replace(bdmm, metrics=(l1,), video_features=None))
     of_frames = []
     for gen, gt in zip(*(sorted(tree.rglob("*.png")) for tree in trees), strict=True):
         a, b = (np.asarray(Image.open(file)).astype(np.float32) for file in (gen, gt))
@@ -107,7 +107,7 @@ def test_bdmm_s_l1_is_a_float32_mean_of_float32_frames(trees: tuple[Path, Path])
     ],
 )
 def test_discos_own_code_gives_these(case: str, expected: dict[str, float]) -> None:
-    metrics = score(SHARED / case / "gen", SHARED / case / "gt").result.metrics
+    metrics = score(SHARED / case / "gen", SHARED / case / "gt").metrics
     for key, value in expected.items():
         assert metrics[key].value == pytest.approx(value, rel=1e-12)
 
@@ -131,9 +131,9 @@ def test_the_reference_frame_is_not_scored_where_the_protocol_says_so(
     protocol = pixel_protocol()
     for video in "abc":  # a method that returns the frame it was given
         shutil.copy(gt / video / "0001.png", gen / video / "0001.png")
-    counted = score(gen, gt, protocol).result.metrics["psnr"]
+    counted = score(gen, gt, protocol).metrics["psnr"]
     skipped = score(gen, gt, replace(protocol, score_reference_frame=False))
-    metric = skipped.result.metrics["psnr"]
+    metric = skipped.metrics["psnr"]
     assert (counted.n, metric.n) == (18, 15)
     assert "3 frames of zero error" in (counted.note or "")
     assert metric.note is None
@@ -149,14 +149,14 @@ def test_a_metric_without_value_for_a_baseline_keeps_its_value_for_the_method(
 ) -> None:
     protocol = replace(read_protocol("ubc-bdmm"), metrics=read_protocol("ubc-bdmm").metrics[:3])
     pairs, _ = make_pairs(*(find_videos(tree) for tree in trees))
-    method, grey = evaluate(pairs, [protocol], method="m", baselines=["mid-grey"])
-    assert 0 < (method.result.metrics["ssim"].value or 0) < 1
-    assert "'a': a predicted frame is constant" in (grey.result.metrics["ssim"].unavailable or "")
-    assert grey.result.metrics["psnr"].value is not None
+    method, grey = score_pairs(pairs, [protocol], method="m", baselines=["mid-grey"])
+    assert 0 < (method.metrics["ssim"].value or 0) < 1
+    assert "'a': a predicted frame is constant" in (grey.metrics["ssim"].unavailable or "")
+    assert grey.metrics["psnr"].value is not None
 
 
 def test_identical_frames_get_the_protocols_value(trees: tuple[Path, Path]) -> None:
-    metrics = score(trees[1], trees[1]).result.metrics
+    metrics = score(trees[1], trees[1]).metrics
     assert metrics["psnr"].value == metrics["psnr_overflow"].value == 100.0
     assert metrics["ssim"].value == pytest.approx(1, abs=1e-12)
     assert metrics["ssim_colour"].value == pytest.approx(1, abs=1e-12)
@@ -165,11 +165,11 @@ def test_identical_frames_get_the_protocols_value(trees: tuple[Path, Path]) -> N
 
 
 def test_names_and_order_of_videos_do_not_matter(trees: tuple[Path, Path], tmp_path: Path) -> None:
-    before = score(*trees).result
+    before = score(*trees)
     for tree in trees:
         for old, new in (("a", "z"), ("b", "a"), ("c", "b")):
             (tree / old).rename(tree / new)
-    after = score(*trees).result
+    after = score(*trees)
     for key, metric in before.metrics.items():
         assert after.metrics[key].value == pytest.approx(metric.value, rel=1e-14)
     assert after.per_video["z"] == before.per_video["a"]
@@ -178,7 +178,7 @@ def test_names_and_order_of_videos_do_not_matter(trees: tuple[Path, Path], tmp_p
 def test_aggregation_over_frames_is_the_mean_of_all_frames(trees: tuple[Path, Path]) -> None:
     evaluation = score(*trees)
     every = np.concatenate([values["psnr"] for values in evaluation.per_frame.values()])
-    metric = evaluation.result.metrics["psnr"]
+    metric = evaluation.metrics["psnr"]
     assert metric.n == len(every) == 18
     assert metric.value == pytest.approx(every.mean(), rel=1e-14)
     assert metric.ci_low is not None
@@ -192,16 +192,16 @@ def test_fvd_of_real_i3d_and_its_reasons(tmp_path: Path) -> None:
     write_frames(tmp_path / "one" / "a", random_frames(1, 16))
     clean = read_protocol("aa-clean-v1")
     pairs, _ = make_pairs(find_videos(tmp_path / "gt"), find_videos(tmp_path / "gt"))
-    same, white = evaluate(pairs, [clean], method="same", baselines=["white"])
-    fvd = same.result.metrics["fvd"]
+    same, white = score_pairs(pairs, [clean], method="same", baselines=["white"])
+    fvd = same.metrics["fvd"]
     assert fvd.value == pytest.approx(0, abs=1e-6)
     assert fvd.n == 2
     assert fvd.note == "rank-deficient: N = 2 <= d = 400"
-    assert same.result.metrics["kvd"].note == "noisy: N = 2 < 50 windows"
-    assert (white.result.metrics["fvd"].value or 0) > 1
-    assert white.result.label == "baseline"
-    assert same.result.metrics["lpips_alex"].value == 0
-    one = score(tmp_path / "one", tmp_path / "one", clean).result.metrics
+    assert same.metrics["kvd"].note == "noisy: N = 2 < 50 windows"
+    assert (white.metrics["fvd"].value or 0) > 1
+    assert white.label == "baseline"
+    assert same.metrics["lpips_alex"].value == 0
+    one = score(tmp_path / "one", tmp_path / "one", clean).metrics
     assert one["fvd"].value is None
     assert "1 windows of 16" in (one["fvd"].unavailable or "")
     assert one["psnr"].value == 100
@@ -213,7 +213,7 @@ def test_altered_weight_makes_its_metrics_unavailable_and_no_other(
     corrupt = tmp_path / "corrupt.ckpt"
     corrupt.write_bytes(b"not what was trained")
     monkeypatch.setattr(weights, "find_weight", lambda name, path=None: corrupt)
-    result = score(*trees, read_protocol("aa-clean-v1")).result
+    result = score(*trees, read_protocol("aa-clean-v1"))
     for key in ("lpips_alex", "lpips_vgg", "fvd", "kvd"):
         assert result.metrics[key].value is None
         assert "has sha256" in (result.metrics[key].unavailable or "")
@@ -224,7 +224,7 @@ def test_altered_weight_makes_its_metrics_unavailable_and_no_other(
 
 def test_too_small_frames_make_a_metric_unavailable(tmp_path: Path) -> None:
     write_frames(tmp_path / "gt" / "a", random_frames(0, 2, side=8))
-    metrics = score(tmp_path / "gt", tmp_path / "gt").result.metrics
+    metrics = score(tmp_path / "gt", tmp_path / "gt").metrics
     assert "'a': frames of 8x8" in (metrics["ssim_colour"].unavailable or "")
     assert metrics["ssim"].value == pytest.approx(1)
 
@@ -245,9 +245,9 @@ def test_missing_video_gap_and_size_are_refused_by_name(trees: tuple[Path, Path]
     with pytest.raises(PairingError, match="'c' is 44x44, its reference 40x40"):
         score(gen, gt)
     pairs, overrides = make_pairs(find_videos(gen), find_videos(gt), frozenset({"size"}))
-    (evaluation,) = evaluate(pairs, [pixel_protocol()], method="m", overrides=overrides)
-    assert "allow size" in evaluation.result.overrides[0]
-    assert evaluation.result.num_frames == 12
+    (evaluation,) = score_pairs(pairs, [pixel_protocol()], method="m", overrides=overrides)
+    assert "allow size" in evaluation.overrides[0]
+    assert evaluation.num_frames == 12
 
 
 def test_truncated_mp4_is_refused_by_name(tmp_path: Path) -> None:
@@ -259,7 +259,7 @@ def test_truncated_mp4_is_refused_by_name(tmp_path: Path) -> None:
         for frame in random_frames(0, 20, side=64):
             container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
         container.mux(stream.encode())
-    assert score(whole.parent, whole.parent).result.num_frames == 20
+    assert score(whole.parent, whole.parent).num_frames == 20
     cut = tmp_path / "cut" / "a.mp4"
     cut.parent.mkdir()
     cut.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
@@ -268,6 +268,6 @@ def test_truncated_mp4_is_refused_by_name(tmp_path: Path) -> None:
 
 
 def test_result_comes_back_as_written(trees: tuple[Path, Path], tmp_path: Path) -> None:
-    result = score(*trees, label="demo").result
+    result = score(*trees, label="demo")
     write_result(tmp_path / "out", result)
     assert read_result(tmp_path / "out") == result

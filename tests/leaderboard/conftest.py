@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from aa_eval.protocol import read_protocol
 from aa_eval.result import SCHEMA, MetricValue, Result, write_result
-from aa_eval.weights.installed import WEIGHTS
+from aa_eval.weights.weight_files import WEIGHTS
 
 MakeResult = Callable[..., Result]
 WriteClip = Callable[..., Path]

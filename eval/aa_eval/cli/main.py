@@ -2,93 +2,169 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict
-from io import TextIOWrapper
+from dataclasses import asdict, replace
 from pathlib import Path
 
-from aa_eval.cli.folders import Parser, add_folders, read_pairs
-from aa_eval.cli.score import evaluate_command
-from aa_eval.cli.text_table import text_table
-from aa_eval.compare import claim, compare
+from cyclopts import App
+
+from aa_eval.cli.app import make_app, run_app
 from aa_eval.errors import EvalError, WeightsUnavailable
-from aa_eval.features.networks import RESNET3D_50
-from aa_eval.protocol import list_protocols, read_protocol
-from aa_eval.result import read_result
-from aa_eval.verify import verify_references
-from aa_eval.videos.benchmark import read_benchmark
-from aa_eval.videos.layout import find_videos
-from aa_eval.videos.pairing import make_pairs
-from aa_eval.weights.installed import weight_status
-from aa_eval.weights.user_files import verify_own_weight
+from aa_eval.options import EvaluateOptions, FolderOptions
+
+# What takes time to import is imported by the command that needs it: `--help` needs none of it.
+
+app = make_app(
+    "aa-eval",
+    "Score predicted videos against references, with trivial baselines for comparison. "
+    "PREDICTIONS holds `<video>.mp4`, `<video>/<frame>.png`, `<video>_<frame>.png`, or WebDataset "
+    "shards of `<video>.mp4`, named after the references.",
+    example="aa-eval predictions/ --references references/ --out results/mine",
+)
+protocols_app = App(name="protocols", help="List the protocols: what is measured, and how.")
+benchmarks_app = App(name="benchmarks", help="List the benchmarks: public test splits.")
+app.command(protocols_app)
+app.command(benchmarks_app)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command line; errors are one line, exit status 2."""
-    words = list(sys.argv[1:] if argv is None else argv)
-    commands = {
-        "check": _check,
-        "compare": _compare,
-        "protocols": _protocols,
-        "verify": _verify,
-        "weights": _weights,
-    }
-    run, rest = evaluate_command, words
-    if words and words[0] in commands:
-        run, rest = commands[words[0]], words[1:]
-    if isinstance(sys.stdout, TextIOWrapper):  # a terminal may lack letters that a name has
-        sys.stdout.reconfigure(errors="backslashreplace")
+    handler = _Printer()
+    logger = logging.getLogger("aa_eval")
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
     try:
-        return run(rest)
-    except (EvalError, OSError) as error:
-        text = " ".join(str(error).split())
-        print(f"aa-eval: error: {text}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        kept = "finished videos are in the cache (unless it is off), the same command goes on there"
-        print(f"aa-eval: stopped: {kept}", file=sys.stderr)
-        return 130
+        return run_app(
+            app,
+            argv,
+            errors=(EvalError,),
+            when_stopped="finished videos are in the cache (unless it is off): the same command "
+            "resumes there",
+        )
+    finally:
+        logger.removeHandler(handler)
 
 
-def _check(words: Sequence[str]) -> int:
-    parser = Parser(
-        prog="aa-eval check",
-        description="Pair and check headers, decode nothing; PREDICTIONS alone are checked for "
-        "what needs no reference.",
-    )
-    add_folders(parser)
-    options = parser.parse_args(words)
-    if options.references or options.benchmark:
-        benchmark = read_benchmark(options.benchmark) if options.benchmark else None
-        pairs, overrides = read_pairs(options, benchmark)
-        fit = "pairs"
-    elif options.predictions is None:
-        raise EvalError("PREDICTIONS is missing: the folder to check")
-    else:
-        folder = find_videos(options.predictions, options.layout)
-        print(f"predictions {folder.describe()}")
-        pairs, overrides = make_pairs(None, folder, frozenset(options.allow))
+class _Printer(logging.Handler):
+    """What the library tells: information to stdout, warnings to stderr."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.levelno >= logging.WARNING:
+            print(f"aa-eval: warning: {record.getMessage()}", file=sys.stderr)
+        else:
+            print(record.getMessage())
+
+
+@app.default
+def score(
+    predictions: Path | None = None,
+    /,
+    *,
+    options: EvaluateOptions = EvaluateOptions(),  # noqa: B008 - frozen
+    write_baselines: Path | None = None,
+) -> int:
+    """Score PREDICTIONS and print a table; --out writes result.json and the CSV files.
+
+    Args:
+        predictions: Folder of the videos to score.
+        write_baselines: Write the trivial predictions (all, or those of --baselines) as folders of
+            PNG, for other tools to score; without PREDICTIONS that is all that is done.
+    """
+    from aa_eval.cli.table import result_table
+    from aa_eval.evaluation import evaluate
+    from aa_eval.protocol import read_protocol
+
+    predictions, options = _behind_the_protocols(predictions, options)
+    if write_baselines is not None:
+        _write_baselines(write_baselines, predictions, options)
+        if predictions is None:
+            return 0
+    results = evaluate(predictions, **vars(options))
+    for name in dict.fromkeys(result.protocol for result in results):
+        of_protocol = [result for result in results if result.protocol == name]
+        print("\n" + result_table(of_protocol, read_protocol(name)))
+    if options.out:
+        print(f"\nwritten: {options.out}")
+    return 0
+
+
+def _behind_the_protocols(
+    predictions: Path | None, options: EvaluateOptions
+) -> tuple[Path | None, EvaluateOptions]:
+    """PREDICTIONS may stand after `--protocol NAME NAME`, which takes every word that follows."""
+    from aa_eval.protocol import list_protocols
+
+    *names, last = options.protocols or ("",)
+    if predictions is None and names and last not in list_protocols():
+        return Path(last), replace(options, protocols=tuple(names))
+    return predictions, options
+
+
+def _write_baselines(directory: Path, predictions: Path | None, options: EvaluateOptions) -> None:
+    from aa_eval.evaluation import pair_folders
+    from aa_eval.progress import progress
+    from aa_eval.scoring.baselines import choose_baselines, write_baselines
+
+    given = options.baselines != EvaluateOptions().baselines
+    names = choose_baselines(options.baselines if given else "all")
+    pairs, _ = pair_folders(predictions, options, references_only=predictions is None)
+    frames = sum(pair.num_frames for pair in pairs)
+    with progress(desc="writing", unit="frame", total=frames) as shown:
+        for _, written in write_baselines(directory, pairs, names):
+            shown.update(written)
+    for name in names:
+        print(f"written: {directory / name}")
+
+
+@app.command(help_epilogue="Example: `aa-eval check predictions/ --references references/`")
+def check(
+    predictions: Path | None = None,
+    /,
+    *,
+    options: FolderOptions = FolderOptions(),  # noqa: B008 - frozen
+) -> int:
+    """Pair the folders and check headers; decode nothing.
+
+    PREDICTIONS alone are checked for what needs no reference.
+    """
+    from aa_eval.evaluation import pair_folders
+
+    if options.references is None and options.benchmark is None:
+        if predictions is None:
+            raise EvalError("PREDICTIONS is missing: the folder to check")
+        alone = replace(options, references=predictions)
+        pairs, _ = pair_folders(None, alone, references_only=True)
         fit = "videos (no references given: not paired)"
-    for override in overrides:
-        print(override)
+    else:
+        pairs, _ = pair_folders(predictions, options)
+        fit = "pairs"
     print(f"{len(pairs)} {fit}, {sum(pair.num_frames for pair in pairs)} frames: fit to be scored")
     return 0
 
 
-def _compare(words: Sequence[str]) -> int:
-    parser = Parser(prog="aa-eval compare", description="Paired differences A - B over videos.")
-    parser.add_argument("a", type=Path, metavar="A", help="folder with a result.json")
-    parser.add_argument("b", type=Path, metavar="B", help="another")
-    options = parser.parse_args(words)
-    a, b = read_result(options.a), read_result(options.b)
-    differences = compare(a, b)
-    print(f"A = {a.method}, B = {b.method}, {a.protocol}; means over videos, 95 % interval")
+@app.command(help_epilogue="Example: `aa-eval compare results/mine results/theirs`")
+def compare(a: Path, b: Path, /) -> int:
+    """Compare two results A - B as paired differences over videos.
+
+    Args:
+        a: folder with a result.json.
+        b: another.
+    """
+    from aa_eval import comparison
+    from aa_eval.cli.table import text_table
+    from aa_eval.result import read_result
+
+    ours, theirs = read_result(a), read_result(b)
+    differences = comparison.compare(ours, theirs)
+    print(
+        f"A = {ours.method}, B = {theirs.method}, {ours.protocol}; means over videos, 95 % interval"
+    )
     rows = [list(asdict(differences[0]))]
-    for difference in differences:
-        rows.append([_number(value) for value in asdict(difference).values()])
+    rows += [[_number(value) for value in asdict(d).values()] for d in differences]
     print(text_table(rows))
-    print(claim(a, b, differences))
+    print(comparison.claim(ours, theirs, differences))
     return 0
 
 
@@ -98,45 +174,81 @@ def _number(value: float | str | None) -> str:
     return value if isinstance(value, str) else f"{value:.6g}"
 
 
-def _verify(words: Sequence[str]) -> int:
-    parser = Parser(
-        prog="aa-eval verify",
-        description="Is the result of a known protocol, and was it scored against these frames?",
-    )
-    parser.add_argument("result", type=Path, metavar="RESULT", help="folder with a result.json")
-    parser.add_argument("--references", type=Path, required=True, metavar="DIR")
-    options = parser.parse_args(words)
-    found = verify_references(read_result(options.result), find_videos(options.references))
+@app.command(help_epilogue="Example: `aa-eval verify results/mine --references references/`")
+def verify(result: Path, /, *, references: Path) -> int:
+    """Check that a result has a known protocol, and was scored against these frames.
+
+    Args:
+        result: folder with a result.json.
+        references: folder of the true videos.
+    """
+    from aa_eval.result import read_result
+    from aa_eval.verify import verify_references
+    from aa_eval.videos.layout import find_videos
+
+    found = verify_references(read_result(result), find_videos(references))
     for sentence in found.trimmed:
         print(sentence)
     if found.not_scored:
         print(f"not in the result: {len(found.not_scored)} references ({found.not_scored[0]}, ...)")
-    print(f"{found.num_videos} references are the frames that {options.result} was scored against")
+    print(f"{found.num_videos} references are the frames that {result} was scored against")
     return 0
 
 
-def _protocols(words: Sequence[str]) -> int:
-    parser = Parser(prog="aa-eval protocols", description="List protocols, or show one.")
-    parser.add_argument("verb", nargs="?", choices=["show"])
-    parser.add_argument("name", nargs="?", metavar="NAME")
-    options = parser.parse_args(words)
-    if options.verb == "show":
-        if options.name is None:
-            raise EvalError(f"protocols show: which one? Choose from {', '.join(list_protocols())}")
-        protocol = read_protocol(options.name)
-        print(f"hash = {protocol.hash}")
-        for field, value in asdict(protocol).items():
-            for item in value if field == "metrics" else [value]:
-                print(f"{field} = {item}")
-        return 0
+@protocols_app.default
+def list_them() -> int:
+    """List the protocols: name, hash and what it is."""
+    from aa_eval.protocol import list_protocols, read_protocol
+
     for name in list_protocols():
         protocol = read_protocol(name)
         print(f"{name}  {protocol.hash[:12]}  {protocol.description}")
     return 0
 
 
-def _weights(words: Sequence[str]) -> int:
-    Parser(prog="aa-eval weights", description="State of the weights.").parse_args(words)
+@protocols_app.command(help_epilogue="Example: `aa-eval protocols show aa-clean-v1`")
+def show(name: str, /) -> int:
+    """Print one protocol's TOML file, with its hash.
+
+    Args:
+        name: one of `aa-eval protocols`.
+    """
+    from aa_eval.protocol import protocol_text, read_protocol
+
+    print(f"# hash: {read_protocol(name).hash}\n{protocol_text(name)}", end="")
+    return 0
+
+
+@benchmarks_app.default
+def list_benchmarks_() -> int:
+    """List the benchmarks: name, number of videos and what it is."""
+    from aa_eval.videos.benchmark import list_benchmarks, read_benchmark
+
+    for name in list_benchmarks():
+        benchmark = read_benchmark(name)
+        print(f"{name}  {len(benchmark.video_ids)} videos  {benchmark.title}")
+    return 0
+
+
+@benchmarks_app.command(name="show", help_epilogue="Example: `aa-eval benchmarks show tiktok`")
+def show_benchmark(name: str, /) -> int:
+    """Print one benchmark: ids, layout, protocols, and where the data come from.
+
+    Args:
+        name: one of `aa-eval benchmarks`.
+    """
+    from aa_eval.videos.benchmark import read_benchmark
+
+    print(read_benchmark(name).describe())
+    return 0
+
+
+@app.command(help_epilogue="Example: `aa-eval weights`")
+def weights() -> int:
+    """Show which weight files are there, and whether they are the right ones."""
+    from aa_eval.features.networks import RESNET3D_50
+    from aa_eval.weights.weight_files import verify_own_weight, weight_status
+
     rows = weight_status()
     for row in rows:
         print(f"{row.status:8} {row.name:12} {(row.sha256 or '-')[:12]:12} {row.location}")

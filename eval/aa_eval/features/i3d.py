@@ -14,7 +14,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from aa_eval.errors import EvalError, MetricUnavailable, WeightsUnavailable
-from aa_eval.weights.installed import WeightTree, read_numpy_pickle, verify_weight
+from aa_eval.weights.numpy_pickle import WeightTree, read_numpy_pickle
+from aa_eval.weights.weight_files import verify_weight
 
 SIDE_PX = 224
 NUM_LOGITS = 400

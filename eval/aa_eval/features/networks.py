@@ -6,8 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from aa_eval.weights.installed import WEIGHTS, verify_weight
-from aa_eval.weights.user_files import OwnWeight, verify_own_weight
+from aa_eval.weights.weight_files import WEIGHTS, OwnWeight, verify_own_weight, verify_weight
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -41,7 +40,7 @@ class FeatureNetwork:
 
 
 def verified(*names: str) -> Callable[[], dict[str, str]]:
-    """A `verify` for weights that `aa_eval.weights.installed.WEIGHTS` lists."""
+    """A `verify` for weights that `aa_eval.weights.weight_files.WEIGHTS` lists."""
 
     def verify() -> dict[str, str]:
         for name in names:

@@ -15,7 +15,8 @@ from torch import nn
 
 from aa_eval.errors import MetricUnavailable, PairingError, WeightsUnavailable
 from aa_eval.metrics.masks import Mask
-from aa_eval.weights.installed import WeightTree, read_numpy_pickle, verify_weight
+from aa_eval.weights.numpy_pickle import WeightTree, read_numpy_pickle
+from aa_eval.weights.weight_files import verify_weight
 
 LpipsFeatures: TypeAlias = list[torch.Tensor]
 # Below these the last layer of the backbone has no pixel left.

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
+import logging
 import os
-import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-import aa_eval
 from aa_eval.provenance import package_versions
 from aa_eval.videos.shards import open_member
 from aa_eval.videos.source import VideoSource
@@ -38,11 +38,12 @@ def default_cache() -> Path:
 
 
 MAX_FEATURE_BYTES = 8 * 2**30
-_PACKAGE = Path(aa_eval.__file__).parent
+_log = logging.getLogger("aa_eval")
+_PACKAGE = Path(__file__).parents[1]  # aa_eval
 
 
 class Cache:
-    """Values that are there already: a killed run goes on, a second method finds the references.
+    """Values computed before: a killed run resumes, a second method finds the references.
 
     A file appears under its name whole or not at all, so that several processes may share a
     folder. This package's source, package versions and the kind of device are part of every key.
@@ -109,11 +110,11 @@ class Cache:
             self._feature_bytes = sum(file.stat().st_size for file in there)
         fits = self._feature_bytes + array.nbytes <= self._max_feature_bytes
         if not fits and self._feature_bytes < self._max_feature_bytes:
-            print(
-                f"aa-eval: {self.folder / 'features'} has reached "
-                f"{self._max_feature_bytes / 2**30:g} GiB: features of further frames are not "
-                "kept; delete it to start anew",
-                file=sys.stderr,
+            _log.warning(
+                "%s has reached %g GiB: features of further frames are not kept; delete it to "
+                "make room",
+                self.folder / "features",
+                self._max_feature_bytes / 2**30,
             )
             self._feature_bytes = self._max_feature_bytes
         if fits:
@@ -127,15 +128,14 @@ class Cache:
             with path.open("rb") as file:
                 array: NDArray[np.generic] = np.load(file, allow_pickle=False)
         except (ValueError, OSError, EOFError) as error:
-            print(f"aa-eval: {path} is damaged ({error}): computed anew", file=sys.stderr)
+            _log.warning("%s is damaged (%s): it is computed again", path, error)
             return None
         return array
 
     def _save(self, path: Path, array: NDArray[np.generic]) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
-            np.save(file, array, allow_pickle=False)
-        Path(file.name).replace(path)
+        content = io.BytesIO()
+        np.save(content, array, allow_pickle=False)
+        self._write(path, content.getvalue())
 
     def _path(self, kind: str, key: Any, suffix: str) -> Path:
         text = json.dumps(key, sort_keys=True)

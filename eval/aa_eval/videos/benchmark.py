@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 
-from aa_eval.errors import PairingError
+from aa_eval.errors import EvalError, PairingError
+from aa_eval.parse import parse
 from aa_eval.videos.layout import VideoFolder
-
-BENCHMARKS = ("tiktok", "ubc")
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +20,7 @@ class Benchmark:
         name, title, source: for people.
         protocols: computed together: the bug-compatible one of the published tables, and ours.
         layout: what the references are and where they come from, in words.
+        made_by: the command that makes the folder of references from the user's own copy.
         video_ids: of the test split.
     """
 
@@ -29,6 +29,7 @@ class Benchmark:
     source: str
     protocols: tuple[str, ...]
     layout: str
+    made_by: str
     video_ids: tuple[str, ...]
 
     @property
@@ -41,6 +42,20 @@ class Benchmark:
         """Where the predictions are looked for when no folder is named."""
         return Path("data") / self.name / "predictions"
 
+    def describe(self) -> str:
+        """What a user must know before scoring on it, as lines."""
+        lines = [
+            f"{self.name}: {self.title}",
+            f"source: {self.source}",
+            f"protocols: {', '.join(self.protocols)}",
+            f"references: {self.references}/: {self.layout}",
+            f"made by: {self.made_by}",
+            f"predictions: {self.predictions}/, named after the references, with as many frames",
+            f"{len(self.video_ids)} videos:",
+            *(f"  {video_id}" for video_id in self.video_ids),
+        ]
+        return "\n".join(lines)
+
     def require_folders(self, references: Path, predictions: Path | None) -> None:
         """Say what to put where.
 
@@ -49,15 +64,19 @@ class Benchmark:
         """
         absent = []
         if not references.exists():
-            absent.append(f"references into {references}/ ({self.layout})")
+            absent.append(
+                f"references into {references}/ ({self.layout}); `{self.made_by}` makes that "
+                f"folder from your copy of the {len(self.video_ids)} videos "
+                f"{', '.join(self.video_ids[:10])}{', ...' if len(self.video_ids) > 10 else ''}"
+            )
         if predictions is not None and not predictions.exists():
             absent.append(
                 f"predictions into {predictions}/ (named after the references, with as many frames)"
             )
         if absent:
             raise PairingError(
-                f"{self.title}: put the {' and the '.join(absent)}; "
-                "or name other folders: PREDICTIONS --references DIR"
+                f"{self.title}: put the {'; and the '.join(absent)}. "
+                "Or name other folders: PREDICTIONS --references DIR"
             )
 
     def split_problem(self, references: VideoFolder) -> str | None:
@@ -74,10 +93,21 @@ class Benchmark:
         return "; ".join(words)
 
 
-def read_benchmark(name: str) -> Benchmark:
-    """The benchmark called `name`, one of `BENCHMARKS`."""
-    text = (files("aa_eval") / "benchmarks" / f"{name}.toml").read_text(encoding="utf-8")
-    row = tomllib.loads(text)
-    return Benchmark(
-        **{**row, "protocols": tuple(row["protocols"]), "video_ids": tuple(row["video_ids"])}
+def list_benchmarks() -> list[str]:
+    """Names that `read_benchmark` knows, sorted."""
+    folder = files("aa_eval") / "benchmarks"
+    return sorted(
+        f.name.removesuffix(".toml") for f in folder.iterdir() if f.name.endswith(".toml")
     )
+
+
+def read_benchmark(name: str) -> Benchmark:
+    """The benchmark called `name`, from benchmarks/<name>.toml.
+
+    Raises:
+        EvalError: no such benchmark.
+    """
+    if name not in list_benchmarks():
+        raise EvalError(f"--benchmark {name}: choose from {', '.join(list_benchmarks())}")
+    text = (files("aa_eval") / "benchmarks" / f"{name}.toml").read_text(encoding="utf-8")
+    return parse(tomllib.loads(text), Benchmark)

@@ -7,8 +7,10 @@ import re
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
+from typing import get_args
 
 from aa_eval.errors import VideoError
+from aa_eval.options import Layout
 from aa_eval.videos.shards import is_shard, shard_videos
 from aa_eval.videos.source import IMAGE_SUFFIXES, VIDEO_SUFFIXES, VideoSource
 
@@ -17,7 +19,7 @@ _FOREIGN_VIDEOS = (".avi", ".flv", ".m4v", ".mov", ".mpeg", ".mpg", ".ts", ".wmv
 _FOREIGN_IMAGES = (".bmp", ".exr", ".jp2", ".ppm", ".tif", ".tiff", ".webp")
 # control characters, and what stands for bytes that are not UTF-8: nothing can print or store it
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
-LAYOUTS = ("video-files", "frame-tree", "flat-frames", "webdataset-shards")
+LAYOUTS = get_args(Layout)
 # DisCo strips "." and "/" from its keys: TiktokDance_00337_0010.png -> TiktokDance_00337_0010png
 _FLAT = re.compile(r"(?:TiktokDance_)?(?P<video>.+)_(?P<frame>\d+)(?:png|jpe?g)?")
 _NUMBERED = re.compile(r"(?P<prefix>.*?)(?P<number>\d+)(?P<suffix>\D*)")

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from aa_eval.protocol import SET_KINDS, Metric, Protocol
 from aa_eval.result import Result
-from aa_eval.weights.installed import WEIGHTS
+from aa_eval.weights.weight_files import WEIGHTS
 from aa_leaderboard.board.frame_scores import PER_FRAME_FILE, FrameScores, require_table_file
 from aa_leaderboard.errors import SubmissionError
 

@@ -17,7 +17,7 @@ from aa_eval.errors import EvalError
 from aa_eval.protocol import read_protocol
 from aa_eval.result import RESULT_FILE, Result, read_result
 from aa_eval.verify import require_known_protocol
-from aa_eval.videos.benchmark import BENCHMARKS, read_benchmark
+from aa_eval.videos.benchmark import list_benchmarks, read_benchmark
 from aa_leaderboard.board.cross_check import check_agreement
 from aa_leaderboard.board.frame_scores import read_frame_scores
 from aa_leaderboard.board.media import MEDIA_DIR, check_media
@@ -169,8 +169,8 @@ def _benchmark_problems(result: Result) -> Iterator[str]:
     """A row of a benchmark scores its test split, or says that it does not."""
     if result.benchmark is None:
         return
-    if result.benchmark not in BENCHMARKS:
-        known = ", ".join(BENCHMARKS)
+    if result.benchmark not in list_benchmarks():
+        known = ", ".join(list_benchmarks())
         yield f"benchmark is {result.benchmark!r:.80}, expected one of {known}, or null"
         return
     split = set(read_benchmark(result.benchmark).video_ids)

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
 import json
+import re
 import shutil
+import subprocess
+import sys
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +17,11 @@ import pytest
 from PIL import Image
 
 from aa_eval.cli.main import main
-from aa_eval.protocol import list_protocols
+from aa_eval.options import FolderOptions
+from aa_eval.protocol import list_protocols, parse_protocol, read_protocol
 from aa_eval.result import iter_results, read_result
-from aa_eval.videos.benchmark import read_benchmark
+from aa_eval.videos.benchmark import list_benchmarks, read_benchmark
+from aa_eval.videos.pairing import PROBLEMS
 
 
 @pytest.fixture
@@ -45,8 +52,8 @@ def test_end_to_end_with_baselines_and_compare(
         words += ["--baselines", "white,previous-frame", "--out", trees / "out" / name]
         assert run(*words) == 0
     printed = capsys.readouterr().out
-    heading = next(line for line in printed.splitlines() if "SSIM" in line)
-    assert heading.split()[:3] == ["SSIM", "PSNR", "PSNR*"]
+    heads = [line.split()[0] for line in printed.splitlines() if "↑" in line or "↓" in line]
+    assert heads[:3] == ["SSIM", "PSNR", "PSNR*"]
     assert "unavailable: 0 windows" in printed
     good = read_result(trees / "out" / "good")
     assert (good.method, good.label, good.num_frames) == ("good", "demo", 15)
@@ -82,6 +89,8 @@ def test_a_benchmark_knows_its_videos_folders_and_protocols(
     assert run("--benchmark", "tiktok") == 2
     error = capsys.readouterr().err
     assert "put the references into data/tiktok/references/ (" in error
+    assert "`aa-datasets fetch tiktok --copy YOUR_FOLDER --licence WORDS` makes that" in error
+    assert ", ".join(read_benchmark("tiktok").video_ids) in error
     assert "and the predictions into data/tiktok/predictions/" in error
     (trees / "data" / "tiktok").mkdir(parents=True)
     (trees / "gt").rename(trees / "data" / "tiktok" / "references")
@@ -96,8 +105,8 @@ def test_a_benchmark_knows_its_videos_folders_and_protocols(
         result = read_result(trees / "out" / name)
         assert (result.protocol, result.benchmark) == (name, "tiktok")
         assert result.overrides[0].startswith("allow test-split: benchmark tiktok: 0 of 10")
-        heading = next(x for x in printed.split(f"\n{name} ")[1].splitlines() if "SSIM" in x)
-        assert heading.split()[:3] == ["SSIM", "PSNR", "PSNR*"]
+        lines = printed.split(f"\n{name} ")[1].splitlines()[2:5]
+        assert [line.split()[0] for line in lines] == ["SSIM", "PSNR", "PSNR*"]
     assert run("compare", "out/tiktok-disco-2023", "out/aa-clean-v1") == 2
     assert "other protocol: tiktok-disco-2023 (hash " in capsys.readouterr().err
 
@@ -226,12 +235,12 @@ def test_check_decodes_nothing_and_names_what_is_wrong(
         (["nowhere", "--references", "x", "--baselines", "black"], "'black' is unknown"),
         (["nowhere", "--references", "x", "--keypoints", "x"], "belong together"),
         (["nowhere", "--references", "x", "--frobnicate"], "--frobnicate"),
-        (["nowhere", "--references", "x", "--workers", "0"], "--workers 0: expected at least 1"),
-        (["nowhere", "--references", "x", "--workers", "two"], "--workers: invalid int value"),
+        (["nowhere", "--references", "x", "--workers", "0"], "--workers. Must be >= 1"),
+        (["nowhere", "--references", "x", "--workers", "two"], 'unable to convert "two" into int'),
         (["nowhere", "--references", "x", "--device", "tpu"], "expected cpu, cuda or cuda:0"),
         (["nowhere", "--references", "x", "--feature-cache-gib", "nan"], "expected 0 or more GiB"),
         (["--benchmark", "youtube"], "choose from"),
-        (["protocols", "show"], "which one"),
+        (["protocols", "show"], "NAME requires an argument"),
         (["compare", "nowhere", "nowhere"], "no such file"),
     ],
 )
@@ -248,8 +257,17 @@ def test_errors_are_one_line_and_status_2(
 def test_protocols_and_weights_tell_what_there_is(capsys: pytest.CaptureFixture[str]) -> None:
     assert run("protocols") == 0
     assert capsys.readouterr().out.count("\n") == len(list_protocols())
-    assert run("protocols", "show", "aa-clean-v1") == 0
-    assert "lpips_alex" in capsys.readouterr().out
+    for name in list_protocols():
+        assert run("protocols", "show", name) == 0
+        printed = capsys.readouterr().out
+        assert printed.startswith(f"# hash: {read_protocol(name).hash}\n")
+        assert parse_protocol(printed, name) == read_protocol(name)
+    assert run("benchmarks") == 0
+    assert capsys.readouterr().out.count("\n") == len(list_benchmarks())
+    assert run("benchmarks", "show", "tiktok") == 0
+    printed = capsys.readouterr().out
+    for word in (*read_benchmark("tiktok").video_ids, "aa-datasets fetch", "tiktok-disco-2023"):
+        assert word in printed
     run("weights")
     assert "i3d-k400" in capsys.readouterr().out
 
@@ -283,12 +301,15 @@ def test_references_are_no_predictions_of_themselves(
         assert "5 predictions are the references' own files" in capsys.readouterr().err
     words = ["check", trees / "link", "--references", trees / "gt", "--allow", "same-files"]
     assert run(*words) == 0
-    assert "allow same-files: 5 predictions" in capsys.readouterr().out
+    assert "warning: allow same-files: 5 predictions" in capsys.readouterr().err
 
 
-def test_predictions_may_stand_behind_the_protocols(trees: Path) -> None:
+@pytest.mark.parametrize("place", [0, 2, 4, 6, 8])
+def test_predictions_may_stand_anywhere(trees: Path, place: int) -> None:
     words = ["--references", trees / "gt", "--baselines", "off", "--out", trees / "out"]
-    assert run(*words, "--protocol", "fvd-tf", trees / "good") == 0
+    words += ["--protocol", "fvd-tf"]
+    words.insert(place, trees / "good")
+    assert run(*words) == 0
     assert read_result(trees / "out").method == "good"
 
 
@@ -298,3 +319,22 @@ def test_result_json_is_plain_json(trees: Path) -> None:
     row = json.loads((trees / "out" / "result.json").read_text())
     assert row["protocol"] == "aa-clean-v1"
     assert set(row["weights"]) == {"i3d-k400", "lpips-alex", "lpips-vgg"}
+
+
+@pytest.mark.parametrize(
+    "words", [(), ("check",), ("compare",), ("verify",), ("protocols",), ("benchmarks",)]
+)
+def test_help_loads_nothing_heavy_and_has_an_example(words: tuple[str, ...]) -> None:
+    code = (
+        f"import sys; from aa_eval.cli.main import main; main([*{words!r}, '--help'])\n"
+        "print('heavy:', {'torch', 'scipy', 'pandas', 'av'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "heavy: set()" in done.stdout
+    assert "Example: aa-eval" in done.stdout
+
+
+def test_help_names_every_problem_that_may_be_allowed() -> None:
+    (allow,) = (f for f in fields(FolderOptions) if f.name == "allow")
+    lines = inspect.getsource(FolderOptions).split(f"    {allow.name}: ")[1]
+    assert set(re.findall(r"[a-z]+(?:-[a-z]+)+|fps|size|channels", lines)) >= PROBLEMS.keys()

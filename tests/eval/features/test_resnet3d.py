@@ -12,11 +12,11 @@ from torch import Tensor
 from torchvision.models.resnet import Bottleneck, ResNet
 
 from aa_eval.errors import MetricUnavailable, WeightsUnavailable
-from aa_eval.evaluate import evaluate
 from aa_eval.features.networks import NETWORKS, RESNET3D_50
 from aa_eval.features.resnet3d import ResNet3D, load_resnet3d
 from aa_eval.protocol import read_protocol
-from aa_eval.weights.user_files import verify_own_weight, weights_folder
+from aa_eval.scoring.score_pairs import score_pairs
+from aa_eval.weights.weight_files import verify_own_weight, weights_folder
 
 BLOCKS = [1, 2, 1, 1]  # a second block has no shortcut convolution
 
@@ -116,8 +116,8 @@ def test_without_the_file_or_with_another_it_is_unavailable_and_says_what_to_do(
 ) -> None:
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
     protocol = read_protocol("fid-vid-disco")
-    (found,) = evaluate([], [protocol], method="m", baselines=["white"])
-    metric = found.result.metrics["fid_vid"]
+    (found,) = score_pairs([], [protocol], method="m", baselines=["white"])
+    metric = found.metrics["fid_vid"]
     assert metric.value is None
     assert "fetch resnet-50-kinetics.pth" in (metric.unavailable or "")
     path = weights_folder() / RESNET3D_50.file

@@ -11,7 +11,7 @@ from aa_eval.errors import MetricUnavailable, PairingError, WeightsUnavailable
 from aa_eval.metrics.lpips import lpips_per_frame, make_lpips
 from aa_eval.scoring.cache import Cache
 from aa_eval.scoring.lpips_features import _KEPT_FRAMES, Perceptual
-from aa_eval.weights.installed import find_weight
+from aa_eval.weights.weight_files import find_weight
 
 pytestmark = pytest.mark.weights
 
@@ -139,7 +139,7 @@ def test_what_is_kept_in_memory_does_not_grow_with_the_video(alex: torch.nn.Modu
 
 
 def test_features_stop_at_their_room(
-    alex: torch.nn.Module, noise: np.ndarray, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    alex: torch.nn.Module, noise: np.ndarray, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     Perceptual(alex, "-1..1", Cache(tmp_path), "one").per_frame(255 - noise[:1], noise[:1])
     (one,) = (file.stat().st_size for file in (tmp_path / "features").rglob("*.npy"))
@@ -147,7 +147,7 @@ def test_features_stop_at_their_room(
     values = Perceptual(alex, "-1..1", cache, "weights").per_frame(255 - noise, noise)
     np.testing.assert_array_equal(values, lpips_per_frame(alex, 255 - noise, noise, batch=1))
     assert len(list((tmp_path / "features").rglob("*.npy"))) == 3
-    assert capsys.readouterr().err.count("features of further frames are not kept") == 1
+    assert caplog.text.count("features of further frames are not kept") == 1
 
 
 def test_making_it_leaves_random_numbers_alone() -> None:

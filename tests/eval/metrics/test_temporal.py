@@ -12,12 +12,12 @@ from PIL import Image
 from scipy.ndimage import gaussian_filter
 from skimage.metrics import structural_similarity
 
-from aa_eval.evaluate import evaluate
 from aa_eval.metrics.lpips import make_lpips
 from aa_eval.metrics.temporal import dtssd, flicker, ssim_of_differences, tof, warp_error
 from aa_eval.protocol import Protocol, read_protocol
 from aa_eval.scoring.lpips_features import Perceptual
 from aa_eval.scoring.optical_flow import OpticalFlowILK
+from aa_eval.scoring.score_pairs import score_pairs
 from aa_eval.videos.layout import find_videos
 from aa_eval.videos.pairing import make_pairs
 
@@ -115,13 +115,13 @@ def test_a_whole_run_equals_the_functions_and_no_change_crosses_a_gap(
         write(tmp_path / name / "a", frames, numbers)
     folders = find_videos(tmp_path / "gen"), find_videos(tmp_path / "gt")
     pairs, _ = make_pairs(*folders, frozenset({"numbering-gap"}))
-    method, white = evaluate(pairs, [cheap], method="m", baselines=["white"])
+    method, white = score_pairs(pairs, [cheap], method="m", baselines=["white"])
     expected = {"dtssd": dtssd(ours, theirs), "ssim_differences": ssim_of_differences(ours, theirs)}
     for key, values in expected.items():
         values[9] = np.nan
         np.testing.assert_array_equal(method.per_frame["a"][key], values)
-        assert method.result.metrics[key].n == 17
-    assert method.result.metrics["flicker"].unavailable == "no frame could be scored"
+        assert method.metrics[key].n == 17
+    assert method.metrics["flicker"].unavailable == "no frame could be scored"
     changes = np.diff(theirs.astype(np.float64), axis=0)
     rms = np.sqrt(np.square(changes).mean(axis=(1, 2, 3)))
     np.testing.assert_allclose(white.per_frame["a"]["dtssd"][1:9], rms[:8])

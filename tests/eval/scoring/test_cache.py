@@ -20,12 +20,13 @@ import torch
 from PIL import Image
 
 from aa_eval.errors import VideoError
-from aa_eval.evaluate import Evaluation, evaluate
 from aa_eval.protocol import Protocol, read_protocol
+from aa_eval.result import Result
 from aa_eval.scoring import cache
 from aa_eval.scoring import video_scores as scoring
 from aa_eval.scoring.baselines import BASELINES
 from aa_eval.scoring.cache import Cache
+from aa_eval.scoring.score_pairs import score_pairs
 from aa_eval.videos.layout import find_videos
 from aa_eval.videos.pairing import Pair, make_pairs
 
@@ -71,14 +72,14 @@ def pairs_of(trees: Path, name: str) -> list[Pair]:
     return make_pairs(find_videos(trees / name), find_videos(trees / "gt"))[0]
 
 
-def score(trees: Path, name: str, cache: Cache | None, **options: object) -> list[Evaluation]:
+def score(trees: Path, name: str, cache: Cache | None, **options: object) -> list[Result]:
     given: dict[str, object] = {"method": name, "baselines": ["white", "reversed"], **options}
-    return evaluate(pairs_of(trees, name), [pixels_only()], cache=cache, **given)  # type: ignore[arg-type]
+    return score_pairs(pairs_of(trees, name), [pixels_only()], cache=cache, **given)  # type: ignore[arg-type]
 
 
-def same(ours: list[Evaluation], theirs: list[Evaluation]) -> bool:
+def same(ours: list[Result], theirs: list[Result]) -> bool:
     return all(
-        replace(a.result, created="") == replace(b.result, created="")
+        replace(a, created="") == replace(b, created="")
         and all(
             a.per_frame[v][k].tobytes() == b.per_frame[v][k].tobytes()
             for v in b.per_frame
@@ -124,10 +125,10 @@ def test_a_killed_run_goes_on_where_it_was(
     whole = damaged.read_bytes()
     damaged.write_bytes(whole[: len(whole) // 2])
     with pytest.raises(VideoError, match=r"c/9\.png"):
-        evaluate(pairs, [pixels_only()], method="m", cache=Cache(own_cache))
+        score_pairs(pairs, [pixels_only()], method="m", cache=Cache(own_cache))
     damaged.write_bytes(whole)
     decoded.clear()
-    evaluate(pairs, [pixels_only()], method="m", cache=Cache(own_cache))
+    score_pairs(pairs, [pixels_only()], method="m", cache=Cache(own_cache))
     assert sorted(decoded) == ["gt/c", "one/c"]
 
 
@@ -227,27 +228,29 @@ def test_the_key_holds_the_version_of_scikit_image(own_cache: Path) -> None:
     assert cache.package_versions()["scikit-image"] == metadata.version("scikit-image")
 
 
-def test_a_damaged_file_of_the_cache_is_said_and_computed_anew(
-    trees: Path, own_cache: Path, capsys: pytest.CaptureFixture[str]
+def test_a_damaged_file_of_the_cache_is_reported_and_computed_again(
+    trees: Path, own_cache: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     first = score(trees, "one", Cache(own_cache))
     for file in own_cache.glob("arrays/*/*.npy"):
         file.write_bytes(file.read_bytes()[:30])
     assert same(score(trees, "one", Cache(own_cache)), first)
-    assert "is damaged" in capsys.readouterr().err
+    assert "is damaged" in caplog.text
 
 
 def test_protocols_share_what_they_compute_alike(
     trees: Path, decoded: list[str], own_cache: Path
 ) -> None:
     protocol = pixels_only()
-    evaluate(pairs_of(trees, "one"), [protocol], method="m", cache=Cache(own_cache))
+    score_pairs(pairs_of(trees, "one"), [protocol], method="m", cache=Cache(own_cache))
     decoded.clear()
     other = replace(protocol, name="other", aggregation="videos", score_reference_frame=False)
-    evaluate(pairs_of(trees, "one"), [other], method="m", cache=Cache(own_cache))
+    score_pairs(pairs_of(trees, "one"), [other], method="m", cache=Cache(own_cache))
     assert decoded == []
     names = list(BASELINES)
-    evaluate(pairs_of(trees, "one"), [other], method="m", baselines=names, cache=Cache(own_cache))
+    score_pairs(
+        pairs_of(trees, "one"), [other], method="m", baselines=names, cache=Cache(own_cache)
+    )
     assert set(decoded) == {"gt/a", "gt/b", "gt/c"}  # the prediction's values are there
 
 
@@ -255,7 +258,7 @@ def test_the_order_of_videos_and_processes_does_not_change_a_bit(trees: Path) ->
     pairs = pairs_of(trees, "one")
     plain = score(trees, "one", None)
     for order in (pairs[::-1], [pairs[1], pairs[0], pairs[2]]):
-        again = evaluate(order, [pixels_only()], method="one", baselines=["white", "reversed"])
+        again = score_pairs(order, [pixels_only()], method="one", baselines=["white", "reversed"])
         assert same(again, plain)
 
 
@@ -266,10 +269,10 @@ def test_any_number_of_processes_gives_the_identical_bits_of_networks(trees: Pat
     threads = torch.get_num_threads()
     torch.set_num_threads(max(1, (os.cpu_count() or 1) // 2))  # what each of two workers gets
     try:
-        one = evaluate(pairs, protocols, method="m")
+        one = score_pairs(pairs, protocols, method="m")
     finally:
         torch.set_num_threads(threads)
-    two = evaluate(pairs[::-1], protocols, method="m", workers=2)
+    two = score_pairs(pairs[::-1], protocols, method="m", workers=2)
     assert same(two, one)
 
 
@@ -286,4 +289,4 @@ def test_processes_share_the_cache_and_name_the_video_that_fails(
     pairs = [replace(pair) for pair in pairs_of(trees, "two")]
     damaged = replace(pairs[0], prediction=find_videos(trees / "one").videos["a"])
     with pytest.raises(VideoError, match=r"a/3\.png"):
-        evaluate([damaged, *pairs[1:]], [pixels_only()], method="m", workers=2)
+        score_pairs([damaged, *pairs[1:]], [pixels_only()], method="m", workers=2)

@@ -15,7 +15,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from aa_eval.evaluate import evaluate
 from aa_eval.features import networks
 from aa_eval.features.networks import FeatureNetwork
 from aa_eval.features.spec import VideoFeatures
@@ -27,6 +26,7 @@ from aa_eval.scoring.feature_windows import (
     needed_starts,
     window_starts,
 )
+from aa_eval.scoring.score_pairs import score_pairs
 from aa_eval.videos.layout import find_videos
 from aa_eval.videos.pairing import Pair, make_pairs
 
@@ -125,8 +125,8 @@ def test_styleganv_fvd_is_its_scripts_arithmetic(
 ) -> None:
     protocol = toy_protocol(runs=3)
     pairs = write_trees(tmp_path, [9, 4, 12, 3, 7, 8, 5, 6])  # the fourth is too short
-    (evaluation,) = evaluate(pairs, [protocol], method="m")
-    fvd = evaluation.result.metrics["fvd"]
+    (evaluation,) = score_pairs(pairs, [protocol], method="m")
+    fvd = evaluation.metrics["fvd"]
     spec = protocol.video_features
     assert spec is not None
 
@@ -172,5 +172,5 @@ def test_fvd_tf_gives_tensorflows_value(tmp_path: Path) -> None:
                 frame = Image.new("RGB", (12, 9), (level,) * 3)
                 frame.save(tmp_path / side / video / f"{number}.png")
     pairs, _ = make_pairs(find_videos(tmp_path / "gen"), find_videos(tmp_path / "gt"))
-    (evaluation,) = evaluate(pairs, [replace(protocol, video_features=ten)], method="m")
-    assert evaluation.result.metrics["fvd"].value == pytest.approx(569.77, abs=1e-2)
+    (evaluation,) = score_pairs(pairs, [replace(protocol, video_features=ten)], method="m")
+    assert evaluation.metrics["fvd"].value == pytest.approx(569.77, abs=1e-2)

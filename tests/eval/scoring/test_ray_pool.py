@@ -13,9 +13,9 @@ from PIL import Image
 
 from aa_eval.cli.main import main
 from aa_eval.errors import EvalError, VideoError
-from aa_eval.evaluate import evaluate
 from aa_eval.protocol import Protocol, read_protocol
 from aa_eval.scoring.cache import Cache
+from aa_eval.scoring.score_pairs import score_pairs
 from aa_eval.videos.layout import find_videos
 from aa_eval.videos.pairing import Pair, make_pairs
 
@@ -47,12 +47,12 @@ def test_a_cluster_gives_the_bits_of_a_plain_loop_and_names_what_fails(
 ) -> None:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # as a process of the cluster has
-    (loop,) = evaluate(pairs, [protocol], method="m", cache=None)
+    (loop,) = score_pairs(pairs, [protocol], method="m", cache=None)
     torch.set_num_threads(threads)
     cache = Cache(own_cache)
-    (found,) = evaluate(pairs, [protocol], method="m", cache=cache, ray_address="local")
-    assert {"lpips_alex", "ssim"} <= found.result.metrics.keys()
-    assert replace(found.result, created="") == replace(loop.result, created="")
+    (found,) = score_pairs(pairs, [protocol], method="m", cache=cache, ray_address="local")
+    assert {"lpips_alex", "ssim"} <= found.metrics.keys()
+    assert replace(found, created="") == replace(loop, created="")
     for video in loop.per_frame:
         for key, values in loop.per_frame[video].items():
             assert values.tobytes() == found.per_frame[video][key].tobytes()
@@ -61,7 +61,7 @@ def test_a_cluster_gives_the_bits_of_a_plain_loop_and_names_what_fails(
     assert damaged is not None
     damaged.files[1].write_bytes(damaged.files[1].read_bytes()[:-30])
     with pytest.raises(VideoError, match=r"b/1\.png"):
-        evaluate(pairs, [protocol], method="m", ray_address="local")
+        score_pairs(pairs, [protocol], method="m", ray_address="local")
 
 
 def test_an_environment_without_ray_is_said(
@@ -69,7 +69,7 @@ def test_an_environment_without_ray_is_said(
 ) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(EvalError, match="the package ray is missing: pip install ray"):
-        evaluate(pairs, [protocol], method="m", ray_address="auto")
+        score_pairs(pairs, [protocol], method="m", ray_address="auto")
 
 
 def test_ray_and_workers_exclude_each_other(

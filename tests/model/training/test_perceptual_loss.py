@@ -11,7 +11,7 @@ import torch
 
 from aa_datasets.loader.batch import Batch
 from aa_eval.metrics.lpips import make_lpips
-from aa_eval.weights.installed import WEIGHTS, find_weight
+from aa_eval.weights.weight_files import WEIGHTS, find_weight
 from aa_model.errors import ModelError
 from aa_model.networks.animate_anyone import AnimateAnyone
 from aa_model.presets import TINY

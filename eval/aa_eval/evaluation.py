@@ -1,0 +1,233 @@
+"""Evaluate: two folders and names of protocols in, results out; every check before the work."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import re
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Concatenate, ParamSpec
+
+from aa_eval.errors import EvalError, PairingError
+from aa_eval.options import EvaluateOptions, FolderOptions
+from aa_eval.protocol import Protocol, read_protocol
+from aa_eval.result import RESULT_FILE, Result, read_result, write_result
+from aa_eval.scoring.baselines import BASELINES, choose_baselines
+from aa_eval.scoring.cache import Cache, default_cache
+from aa_eval.scoring.score_pairs import score_pairs
+from aa_eval.videos.benchmark import read_benchmark
+from aa_eval.videos.layout import find_videos
+from aa_eval.videos.pairing import Pair, make_pairs
+from aa_eval.videos.region_pairs import pairs_with_regions
+
+P = ParamSpec("P")
+_log = logging.getLogger("aa_eval")
+
+
+def _with_options(
+    options: Callable[P, EvaluateOptions],
+) -> Callable[
+    [Callable[[Path | str | None, EvaluateOptions], list[Result]]],
+    Callable[Concatenate[Path | str | None, P], list[Result]],
+]:
+    """Give a function the fields of `EvaluateOptions` as its own arguments."""
+
+    def decorate(
+        function: Callable[[Path | str | None, EvaluateOptions], list[Result]],
+    ) -> Callable[Concatenate[Path | str | None, P], list[Result]]:
+        @functools.wraps(function)
+        def call(
+            predictions: Path | str | None = None, /, *args: P.args, **kwargs: P.kwargs
+        ) -> list[Result]:
+            return function(predictions, options(*args, **kwargs))
+
+        return call
+
+    return decorate
+
+
+@_with_options(EvaluateOptions)
+def evaluate(predictions: Path | str | None, options: EvaluateOptions) -> list[Result]:
+    """Score predicted videos against references, and trivial baselines of the same references.
+
+    Called as `evaluate(predictions, references, protocols=..., baselines=..., ...)`: what follows
+    `predictions` are the fields of `EvaluateOptions`, which `aa-eval` has as options.
+
+    Each frame is decoded once for all protocols; finished videos go into the cache, so that a run
+    that was stopped resumes. Memory does not grow with the number of frames, except for one number
+    per frame and metric, and one vector per FVD window.
+
+    Args:
+        predictions: folder of <video>.mp4, <video>/<frame>.png, <video>_<frame>.png, or WebDataset
+            shards; named after the references, frame for frame. None where a benchmark says where.
+
+    Returns:
+        For each protocol the method's result, then the baselines' (label "baseline").
+
+    Raises:
+        EvalError: what was found, what was expected, what to do; nothing was written.
+
+    Example:
+        >>> from aa_eval import evaluate
+        >>> results = evaluate("predictions", "references", workers=2)  # doctest: +SKIP
+        >>> results[0].to_frame()  # doctest: +SKIP
+    """
+    _require_sense(predictions, options)
+    benchmark = read_benchmark(options.benchmark) if options.benchmark else None
+    names = options.protocols or (benchmark.protocols if benchmark else ("aa-clean-v1",))
+    protocols = [read_protocol(name) for name in dict.fromkeys(names)]
+    baselines = choose_baselines(options.baselines)
+    pairs, overrides = pair_folders(predictions, options)
+    if predictions is None:
+        assert benchmark is not None  # _require_sense has seen to it
+        predictions = benchmark.predictions
+    method = options.method or Path(predictions).resolve().name
+    if method in BASELINES:
+        raise EvalError(f"--method {method}: the name of a trivial baseline: choose another")
+    folders = _folders(Path(options.out), protocols) if options.out else []
+    _require_out(folders, method)
+    keypoints, theirs, masks = (
+        None if folder is None else Path(folder)
+        for folder in (options.keypoints, options.reference_keypoints, options.regions)
+    )
+    pairs = pairs_with_regions(pairs, masks, _names(options.region_boxes), theirs)
+    results = score_pairs(
+        pairs, protocols, method=method, label=options.label, benchmark=options.benchmark,
+        baselines=baselines, overrides=overrides,
+        keypoints=(keypoints, theirs) if keypoints and theirs else None,
+        device=options.device, cache=_cache(options), workers=options.workers,
+        ray_address=options.ray,
+    )  # fmt: skip
+    for folder, protocol in zip(folders, protocols, strict=False):
+        for result in results:
+            if result.protocol == protocol.name:
+                own = result.method == method
+                write_result(folder if own else folder / "baselines" / result.method, result)
+    return results
+
+
+def pair_folders(
+    predictions: Path | str | None, options: FolderOptions, *, references_only: bool = False
+) -> tuple[list[Pair], tuple[str, ...]]:
+    """Pair the folders' videos and check their headers; nothing is decoded.
+
+    Args:
+        predictions: None where a benchmark says where they lie.
+        references_only: pair the references with nothing.
+
+    Returns:
+        The pairs, and the overrides that were needed; each is also logged as a warning.
+
+    Raises:
+        PairingError, VideoError: the folders are refused.
+    """
+    benchmark = read_benchmark(options.benchmark) if options.benchmark else None
+    predictions_at = None if predictions is None else Path(predictions)
+    references_at = None if options.references is None else Path(options.references)
+    if benchmark is not None:
+        references_at = references_at or benchmark.references
+        predictions_at = None if references_only else predictions_at or benchmark.predictions
+        benchmark.require_folders(references_at, predictions_at)
+    if references_at is None:
+        raise EvalError("--references DIR is missing: the true videos (or --benchmark NAME)")
+    ours = None
+    if predictions_at is not None:
+        ours = find_videos(predictions_at, options.layout)
+        _log.info("predictions %s", ours.describe())
+    theirs = find_videos(references_at, options.layout)
+    _log.info("references  %s", theirs.describe())
+    problem = benchmark.split_problem(theirs) if benchmark else None
+    if problem and "test-split" not in options.allow:
+        raise PairingError(
+            f"{problem}. Complete the folder, or override with --allow test-split "
+            "(it will be written into the result)"
+        )
+    pairs, overrides = make_pairs(ours, theirs, frozenset(options.allow))
+    if problem:
+        overrides += (f"allow test-split: {problem}",)
+    overrides += _same_files(pairs, options)
+    for override in overrides:
+        _log.warning("%s", override)
+    return pairs, overrides
+
+
+def _same_files(pairs: Sequence[Pair], options: FolderOptions) -> tuple[str, ...]:
+    same = [p for p in pairs if p.prediction and p.prediction.is_same_file(p.reference)]
+    if not same:
+        return ()
+    problem = f"{len(same)} predictions are the references' own files ({same[0].reference.name})"
+    if "same-files" not in options.allow:
+        raise PairingError(
+            f"{problem}. Name the predictions' folder, or override with --allow same-files "
+            "(it will be written into the result)"
+        )
+    return (f"allow same-files: {problem}",)
+
+
+def _require_sense(predictions: Path | str | None, options: EvaluateOptions) -> None:
+    if options.region_boxes and options.reference_keypoints is None:
+        raise EvalError("--region-boxes needs --reference-keypoints DIR, whose joints it boxes in")
+    boxes_alone = options.region_boxes and options.keypoints is None
+    both = (options.keypoints is None) == (options.reference_keypoints is None)
+    if not (both or boxes_alone):
+        raise EvalError("--keypoints and --reference-keypoints belong together: give both")
+    if options.workers < 1:
+        raise EvalError(f"--workers {options.workers}: expected at least 1")
+    if options.ray and options.workers > 1:
+        raise EvalError("--ray and --workers exclude each other: a cluster has its own processes")
+    if not 0 <= options.feature_cache_gib < 2**20:  # also where it is NaN
+        raise EvalError(f"--feature-cache-gib {options.feature_cache_gib}: expected 0 or more GiB")
+    if not re.fullmatch(r"cpu|cuda(:\d+)?", options.device):
+        raise EvalError(f"--device {options.device}: expected cpu, cuda or cuda:0")
+    if predictions is None and options.benchmark is None:
+        raise EvalError("PREDICTIONS is missing: the folder to score")
+    if options.device.startswith("cuda"):
+        import torch  # takes seconds to import: only where it is asked
+
+        there = torch.cuda.device_count()
+        if int(options.device.partition(":")[2] or 0) >= there:
+            raise EvalError(f"--device {options.device}: torch sees {there} CUDA devices: use cpu")
+
+
+def _names(words: str | None) -> list[str]:
+    """The names in a list with commas, each once."""
+    return list(dict.fromkeys(name.strip() for name in words.split(","))) if words else []
+
+
+def _cache(options: EvaluateOptions) -> Cache | None:
+    if options.cache == "off":
+        return None
+    folder = Path(options.cache) if options.cache else default_cache()
+    _require_writable(folder, "--cache", "another folder, or --cache off")
+    room = int(options.feature_cache_gib * 2**30)
+    return Cache(folder, options.device, options.verify, room)
+
+
+def _folders(out: Path, protocols: Sequence[Protocol]) -> list[Path]:
+    """Where each protocol's result goes."""
+    return [out / p.name for p in protocols] if len(protocols) > 1 else [out]
+
+
+def _require_out(folders: Sequence[Path], method: str) -> None:
+    """Before the work: the results can be written, and overwrite no other method's."""
+    for folder in folders:
+        _require_writable(folder, "--out", "another folder")
+        if (folder / RESULT_FILE).exists():
+            there = read_result(folder).method
+            if there != method:
+                raise EvalError(
+                    f"--out {folder}: holds the result of '{there}', this run is '{method}': name "
+                    "another folder, or delete it"
+                )
+
+
+def _require_writable(folder: Path, option: str, remedy: str) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        raise EvalError(
+            f"{option} {folder}: nothing can be written there ({error.strerror}): name {remedy}"
+        ) from error
