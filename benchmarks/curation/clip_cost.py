@@ -1,4 +1,4 @@
-"""What a clip costs to curate without pose, beside decoding it once, on real videos.
+"""What a clip costs to curate without pose, compared with decoding it once, on real videos.
 
     python benchmarks/curation/clip_cost.py --videos FOLDER [--clips 100] [--frames 160]
 
@@ -9,9 +9,8 @@ and of the decoders that it starts:
     decode        PyAV decodes the clip once, one thread, and does nothing with the frames
     decode, RGB   the same, and each frame is made RGB
     survey        ours: probe, hashes, one decode; shots, bars and every picture filter
-    whole         near-duplicate signatures and the canonical encode (256 px, 30 fps) too, in the
-                  same decode where the header is right; the clip's pose is given, as if it were
-                  known
+    whole         the clip step, too: a second decode, near-duplicate signature and the canonical
+                  encode (256 px, 30 fps); the clip's pose is given, as if it were known
 """
 
 from __future__ import annotations
@@ -139,8 +138,7 @@ def curate(source: Source, worker: Worker) -> None:
     found = worker.survey(source)
     check(found.planned)
     for planned in found.planned:
-        decisions = found.ahead or (worker.curate(planned, source),)
-        check(all(decision.status == "accepted" for decision in decisions))
+        check(worker.curate(planned, source).status == "accepted")
 
 
 def check(there: object) -> None:

@@ -1,4 +1,4 @@
-"""What strides of the pose stage, or no tracking, save and cost in accuracy, on real frames.
+"""What strides of the pose stage save and cost in accuracy, on real frames.
 
     python benchmarks/studies/pose_stride.py VIDEO... [--frames 60] [--strides 2 3 4]
 
@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 
 from aa_curation.poses.blazepose import BlazePose
 from aa_curation.poses.strided import StridedEstimator
-from aa_curation.poses.untracked import UntrackedEstimator
 from aa_datasets.pose import BODY, FACE, LEFT_HAND, RIGHT_HAND, Pose
 from aa_datasets.pose_estimator import PoseEstimator, PoseTracker
 from aa_datasets.video.foreign import iter_foreign_frames
@@ -80,7 +79,6 @@ def main() -> None:
     ways: dict[str, PoseEstimator] = {
         f"stride {n}": StridedEstimator(estimator, n) for n in args.strides
     }
-    ways["untracked"] = UntrackedEstimator(estimator)
     for way, other in ways.items():
         spent_s, distances = 0.0, {part: [] for part in PARTS}
         totals, losts = dict.fromkeys(PARTS, 0), dict.fromkeys(PARTS, 0)

@@ -52,10 +52,20 @@ class Check:
 
 
 def at_least(reason: str, measured: float, threshold: float) -> Check:
+    """A measurement that passes from `threshold` up: what a filter returns.
+
+    >>> at_least("blurred", measured=12.5, threshold=20).passed
+    False
+    """
     return Check(reason, float(measured), float(threshold), low=True)
 
 
 def at_most(reason: str, measured: float, threshold: float) -> Check:
+    """A measurement that passes up to `threshold`: what a filter returns.
+
+    >>> at_most("static", measured=0.5, threshold=0.5).passed
+    True
+    """
     return Check(reason, float(measured), float(threshold), low=False)
 
 

@@ -8,6 +8,8 @@ CurationError               a sentence for the user: what was found, what was ex
 ├── FetchRefusedError       an URL that may not be read or gives no video; carries its Drop
 ├── FetchOutageError        a host or network in trouble that may pass; the next run tries again
 ├── SharedPathError         a path of a cluster's run that not all of its nodes have
+├── WorkerDiedError         a task killed its worker as often as it was tried: becomes a failed row
+├── WorkerStartError        no worker of a cluster could be started
 └── LedgerError             a ledger that is not ours, of another recipe, or does not add up
 """
 
@@ -40,6 +42,14 @@ class SharedPathError(CurationError):
 
 class LedgerError(CurationError):
     """A ledger is damaged, belongs to another recipe, or does not add up."""
+
+
+class WorkerDiedError(CurationError):
+    """A task killed its worker as often as it was tried."""
+
+
+class WorkerStartError(CurationError):
+    """No worker could be started, as often as it was tried."""
 
 
 class FetchRefusedError(CurationError):

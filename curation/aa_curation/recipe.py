@@ -129,7 +129,7 @@ class Recipe:
         return CorpusHead(self.name, self.sha256, self.clips_per_shard, near, self.form)
 
 
-def load_recipe(path: Path) -> Recipe:
+def load_recipe(path: Path | str) -> Recipe:
     """The `RECIPE` that a Python file defines.
 
     Args:
@@ -138,6 +138,7 @@ def load_recipe(path: Path) -> Recipe:
     Raises:
         RecipeError: no such file, it fails to run, or it defines no Recipe.
     """
+    path = Path(path)
     folder = _IN_WHEEL if _IN_WHEEL.is_dir() else _IN_CHECKOUT
     ours = {file.stem: file for file in folder.glob("*.py")}
     if not path.is_file() and str(path) in ours:

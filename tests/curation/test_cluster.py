@@ -24,10 +24,10 @@ import psutil
 import pytest
 
 from aa_curation.errors import SharedPathError
+from aa_curation.executors.ray_executor import Ray
+from aa_curation.executors.run import refuse_relative_in_job, run
 from aa_curation.ledger.ledger import LEDGER_NAME, read_ledger
 from aa_curation.recipe import Recipe
-from aa_curation.run.ray_executor import run
-from aa_curation.run.shared_path import refuse_relative_in_job
 from aa_curation.sources.source_list import read_sources
 
 REPOSITORY = Path(__file__).parents[2]
@@ -51,7 +51,7 @@ def by_local_ray(
     small_shards: Recipe, sources_folder: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
     folder = tmp_path_factory.mktemp("local") / "corpus"
-    run(small_shards, read_sources([sources_folder]), folder, workers=4)
+    run(small_shards, read_sources([sources_folder]), folder, Ray(workers=4))
     return folder
 
 

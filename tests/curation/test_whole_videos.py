@@ -7,15 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from aa_curation.corpus.exact_duplicates import reject_duplicates
 from aa_curation.corpus.near_duplicates import separate
-from aa_curation.corpus.pending import clips_to_curate
-from aa_curation.corpus.write_shards import pack
-from aa_curation.ledger.ledger import LedgerWriter
+from aa_curation.executors.local import Local
+from aa_curation.executors.run import run
 from aa_curation.measure.distance import NearDuplicates
 from aa_curation.recipe import load_recipe
 from aa_curation.sources.source_list import read_sources
-from aa_curation.steps.worker import Worker
 from aa_datasets.benchmarks.fetch import FetchConfig, fetch_copy
 from aa_datasets.benchmarks.lists import ListedVideo
 from aa_datasets.benchmarks.split import benchmark_id_of, read_test_ids, refuse_test_clips
@@ -58,24 +55,13 @@ def test_ubc_videos_become_shards_whole_and_none_is_dropped(tmp_path: Path) -> N
     config = FetchConfig("ubc", "CC0-1.0", (64, 48), synthetic=True)
     assert list(fetch_copy(copied, out, config, None)) == list(videos)
 
-    # What `aa-curate run` does with the lists, without Ray.
     recipe = load_recipe(ROOT / "curation/recipes/whole_videos.py")
     sources = read_sources([out / "sources-train.csv", out / "sources-test.csv"])
     corpus = tmp_path / "corpus"
-    (corpus / "clips").mkdir(parents=True)
-    worker = Worker(recipe, corpus / "clips")
-    with LedgerWriter(corpus, recipe.head) as writer:
-        for source in sources:
-            writer.add_survey(worker.survey(source))
-        assert reject_duplicates(writer.ledger, sources) == []
-        for planned, source in clips_to_curate(writer.ledger, sources):
-            writer.add_decision(worker.curate(planned, source))
-        assert separate(writer.ledger, recipe.near_duplicates) == []
-        with_bounds = separate(writer.ledger, NearDuplicates())
-        assert [row.reason for row in with_bounds] == ["near_duplicate"]  # another recipe's verdict
-        writer.ledger.assert_complete()
-        assert writer.ledger.funnel() == {("accepted", ""): 2}
-        pack(writer.ledger, corpus, recipe.clips_per_shard)
+    ledger = run(recipe, sources, corpus, Local())
+    assert ledger.funnel() == {("accepted", ""): 2}
+    with_bounds = separate(ledger, NearDuplicates())
+    assert [row.reason for row in with_bounds] == ["near_duplicate"]  # another recipe's verdict
 
     found = {split: list(read_shards([corpus / "shards" / f"{split}-000000.tar"]))
              for split in ("train", "test")}  # fmt: skip

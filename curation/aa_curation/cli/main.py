@@ -1,279 +1,283 @@
-"""aa-curate: from source lists to shards, and why each clip is in or out."""
+"""aa-curate: from source lists to shards, and why each clip is in or out.
+
+What a command needs is imported when it runs: `--help` and `status` load no model.
+"""
 
 from __future__ import annotations
 
-import argparse
+import math
 import sys
-from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING, Annotated
 
-from aa_curation.cli.upkeep import add_commands
-from aa_curation.corpus.pending import expected_to_survey
-from aa_curation.crawl.policy import FetchPolicy
-from aa_curation.errors import CurationError, LedgerError
-from aa_curation.ledger.ledger import LEDGER_NAME, Ledger, read_ledger, refuse_another_recipe
-from aa_curation.recipe import Recipe, load_recipe
-from aa_curation.report.text import format_funnel, format_why
-from aa_curation.sources.source_list import Source, read_sources
-from aa_datasets.arguments import positive
+from cyclopts import Group, Parameter
+from cyclopts.validators import Number
+
+from aa_curation.errors import CurationError
+from aa_datasets.command_line import NonNegativeInt, PositiveInt, make_app, run_app
 from aa_datasets.errors import DatasetError
+
+if TYPE_CHECKING:
+    from aa_curation.recipe import Recipe
+    from aa_curation.sources.source_list import Source
+
+app = make_app(
+    "aa-curate",
+    "Build a corpus of single-person clips with poses, and say why each clip is in or out.",
+    example="aa-curate run default --sources videos --licence unknown --out corpus",
+)
+
+_WHERE = Group("Where the steps run", sort_key=2)
+_CRAWL = Group("Fetching", sort_key=3)
+Recipe_ = Annotated[str, Parameter(name="RECIPE")]
+Corpus = Annotated[Path, Parameter(name="--out", help="Folder of the corpus.")]
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class SourceOptions:
+    """What is curated."""
+
+    sources: Annotated[tuple[str, ...], Parameter(name="--sources")] = ()
+    """A list (csv, tsv, jsonl, parquet, txt), a folder with sources.csv, or a folder of videos; a
+    path or an URL such as s3://...; may be given several times."""
+    licence: str = ""
+    """Of the rows that state none; `unknown` takes them and records it."""
+    videos: Path | None = None
+    """Your copy of the videos that a TaiChi-HD list names; by default they lie next to the list."""
+    weights: Path | None = None
+    """Folder of the model files that the recipe takes by path; each is verified by its sha256."""
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class RunOptions:
+    """Where and how a run works."""
+
+    workers: Annotated[PositiveInt | None, Parameter(group=_WHERE)] = None
+    """Processes; without this option one for every CPU that this process may use, or that the
+    cluster has."""
+    address: Annotated[str | None, Parameter(group=_WHERE)] = None
+    """Of a Ray cluster; without it RAY_ADDRESS if that is set, else Ray is started here."""
+    drop_missing: Annotated[bool, Parameter(negative=())] = False
+    """Reject the undecided clips of sources that are gone from the lists, instead of stopping."""
+    local: Annotated[bool, Parameter(group=_WHERE, negative=())] = False
+    """Run all steps in this process, without Ray."""
+    contact: Annotated[str | None, Parameter(group=_CRAWL)] = None
+    """E-mail or URL at which the owner of a site reaches you; part of every request of a crawl."""
+    requests_per_s: Annotated[
+        float, Parameter(group=_CRAWL, validator=Number(gt=0, lt=math.inf))
+    ] = 1.0
+    """Of the crawl, to one host."""
+    takedowns: Annotated[tuple[Path, ...], Parameter(group=_CRAWL)] = ()
+    """Another corpus: what was taken down there does not come in here."""
+    allow_loopback: Annotated[bool, Parameter(group=_CRAWL, negative=())] = False
+    """Crawl servers on this machine, too: for tests."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; an error that the user can mend is one line and exit code 2."""
-    arguments = _parser().parse_args(argv)
-    try:
-        return int(arguments.command(arguments))
-    except (CurationError, DatasetError, OSError) as error:
-        print(f"aa-curate: error: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("aa-curate: stopped; the same command goes on from here", file=sys.stderr)
-        return 130
+    return run_app(
+        app,
+        argv,
+        errors=(CurationError, DatasetError),
+        when_stopped="the same command resumes from here",
+    )
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="aa-curate",
-        description="Build a corpus of single-person clips with poses, and say why each clip is "
-        "in or out.",
-    )
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+@app.command(
+    help_epilogue="Example: `aa-curate run default --sources videos --licence unknown --out corpus`"
+)
+def run(
+    recipe: Recipe_,
+    /,
+    *,
+    out: Corpus = Path("corpus"),
+    sources: SourceOptions = SourceOptions(),
+    options: RunOptions = RunOptions(),
+) -> int:
+    """Curate all sources; an interrupted run is resumed.
 
-    run = commands.add_parser("run", help="curate all sources; an interrupted run goes on")
-    run.add_argument("--workers", type=positive, metavar="N", help="processes (default: every CPU)")
-    run.add_argument(
-        "--address", help="of a Ray cluster (default: RAY_ADDRESS if set, else Ray on this machine)"
-    )
-    run.add_argument(
-        "--contact",
-        metavar="EMAIL_OR_URL",
-        help="how the owner of a site reaches you; stands in every request of a crawl",
-    )
-    run.add_argument(
-        "--requests-per-s",
-        type=_positive_number,
-        default=1.0,
-        metavar="R",
-        help="of the crawl, to one host (default: 1)",
-    )
-    run.add_argument(
-        "--takedowns",
-        type=Path,
-        action="append",
-        default=[],
-        metavar="CORPUS",
-        help="another corpus: what was taken down there does not come in here",
-    )
-    run.add_argument(
-        "--allow-loopback",
-        action="store_true",
-        help="crawl servers on this machine, too: for tests",
-    )
-    run.set_defaults(command=_run)
-    plan = commands.add_parser(
-        "plan",
-        help="what a run would do, without doing it",
-        description="What a run would do, without doing it. Without --sources, RECIPE is a list of "
-        "sources, and the recipe is `default`.",
-    )
-    plan.set_defaults(command=_plan)
-    for command in (run, plan):
-        command.add_argument(
-            "recipe",
-            metavar="RECIPE",
-            help="Python file that defines RECIPE, or the name of one of ours: default, demo, "
-            "dwpose, whole_videos, yolox",
+    Args:
+        recipe: Python file that defines RECIPE, or the name of one of ours: default, demo, dwpose,
+            whole_videos, yolox.
+    """
+    from aa_curation.crawl.policy import FetchPolicy
+    from aa_curation.executors.local import Local
+    from aa_curation.executors.run import Executor
+    from aa_curation.executors.run import run as run_recipe
+    from aa_curation.report.text import counted, format_funnel
+
+    if not sources.sources:
+        raise CurationError("nothing to curate: give --sources LIST_OR_FOLDER")
+    if options.local and (options.workers or options.address):
+        raise CurationError("--local runs without Ray: leave out --workers and --address")
+    chosen, rows = _inputs(recipe, sources.sources, sources)
+    policy = None
+    if options.contact is not None:
+        policy = FetchPolicy(
+            contact=options.contact,
+            requests_per_s=options.requests_per_s,
+            allow_loopback=options.allow_loopback,
         )
-        command.add_argument(
-            "--sources",
-            action="append",
-            required=command is run,
-            metavar="LIST_OR_DIR",
-            help="csv, tsv, jsonl, parquet or txt, a folder with sources.csv, or a folder of "
-            "videos; a path or an URL such as s3://...; may be given several times",
-        )
-        command.add_argument(
-            "--licence",
-            default="",
-            metavar="WORDS",
-            help="of the rows that state none; `unknown` takes them and records it",
-        )
-        command.add_argument(
-            "--videos",
-            type=Path,
-            metavar="DIR",
-            help="your copy of the videos that a TaiChi-HD list names (default: beside the list)",
-        )
-        command.add_argument(
-            "--weights",
-            type=Path,
-            metavar="DIR",
-            help="folder of the model files that the recipe takes by path (each is verified)",
-        )
+    if options.local:
+        executor: Executor = Local()
+    else:
+        # Ray takes a second to import; the other commands do not need it.
+        from aa_curation.executors.ray_executor import Ray
 
-    status = commands.add_parser("status", help="the funnel: planned, accepted, rejected by reason")
-    status.set_defaults(command=_status)
-    report = commands.add_parser("report", help="the funnel, and every clip with its decision")
-    report.add_argument(
-        "--html", type=Path, metavar="FILE", help="write one page: funnel, pictures, histograms"
-    )
-    report.add_argument(
-        "--sources",
-        action="append",
-        default=[],
-        metavar="LIST_OR_DIR",
-        help="lists of the run, so that the page can show rejected clips of local sources",
-    )
-    report.set_defaults(command=_report)
-    why = commands.add_parser("why", help="why one clip (or all of a source) is in or out")
-    why.add_argument("clip_id", metavar="CLIP_ID", help="a clip id or a source id")
-    why.set_defaults(command=_why)
-    weights = commands.add_parser(
-        "weights", help="the models in installed packages, and whether their sha256 is right"
-    )
-    weights.set_defaults(command=_weights)
-    add_commands(commands)
-    for command in (run, plan, status, report, why):
-        command.add_argument(
-            "--out",
-            type=Path,
-            default=Path("corpus"),
-            metavar="DIR",
-            help="folder of the corpus (default: corpus)",
-        )
-    return parser
-
-
-def _positive_number(text: str) -> float:
-    try:
-        number = float(text)
-    except ValueError:
-        number = 0.0
-    if not 0 < number < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text!r} is no rate: give a number above 0")
-    return number
-
-
-def _run(arguments: argparse.Namespace) -> int:
-    recipe, sources = _inputs(arguments)
-    # Ray takes a second to import; the other commands do not need it.
-    from aa_curation.run.ray_executor import run
-
-    ledger = run(
-        recipe,
-        sources,
-        arguments.out,
-        workers=arguments.workers,
-        address=arguments.address,
-        fetch=_policy(arguments),
-        takedowns_of=arguments.takedowns,
+        executor = Ray(options.workers, options.address)
+    ledger = run_recipe(
+        chosen,
+        rows,
+        out,
+        executor,
+        fetch=policy,
+        takedowns_of=options.takedowns,
+        drop_missing=options.drop_missing,
     )
     print(format_funnel(ledger))
-    print(f"shards: {arguments.out / 'shards'}")
+    print(f"shards: {out / 'shards'}")
     failed = sum(decision.status == "failed" for decision in ledger.decisions.values())
     if failed:
         print(
-            f"{failed} clips failed, which is a bug or an outage: see `aa-curate why CLIP_ID "
-            f"--out {arguments.out}`; the same command tries them again",
+            f"{counted(failed, 'clip')} failed, which is a bug or an outage: see `aa-curate why "
+            f"CLIP_ID --out {out}`; the same command tries them again",
             file=sys.stderr,
         )
     return 1 if failed else 0
 
 
-def _policy(arguments: argparse.Namespace) -> FetchPolicy | None:
-    if arguments.contact is None:
-        return None
-    return FetchPolicy(
-        contact=arguments.contact,
-        requests_per_s=arguments.requests_per_s,
-        allow_loopback=arguments.allow_loopback,
-    )
+@app.command(help_epilogue="Example: `aa-curate plan default --sources videos --licence unknown`")
+def plan(
+    recipe: Recipe_,
+    /,
+    *,
+    out: Corpus = Path("corpus"),
+    sources: SourceOptions = SourceOptions(),
+) -> None:
+    """Say what a run would do, without doing it.
 
+    Args:
+        recipe: As of `run`. Without --sources it is a list of sources, and the recipe is `default`.
+    """
+    from aa_curation.corpus.pending import expected_to_survey
+    from aa_curation.ledger.ledger import LEDGER_NAME, read_ledger, refuse_another_recipe
+    from aa_curation.report.text import counted, format_plan
 
-def _plan(arguments: argparse.Namespace) -> int:
-    recipe, sources = _inputs(arguments)
-    known: Ledger | None = None
-    if (arguments.out / LEDGER_NAME).is_file():
-        known = read_ledger(arguments.out)
-        refuse_another_recipe(known.head, recipe.head, arguments.out, recipe.repr_sha256)
-    form = recipe.canonical
+    name, places = (recipe, sources.sources) if sources.sources else ("default", (recipe,))
+    chosen, rows = _inputs(name, places, sources)
+    known = read_ledger(out) if (out / LEDGER_NAME).is_file() else None
+    if known is not None:
+        refuse_another_recipe(known.head, chosen.head, out, chosen.repr_sha256)
+    form = chosen.canonical
     print(
-        f"recipe {recipe.name} ({recipe.sha256[:12]}): clips of {recipe.min_s:g} to "
-        f"{recipe.max_s:g} s, short side {form.short_side_px} px, at most {form.max_fps:g} fps"
+        f"recipe {chosen.name} ({chosen.sha256[:12]}): clips of {chosen.min_s:g} to "
+        f"{chosen.max_s:g} s, short side {form.short_side_px} px, at most {form.max_fps:g} fps"
     )
-    rows = Counter(
-        (s.split, "synthetic" if s.synthetic else "footage", s.licence or "NO LICENCE: rejected")
-        for s in sources
-    )
-    for (split, kind, licence), count in sorted(rows.items()):
-        print(f"{count:6d} sources  {split:8s} {kind:10s} {licence}")
-    hosts = Counter(
-        urlsplit(url).hostname for url in {s.url for s in sources if s.url and s.licence}
-    )
-    for host, count in sorted(hosts.items(), key=str):
-        print(f"{count:6d} URLs to fetch from {host}")
-    todo = sources if known is None else expected_to_survey(known, sources)
-    print(f"{len(sources)} sources, {len(sources) - len(todo)} of them surveyed in {arguments.out}")
+    print(format_plan(rows))
+    todo = rows if known is None else expected_to_survey(known, rows)
+    print(f"{counted(len(rows), 'source')}, {len(rows) - len(todo)} of them surveyed in {out}")
     if known is not None:
         print(f"{len(known.decisions)} of {len(known.planned_ids)} known clips are decided")
-    return 0
 
 
-def _inputs(arguments: argparse.Namespace) -> tuple[Recipe, list[Source]]:
-    weights = arguments.weights.resolve() if arguments.weights else None
-    name, places = arguments.recipe, arguments.sources
-    if places is None:
-        name, places = "default", [name]
-    recipe = replace(load_recipe(Path(name)), weights=weights)
-    return recipe, read_sources(places, licence=arguments.licence, videos=arguments.videos)
+def _inputs(
+    recipe: str, places: Sequence[str], options: SourceOptions
+) -> tuple[Recipe, list[Source]]:
+    from dataclasses import replace
+
+    from aa_curation.recipe import load_recipe
+    from aa_curation.sources.source_list import read_sources
+
+    weights = options.weights.resolve() if options.weights else None
+    chosen = replace(load_recipe(Path(recipe)), weights=weights)
+    return chosen, read_sources(places, licence=options.licence, videos=options.videos)
 
 
-def _status(arguments: argparse.Namespace) -> int:
-    print(format_funnel(read_ledger(arguments.out)))
-    return 0
+@app.command(help_epilogue="Example: `aa-curate status --out corpus`")
+def status(*, out: Corpus = Path("corpus")) -> None:
+    """Print the funnel: planned, accepted, rejected by reason."""
+    from aa_curation.ledger.ledger import read_ledger
+    from aa_curation.report.text import format_funnel
+
+    print(format_funnel(read_ledger(out)))
 
 
-def _report(arguments: argparse.Namespace) -> int:
-    ledger = read_ledger(arguments.out)
-    if arguments.html is not None:
-        # The page's template engine is not needed by the other commands.
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class ReportOptions:
+    """What is reported, and how."""
+
+    html: Path | None = None
+    """Write one page instead: funnel, histograms with bounds, pictures, licences."""
+    csv: Path | None = None
+    """Write a table instead: one row per clip, one column per measurement."""
+    clips: Annotated[bool, Parameter(negative=())] = False
+    """Print every clip with its decision, too, one line each."""
+    sources: tuple[str, ...] = ()
+    """Lists of the run, so that the page can show rejected clips of local sources."""
+    pictures: NonNegativeInt = 6
+    """On the page, at most so many for each reason."""
+
+
+@app.command(help_epilogue="Example: `aa-curate report --out corpus --html report.html`")
+def report(
+    *,
+    out: Corpus = Path("corpus"),
+    options: ReportOptions = ReportOptions(),
+) -> None:
+    """Print the funnel and what may be used; or write a page or a table."""
+    from aa_curation.ledger.ledger import read_ledger
+    from aa_curation.report.text import format_funnel, format_licences, format_why
+
+    ledger = read_ledger(out)
+    if options.csv is not None:
+        ledger.to_frame().to_csv(options.csv, index=False)
+        print(f"wrote {options.csv}")
+    if options.html is not None:
         from aa_curation.report.html_page import render_report
+        from aa_curation.sources.source_list import read_sources
 
-        listed = read_sources(arguments.sources, licence="unknown") if arguments.sources else []
+        listed = read_sources(options.sources, licence="unknown") if options.sources else []
         paths = {source.source_id: source.path for source in listed}
-        arguments.html.write_text(render_report(ledger, arguments.out, paths), encoding="utf-8")
-        print(f"wrote {arguments.html}")
-        return 0
-    print(format_funnel(ledger))
-    print()
-    for clip_id in sorted(ledger.decisions):
-        print(format_why(ledger.decisions[clip_id], short=True))
-    return 0
+        page = render_report(ledger, out, paths, pictures=options.pictures)
+        options.html.write_text(page, encoding="utf-8")
+        print(f"wrote {options.html}")
+        if not listed and any(source_id not in ledger.fetches for source_id in ledger.surveys):
+            print(
+                "rejected clips of local sources have no picture: name their lists with --sources"
+            )
+    if options.csv is None and options.html is None:
+        print(format_funnel(ledger))
+        print(format_licences(ledger))
+        if options.clips:
+            print()
+            for clip_id in sorted(ledger.decisions):
+                print(format_why(ledger.decisions[clip_id], short=True))
 
 
-def _why(arguments: argparse.Namespace) -> int:
-    ledger = read_ledger(arguments.out)
-    wanted = arguments.clip_id
-    found = [
-        decision
-        for clip_id, decision in sorted(ledger.decisions.items())
-        if wanted in (clip_id, decision.source_id)
-    ]
-    if not found:
-        raise LedgerError(
-            f"no clip or source {wanted!r} is decided in {arguments.out}: "
-            f"`aa-curate report --out {arguments.out}` lists them"
-        )
-    for decision in found:
+@app.command(help_epilogue="Example: `aa-curate why clip_033 --out corpus`")
+def why(
+    clip_id: Annotated[str, Parameter(name="CLIP_ID")], /, *, out: Corpus = Path("corpus")
+) -> None:
+    """Say why a clip is in or out, with everything that was measured.
+
+    Args:
+        clip_id: Id of a clip or a source, or how it begins.
+    """
+    from aa_curation.ledger.ledger import read_ledger
+    from aa_curation.report.text import find_decisions, format_why
+
+    for decision in find_decisions(read_ledger(out), clip_id, out):
         print(format_why(decision))
-    return 0
 
 
-def _weights(arguments: argparse.Namespace) -> int:
+@app.command(help_epilogue="Example: `aa-curate weights`")
+def weights() -> int:
+    """List the models in installed packages, and whether their sha256 is right."""
     # onnxruntime is not needed by the other commands.
     from aa_curation.cli.list_models import iter_models
 
@@ -285,3 +289,56 @@ def _weights(arguments: argparse.Namespace) -> int:
         else:
             print(f"ok           {name}  sha256 {sha256}")
     return 0 if available else 1
+
+
+DryRun = Annotated[bool, Parameter(help="Say what would change, and change nothing.", negative=())]
+
+
+@app.command(help_epilogue="Example: `aa-curate redecide --set small_person=0.05 --out corpus`")
+def redecide(
+    *,
+    settings: Annotated[tuple[str, ...], Parameter(name="--set")],
+    dry_run: DryRun = False,
+    out: Corpus = Path("corpus"),
+) -> None:
+    """Change thresholds, from what was measured, without decoding.
+
+    Args:
+        settings: NAME=VALUE: the threshold of a check by its reason, as `aa-curate why` shows it.
+    """
+    from aa_curation.cli import upkeep
+    from aa_curation.ledger.redecide import parse_setting
+
+    upkeep.redecide(out, dict(map(parse_setting, settings)), dry_run=dry_run)
+
+
+@app.command(help_epilogue="Example: `aa-curate takedown --source dance_017 --out corpus`")
+def takedown(
+    *, source: tuple[str, ...], dry_run: DryRun = False, out: Corpus = Path("corpus")
+) -> None:
+    """Remove a source from every shard; it cannot come back.
+
+    Args:
+        source: Id of the source; may be given several times.
+    """
+    from aa_curation.cli import upkeep
+
+    upkeep.takedown(out, source, dry_run=dry_run)
+
+
+@app.command(help_epilogue="Example: `aa-curate verify --out corpus`")
+def verify(
+    *,
+    decode: Annotated[bool, Parameter(negative=())] = False,
+    mend: Annotated[bool, Parameter(negative=())] = False,
+    out: Corpus = Path("corpus"),
+) -> int:
+    """Check that the corpus is what its ledger says.
+
+    Args:
+        decode: Also decode the last frame of every clip.
+        mend: Write damaged shards again, from the files in clips/.
+    """
+    from aa_curation.cli import upkeep
+
+    return upkeep.verify(out, decode=decode, mend_first=mend)

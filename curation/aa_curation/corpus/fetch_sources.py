@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-
-from tqdm import tqdm
 
 from aa_curation.check import Drop
 from aa_curation.corpus.object_store import copy_objects
@@ -17,6 +14,7 @@ from aa_curation.errors import SourceError
 from aa_curation.ledger.ledger import Ledger, LedgerWriter
 from aa_curation.ledger.records import Fetch, Fetched, Survey, failed, rejected
 from aa_curation.sources.source_list import Source, is_web
+from aa_datasets.progress import progress
 
 
 def fetch_sources(
@@ -37,13 +35,13 @@ def fetch_sources(
     web = [url for url in todo if is_web(url)]
     if web and policy is None:
         raise SourceError(
-            f"{len(web)} sources are to be fetched from the web: give --contact with an e-mail or "
-            "an URL at which the owners of the sites can reach you"
+            f"sources are to be fetched from the web ({len(web)}): give --contact with an e-mail "
+            "or an URL at which the owners of the sites can reach you"
         )
-    for url, outcome in tqdm(
+    for url, outcome in progress(
         _outcomes(web, [url for url in todo if not is_web(url)], policy, store),
         desc="fetch",
-        unit="files",
+        unit="file",
         total=len(todo),
         disable=not todo,
     ):
@@ -89,5 +87,5 @@ def _record(writer: LedgerWriter, source: Source, outcome: Outcome) -> None:
     if isinstance(outcome, Drop):
         row = rejected(clip_id, source.source_id, "fetch", outcome)
     else:
-        row = failed(clip_id, source.source_id, "fetch", outcome, time.perf_counter())
+        row = failed(clip_id, source.source_id, "fetch", outcome)
     writer.add_survey(Survey(source.source_id, "", "", 0, 0, (), (row,), source.row_sha256))

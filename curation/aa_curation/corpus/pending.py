@@ -1,15 +1,15 @@
-"""What is left to do of a corpus, and what stands between surveys and clips."""
+"""What is left to do of a corpus."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
-from aa_curation.corpus.exact_duplicates import reject_duplicates
-from aa_curation.ledger.ledger import Ledger, LedgerWriter
+from aa_curation.ledger.ledger import Ledger
 from aa_curation.ledger.records import PlannedClip
 from aa_curation.sources.source_list import Source
 from aa_curation.steps.survey import file_sha256, file_stamp, pose_sha256
+
+NOT_LISTED = "not_listed"
 
 
 def sources_to_survey(ledger: Ledger, sources: Sequence[Source]) -> list[Source]:
@@ -47,28 +47,19 @@ def expected_to_survey(ledger: Ledger, sources: Sequence[Source]) -> list[Source
 
 
 def clips_to_curate(ledger: Ledger, sources: Sequence[Source]) -> list[tuple[PlannedClip, Source]]:
-    """Those of surveyed sources that have no decision, or failed."""
+    """Those of surveyed sources that have no decision, failed, or were rejected since their source
+    was not listed."""
     todo = []
     for source in sources:
         survey = ledger.surveys.get(source.source_id)
         for planned in survey.planned if survey else ():
             decision = ledger.decisions.get(planned.clip_id)
-            if decision is None or decision.status == "failed":
+            if decision is None or decision.status == "failed" or decision.reason == NOT_LISTED:
                 todo.append((planned, source))
     return todo
 
 
-def settle_surveys(
-    writer: LedgerWriter, sources: Sequence[Source], clips_folder: Path
-) -> list[tuple[PlannedClip, Source]]:
-    """Once all sources are surveyed: reject exact duplicates, let count what was made ahead; gives
-    the clips that are left to curate."""
-    for duplicate in reject_duplicates(writer.ledger, sources):
-        for kind in ("mp4", "pose.npz"):  # made ahead of this
-            (clips_folder / f"{duplicate.clip_id}.{kind}").unlink(missing_ok=True)
-        writer.add_decision(duplicate)
-    for source in sources:
-        survey = writer.ledger.surveys.get(source.source_id)
-        if survey is not None and survey.ahead:
-            writer.count_ahead(source.source_id)
-    return clips_to_curate(writer.ledger, sources)
+def undecided_clips(ledger: Ledger) -> list[PlannedClip]:
+    """Planned clips without a decision, whether their source is listed or not."""
+    planned = [clip for survey in ledger.surveys.values() for clip in survey.planned]
+    return [clip for clip in planned if clip.clip_id not in ledger.decisions]

@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from aa_curation.corpus.near_duplicates import bounds_of, separate
 from aa_curation.corpus.write_shards import (
@@ -24,6 +23,7 @@ from aa_curation.ledger.ledger import Ledger
 from aa_curation.ledger.records import Decision
 from aa_datasets.errors import DatasetError
 from aa_datasets.pose import write_pose
+from aa_datasets.progress import progress
 from aa_datasets.shards import read_entry, verify_shard
 from aa_datasets.video.canonical import read_canonical
 
@@ -40,12 +40,14 @@ def iter_problems(ledger: Ledger, folder: Path, *, decode: bool = False) -> Iter
         ledger.assert_complete()
     except LedgerError as error:
         yield str(error)
+        if not (folder / MANIFEST).exists():
+            return  # nothing was packed yet
     plan = shard_plan(ledger, ledger.head.clips_per_shard)
     yield from _leaks(ledger, plan)
     shards = folder / SHARDS
     for surplus in sorted({path.name for path in shards.glob("*.tar")} - set(plan)):
         yield f"{surplus} is no shard of this corpus: run the same `aa-curate run` again"
-    for name, decisions in tqdm(plan.items(), desc="verify", unit="shard", disable=None):
+    for name, decisions in progress(plan.items(), desc="verify", unit="shard"):
         yield from _shard_problems(shards / name, decisions, decode)
     try:
         manifest = (folder / MANIFEST).read_text()

@@ -8,8 +8,6 @@ import io
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from tqdm import tqdm
-
 from aa_curation.errors import LedgerError
 from aa_curation.ledger.ledger import Ledger
 from aa_curation.ledger.records import Decision
@@ -18,6 +16,7 @@ from aa_datasets.atomic_file import replace_file
 from aa_datasets.errors import ShardError
 from aa_datasets.loader.latents import remove_latents
 from aa_datasets.pose import read_pose
+from aa_datasets.progress import progress
 from aa_datasets.shards import ShardRecord, ShardSample, read_record, write_shard
 
 CLIPS = "clips"  # the accepted clips as files; what shards are made from
@@ -81,7 +80,7 @@ def pack(ledger: Ledger, folder: Path, clips_per_shard: int) -> list[ShardRecord
         leftover.unlink()
     plan = shard_plan(ledger, clips_per_shard)
     records = []
-    for name, decisions in tqdm(plan.items(), desc="pack", unit="shard"):
+    for name, decisions in progress(plan.items(), desc="pack", unit="shard", disable=not plan):
         record = _up_to_date(shards / name, decisions)
         records.append(record or _write(shards / name, decisions, folder))
     for stale in set(shards.glob("*.tar")) - {shards / name for name in plan}:

@@ -11,10 +11,12 @@ import json
 import os
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from aa_curation.errors import LedgerError
 from aa_curation.ledger.records import CorpusHead, Decision, Fetch, Survey
@@ -23,7 +25,14 @@ from aa_curation.ledger.takedown import Takedown, taken_down
 from aa_curation.recipe_hash import iter_differences
 from aa_datasets.atomic_file import sync_folder
 
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
 LEDGER_NAME = "ledger.jsonl"
+_FRAME_COLUMNS = (
+    *("clip_id", "source_id", "status", "stage", "reason", "measured", "threshold", "detail"),
+    *("seconds", "owner", "consent", "uploader", "person"),
+)
 
 
 @dataclass(frozen=True)
@@ -60,25 +69,11 @@ class Ledger:
 
     def add_decision(self, decision: Decision) -> None:
         self.decisions[decision.clip_id] = decision
-        self._forget_ahead(decision.source_id)
-
-    def count_ahead(self, source_id: str) -> None:
-        """Let count what was made in the survey of a source, of clips without a decision."""
-        for row in self.surveys[source_id].ahead:
-            self.decisions.setdefault(row.clip_id, row)
-        self._forget_ahead(source_id)
-
-    def _forget_ahead(self, source_id: str) -> None:
-        survey = self.surveys.get(source_id)
-        if survey is not None and survey.ahead:
-            self.surveys[source_id] = replace(survey, ahead=())
 
     def add_thresholds(self, thresholds: Mapping[str, float]) -> None:
         """Decide again what checks decided. What now needs steps that never ran is undecided, or,
         where a source was rejected by its header alone, unknown: the next run sees to it."""
         self.thresholds.update(thresholds)
-        for source_id in self.surveys:  # they were decided by the thresholds before
-            self._forget_ahead(source_id)
         for clip_id, decision in list(self.decisions.items()):
             again = redecided(decision, thresholds)
             if again is not None:
@@ -113,20 +108,51 @@ class Ledger:
         """How many clips have each (status, reason)."""
         return Counter((d.status, d.reason) for d in self.decisions.values())
 
+    def to_frame(self) -> DataFrame:
+        """One row per decided clip, sorted by its id, as a pandas frame.
+
+        Columns: those of `Decision` without files and signatures, those of an accepted clip's
+        `Clip`, its `duration_s`, and one `check.NAME` for each measurement, by the reason of its
+        filter.
+
+            frame = read_ledger(Path("corpus")).to_frame()
+            frame.groupby("reason").size()
+            frame["check.small_person"].describe()
+        """
+        import pandas
+
+        rows = []
+        for clip_id in sorted(self.decisions):
+            decision = self.decisions[clip_id]
+            row = {name: getattr(decision, name) for name in _FRAME_COLUMNS}
+            clip = decision.clip
+            if clip is not None:
+                row |= clip.to_json() | {"height": clip.size_hw[0], "width": clip.size_hw[1]}
+                row["duration_s"] = clip.num_frames / clip.fps
+                del row["size_hw"]
+            row |= {f"check.{check.reason}": check.measured for check in decision.checks}
+            rows.append(row)
+        columns = [*_FRAME_COLUMNS, "licence", "split", "duration_s"]
+        frame = pandas.DataFrame(rows)
+        return frame.reindex(columns=[*columns, *(c for c in frame.columns if c not in columns)])
+
     def assert_complete(self) -> None:
         """Every planned clip has exactly one decision, and nothing else has.
 
         Raises:
             LedgerError: it does not add up.
         """
-        planned, decided = self.planned_ids, sorted(self.decisions)
-        if planned != decided:
-            missing = sorted(set(planned) - set(decided))[:3]
-            surplus = sorted(set(decided) - set(planned))[:3]
+        planned = set(self.planned_ids)
+        missing, surplus = sorted(planned - set(self.decisions)), set(self.decisions) - planned
+        if surplus:
+            raise LedgerError(f"decided, but never planned: {sorted(surplus)[:3]}: report this")
+        if missing:
             raise LedgerError(
-                f"the ledger does not add up: {len(planned)} clips planned, {len(decided)} decided "
-                f"(undecided: {missing}, unplanned: {surplus}): run again, with every list of "
-                "sources that this corpus was begun with"
+                f"{len(missing)} of {len(planned)} planned clips are not decided yet "
+                f"({', '.join(missing[:3])}{', ...' * (len(missing) > 3)}): run the same command "
+                "again, with every list of sources that this corpus was started with. Sources that "
+                "are gone from the lists are ended by `aa-curate run --drop-missing`, or for good "
+                "by `aa-curate takedown --source ID`"
             )
 
 
@@ -148,25 +174,41 @@ def read_ledger(folder: Path) -> Ledger:
     try:
         rows = [json.loads(line) for line in lines]
         rows[0]["run"]["near_duplicates"]  # corpora without it would let near duplicates back in
-        ledger = Ledger(CorpusHead(**rows[0]["run"]))
+        ledger = Ledger(msgspec.convert(rows[0]["run"], CorpusHead))
+        made_in_survey: dict[str, tuple[Decision, ...]] = {}
         for row in rows[1:]:
-            if "survey" in row:
-                ledger.add_survey(Survey.from_json(row["survey"]))
-            elif "fetch" in row:
-                ledger.add_fetch(Fetch.from_json(row["fetch"]))
-            elif "thresholds" in row:
-                ledger.add_thresholds(row["thresholds"])
-            elif "ahead" in row:
-                ledger.count_ahead(row["ahead"])
-            elif "takedown" in row:
-                ledger.add_takedown(Takedown(**row["takedown"]))
-            else:
-                ledger.add_decision(Decision.from_json(row["decision"]))
-    except (ValueError, KeyError, TypeError, IndexError) as error:
+            _add(ledger, row, made_in_survey)
+    except (msgspec.ValidationError, ValueError, KeyError, TypeError, IndexError) as error:
         raise LedgerError(
             f"{path} is damaged ({error!r}): move the folder away and run again"
         ) from error
     return ledger
+
+
+def _add(
+    ledger: Ledger, row: dict[str, Any], made_in_survey: dict[str, tuple[Decision, ...]]
+) -> None:
+    """Add one row. Version 0.1 made some clips in the decode of their survey: these decisions stand
+    in the survey's row, and count from a row {"ahead": source_id} on."""
+    ((kind, content),) = row.items()
+    if kind == "survey":
+        ledger.add_survey(msgspec.convert(content, Survey))
+        made = msgspec.convert(content.get("ahead", ()), tuple[Decision, ...])
+        made_in_survey[content["source_id"]] = made
+    elif kind == "decision":
+        ledger.add_decision(msgspec.convert(content, Decision))
+    elif kind == "fetch":
+        ledger.add_fetch(msgspec.convert(content, Fetch))
+    elif kind == "thresholds":
+        ledger.add_thresholds(msgspec.convert(content, dict[str, float]))
+        made_in_survey.clear()
+    elif kind == "takedown":
+        ledger.add_takedown(msgspec.convert(content, Takedown))
+    elif kind == "ahead":
+        for decision in made_in_survey.get(content, ()):
+            ledger.decisions.setdefault(decision.clip_id, decision)
+    else:
+        raise KeyError(kind)
 
 
 def refuse_another_recipe(
@@ -219,7 +261,7 @@ class LedgerWriter:
         sync_folder(folder)  # a new ledger's name survives a power cut, as its lines do
         self._drop_unfinished_line(folder / LEDGER_NAME)
         if self._file.tell() == 0:
-            self._append({"run": asdict(head)})
+            self._append("run", head)
         try:
             self.ledger = read_ledger(folder)
             refuse_another_recipe(self.ledger.head, head, folder, older_sha256)
@@ -244,31 +286,29 @@ class LedgerWriter:
         self._file.close()
 
     def add_thresholds(self, thresholds: Mapping[str, float]) -> None:
-        self._append({"thresholds": dict(thresholds)})
+        self._append("thresholds", dict(thresholds))
         self.ledger.add_thresholds(thresholds)
 
     def add_takedown(self, takedown: Takedown) -> None:
-        self._append({"takedown": takedown.to_json()})
+        self._append("takedown", takedown)
         self.ledger.add_takedown(takedown)
 
     def add_fetch(self, fetch: Fetch) -> None:
-        self._append({"fetch": fetch.to_json()})
+        self._append("fetch", fetch)
         self.ledger.add_fetch(fetch)
 
     def add_survey(self, survey: Survey) -> None:
-        self._append({"survey": survey.to_json()})
+        self._append("survey", survey)
         self.ledger.add_survey(survey)
 
     def add_decision(self, decision: Decision) -> None:
-        self._append({"decision": decision.to_json()})
+        self._append("decision", decision)
         self.ledger.add_decision(decision)
 
-    def count_ahead(self, source_id: str) -> None:
-        self._append({"ahead": source_id})
-        self.ledger.count_ahead(source_id)
-
-    def _append(self, row: dict[str, Any]) -> None:
-        self._file.write(json.dumps(row, sort_keys=True).encode() + b"\n")
+    def _append(self, kind: str, content: object) -> None:
+        # By json, since msgspec writes an infinite bound as null.
+        row = json.dumps({kind: msgspec.to_builtins(content)}, sort_keys=True)
+        self._file.write(row.encode() + b"\n")
         self._file.flush()
         os.fsync(self._file.fileno())
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import time
 import traceback
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from aa_curation.check import Check, Drop
@@ -81,15 +80,6 @@ class Decision:
             detail="",
         )
 
-    def to_json(self) -> dict[str, Any]:
-        return {**asdict(self), "clip": self.clip.to_json() if self.clip else None}
-
-    @classmethod
-    def from_json(cls, row: dict[str, Any]) -> Decision:
-        clip = row["clip"]
-        checks = tuple(Check(**check) for check in row["checks"])
-        return cls(**{**row, "checks": checks, "clip": Clip.from_json(clip) if clip else None})
-
 
 @dataclass(frozen=True, slots=True)
 class PlannedClip:
@@ -122,8 +112,6 @@ class Survey:
         row_sha256: of the source's row in its list; a change (of the licence, say) means that the
             source is looked at again. "" where that is not to be.
         pose_sha256: of the pose that came with the source, "" without one; a change means the same.
-        ahead: of spans that passed, what the clip step says; made in the same decode. They count
-            from when exact duplicates are known.
     """
 
     source_id: str
@@ -135,37 +123,12 @@ class Survey:
     decisions: tuple[Decision, ...]
     row_sha256: str = ""
     pose_sha256: str = ""
-    ahead: tuple[Decision, ...] = ()
 
     @property
     def clip_ids(self) -> list[str]:
         """Of all that is planned: the spans, or the source as one clip."""
         spans, rows = [c.clip_id for c in self.planned], [d.clip_id for d in self.decisions]
         return list(dict.fromkeys(spans + rows))
-
-    def to_json(self) -> dict[str, Any]:
-        return {
-            **asdict(self),
-            "decisions": [decision.to_json() for decision in self.decisions],
-            "ahead": [decision.to_json() for decision in self.ahead],
-        }
-
-    @classmethod
-    def from_json(cls, row: dict[str, Any]) -> Survey:
-        planned = tuple(
-            PlannedClip(
-                **{
-                    **clip,
-                    "size_hw": (clip["size_hw"][0], clip["size_hw"][1]),
-                    "checks": tuple(Check(**check) for check in clip["checks"]),
-                    "crop_px": tuple(clip["crop_px"]) if clip["crop_px"] else None,
-                }
-            )
-            for clip in row["planned"]
-        )
-        decisions = tuple(Decision.from_json(decision) for decision in row["decisions"])
-        ahead = tuple(Decision.from_json(decision) for decision in row.get("ahead", ()))
-        return cls(**{**row, "planned": planned, "decisions": decisions, "ahead": ahead})
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,13 +160,6 @@ class Fetch:
     url: str
     file: Fetched | None
 
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
-
-    @classmethod
-    def from_json(cls, row: dict[str, Any]) -> Fetch:
-        return cls(**{**row, "file": Fetched(**row["file"]) if row["file"] else None})
-
 
 def rejected(
     clip_id: str,
@@ -227,7 +183,7 @@ def rejected(
 
 
 def failed(
-    clip_id: str, source_id: str, stage: str, error: BaseException, start_s: float
+    clip_id: str, source_id: str, stage: str, error: BaseException, seconds: float = 0.0
 ) -> Decision:
     """The row of a clip that met a bug or an outage; a later run tries it again."""
     return Decision(
@@ -237,5 +193,5 @@ def failed(
         stage=stage,
         reason=type(error).__name__,
         detail="".join(traceback.format_exception(error)),
-        seconds=round(time.perf_counter() - start_s, 3),
+        seconds=round(seconds, 3),
     )

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from aa_curation.check import first_drop, with_thresholds
+from aa_curation.errors import LedgerError
 from aa_curation.ledger.records import Decision
 
 
@@ -50,12 +51,12 @@ def parse_setting(text: str) -> tuple[str, float]:
     """`"small_person=0.05"` as a reason and a threshold.
 
     Raises:
-        ValueError: it has another form.
+        LedgerError: it has another form.
     """
     name, equals, value = text.partition("=")
     if not (name and equals):
-        raise ValueError(f"{text!r} is no setting: give NAME=VALUE, such as small_person=0.05")
+        raise LedgerError(f"{text!r} is not NAME=VALUE, such as small_person=0.05")
     try:
         return name.strip(), float(value)
     except ValueError:
-        raise ValueError(f"{value!r} in {text!r} is no number") from None
+        raise LedgerError(f"{value!r} in {text!r} is not a number") from None

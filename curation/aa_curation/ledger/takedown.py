@@ -6,8 +6,7 @@ lists the same file again, under another id, another name or in another containe
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+from dataclasses import dataclass, replace
 
 from aa_curation.check import Drop
 from aa_curation.ledger.records import Decision, Survey, rejected
@@ -31,9 +30,6 @@ class Takedown:
     source_sha256: str = ""
     packets_sha256: str = ""
     file_sha256: str = ""
-
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
 
     def bars(self, source_id: str, url: str) -> bool:
         """Whether a row of a list names what was taken down."""

@@ -83,14 +83,6 @@ def resized(frame: NDArray[np.uint8], size_hw: tuple[int, int]) -> NDArray[np.ui
     )
 
 
-def shown_at(
-    frame_times_s: NDArray[np.float64], times_s: NDArray[np.float64], source_fps: float
-) -> NDArray[np.int64]:
-    """Which of a video's frames (their times ascending) `iter_frames_at` gives at these times."""
-    begun = np.searchsorted(frame_times_s, times_s + _GRACE / source_fps, side="right")
-    return np.asarray(np.maximum(begun - 1, 0), dtype=np.int64)
-
-
 def _each_shown_at(
     frames: Iterable[ForeignFrame], times_s: NDArray[np.float64]
 ) -> Iterator[NDArray[np.uint8]]:

@@ -1,32 +1,95 @@
-"""The ledger in words: the funnel, and why one clip is in or out."""
+"""The ledger in words: the funnel, what may be used, and why one clip is in or out."""
 
 from __future__ import annotations
 
+import difflib
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from aa_curation.errors import LedgerError
 from aa_curation.ledger.ledger import Ledger
 from aa_curation.ledger.records import Decision
+
+if TYPE_CHECKING:
+    from aa_curation.sources.source_list import Source
+
+
+def counted(number: int, noun: str) -> str:
+    """A number and what it counts: "1 clip", "2 clips"."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def format_funnel(ledger: Ledger) -> str:
     """How many clips were planned, and what became of them, as lines of text."""
     funnel = ledger.funnel()
-    totals = {
-        status: sum(count for (its, _), count in funnel.items() if its == status)
-        for status in ("accepted", "rejected", "failed")
-    }
     planned = len(ledger.planned_ids)
-    lines = [
-        f"{planned:6d} planned  ({len(ledger.surveys)} sources, recipe {ledger.head.recipe_name})"
-    ]
-    for status, total in totals.items():
-        lines.append(f"{total:6d} {status}")
+    made_by = f"({counted(len(ledger.surveys), 'source')}, recipe {ledger.head.recipe_name})"
+    lines = [f"{planned:6d} planned  {made_by}"]
+    for status in ("accepted", "rejected", "failed"):
         reasons = [(count, reason) for (its, reason), count in funnel.items() if its == status]
+        lines.append(f"{sum(count for count, _ in reasons):6d} {status}")
         for count, reason in sorted(reasons, key=lambda row: (-row[0], row[1])):
             if reason:
                 lines.append(f"{count:13d} {reason}")
-    undecided = planned - sum(totals.values())
+    undecided = planned - len(ledger.decisions)
     if undecided:
         lines.append(f"{undecided:6d} not yet decided: run the same command again")
     return "\n".join(lines)
+
+
+def format_licences(ledger: Ledger) -> str:
+    """Under which licence, owner and split how many clips and hours were accepted, as a table."""
+    frame = ledger.to_frame()
+    accepted = frame[frame.status == "accepted"]
+    if accepted.empty:
+        return "no clip is accepted"
+    groups = accepted.fillna({"owner": ""}).groupby(["licence", "owner", "split"])
+    table = groups.agg(clips=("clip_id", "size"), hours=("duration_s", "sum")).reset_index()
+    table["hours"] = (table["hours"] / 3600).round(3)
+    return str(table.sort_values("clips", ascending=False).to_string(index=False))
+
+
+def format_plan(sources: Sequence[Source]) -> str:
+    """What lists of sources hold: by split, kind and licence, and the hosts to be asked."""
+    rows = Counter(
+        (s.split, "synthetic" if s.synthetic else "footage", s.licence or "NO LICENCE: rejected")
+        for s in sources
+    )
+    lines = [
+        f"{count:6d} sources  {split:8s} {kind:10s} {licence}"
+        for (split, kind, licence), count in sorted(rows.items())
+    ]
+    urls = {s.url for s in sources if s.url and s.licence}
+    hosts = Counter(str(urlsplit(url).hostname) for url in urls)
+    lines += [f"{count:6d} URLs to fetch from {host}" for host, count in sorted(hosts.items())]
+    return "\n".join(lines)
+
+
+def find_decisions(ledger: Ledger, wanted: str, folder: Path) -> list[Decision]:
+    """The decisions on a clip, on all clips of a source, or on those whose id begins so.
+
+    Raises:
+        LedgerError: there are none; the message suggests ids that are alike.
+    """
+    rows = [decision for _, decision in sorted(ledger.decisions.items())]
+    for found in (
+        [d for d in rows if wanted in (d.clip_id, d.source_id)],
+        [d for d in rows if d.clip_id.startswith(wanted)],
+    ):
+        if found:
+            return found
+    ids = sorted({d.clip_id for d in rows} | {d.source_id for d in rows})
+    by_beginning = {name[: len(wanted)]: name for name in reversed(ids)}
+    alike = [by_beginning[b] for b in difflib.get_close_matches(wanted, by_beginning, 3)]
+    alike += [name for name in ids if wanted in name and name not in alike]
+    raise LedgerError(
+        f"no clip or source {wanted!r} is decided in {folder}: "
+        + (f"did you mean {', '.join(alike[:3])}? " if alike else "")
+        + f"`aa-curate report --clips --out {folder}` lists them"
+    )
 
 
 def format_why(decision: Decision, *, short: bool = False) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import io
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,6 @@ from aa_curation.measure.shots import Span
 from aa_curation.measure.signature import FrameLook, look_at_frame, make_signature, signature_frames
 from aa_curation.recipe import Recipe
 from aa_curation.sources.source_list import Source
-from aa_curation.steps.ahead import Rendered
 from aa_curation.text.detector import TextDetector
 from aa_curation.text.overlay import OverlaidText, find_overlaid_text
 from aa_datasets.atomic_file import replace_file
@@ -35,6 +35,14 @@ from aa_datasets.video.frame_size import canonical_size
 EXACT_POSE = "renderer"
 
 
+@dataclass(frozen=True, slots=True)
+class _Rendered:
+    """A clip's canonical video, and how its signature's frames look."""
+
+    mp4: bytes
+    looks: tuple[FrameLook, ...]
+
+
 def curate_clip(
     planned: PlannedClip,
     source: Source,
@@ -42,7 +50,6 @@ def curate_clip(
     estimator: Callable[[], PoseEstimator],
     folder: Path,
     text_detector: Callable[[], TextDetector | None],
-    rendered: Rendered | None = None,
 ) -> Decision:
     """Decide on one clip; an accepted one lies in `folder` as `<clip_id>.mp4` and `.pose.npz`.
 
@@ -53,7 +60,6 @@ def curate_clip(
         estimator: gives the worker's pose estimator (not asked for where the pose is exact).
         folder: for the files; shared by all workers.
         text_detector: gives the worker's text detector, None where the recipe looks for no text.
-        rendered: the clip's video, if it was made ahead (only where the pose is exact).
     """
     checks = list(with_thresholds(planned.checks, recipe.thresholds))
 
@@ -88,7 +94,7 @@ def curate_clip(
             rendered = _render(planned, source, recipe, tracker, fps, size_hw)
             pose, pose_from = tracker.pose(), estimator().name
         else:
-            rendered = rendered or _render(planned, source, recipe, None, fps, size_hw)
+            rendered = _render(planned, source, recipe, None, fps, size_hw)
             pose, pose_from = exact, EXACT_POSE
     except KilledDecodeError:
         raise  # no word on the file: a later run tries again
@@ -193,7 +199,7 @@ def _render(
     tracker: PoseTracker | None,
     fps: float,
     size_hw: tuple[int, int],
-) -> Rendered:
+) -> _Rendered:
     """One decode feeds the pose and the encoder; no clip is ever held as pixels."""
     times_s = _ticks_s(planned, fps)
     wanted = set(signature_frames(len(times_s)).tolist())
@@ -218,7 +224,7 @@ def _render(
             yield canonical
 
     mp4 = encode_canonical(frames(), fps)
-    return Rendered(mp4, tuple(looks[n] for n in signature_frames(len(times_s)).tolist()))
+    return _Rendered(mp4, tuple(looks[n] for n in signature_frames(len(times_s)).tolist()))
 
 
 def _store(path: Path, content: bytes) -> str:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterator
 from contextlib import closing
 
 from aa_curation.check import Check, Drop, at_least, first_drop, with_thresholds
@@ -17,31 +16,23 @@ from aa_curation.measure.frames import Crop
 from aa_curation.measure.shots import cut_spans
 from aa_curation.recipe import Recipe
 from aa_curation.sources.source_list import Source
-from aa_curation.steps.ahead import AheadOfPlan
 from aa_datasets.atomic_file import sha256_of_file
 from aa_datasets.errors import KilledDecodeError, VideoError
-from aa_datasets.video.foreign import ForeignVideo, SurveyFrame, VideoInfo, open_foreign
-from aa_datasets.video.frame_size import CanonicalForm
+from aa_datasets.video.foreign import ForeignVideo, VideoInfo, open_foreign
 
 _UNREAD = ("", "")  # the sha256 of a content that was not read
 _SURVEY_SIDE_PX = 320  # sharpness is measured at this long side, whatever the source's
 
 
-def survey(source: Source, recipe: Recipe, ahead: AheadOfPlan | None = None) -> Survey:
-    """Probe and decode a source; cut it into clips; drop those that fail the first filters.
-
-    What `ahead` foresees from the header, it encodes in the same decode.
-    """
+def survey(source: Source, recipe: Recipe) -> Survey:
+    """Probe and decode a source; cut it into clips; drop those that fail the first filters."""
     whole = f"{source.source_id}-0000"
     if not source.licence:
         detail = "the source list gives no licence for it: fill the column, or leave the row out"
         return _nothing(source, _UNREAD, Drop("no_licence", detail=detail), ())
     headers: tuple[Check, ...] = ()
     try:
-        video = _open(source, recipe, ahead is not None)
-        if ahead is not None and not ahead.foresees(video.info):
-            video.frames.close()
-            video, ahead = _open(source, recipe, False), None
+        video = _open(source)
         with closing(video.frames):
             crop_px = _crop_px(source, video.info)
             info = _cropped_info(video.info, crop_px)
@@ -52,7 +43,7 @@ def survey(source: Source, recipe: Recipe, ahead: AheadOfPlan | None = None) -> 
             drop = first_drop(headers)
             if drop:
                 return _nothing(source, content, drop, headers)
-            picture = _picture(video, crop_px, ahead)
+            picture = _picture(video, crop_px)
         box = _picture_box(source, recipe, picture, info)
         if box is not None:
             crop_px, info = _inner(crop_px, box), _cropped_info(info, box)
@@ -97,34 +88,18 @@ def survey(source: Source, recipe: Recipe, ahead: AheadOfPlan | None = None) -> 
     return _result(source, content, planned, decisions)
 
 
-def _open(source: Source, recipe: Recipe, canonical_too: bool) -> ForeignVideo:
+def _open(source: Source) -> ForeignVideo:
     # A crop is cut from the full frame first: what lies outside must not count.
     max_side_px = None if source.crop_px else _SURVEY_SIDE_PX
     start_s, end_s = source.span_s or (0.0, math.inf)
-    form = CanonicalForm(recipe.canonical.short_side_px, recipe.canonical.max_fps)
-    return open_foreign(
-        source.path,
-        max_side_px=max_side_px,
-        also=form if canonical_too else None,
-        start_s=start_s,
-        end_s=end_s,
-    )
+    return open_foreign(source.path, max_side_px=max_side_px, start_s=start_s, end_s=end_s)
 
 
-def _picture(video: ForeignVideo, crop_px: Crop | None, ahead: AheadOfPlan | None) -> Picture:
+def _picture(video: ForeignVideo, crop_px: Crop | None) -> Picture:
     meter = PictureMeter()
-
-    def measured() -> Iterator[SurveyFrame]:
-        for frame in video.frames:
-            planes = frame.planes if crop_px is None else cropped_planes(frame.planes, crop_px)
-            meter.see(planes, frame.time_s)
-            yield frame
-
-    if ahead is None:
-        for _ in measured():
-            pass
-    else:
-        ahead.encode(measured(), video.info)
+    for frame in video.frames:
+        planes = frame.planes if crop_px is None else cropped_planes(frame.planes, crop_px)
+        meter.see(planes, frame.time_s)
     return meter.picture()
 
 

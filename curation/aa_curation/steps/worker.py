@@ -12,7 +12,6 @@ from aa_curation.errors import PackageError, WeightsError
 from aa_curation.ledger.records import Decision, PlannedClip, Survey, failed
 from aa_curation.recipe import Recipe
 from aa_curation.sources.source_list import Source
-from aa_curation.steps.ahead import AheadOfPlan, Rendered
 from aa_curation.steps.curate_clip import curate_clip
 from aa_curation.steps.survey import file_stamp, survey
 from aa_curation.text.detector import TextDetector
@@ -34,34 +33,19 @@ class Worker:
         self._estimator: PoseEstimator | None = None
         self._detector: TextDetector | None = None
 
-    def survey(self, source: Source, is_new: bool = True) -> Survey:
-        """Never raises for a bad source; a missing model or package stops the run.
-
-        Args:
-            is_new: that no clip of it is in the corpus yet. Else none is made ahead: its file would
-                take an accepted one's place before the ledger knows.
-        """
+    def survey(self, source: Source) -> Survey:
+        """Never raises for a bad source; a missing model or package stops the run."""
         start_s = time.perf_counter()
-        may_be = is_new and AheadOfPlan.may_be(source)
-        ahead = AheadOfPlan(self._recipe) if may_be else None
         try:
-            found = survey(source, self._recipe, ahead)
+            return survey(source, self._recipe)
         except (WeightsError, PackageError):
             raise
         except Exception as error:  # noqa: BLE001  # the executor's edge: a row, not a dead run
-            row = failed(f"{source.source_id}-0000", source.source_id, "survey", error, start_s)
+            took_s = time.perf_counter() - start_s
+            row = failed(f"{source.source_id}-0000", source.source_id, "survey", error, took_s)
             return Survey(source.source_id, "", "", *file_stamp(source), (), (row,))
-        if ahead is not None and len(found.planned) == 1 and not found.decisions:
-            rendered = ahead.rendered(found.planned[0])
-            if rendered is not None:
-                decision = self.curate(found.planned[0], source, rendered)
-                if decision.status != "failed":  # else the clip step tries anew
-                    return replace(found, ahead=(decision,))
-        return found
 
-    def curate(
-        self, planned: PlannedClip, source: Source, rendered: Rendered | None = None
-    ) -> Decision:
+    def curate(self, planned: PlannedClip, source: Source) -> Decision:
         """Never raises for a bad clip; a missing model or package stops the run."""
         start_s = time.perf_counter()
         try:
@@ -72,13 +56,13 @@ class Worker:
                 self._make_estimator,
                 self._folder,
                 self._make_detector,
-                rendered,
             )
             return replace(row, seconds=round(time.perf_counter() - start_s, 3))
         except (WeightsError, PackageError):
             raise
         except Exception as error:  # noqa: BLE001  # the executor's edge: a row, not a dead run
-            return failed(planned.clip_id, planned.source_id, "clip", error, start_s)
+            took_s = time.perf_counter() - start_s
+            return failed(planned.clip_id, planned.source_id, "clip", error, took_s)
 
     def _make_estimator(self) -> PoseEstimator:
         if self._estimator is None:

@@ -51,7 +51,14 @@ def test_status_report_and_why_tell_the_decision(
         assert "a-0000: rejected, several_persons (measured 0.9, bound 0.2)" in out
         assert "sharp 1.5 (at least 1)" in out
     assert main(["report", "--out", str(corpus)]) == 0
+    out = capsys.readouterr().out
+    assert out.count("planned") == 1
+    assert "a-0000" not in out
+    assert main(["report", "--clips", "--out", str(corpus)]) == 0
     assert "a-0000: rejected" in capsys.readouterr().out
+    table = corpus / "clips-and-checks.csv"
+    assert main(["report", "--csv", str(table), "--out", str(corpus)]) == 0
+    assert "check.several_persons" in table.read_text().splitlines()[0]
 
 
 def test_plan_counts_sources_and_writes_nothing(
@@ -116,10 +123,44 @@ def test_errors_are_one_line_and_exit_code_2(
 
 
 def test_wrong_options_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as caught:
-        main(["run", "demo.py", "--sources", "x", "--workers", "0"])
-    assert caught.value.code == 2
-    assert "is not a whole number of at least 1" in capsys.readouterr().err
+    run = ["run", "demo", "--sources", "x"]
+    assert main([*run, "--workers", "0"]) == 2
+    assert "--workers" in capsys.readouterr().err
+    assert main([*run, "--local", "--workers", "2"]) == 2
+    assert "--local runs without Ray" in capsys.readouterr().err
+    assert main(["run", "demo"]) == 2
+    assert "give --sources" in capsys.readouterr().err
+
+
+def test_why_takes_the_beginning_of_an_id_and_suggests(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = ["clip_033-0010cb14d76a", "clip_033-77aa55cc33dd", "clip_034-0010cb14d76b"]
+    with LedgerWriter(tmp_path, CorpusHead("demo", "abc")) as writer:
+        for name in names:
+            row = Decision(f"{name}-0000", name, "rejected", "survey", "static", 1.0, 0.5)
+            writer.add_survey(Survey(name, "f" * 64, "", 1, 2, (), (row,)))
+    out = ["--out", str(tmp_path)]
+    assert main(["why", "clip_033", *out]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split(":")[0] for line in lines] == [f"{name}-0000" for name in names[:2]]
+    assert main(["why", "klip_033", *out]) == 2
+    assert f"did you mean {names[0]}" in capsys.readouterr().err
+    assert main(["why", "0010cb14d76b", *out]) == 2
+    assert "clip_034-0010cb14d76b" in capsys.readouterr().err
+
+
+def test_verify_says_in_words_that_a_corpus_is_not_finished(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    clip = PlannedClip("a-0000", "a", 0, 2, 24, (256, 256), ())
+    with LedgerWriter(tmp_path, CorpusHead("demo", "abc")) as writer:
+        writer.add_survey(Survey("a", "f" * 64, "", 1, 2, (clip,), ()))
+    assert main(["verify", "--out", str(tmp_path)]) == 1
+    printed = capsys.readouterr()
+    assert "1 of 1 planned clips are not decided yet (a-0000)" in printed.err
+    assert "Errno" not in printed.err
+    assert printed.out == "0 clips, 1 problem\n"
 
 
 def test_the_recipes_load_and_differ() -> None:

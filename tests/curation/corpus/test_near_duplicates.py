@@ -15,7 +15,9 @@ from hypothesis import strategies as st
 
 from aa_curation.corpus.near_duplicates import separate
 from aa_curation.errors import LedgerError
-from aa_curation.ledger.ledger import Ledger, LedgerWriter
+from aa_curation.executors.local import Local
+from aa_curation.executors.run import run
+from aa_curation.ledger.ledger import Ledger
 from aa_curation.ledger.records import CorpusHead, Decision
 from aa_curation.ledger.takedown import taken_down
 from aa_curation.measure.distance import NearDuplicates, Stacked
@@ -31,7 +33,6 @@ from aa_curation.measure.signature import (
 from aa_curation.recipe import Recipe
 from aa_curation.report.text import format_why
 from aa_curation.sources.source_list import read_sources
-from aa_curation.steps.worker import Worker
 from aa_datasets.clip import Clip
 from aa_datasets.pose import Pose, make_pose, read_pose, write_pose
 from aa_datasets.puppets.render import render_puppet
@@ -298,13 +299,8 @@ def test_a_planted_copy_is_found_in_a_corpus(
         {"source_id": n, "location": f"{n}.mp4", "licence": "MIT", "pose_file": f"{n}.pose.npz"}
         for n in names
     ]
-    (tmp_path / "clips").mkdir()
-    worker = Worker(dataclasses.replace(small_shards), tmp_path / "clips")
-    with LedgerWriter(tmp_path, CorpusHead("demo", small_shards.sha256)) as writer:
-        for source in read_sources([write_sources(tmp_path, rows)]):
-            survey = worker.survey(source)
-            writer.add_survey(survey)
-            writer.add_decision(worker.curate(survey.planned[0], source))
-        rows_changed = separate(writer.ledger, NearDuplicates())
+    sources = read_sources([write_sources(tmp_path, rows)])
+    decisions = run(small_shards, sources, tmp_path / "corpus", Local()).decisions.values()
     # The same size and rate: the first id stays.
-    assert [(row.source_id, row.reason) for row in rows_changed] == [("puppet_1", "near_duplicate")]
+    out = [(row.source_id, row.reason) for row in decisions if row.status != "accepted"]
+    assert out == [("puppet_1", "near_duplicate")]

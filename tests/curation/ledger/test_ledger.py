@@ -1,17 +1,20 @@
 from __future__ import annotations
 
+import json
 import tempfile
 from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aa_curation.check import at_least
+from aa_curation.check import at_least, at_most
 from aa_curation.errors import LedgerError
-from aa_curation.ledger.ledger import LEDGER_NAME, LedgerWriter, read_ledger
+from aa_curation.ledger.ledger import LEDGER_NAME, Ledger, LedgerWriter, read_ledger
 from aa_curation.ledger.records import CorpusHead, Decision, PlannedClip, Survey
 from aa_curation.report.text import format_funnel
+from aa_datasets.clip import Clip
 
 STATUS = st.sampled_from(["accepted", "rejected", "failed"])
 
@@ -69,7 +72,10 @@ def test_every_planned_clip_has_one_decision_and_the_funnel_adds_up(
 def test_a_missing_decision_is_told(tmp_path: Path) -> None:
     with LedgerWriter(tmp_path, CorpusHead("demo", "abc")) as writer:
         writer.add_survey(_survey("s", 2, 1))
-        with pytest.raises(LedgerError, match="3 clips planned, 1 decided"):
+        with pytest.raises(
+            LedgerError,
+            match=r"2 of 3 planned clips are not decided yet \(s-0000, s-0001\).* --drop-missing",
+        ):
             writer.ledger.assert_complete()
         assert "2 not yet decided" in format_funnel(writer.ledger)
 
@@ -108,3 +114,48 @@ def test_a_damaged_line_in_the_middle_is_refused(tmp_path: Path) -> None:
         read_ledger(tmp_path)
     with pytest.raises(LedgerError, match="no ledger in"):
         read_ledger(tmp_path / "elsewhere")
+
+
+@pytest.mark.parametrize("end", ["count", "decision", "thresholds", "survey"])
+def test_what_version_0_1_made_in_a_survey_counts_as_it_did(tmp_path: Path, end: str) -> None:
+    made = Decision("s-0000", "s", "accepted", "clip", checks=(at_least("blurred", 99.5, 1),))
+    other = Decision("s-0000", "s", "rejected", "survey", "duplicate")
+    with LedgerWriter(tmp_path, CorpusHead("demo", "abc")) as writer:
+        writer.add_survey(_survey("s", 1, 0))
+    path = tmp_path / LEDGER_NAME
+    head, line = path.read_text().splitlines()
+    row = json.loads(line)
+    row["survey"]["ahead"] = [msgspec.to_builtins(made)]
+    path.write_text(f"{head}\n{json.dumps(row)}\n")
+    assert read_ledger(tmp_path).decisions == {}
+    with LedgerWriter(tmp_path, CorpusHead("demo", "abc")) as writer:
+        if end == "decision":
+            writer.add_decision(other)
+        if end == "thresholds":
+            writer.add_thresholds({"blurred": 1e9})
+        if end == "survey":
+            writer.add_survey(_survey("s", 1, 0))
+    with path.open("a") as file:
+        file.write('{"ahead": "s"}\n')
+    counted = {"count": [made], "decision": [other], "thresholds": [], "survey": []}[end]
+    assert list(read_ledger(tmp_path).decisions.values()) == counted
+
+
+def test_the_frame_has_a_row_per_clip_and_a_column_per_measurement(tmp_path: Path) -> None:
+    clip = Clip("s-0000", "s", "s.mp4", "MIT", 0.5, 2.5, 24.0, (256, 320), 48, False, "x", "train")
+    checks = (at_least("blurred", 99.5, 1), at_most("static", float("inf"), float("inf")))
+    with LedgerWriter(tmp_path, CorpusHead("demo", "abc")) as writer:
+        writer.add_survey(_survey("s", 1, 1))
+        writer.add_decision(Decision("s-0000", "s", "accepted", "clip", checks=checks, clip=clip))
+    ledger = read_ledger(tmp_path)
+    assert ledger == writer.ledger  # an infinite bound is read as it was written
+    frame = ledger.to_frame().set_index("clip_id")
+    assert list(frame.index) == ["s-0000", "s-0001"]
+    assert frame.loc["s-0000", "check.blurred"] == 99.5
+    assert frame.loc["s-0000", "duration_s"] == 2.0
+    assert (frame.loc["s-0000", "height"], frame.loc["s-0000", "licence"]) == (256, "MIT")
+    assert frame.loc["s-0001", "reason"] == "too_short"
+    assert frame["check.blurred"].isna().tolist() == [False, True]
+    empty = Ledger(CorpusHead("demo", "abc")).to_frame()
+    assert len(empty) == 0
+    assert {"clip_id", "licence", "duration_s"} <= set(empty.columns)

@@ -12,8 +12,6 @@ from numpy.typing import NDArray
 
 from aa_curation.errors import RecipeError
 from aa_curation.poses.strided import Strided, between
-from aa_curation.poses.untracked import Untracked
-from aa_datasets.errors import PoseError
 from aa_datasets.pose import Pose, make_pose
 from aa_datasets.pose_estimator import Person
 from aa_datasets.puppets.render import render_puppet
@@ -65,19 +63,6 @@ class _Forgetful(Knowing):
 
     def see(self, frame: NDArray[np.uint8]) -> None:
         self.seen.append(self.seen[0] if self.seen else int(frame[0, 0, 0]))
-
-
-def test_untracked_every_frame_is_the_first_of_its_tracker() -> None:
-    estimator = Untracked(_Forgetful)(None)
-    assert estimator.name == "knowing-untracked"
-    for make, right in ((estimator.track, True), (_Forgetful().track, False)):
-        tracker = make()
-        for number in range(24):
-            tracker.see(np.full((4, 4, 3), number, np.uint8))
-        found, true = tracker.pose().keypoints_px, PUPPET.pose.keypoints_px
-        assert np.array_equal(found, true, equal_nan=True) == right
-    with pytest.raises(PoseError, match="no frame was seen"):
-        estimator.track().pose()
 
 
 def test_between_joints_move_straight_and_half_seen_ones_are_absent() -> None:

@@ -11,13 +11,13 @@ import pytest
 
 from aa_curation.check import at_least, at_most
 from aa_curation.cli.main import main
-from aa_curation.corpus.write_shards import pack
-from aa_curation.ledger.ledger import LedgerWriter, read_ledger
-from aa_curation.ledger.records import CorpusHead, Decision
+from aa_curation.executors.local import Local
+from aa_curation.executors.run import run
+from aa_curation.ledger.ledger import read_ledger
+from aa_curation.ledger.records import Decision
 from aa_curation.recipe import Recipe
 from aa_curation.report.html_page import histograms
 from aa_curation.sources.source_list import read_sources
-from aa_curation.steps.worker import Worker
 
 pytest.importorskip("selenium", reason="skipped: selenium is not installed")
 from selenium.webdriver.common.by import By
@@ -48,16 +48,7 @@ def corpus(
     ]
     listed = write_sources(tmp_path, rows)
     folder = tmp_path / "corpus"
-    (folder / "clips").mkdir(parents=True)
-    worker = Worker(small_shards, folder / "clips")
-    with LedgerWriter(folder, CorpusHead("demo", small_shards.sha256)) as writer:
-        for source in read_sources([listed]):
-            survey = worker.survey(source)
-            writer.add_survey(survey)
-            for planned in survey.planned:
-                if planned.clip_id not in writer.ledger.decisions:
-                    writer.add_decision(worker.curate(planned, source))
-        pack(writer.ledger, folder, 2)
+    run(small_shards, read_sources([listed]), folder, Local())
     return folder, listed
 
 

@@ -10,12 +10,14 @@ import numpy as np
 import pytest
 
 from aa_curation.ledger.records import Decision
+from aa_curation.measure.signature import Signature
 from aa_curation.recipe import Recipe
 from aa_curation.sources.source_list import Source, read_sources
 from aa_curation.steps.worker import Worker
-from aa_datasets.pose import read_pose
+from aa_datasets.pose import read_pose, write_pose
+from aa_datasets.puppets.render import render_puppet
 from aa_datasets.video import foreign as foreign_video
-from aa_datasets.video.canonical import read_canonical
+from aa_datasets.video.canonical import encode_canonical, read_canonical
 
 
 def _decide(worker: Worker, source: Source) -> list[Decision]:
@@ -139,3 +141,43 @@ def test_a_bug_in_a_step_is_a_failed_row_with_its_traceback(
     recipe = dataclasses.replace(demo_recipe, picture_filters=(broken,))
     (decision,) = _decide(Worker(recipe, tmp_path), by_id["puppet_1"])
     assert (decision.status, decision.stage) == ("failed", "survey")
+
+
+@pytest.mark.parametrize("num_frames", [1, 5, 7, 8])
+def test_a_clip_of_a_few_frames_has_a_whole_signature(
+    demo_recipe: Recipe,
+    tmp_path: Path,
+    write_puppet: Callable[..., dict[str, str]],
+    write_sources: Callable[..., Path],
+    num_frames: int,
+) -> None:
+    row = write_puppet(tmp_path, 5, num_frames=num_frames)
+    (source,) = read_sources([write_sources(tmp_path, [row])])
+    lax = {"too_short": 0.0, "static": 1.0}
+    recipe = dataclasses.replace(demo_recipe, thresholds=lax, pose_filters=())
+    (decision,) = _decide(Worker(recipe, tmp_path), source)
+    assert decision.status == "accepted", decision
+    signature = Signature.from_text(decision.signature)
+    assert len(signature.hashes) == 8
+
+
+def test_a_turned_video_is_stored_as_it_is_shown(
+    demo_recipe: Recipe, tmp_path: Path, write_sources: Callable[..., Path]
+) -> None:
+    puppet = render_puppet(3, 4, num_frames=30, size_hw=(256, 320))
+    mp4 = encode_canonical(puppet.frames, 24)
+    at = mp4.index(b"tkhd") + 44  # the display matrix of a version 0 box (ISO/IEC 14496-12)
+    quarter = (0, 1 << 16, 0, -(1 << 16), 0, 0, 0, 0, 1 << 30)
+    turned = b"".join(value.to_bytes(4, "big", signed=True) for value in quarter)
+    (tmp_path / "p.mp4").write_bytes(mp4[:at] + turned + mp4[at + 36 :])
+    write_pose(tmp_path / "p.npz", dataclasses.replace(puppet.pose, size_hw=(320, 256)))
+    row = {"source_id": "p", "location": "p.mp4", "licence": "CC0-1.0", "pose_file": "p.npz"}
+    (source,) = read_sources([write_sources(tmp_path, [row])])
+    (decision,) = _decide(Worker(demo_recipe, tmp_path), source)
+    assert decision.clip is not None, decision
+    assert decision.clip.size_hw == (320, 256)
+    stored = read_canonical(tmp_path / "p-0000.mp4", num_frames=30).astype(int)
+    difference = np.abs(stored - np.rot90(puppet.frames, 1, (1, 2)).astype(int)).mean()
+    opposite = np.abs(stored - np.rot90(puppet.frames, -1, (1, 2)).astype(int)).mean()
+    near, far = sorted([difference, opposite])
+    assert near < 5 < 50 < far  # grey levels: encoded twice

@@ -14,21 +14,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from aa_curation.errors import SharedPathError
 from aa_curation.sources.source_list import Source
 
-_JOB_VARIABLE = "RAY_JOB_CONFIG_JSON_ENV_VAR"  # set by Ray in the environment of a submitted job
 _TIMEOUT_S = 60.0
-
-
-def refuse_relative_in_job(folder: Path) -> None:
-    """A job runs in a folder that Ray unpacks and deletes: a relative --out would be lost there.
-
-    Raises:
-        SharedPathError: this is a job, and the path is relative.
-    """
-    if _JOB_VARIABLE in os.environ and not folder.is_absolute():
-        raise SharedPathError(
-            f"--out {folder} is relative inside a Ray job: it would land in {Path.cwd()}, which "
-            "Ray deletes. Give an absolute path that every node shares"
-        )
 
 
 def check_shared(folder: Path, sources: Sequence[Source]) -> None:

@@ -1,1 +1,0 @@
-"""Run a recipe over sources: here in this process or on a Ray cluster."""
