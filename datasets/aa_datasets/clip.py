@@ -5,6 +5,10 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import msgspec
+
+from aa_datasets.errors import ClipError
+
 
 @dataclass(frozen=True, slots=True)
 class Clip:
@@ -41,16 +45,25 @@ class Clip:
     text_px: tuple[tuple[int, int, int, int], ...] = ()
 
     def to_json(self) -> dict[str, Any]:
-        """A dict of JSON types; `Clip.from_json` is its inverse."""
-        row = {**asdict(self), "size_hw": list(self.size_hw)}
-        # A clip without text is written as before there was this field: shards keep their bytes.
-        boxes = [list(box) for box in row.pop("text_px")]
-        return {**row, "text_px": boxes} if boxes else row
+        """A dict that `json` writes; `Clip.from_json` is its inverse."""
+        row = asdict(self)
+        if not self.text_px:  # written as before this field existed: shards keep their bytes
+            del row["text_px"]
+        return row
 
     @classmethod
     def from_json(cls, row: dict[str, Any]) -> Clip:
-        height, width = row["size_hw"]
-        boxes = tuple(
-            (int(x0), int(y0), int(x1), int(y1)) for x0, y0, x1, y1 in row.get("text_px", ())
-        )
-        return cls(**{**row, "size_hw": (int(height), int(width)), "text_px": boxes})
+        """Read what `to_json` gave, after a way through JSON.
+
+        Raises:
+            ClipError: a field is missing, unknown or of another type.
+        """
+        try:
+            clip = msgspec.convert(row, cls)
+        except msgspec.ValidationError as error:
+            raise ClipError(f"not the record of a clip: {error}") from error
+        if unknown := sorted(set(row) - set(cls.__dataclass_fields__)):
+            raise ClipError(
+                f"clip {clip.clip_id} has a field {unknown[0]!r}: it was written by a newer version"
+            )
+        return clip

@@ -3,9 +3,10 @@
 DatasetError                a sentence for the user: what was found, what was expected, what to do
 ├── VideoError              a video that cannot be read as what it claims to be
 │   └── KilledDecodeError   the decoder was killed: the file, or a busy machine
+├── ClipError               a clip's record that lacks a field, or has one of another type
 ├── PoseError               keypoints of another joint table, length or shape
 ├── ShardError              a shard that is missing, truncated, altered or not ours
-├── LatentsError            latents beside a shard that are absent, altered or of other encoders
+├── LatentsError            latents next to a shard that are absent, altered or of other encoders
 └── SplitError              clips that a benchmark's split does not allow, or that it lacks
 """
 
@@ -22,6 +23,10 @@ class KilledDecodeError(VideoError):
     """A decoder was killed, for its time or by the system. That may be the machine's fault."""
 
 
+class ClipError(DatasetError):
+    """A clip's record lacks a field, or has one that is unknown or of another type."""
+
+
 class PoseError(DatasetError):
     """A pose has another joint table, length or shape than the project's."""
 
@@ -31,7 +36,7 @@ class ShardError(DatasetError):
 
 
 class LatentsError(DatasetError):
-    """Latents beside a shard are missing, altered, or of another shard, encoder or size."""
+    """Latents next to a shard are missing, altered, or of another shard, encoder or size."""
 
 
 class SplitError(DatasetError):

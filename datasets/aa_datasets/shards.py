@@ -1,10 +1,9 @@
-"""Shards: WebDataset tars of clips, and the only code that knows the names of their members.
+"""Shards: clips in WebDataset tars that are written atomically, and their readers.
 
 A clip is three members: `<clip_id>.meta.json` (the Clip), `<clip_id>.mp4` (canonical video) and
-`<clip_id>.pose.npz` (the Pose). Beside `x.tar` stands its commit record `x.json` with the tar's
-sha256, and the place and CRC-32 of every member, which tell where damage is: a shard without a
-record was never finished, one that does not match it was altered. The same clips give the same
-bytes wherever and whenever they are written.
+`<clip_id>.pose.npz` (the Pose). The commit record of `x.tar` is `x.json`: the tar's sha256, and the
+offset, length and CRC-32 of every member, which locate damage. A shard without a record was never
+finished; one that differs from its record was altered. The same clips always give the same bytes.
 """
 
 from __future__ import annotations
@@ -17,21 +16,30 @@ import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import BinaryIO, Literal, NamedTuple, TypeAlias, cast, get_args
 
+import msgspec
 import webdataset
 
 from aa_datasets.atomic_file import replace_file, replacing, sha256_of_file
 from aa_datasets.clip import Clip
-from aa_datasets.errors import ShardError
+from aa_datasets.errors import ClipError, PoseError, ShardError
 from aa_datasets.pose import Pose, read_pose, write_pose
 
-_MEMBERS = ("meta.json", "mp4", "pose.npz")
+# Only these are ever read; a `.pyd`, say, which `webdataset` unpickles, is refused.
+Kind: TypeAlias = Literal["meta.json", "mp4", "pose.npz"]
+_KINDS: tuple[Kind, ...] = get_args(Kind)
 
 
 @dataclass(frozen=True, slots=True)
 class ShardSample:
-    """One clip as it lies in a shard: its record, its canonical mp4 and its pose."""
+    """One clip as stored in a shard.
+
+    Attributes:
+        clip: its record.
+        mp4: the canonical video, see `read_canonical`.
+        pose: of the clip's frames.
+    """
 
     clip: Clip
     mp4: bytes
@@ -39,7 +47,7 @@ class ShardSample:
 
 
 class Member(NamedTuple):
-    """Where a member lies in its shard, in bytes; records of before there was the CRC lack it."""
+    """Where a member is in its shard, in bytes; the oldest records have no CRC-32."""
 
     offset: int
     length: int
@@ -48,10 +56,10 @@ class Member(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class ClipEntry:
-    """Where one clip lies in its shard."""
+    """Where one clip is in its shard."""
 
     clip: Clip
-    members: dict[str, Member]
+    members: dict[Kind, Member]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,11 +76,14 @@ def write_shard(path: Path, samples: Iterable[ShardSample]) -> ShardRecord:
     """Write samples, sorted by clip id, as `path` (.tar) and its record; atomically, record last.
 
     Raises:
-        ShardError: a clip id twice, or with characters that WebDataset keys do not carry.
+        ShardError: a clip id twice, or with characters that WebDataset keys do not carry; or a
+            pose of another length than its clip.
     """
     ordered = sorted(samples, key=lambda s: s.clip.clip_id)
     clips = [sample.clip for sample in ordered]
     _check_ids(path.name, [clip.clip_id for clip in clips])
+    for sample in ordered:
+        _check_length(path.name, sample.clip, sample.pose)
     record_path = path.with_suffix(".json")
     with replacing(path) as file:
         # Everything that varies between runs is pinned: time, owner, mode, order.
@@ -113,8 +124,16 @@ def _check_ids(name: str, clip_ids: Sequence[str]) -> None:
             raise ShardError(f"{name}: clip {clip_id} is given twice")
 
 
+def _check_length(name: str, clip: Clip, pose: Pose) -> None:
+    if pose.num_frames != clip.num_frames:
+        raise ShardError(
+            f"{name}: clip {clip.clip_id} has {clip.num_frames} frames, its pose "
+            f"{pose.num_frames}: find the poses of this clip again"
+        )
+
+
 def _index(path: Path, clips: Sequence[Clip]) -> tuple[ClipEntry, ...]:
-    members: dict[str, dict[str, Member]] = {clip.clip_id: {} for clip in clips}
+    members: dict[str, dict[Kind, Member]] = {clip.clip_id: {} for clip in clips}
     with path.open("rb") as file:
         for (clip_id, kind), (offset, length) in _places(path).items():
             crc32 = zlib.crc32(_read(file, offset, length))
@@ -122,11 +141,11 @@ def _index(path: Path, clips: Sequence[Clip]) -> tuple[ClipEntry, ...]:
     return tuple(ClipEntry(clip, members[clip.clip_id]) for clip in clips)
 
 
-def _places(path: Path) -> dict[tuple[str, str], tuple[int, int]]:
-    """(clip id, kind) -> (offset, length) of every member, as the tar's own headers say it."""
+def _places(path: Path) -> dict[tuple[str, Kind], tuple[int, int]]:
+    """(clip id, kind) -> (offset, length) of every member, by the tar's own headers."""
     with tarfile.open(path, "r:") as tar:
         parted = [(member.name.partition("."), member) for member in tar]
-        return {(key, kind): (m.offset_data, m.size) for (key, _, kind), m in parted}
+        return {(key, cast(Kind, kind)): (m.offset_data, m.size) for (key, _, kind), m in parted}
 
 
 def _read(file: BinaryIO, offset: int, length: int) -> bytes:
@@ -159,7 +178,7 @@ def read_record(path: Path) -> ShardRecord:
     """The commit record of the shard at `path` (.tar), checked against the tar's size.
 
     Raises:
-        ShardError: no tar, no record, a record of another form, or a tar of another length.
+        ShardError: the tar or its record is missing, or does not match the other in length.
     """
     record_path = path.with_suffix(".json")
     if not path.is_file():
@@ -167,24 +186,19 @@ def read_record(path: Path) -> ShardRecord:
     if not record_path.is_file():
         raise ShardError(
             f"{path.name} has no record {record_path.name}: it was not finished; "
-            "run the same `aa-curate run` again, it goes on from there"
+            "run the same `aa-curate run` again to resume"
         )
     try:
-        row = json.loads(record_path.read_text())
-        record = ShardRecord(
-            name=row["name"],
-            sha256=row["sha256"],
-            num_bytes=row["num_bytes"],
-            clips=tuple(
-                ClipEntry(
-                    Clip.from_json(entry["clip"]),
-                    _read_members(entry["members"], row["num_bytes"]),
+        record = msgspec.json.decode(record_path.read_bytes(), type=ShardRecord)
+    except msgspec.DecodeError as error:
+        raise ShardError(f"{record_path.name} is not a shard record: {error}") from error
+    for entry in record.clips:
+        for kind, (offset, length, _) in entry.members.items():
+            if not 0 <= offset <= offset + length <= record.num_bytes:
+                raise ShardError(
+                    f"{record_path.name} is not a shard record: {entry.clip.clip_id}.{kind} at "
+                    f"bytes {offset} to {offset + length} of {record.num_bytes}"
                 )
-                for entry in row["clips"]
-            ),
-        )
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ShardError(f"{record_path.name} is not a shard record: {error!r}") from error
     found = path.stat().st_size
     if found != record.num_bytes:
         raise ShardError(
@@ -195,24 +209,12 @@ def read_record(path: Path) -> ShardRecord:
     return record
 
 
-def _read_members(row: dict[str, list[int]], num_bytes: int) -> dict[str, Member]:
-    """Only members that a clip has are ever looked at; a `.pyd`, say, which others unpickle, is not
-    one of them."""
-    if strangers := set(row) - set(_MEMBERS):
-        raise ValueError(f"{', '.join(sorted(strangers))} is no part of a clip")
-    members = {kind: Member(*place) for kind, place in row.items()}
-    for kind, (offset, length, _) in members.items():
-        if not 0 <= offset <= offset + length <= num_bytes:
-            raise ValueError(f"{kind} lies at bytes {offset} to {offset + length} of {num_bytes}")
-    return members
-
-
 def _of_another(path: Path, record: ShardRecord) -> str:
     return "" if record.name == path.name else f", which is of {record.name},"
 
 
 def verify_shard(path: Path) -> ShardRecord:
-    """Read the whole shard; hold its sha256 and its own headers against its record.
+    """Compare a shard's sha256 and its own headers with its record; reads all of it.
 
     Raises:
         ShardError: as `read_record`, or shard or record was altered.
@@ -243,7 +245,7 @@ def verify_shard(path: Path) -> ShardRecord:
 
 
 def _first_damage(path: Path, record: ShardRecord) -> str:
-    """Where: the first member that is not as recorded."""
+    """Where the first member is that differs from the record."""
     places = sorted(
         (m, e.clip.clip_id, kind) for e in record.clips for kind, m in e.members.items()
     )
@@ -264,12 +266,12 @@ def read_entry(path: Path, entry: ClipEntry) -> ShardSample:
         ShardError: a member is missing, cut short, or its bytes are not what it should hold.
     """
     clip_id = entry.clip.clip_id
-    missing = set(_MEMBERS) - set(entry.members)
+    missing = set(_KINDS) - set(entry.members)
     if missing:
         raise ShardError(f"{path.name}: clip {clip_id} lacks {', '.join(sorted(missing))}")
     with path.open("rb") as file:
         content = {}
-        for kind in _MEMBERS:
+        for kind in _KINDS:
             offset, length, _ = entry.members[kind]
             content[kind] = _read(file, offset, length)
             if len(content[kind]) != length:
@@ -279,19 +281,25 @@ def read_entry(path: Path, entry: ClipEntry) -> ShardSample:
                 )
     try:
         pose = read_pose(content["pose.npz"])
-        clip = Clip.from_json(json.loads(content["meta.json"]))
-    except (ValueError, KeyError, TypeError) as error:
+        clip = Clip.from_json(msgspec.json.decode(content["meta.json"]))
+    except (PoseError, ClipError, msgspec.DecodeError) as error:
         raise ShardError(
-            f"{path.name}: clip {clip_id} at byte {entry.members['meta.json'][0]} is altered: "
+            f"{path.name}: clip {clip_id} at byte {entry.members['meta.json'].offset} is altered: "
             f"{error}"
         ) from error
-    if clip != entry.clip or pose.num_frames != clip.num_frames:
+    if clip != entry.clip:
         raise ShardError(f"{path.name}: clip {clip_id} is not the one that its record describes")
+    _check_length(path.name, clip, pose)
     return ShardSample(clip, content["mp4"], pose)
 
 
 def read_shards(paths: Iterable[Path]) -> Iterator[ShardSample]:
-    """All clips of some shards, shard by shard in clip id order, each shard verified first."""
+    """Yield all clips of some shards, in clip id order per shard; each shard is verified first.
+
+    Example:
+        >>> for sample in read_shards(find_shards([Path("corpus")])):
+        ...     frames = read_canonical(sample.mp4)  # uint8 [T, H, W, 3]
+    """
     for path in paths:
         for entry in verify_shard(path).clips:
             yield read_entry(path, entry)

@@ -133,9 +133,9 @@ def test_a_record_that_exchanges_two_videos_is_noticed(shard: Path) -> None:
 @pytest.mark.parametrize(
     ("members", "message"),
     [
-        ({"mp4": [-1, 5]}, "mp4 lies at bytes -1 to 4"),
-        ({"mp4": [0, 10**9]}, "mp4 lies at bytes 0 to 1000000000"),
-        ({"pyd": [512, 5]}, "pyd is no part of a clip"),
+        ({"mp4": [-1, 5]}, r"puppet_0\.mp4 at bytes -1 to 4"),
+        ({"mp4": [0, 10**9]}, r"puppet_0\.mp4 at bytes 0 to 1000000000"),
+        ({"pyd": [512, 5]}, "a.json is not a shard record: Invalid enum value 'pyd'"),
     ],
 )
 def test_members_that_cannot_be_are_refused(
@@ -228,6 +228,23 @@ def test_clip_given_twice_or_ill_named_leaves_nothing(
         with pytest.raises(ShardError, match="a-z, 0-9"):
             write_shard(tmp_path / "x.tar", [dataclasses.replace(samples[0], clip=named)])
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_pose_of_another_length_is_refused(samples: list[ShardSample], tmp_path: Path) -> None:
+    """When it is written; and when it is read, though every hash is right."""
+    path = tmp_path / "a.tar"
+    longer = dataclasses.replace(samples[0].clip, num_frames=11)
+    with pytest.raises(ShardError, match=r"clip puppet_0 has 11 frames, its pose 10"):
+        write_shard(path, [dataclasses.replace(samples[0], clip=longer)])
+    write_shard(path, samples[:1])
+    row = json.loads(path.with_suffix(".json").read_text())
+    row["clips"][0]["clip"]["num_frames"] = 99
+    content = path.read_bytes().replace(b'"num_frames": 10', b'"num_frames": 99')
+    path.write_bytes(content)
+    row["sha256"] = hashlib.sha256(content).hexdigest()
+    path.with_suffix(".json").write_text(json.dumps(row))
+    with pytest.raises(ShardError, match=r"clip puppet_0 has 99 frames, its pose 10"):
+        list(read_shards([path]))
 
 
 def test_pickled_pose_in_a_shard_is_refused(samples: list[ShardSample], tmp_path: Path) -> None:
