@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from aa_datasets.loader.frames import resize_frames, resize_pose
+from aa_datasets.loader.crop_resize import resize_frames, resize_pose
 from aa_datasets.pose_drawing import draw_pose
 from aa_datasets.shards import read_shards
 from aa_datasets.video.canonical import read_canonical

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aa_datasets.errors import DatasetError
-from aa_datasets.loader.frames import resize_frames, resize_pose
+from aa_datasets.loader.crop_resize import resize_frames, resize_pose
 from aa_datasets.pose import BODY, Pose
 from aa_datasets.shards import ShardSample, read_shards
 from aa_datasets.video.canonical import read_canonical

@@ -34,6 +34,7 @@ JOINT_NAMES = (
     *FACE_JOINTS,
 )
 NUM_JOINTS = len(JOINT_NAMES)  # 128
+JOINT_SEEN_SCORE = 0.3  # score from which a joint counts as seen: it is drawn, aligned, measured
 BODY = slice(0, 18)
 LEFT_HAND = slice(18, 39)
 RIGHT_HAND = slice(39, 60)

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from aa_datasets.pose import BODY, FACE, LEFT_HAND, RIGHT_HAND, Pose
+from aa_datasets.pose import BODY, FACE, JOINT_SEEN_SCORE, LEFT_HAND, RIGHT_HAND, Pose
 
 BODY_LIMBS = (
     (1, 2), (1, 5), (2, 3), (3, 4), (5, 6), (6, 7), (1, 8), (8, 9), (9, 10),
@@ -47,7 +47,7 @@ def draw_pose(
     pose: Pose,
     size_hw: tuple[int, int] | None = None,
     *,
-    min_score: float = 0.3,
+    min_score: float = JOINT_SEEN_SCORE,
     hands: bool = True,
     face: bool = False,
 ) -> NDArray[np.uint8]:

@@ -11,7 +11,7 @@ import pytest
 from aa_datasets.errors import DatasetError
 from aa_datasets.export import export_frames, export_keypoints, export_nearest_pose
 from aa_datasets.loader.config import LoaderConfig
-from aa_datasets.loader.frames import resize_pose
+from aa_datasets.loader.crop_resize import resize_pose
 from aa_datasets.loader.loader import make_loader
 from aa_datasets.pose import BODY
 from aa_datasets.shards import ShardSample, write_shard

@@ -9,7 +9,7 @@ import numpy as np
 
 from aa_curation.check import Check, at_least
 from aa_curation.measure.people import People
-from aa_datasets.pose import BODY_JOINTS, JOINT_NAMES
+from aa_datasets.pose import BODY_JOINTS, JOINT_NAMES, JOINT_SEEN_SCORE
 
 _HEAD = ("nose", "right_shoulder", "left_shoulder")
 _UPPER = (*_HEAD, "right_elbow", "left_elbow")
@@ -36,7 +36,7 @@ class Completeness:
     """
 
     body: Literal["full", "upper", "head"]
-    score_at_least: float = 0.3
+    score_at_least: float = JOINT_SEEN_SCORE
     share_at_least: float = 0.75
 
     def __call__(self, people: People) -> Check:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from aa_curation.check import Check, at_least, at_most
-from aa_datasets.pose import BODY, FACE, JOINT_NAMES, LEFT_HAND, RIGHT_HAND, Pose
+from aa_datasets.pose import BODY, FACE, JOINT_NAMES, JOINT_SEEN_SCORE, LEFT_HAND, RIGHT_HAND, Pose
 
 _NECK = JOINT_NAMES.index("neck")
 
@@ -39,7 +39,8 @@ class Jitter:
     jitter_at_most: float = 0.04
 
     def __call__(self, pose: Pose) -> Check:
-        body = np.where(pose.scores[:, BODY, None] >= 0.3, pose.keypoints_px[:, BODY], np.nan)
+        seen = pose.scores[:, BODY, None] >= JOINT_SEEN_SCORE
+        body = np.where(seen, pose.keypoints_px[:, BODY], np.nan)
         if len(body) < 3:
             return at_most("jittery_pose", 0.0, self.jitter_at_most)
         jumps = np.hypot(*np.moveaxis(body[2:] - 2 * body[1:-1] + body[:-2], -1, 0))
@@ -94,7 +95,8 @@ class IdentitySwitches:
     switches_at_most: float = math.inf
 
     def __call__(self, pose: Pose) -> Check:
-        body = np.where(pose.scores[:, BODY, None] >= 0.3, pose.keypoints_px[:, BODY], np.nan)
+        seen = pose.scores[:, BODY, None] >= JOINT_SEEN_SCORE
+        body = np.where(seen, pose.keypoints_px[:, BODY], np.nan)
         body = body[np.isfinite(body[..., 0]).sum(1) >= 2]  # a gap is no jump, what follows may be
         switches = 0
         for before, after in itertools.pairwise(body):

@@ -25,7 +25,7 @@ from aa_datasets.benchmarks.lists import SPLITS, ListedVideo
 from aa_datasets.benchmarks.user_copy import CopiedVideo
 from aa_datasets.clip import Clip
 from aa_datasets.errors import DatasetError, PoseError, ShardError, SplitError
-from aa_datasets.loader.frames import crop_box, resize_frames
+from aa_datasets.loader.crop_resize import crop_box, resize_frames
 from aa_datasets.pose import Pose, read_pose
 from aa_datasets.shards import ShardSample, read_record, write_shard
 from aa_datasets.video.canonical import encode_canonical

@@ -1,8 +1,9 @@
-"""Windows: the sample of a draw, made of the frames of one clip that it needs."""
+"""ClipDataset: chooses the frames of a sample in its clip, decodes only these, and augments."""
 
 from __future__ import annotations
 
 import hashlib
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,13 +16,42 @@ from aa_datasets.errors import ShardError, VideoError
 from aa_datasets.loader.augment import disturb_pose, draw_flip, flip_frames
 from aa_datasets.loader.batch import Sample
 from aa_datasets.loader.config import LoaderConfig
-from aa_datasets.loader.frames import choose_frames, choose_window, resize_frames, resize_pose
+from aa_datasets.loader.crop_resize import mask_text, resize_frames, resize_pose
 from aa_datasets.loader.latents import StoredLatents
 from aa_datasets.loader.sampler import Draw
-from aa_datasets.loader.text_mask import mask_text
 from aa_datasets.pose import Pose
 from aa_datasets.shards import ClipEntry, read_entry
 from aa_datasets.video.canonical import read_canonical
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """Indices into a clip: the reference frame, and the T frames to generate."""
+
+    reference: int
+    targets: NDArray[np.int64]
+
+
+def choose_window(
+    num_frames_of_clip: int, num_frames: int, stride: int, generator: np.random.Generator
+) -> Window:
+    """A window of `num_frames` frames `stride` apart from anywhere in the clip, and a reference
+    frame from anywhere in it (Sec. 4.1 draws both at random).
+
+    The caller has checked that the clip is at least `(num_frames - 1) * stride + 1` frames long.
+    """
+    span = (num_frames - 1) * stride + 1
+    start = int(generator.integers(num_frames_of_clip - span + 1))
+    targets = start + stride * np.arange(num_frames, dtype=np.int64)
+    return Window(int(generator.integers(num_frames_of_clip)), targets)
+
+
+def choose_frames(
+    num_frames_of_clip: int, num_frames: int, generator: np.random.Generator
+) -> Window:
+    """`num_frames` single frames and a reference frame, each from anywhere in the clip."""
+    targets = generator.integers(num_frames_of_clip, size=num_frames)
+    return Window(int(generator.integers(num_frames_of_clip)), targets)
 
 
 class _Decoded(NamedTuple):

@@ -10,7 +10,16 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from aa_datasets.pose import BODY_JOINTS, FACE, LEFT_HAND, NUM_JOINTS, RIGHT_HAND, Pose, make_pose
+from aa_datasets.pose import (
+    BODY_JOINTS,
+    FACE,
+    JOINT_SEEN_SCORE,
+    LEFT_HAND,
+    NUM_JOINTS,
+    RIGHT_HAND,
+    Pose,
+    make_pose,
+)
 from aa_model.errors import ModelError
 
 _INDEX = {name: i for i, name in enumerate(BODY_JOINTS)}
@@ -28,7 +37,7 @@ _LIMBS = tuple((_INDEX[child], _INDEX[parent]) for child, parent in _PARENTS.ite
 _LARGEST_DEVIATION = 1.5  # of one limb's scale from the whole body's: beyond, it is foreshortening
 
 
-def align_pose(driving: Pose, reference: Pose, *, min_score: float = 0.3) -> Pose:
+def align_pose(driving: Pose, reference: Pose, *, min_score: float = JOINT_SEEN_SCORE) -> Pose:
     """The driving pose with the limb lengths and the place of the reference.
 
     A limb's length in the driving video is its 90th percentile over the frames, since a limb that

@@ -22,7 +22,7 @@ from PIL import Image
 from aa_datasets.atomic_file import replace_file
 from aa_datasets.benchmarks.split import match_test_videos
 from aa_datasets.clip import Clip
-from aa_datasets.loader.frames import resize_frames, resize_pose
+from aa_datasets.loader.crop_resize import resize_frames, resize_pose
 from aa_datasets.pose import Pose
 from aa_datasets.progress import progress
 from aa_datasets.shards import find_shards, read_record, read_shards

@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from aa_datasets.loader.frames import resize_frames
+from aa_datasets.loader.crop_resize import resize_frames
 from aa_model.errors import ModelError
 
 Picture = Image.Image | NDArray[np.uint8]

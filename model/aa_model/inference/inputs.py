@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from aa_datasets.errors import PoseError
-from aa_datasets.loader.frames import crop_box
+from aa_datasets.loader.crop_resize import crop_box
 from aa_datasets.pose import BODY_JOINTS, Pose, read_pose
 from aa_datasets.pose_estimator import PoseEstimator
 from aa_datasets.video.foreign import iter_foreign_frames, probe_video

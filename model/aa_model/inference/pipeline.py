@@ -17,7 +17,7 @@ from diffusers.utils import BaseOutput
 from numpy.typing import NDArray
 from PIL import Image
 
-from aa_datasets.loader.frames import resize_pose
+from aa_datasets.loader.crop_resize import resize_pose
 from aa_datasets.pose import Pose
 from aa_datasets.pose_drawing import draw_pose
 from aa_model.checkpoints.store import read_info, read_model, write_checkpoint

@@ -15,14 +15,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from aa_datasets.pose import BODY, BODY_JOINTS, Pose
+from aa_datasets.pose import BODY, BODY_JOINTS, JOINT_SEEN_SCORE, Pose
 from aa_datasets.pose_estimator import PoseEstimator
 from aa_model.errors import ModelError
 from aa_model.inference.puppet_keypoints import PuppetEstimator, read_keypoint_net
 
 ENTRY_POINTS = "aa_model.pose_estimators"
 PUPPET_WEIGHTS = "puppet-keypoints.safetensors"  # in the folder of a checkpoint of puppets
-MIN_SCORE = 0.3  # of a joint that is drawn, see `draw_pose`
 _MIN_JOINTS = 5  # the neck and four others; less is not a skeleton
 # A whole person wobbles by 0.016 at most and curation asks for 0.03; the half-length portrait of
 # the tests wobbles by 0.038. A bad skeleton here spoils one video, and the alignment's picture
@@ -82,5 +81,5 @@ def follow_pose(estimator: PoseEstimator, frames: Iterable[NDArray[np.uint8]]) -
 
 def shows_skeleton(pose: Pose, frame: int = 0) -> bool:
     """Whether the neck and four other body joints are seen."""
-    seen = pose.scores[frame, BODY] >= MIN_SCORE
+    seen = pose.scores[frame, BODY] >= JOINT_SEEN_SCORE
     return bool(seen[BODY_JOINTS.index("neck")] and seen.sum() >= _MIN_JOINTS)

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from aa_datasets.loader.frames import resize_frames
+from aa_datasets.loader.crop_resize import resize_frames
 from aa_datasets.pose import Pose
 from aa_datasets.pose_drawing import draw_pose
 

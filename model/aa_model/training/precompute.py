@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 
 from aa_datasets.errors import LatentsError
-from aa_datasets.loader.frames import resize_frames
+from aa_datasets.loader.crop_resize import resize_frames
 from aa_datasets.loader.latents import LatentsKey, has_latents, read_latents_record, write_latents
 from aa_datasets.progress import progress
 from aa_datasets.shards import ShardRecord, find_shards, read_entry, verify_shard

@@ -21,7 +21,7 @@ from aa_datasets.benchmarks.split import match_test_videos, read_test_ids, refus
 from aa_datasets.benchmarks.user_copy import find_copies
 from aa_datasets.cli import main
 from aa_datasets.errors import SplitError
-from aa_datasets.loader.frames import resize_frames
+from aa_datasets.loader.crop_resize import resize_frames
 from aa_datasets.pose import write_pose
 from aa_datasets.puppets.render import Puppet, render_puppet
 from aa_datasets.shards import read_record, read_shards

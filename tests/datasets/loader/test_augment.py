@@ -15,10 +15,9 @@ from aa_datasets.errors import DatasetError, LatentsError
 from aa_datasets.loader.augment import Augmentation, disturb_pose, flip_frames
 from aa_datasets.loader.batch import Batch
 from aa_datasets.loader.config import LoaderConfig
-from aa_datasets.loader.frames import resize_frames, resize_pose
+from aa_datasets.loader.crop_resize import mask_text, resize_frames, resize_pose
 from aa_datasets.loader.latents import LatentsKey
 from aa_datasets.loader.loader import make_loader
-from aa_datasets.loader.text_mask import mask_text
 from aa_datasets.pose import BODY, FACE, JOINT_NAMES, MIRRORED_JOINTS, NUM_JOINTS, Pose, make_pose
 from aa_datasets.pose_drawing import draw_pose
 from aa_datasets.puppets.render import render_puppet

@@ -20,8 +20,9 @@ from hypothesis import strategies as st
 
 from aa_datasets.errors import DatasetError, ShardError
 from aa_datasets.loader.batch import FrameBatch
+from aa_datasets.loader.clip_dataset import choose_window
 from aa_datasets.loader.config import LoaderConfig
-from aa_datasets.loader.frames import choose_window, resize_frames, resize_pose
+from aa_datasets.loader.crop_resize import resize_frames, resize_pose
 from aa_datasets.loader.loader import ShardLoader, make_loader
 from aa_datasets.pose import FACE, make_pose
 from aa_datasets.pose_drawing import draw_pose

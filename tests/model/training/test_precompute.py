@@ -81,7 +81,7 @@ def test_each_row_is_what_the_encoders_make_of_its_frame(
 ) -> None:
     assert aa_train("precompute", *shards, "--preset", "tiny", "--init", start) == 0
     model = make_tiny()
-    from aa_datasets.loader.frames import resize_frames
+    from aa_datasets.loader.crop_resize import resize_frames
     from aa_datasets.shards import read_entry
     from aa_datasets.video.canonical import read_canonical
 

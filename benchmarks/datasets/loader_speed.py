@@ -1,6 +1,6 @@
-"""The loader of stage 2 beside decord's own rate and beside webdataset, on the same shards.
+"""Time the loader of stage 2 against decord alone and against webdataset, on the same shards.
 
-    python benchmarks/loader_speed.py [--shards SHARD...] [--samples 32] [--rounds 5]
+    python benchmarks/datasets/loader_speed.py [--shards SHARD...] [--samples 32] [--rounds 5]
 
 Without --shards, puppets are rendered and packed first, at the size of training. Each way makes the
 same number of samples in this process: 24 frames and a reference at 256 px. Ways alternate; a
@@ -39,35 +39,21 @@ import numpy as np
 import torch
 import webdataset
 
-from aa_datasets.clip import Clip
 from aa_datasets.loader.batch import Batch, FrameBatch, Sample, stack_samples
+from aa_datasets.loader.clip_dataset import choose_window
 from aa_datasets.loader.config import LoaderConfig
-from aa_datasets.loader.frames import choose_window, resize_frames, resize_pose
+from aa_datasets.loader.crop_resize import resize_frames, resize_pose
 from aa_datasets.loader.loader import make_loader
 from aa_datasets.loader.sampler import Draws
 from aa_datasets.pose import read_pose
-from aa_datasets.puppets.render import render_puppet
-from aa_datasets.shards import ShardSample, read_shards, write_shard
-from aa_datasets.video.canonical import encode_canonical, read_canonical, read_sequentially
+from aa_datasets.puppets.corpus import render_puppets
+from aa_datasets.shards import read_shards
+from aa_datasets.video.canonical import read_canonical, read_sequentially
 
 NUM_FRAMES, SIZE_HW = 24, (256, 256)
 SEED = 0
 CPU = torch.device("cpu")
 DECORD, FLOATS = "decord", "loader, floats"
-
-
-def make_shard(folder: Path, clips: int, frames: int) -> Path:
-    """Puppets of `frames` frames at 256 px."""
-    samples = []
-    for seed in range(clips):
-        puppet = render_puppet(seed, seed, num_frames=frames, size_hw=SIZE_HW)
-        clip = Clip(
-            f"puppet_{seed}", f"puppet_{seed}", "rendered", "CC0-1.0", 0.0, frames / 24, 24.0,
-            SIZE_HW, frames, True, "renderer", "train",
-        )  # fmt: skip
-        samples.append(ShardSample(clip, encode_canonical(puppet.frames, 24.0), puppet.pose))
-    write_shard(folder / "puppets.tar", samples)
-    return folder / "puppets.tar"
 
 
 def by_decord(shards: list[Path]) -> Iterator[object]:
@@ -125,7 +111,12 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory(prefix="aa-loader-") as folder:
-        shards = args.shards or [make_shard(Path(folder), args.clips, args.frames)]
+        shards = args.shards or [
+            render_puppets(
+                Path(folder, "puppets.tar"), count=args.clips, num_frames=args.frames,
+                size_hw=SIZE_HW,
+            )
+        ]  # fmt: skip
         some = next(by_loader(shards))
         drawn = some.drawn()
         ways: dict[str, Iterator[object]] = {
@@ -150,7 +141,7 @@ def main() -> None:
         share = ratio(times[DECORD], each)
         print(f"{name:20}{middle:16.1f}{f'{low:.1f}-{high:.1f}':>14}{share:10.0%}")
     for name in ("webdataset, window", "webdataset, whole"):
-        print(f"{FLOATS} beside {name}: {ratio(times[name], times[FLOATS]):.2f}x")
+        print(f"{FLOATS} against {name}: {ratio(times[name], times[FLOATS]):.2f}x")
 
 
 def ratio(one: list[float], other: list[float]) -> float:

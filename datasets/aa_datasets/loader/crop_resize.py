@@ -1,44 +1,15 @@
-"""Which frames a sample is made of, and how they become the picture size of training."""
+"""Centre crop and resize: frames, poses and text masks at the picture size of training."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from collections.abc import Iterable
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from aa_datasets.pose import Pose
-
-
-@dataclass(frozen=True, slots=True)
-class Window:
-    """Indices into a clip: the reference frame, and the T frames to generate."""
-
-    reference: int
-    targets: NDArray[np.int64]
-
-
-def choose_window(
-    num_frames_of_clip: int, num_frames: int, stride: int, generator: np.random.Generator
-) -> Window:
-    """A window of `num_frames` frames `stride` apart from anywhere in the clip, and a reference
-    frame from anywhere in it (Sec. 4.1 draws both at random).
-
-    The caller has checked that the clip is at least `(num_frames - 1) * stride + 1` frames long.
-    """
-    span = (num_frames - 1) * stride + 1
-    start = int(generator.integers(num_frames_of_clip - span + 1))
-    targets = start + stride * np.arange(num_frames, dtype=np.int64)
-    return Window(int(generator.integers(num_frames_of_clip)), targets)
-
-
-def choose_frames(
-    num_frames_of_clip: int, num_frames: int, generator: np.random.Generator
-) -> Window:
-    """`num_frames` single frames and a reference frame, each from anywhere in the clip."""
-    targets = generator.integers(num_frames_of_clip, size=num_frames)
-    return Window(int(generator.integers(num_frames_of_clip)), targets)
 
 
 def crop_box(size_hw: tuple[int, int], to_hw: tuple[int, int]) -> tuple[int, int, int, int]:
@@ -68,3 +39,32 @@ def resize_pose(pose: Pose, to_hw: tuple[int, int]) -> Pose:
     top, left, height, width = crop_box(pose.size_hw, to_hw)
     shifted = pose.keypoints_px - np.array([left, top], dtype=np.float32)
     return Pose(shifted, pose.scores, (height, width)).resized(to_hw)
+
+
+def mask_text(
+    boxes_px: Iterable[tuple[int, int, int, int]],
+    size_hw: tuple[int, int],
+    to_hw: tuple[int, int],
+) -> NDArray[np.bool_]:
+    """Mask where the loss counts: everywhere but on text that was laid over the video.
+
+    Args:
+        boxes_px: (x0, y0, x1, y1) of text, in pixels of the clip; x1 and y1 are outside.
+        size_hw: of the clip.
+        to_hw: of the frames that `resize_frames` made.
+
+    Returns:
+        bool [*to_hw]; False where text covers a pixel, even in part.
+    """
+    top, left, height, width = crop_box(size_hw, to_hw)
+    scale_y, scale_x = to_hw[0] / height, to_hw[1] / width
+    mask = np.ones(to_hw, bool)
+    for x0, y0, x1, y1 in boxes_px:
+        rows = slice(
+            max(math.floor((y0 - top) * scale_y), 0), max(math.ceil((y1 - top) * scale_y), 0)
+        )
+        columns = slice(
+            max(math.floor((x0 - left) * scale_x), 0), max(math.ceil((x1 - left) * scale_x), 0)
+        )
+        mask[rows, columns] = False
+    return mask

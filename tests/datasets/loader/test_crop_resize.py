@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import cv2
 import numpy as np
+import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from aa_datasets.loader.frames import choose_window, crop_box, resize_frames, resize_pose
+from aa_datasets.loader.clip_dataset import choose_window
+from aa_datasets.loader.crop_resize import crop_box, resize_frames, resize_pose
 from aa_datasets.pose import NUM_JOINTS, make_pose
 
 sizes = st.tuples(st.integers(48, 160), st.integers(48, 160))
@@ -76,3 +79,26 @@ def test_joint_outside_the_crop_stays_outside() -> None:
     points = np.broadcast_to(np.array([3.0, 50.0]), (1, NUM_JOINTS, 2))
     pose = make_pose(points, np.ones((1, NUM_JOINTS)), (100, 200))
     assert resize_pose(pose, (64, 64)).keypoints_px[0, 0, 0] < 0
+
+
+@pytest.mark.parametrize("factor", [3, 4, 5])
+def test_shrinking_averages_every_pixel(factor: int) -> None:
+    """A one-pixel checkerboard by a factor that is not 2, where a linear filter takes one pixel of
+    each block, or four."""
+    ys, xs = np.mgrid[: 16 * factor, : 12 * factor]
+    board = (255 * ((ys + xs) % 2)).astype(np.uint8)
+    frames = np.repeat(board[None, ..., None], 3, -1)
+    blocks = board.reshape(16, factor, 12, factor).astype(float).mean((1, 3))
+    found = resize_frames(frames, (16, 12))[0]
+    assert np.abs(found - blocks[..., None]).max() <= 0.5
+
+
+def test_growing_is_cubic() -> None:
+    """Against OpenCV's own filter, on an edge, which a linear filter does not overshoot."""
+    edge = np.zeros((1, 8, 8, 3), np.uint8)
+    edge[:, :, 4:] = 200
+    grown = resize_frames(edge, (24, 24))
+    np.testing.assert_array_equal(
+        grown[0], cv2.resize(edge[0], (24, 24), interpolation=cv2.INTER_CUBIC)
+    )
+    assert grown.max() > 200
