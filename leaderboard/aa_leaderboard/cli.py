@@ -1,140 +1,179 @@
-"""aa-leaderboard: add measured results to a board, render it, print the paper's tables."""
+"""aa-leaderboard: put results on a board, render it, print the paper's tables, make a study."""
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
+from cyclopts import App, Parameter
+
+from aa_eval.cli.app import PositiveInt, make_app, run_app
 from aa_eval.errors import EvalError
-from aa_leaderboard.board.make_clips import make_clips
-from aa_leaderboard.board.store import add_results, find_results, read_board
-from aa_leaderboard.board.validate import read_submission
 from aa_leaderboard.errors import LeaderboardError
-from aa_leaderboard.paper_tables import CAPTIONS, paper_table
-from aa_leaderboard.published import read_published
-from aa_leaderboard.report.csv_table import board_csv, paper_table_csv
-from aa_leaderboard.report.html_page import write_page
-from aa_leaderboard.report.latex import board_latex, paper_table_latex
-from aa_leaderboard.report.markdown import board_markdown, paper_table_markdown
-from aa_leaderboard.row import Row
-from aa_leaderboard.table import tables_of
+from aa_leaderboard.study.plan import StudyOptions
+
+# What needs pandas, PyAV or Jinja is imported inside the commands: `--help` takes 0.2 s.
 
 DEFAULT_BOARD = Path("board")
-DEFAULT_TITLE = "Human image animation, measured"
-PAPER_FORMATS = {"md": paper_table_markdown, "csv": paper_table_csv, "tex": paper_table_latex}
+
+app = make_app(
+    "aa-leaderboard",
+    "Put published and measured results side by side, ranked only where they may be; and ask "
+    "people which of two methods is better.",
+    example="aa-leaderboard render --board board --out site",
+)
+study = App(name="study", help="Make a blinded study of pairs of videos, and evaluate its votes.")
+app.command(study)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; 0 on success, 2 with one line on stderr on what the user can mend."""
-    options = _parser().parse_args(arguments)
-    try:
-        if options.command == "add":
-            _add(options.result_dir, options.board, options.replace, options.dry_run)
-        elif options.command == "render":
-            _render(options.out, options.board, options.format, options.title)
-        elif options.command == "clips":
-            _clips(options.result_dir, options.predictions, options.references, options.videos)
-        else:
-            table = paper_table(options.number, _measured_rows(options.board))
-            print(PAPER_FORMATS[options.format](table).rstrip("\n"))
-    except (LeaderboardError, EvalError, OSError) as error:
-        print(f"aa-leaderboard: error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("aa-leaderboard: stopped: run the same command again", file=sys.stderr)
-        return 130
-    return 0
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class AddOptions:
+    board: Path = DEFAULT_BOARD
+    """Folder of rows."""
+    replace: bool = False
+    """Overwrite an older row of the same evaluation."""
+    dry_run: bool = False
+    """Check only, change nothing."""
 
 
-def _add(result_dir: Path, board: Path, replace: bool, dry_run: bool) -> None:
-    if dry_run:
+@app.command(help_epilogue="Example: `aa-leaderboard add results/my-method --dry-run`")
+def add(result_dir: Path, /, *, options: AddOptions = AddOptions()) -> None:
+    """Check the results below RESULT_DIR and put them on a board.
+
+    Args:
+        result_dir: What `aa-eval --out` wrote.
+    """
+    from aa_leaderboard.board.store import add_results, find_results
+
+    if options.dry_run:
         for folder, result in find_results(result_dir):
             print(f"acceptable: {result.method} under {result.protocol} ({folder})")
         return
-    for added in add_results(result_dir, board, replace=replace):
+    for added in add_results(result_dir, options.board, replace=options.replace):
         verb = "replaced" if added.replaced else "added"
-        result = added.result
-        print(f"{verb}: {result.method} under {result.protocol} ({board / added.row_id})")
+        where = options.board / added.row_id
+        print(f"{verb}: {added.result.method} under {added.result.protocol} ({where})")
 
 
-def _clips(result_dir: Path, predictions: Path, references: Path, count: int) -> None:
+@app.command(help_epilogue="Example: `aa-leaderboard clips results/mine PREDICTIONS REFERENCES`")
+def clips(
+    result_dir: Path, predictions: Path, references: Path, /, *, videos: PositiveInt = 6
+) -> None:
+    """Write the clips that the page plays into RESULT_DIR/media.
+
+    Args:
+        result_dir: What `aa-eval --out` wrote.
+        predictions: The folder that was scored.
+        references: The folder it was scored against.
+        videos: How many.
+    """
+    from aa_leaderboard.board.make_clips import make_clips
+    from aa_leaderboard.board.validate import read_submission
+
     result = read_submission(result_dir)
-    for video in make_clips(result_dir, result, predictions, references, count):
+    for video in make_clips(result_dir, result, predictions, references, videos):
         print(f"clips: {video} ({result_dir})")
 
 
-def _measured_rows(board: Path | None) -> tuple[Row, ...]:
-    return read_board(board) if board is not None else ()
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class RenderOptions:
+    out: Path
+    """Folder to write to."""
+    board: Path | None = None
+    """Folder of rows; without it ./board where there is one, else the published rows alone."""
+    format: Literal["all", "csv", "md", "tex", "html"] = "all"
+    """What to write."""
+    title: str = "Human image animation, measured"
+    """Heading of the page."""
 
 
-def _render(out: Path, board: Path | None, format_: str, title: str) -> None:
+@app.command(help_epilogue="Example: `aa-leaderboard render --board board --out site`")
+def render(*, options: RenderOptions) -> None:
+    """Write the page with its clips, and CSV, Markdown and LaTeX tables of the same rows."""
+    from aa_leaderboard.report.write_site import FORMATS, read_rows
+    from aa_leaderboard.report.write_site import render as write
+
+    board = options.board
     if board is None and DEFAULT_BOARD.is_dir():
         board = DEFAULT_BOARD
-    measured = _measured_rows(board)
-    rows = (*measured, *read_published())
-    tables = tables_of(rows)
-    paper = [paper_table(number) for number in CAPTIONS]
-    texts = {
-        "csv": board_csv(rows),
-        "md": board_markdown(title, tables, paper),
-        "tex": board_latex(tables, paper),
-    }
-    out.mkdir(parents=True, exist_ok=True)
-    for name, text in texts.items():
-        if format_ in {"all", name}:
-            (out / f"leaderboard.{name}").write_text(text, encoding="utf-8")
-            print(out / f"leaderboard.{name}")
-    if format_ in {"all", "html"}:
-        write_page(rows, board, title, out)
-        print(out / "index.html")
+    formats = FORMATS if options.format == "all" else (options.format,)
+    for path in write(options.out, board, formats=formats, title=options.title):
+        print(path)
+    rows = read_rows(board)
+    published = sum(row.is_published for row in rows)
     where = board if board is not None else "no board given"
-    print(f"{len(measured)} measured rows ({where}), {len(rows) - len(measured)} published rows")
+    print(f"{len(rows) - published} measured rows ({where}), {published} published rows")
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="aa-leaderboard",
-        description="Published and measured results side by side, ranked only where they may be.",
-    )
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+@app.command(help_epilogue="Example: `aa-leaderboard table 2 --board board --format tex`")
+def table(
+    number: Literal[1, 2, 3],
+    /,
+    *,
+    format: Literal["md", "csv", "tex"] = "md",  # noqa: A002 - the option's name
+    board: Path | None = None,
+) -> None:
+    """Print Table 1 (UBC), 2 (TikTok) or 3 (ablation) of "Animate Anyone".
 
-    add = commands.add_parser("add", help="check a result of aa-eval and put it on a board")
-    add.add_argument("result_dir", type=Path, metavar="RESULT_DIR", help="what aa-eval --out wrote")
-    add.add_argument(
-        "--board", type=Path, default=DEFAULT_BOARD, help="folder of rows (default: %(default)s)"
-    )
-    add.add_argument("--replace", action="store_true", help="overwrite an older row")
-    add.add_argument("--dry-run", action="store_true", help="check only, change nothing")
+    Args:
+        number: Of the table.
+        format: Markdown, CSV or LaTeX.
+        board: Its rows that were scored as the table was follow the printed ones.
+    """
+    from aa_leaderboard.board.store import read_board
+    from aa_leaderboard.paper_tables import paper_table
+    from aa_leaderboard.report import text_tables
 
-    clips = commands.add_parser("clips", help="write the clips that the page plays into a result")
-    clips.add_argument("result_dir", type=Path, metavar="RESULT_DIR")
-    clips.add_argument("predictions", type=Path, metavar="PREDICTIONS", help="what was scored")
-    clips.add_argument("references", type=Path, metavar="REFERENCES")
-    clips.add_argument("--videos", type=int, default=6, help="how many (default: %(default)s)")
+    formats = {
+        "md": text_tables.paper_table_markdown,
+        "csv": text_tables.paper_table_csv,
+        "tex": text_tables.paper_table_latex,
+    }
+    rows = () if board is None else read_board(board)
+    print(formats[format](paper_table(number, rows)).rstrip("\n"))
 
-    render = commands.add_parser("render", help="write the page, CSV, Markdown and LaTeX")
-    render.add_argument("--out", type=Path, required=True, help="folder to write to")
-    render.add_argument(
-        "--board",
-        type=Path,
-        help=f"folder of rows (default: {DEFAULT_BOARD} when there is one; else published only)",
-    )
-    render.add_argument(
-        "--format", choices=["all", "csv", "md", "tex", "html"], default="all", help="what to write"
-    )
-    render.add_argument("--title", default=DEFAULT_TITLE, help="heading of the page")
 
-    table = commands.add_parser("table", help="print Table 1, 2 or 3 of the paper")
-    table.add_argument(
-        "number", type=int, choices=sorted(CAPTIONS), help="1: UBC, 2: TikTok, 3: ablation"
+@study.command(help_epilogue="Example: `aa-leaderboard study make ours theirs --out study`")
+def make(*methods: Path, options: StudyOptions) -> None:
+    """Write one offline page on which people compare methods, blinded, two videos at a time.
+
+    Args:
+        methods: Two or more folders of predictions; a folder's name is its method's.
+    """
+    from aa_leaderboard.study.make import make_study
+
+    made = make_study(methods, options)
+    print(f"{made.page}: {made.num_trials} pairs; send it to the raters, it needs no network")
+    print(f"{made.key}: which method is which; keep it, and put the votes beside it")
+
+
+@study.command(help_epilogue="Example: `aa-leaderboard study report study/votes-*.csv`")
+def report(*votes: Path, key: Path | None = None, keep_inattentive: bool = False) -> None:
+    """Print Bradley-Terry scores with intervals, ties, and how far raters agree.
+
+    Args:
+        votes: CSV files that raters sent, or folders of them.
+        key: key.json of the study; without it the one in or above the first votes' folder.
+        keep_inattentive: Count raters who failed an attention check, too.
+    """
+    from aa_leaderboard.study.votes import study_report
+
+    print(study_report(votes, key, keep_inattentive=keep_inattentive).to_markdown())
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command line; 0 on success, 2 with one line on stderr on what the user can mend."""
+    return run_app(
+        app,
+        argv,
+        errors=(LeaderboardError, EvalError),
+        when_stopped="nothing was changed halfway: run the same command again",
     )
-    table.add_argument("--format", choices=sorted(PAPER_FORMATS), default="md", help="default: md")
-    table.add_argument(
-        "--board", type=Path, help="its rows that were scored as this table was stand beneath it"
-    )
-    return parser
 
 
 if __name__ == "__main__":

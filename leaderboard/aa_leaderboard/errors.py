@@ -2,8 +2,9 @@
 
 LeaderboardError            a sentence for the user: what was found, what was expected, what to do
 ├── SubmissionError         a result folder that is malformed, implausible or hostile
-├── BoardError              a board folder that is missing, or holds a row that is not one
-└── NotComparableError      rows that were measured differently were asked to be ranked together
+├── BoardError              a board folder that is missing, or holds a malformed row
+├── NotComparableError      rows that were measured differently were asked to be ranked together
+└── StudyError              folders that give no study, or votes that do not belong to one
 """
 
 
@@ -16,8 +17,12 @@ class SubmissionError(LeaderboardError):
 
 
 class BoardError(LeaderboardError):
-    """A board folder is missing, or holds a file that is not a measured row."""
+    """A board folder is missing, or holds a malformed row."""
 
 
 class NotComparableError(LeaderboardError):
     """Rows that were measured differently were asked to be ranked together."""
+
+
+class StudyError(LeaderboardError):
+    """Folders from which no study can be made, or votes that do not belong to their study."""

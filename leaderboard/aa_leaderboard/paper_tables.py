@@ -1,5 +1,5 @@
-"""Tables 1, 2 and 3 of "Animate Anyone" (Hu et al. 2023), in the paper's rows and columns, and what
-was measured beneath them."""
+"""Tables 1, 2 and 3 of "Animate Anyone" (Hu et al. 2023), in the paper's rows and columns, and
+what was measured under the protocols that score as they do."""
 
 from __future__ import annotations
 
@@ -24,7 +24,6 @@ SCORED_AS = {
     2: ("tiktok-disco-2023", "tiktok"),
     3: ("ubc-aa-inferred", "ubc"),
 }
-HEADINGS = ("SSIM", "PSNR", "LPIPS", "FVD")
 ABSENT = "-"
 
 
@@ -47,14 +46,16 @@ class PaperTable:
     caption: str
     protocol: str
     lines: tuple[tuple[str, tuple[PrintedCell, ...]], ...]
-    source: str
     num_measured: int = 0
 
     @property
     def notes(self) -> tuple[str, ...]:
         """What a reader must know before comparing two cells."""
         names = [method for method, cells in self.lines if any(c.true_psnr for c in cells)]
-        notes = [f"Source: {self.source}. Values as printed; best bold, second underlined."]
+        notes = [
+            f"Source: Animate Anyone (Hu et al. 2023), Table {self.number}. Values as printed; "
+            "best bold, second underlined."
+        ]
         if names:
             notes.append(
                 f"The PSNR of {' and '.join(names)} is true PSNR; the other values in that column "
@@ -73,8 +74,11 @@ class PaperTable:
 def paper_table(number: int, board: Sequence[Row] = ()) -> PaperTable:
     """Table 1 (UBC fashion), 2 (TikTok) or 3 (ablation).
 
+    >>> [cell.text for cell in paper_table(2).lines[-1][1]]
+    ['0.718', '29.56', '0.285', '171.9']
+
     Args:
-        board: measured rows, of which those that were scored as this table was stand beneath it.
+        board: measured rows; those that were scored as this table was follow the printed ones.
 
     Raises:
         LeaderboardError: the paper has no such table of results.
@@ -86,40 +90,27 @@ def paper_table(number: int, board: Sequence[Row] = ()) -> PaperTable:
         for row in read_published()
         if isinstance(row.origin, Published) and row.origin.table == number
     ]
-    columns = [_column(rows, key) for key in PAPER_KEYS]
-    lines = tuple(
-        (row.method, cells) for row, cells in zip(rows, zip(*columns, strict=True), strict=True)
-    )
+    places = {key: rank(rows, _printed_key(key)) for key in PAPER_KEYS}
+    lines = [
+        (row.method, tuple(_cell(row, key, places[key][index]) for key in PAPER_KEYS))
+        for index, row in enumerate(rows)
+    ]
     own = [row for row in board if (row.protocol, row.benchmark) == SCORED_AS[number]]
-    lines += tuple((_name(row), tuple(_measured(row, key) for key in PAPER_KEYS)) for row in own)
-    source = f"Animate Anyone (Hu et al. 2023), Table {number}"
-    return PaperTable(number, CAPTIONS[number], rows[0].protocol, lines, source, len(own))
+    for row in own:
+        name = f"{row.method} ({', '.join(words for _, words in row.badges)})"
+        texts = (row.cells[k].text if k in row.cells else "" for k in map(_printed_key, PAPER_KEYS))
+        lines.append((name, tuple(PrintedCell(text or ABSENT) for text in texts)))
+    return PaperTable(number, CAPTIONS[number], rows[0].protocol, tuple(lines), len(own))
 
 
-def _name(row: Row) -> str:
-    return f"{row.method} ({', '.join(words for _, words in row.badges)})"
-
-
-def _measured(row: Row, key: str) -> PrintedCell:
-    cell = row.cells.get(_printed(key))
-    return PrintedCell(cell.text if cell and cell.text else ABSENT)
-
-
-def _printed(key: str) -> str:
-    """The paper's PSNR column holds overflow values."""
+def _printed_key(key: str) -> str:
+    """The paper has one PSNR column for two quantities: places are given among overflow values."""
     return "psnr_overflow" if key == "psnr" else key
 
 
-def _column(rows: Sequence[Row], key: str) -> list[PrintedCell]:
-    # The paper has one PSNR column for two quantities: places are given among overflow values.
-    ranked_key = _printed(key)
-    places = rank(rows, ranked_key)
-    cells = []
-    for row, place in zip(rows, places, strict=True):
-        if ranked_key in row.cells:
-            cells.append(PrintedCell(row.cells[ranked_key].text, place))
-        elif key in row.cells:
-            cells.append(PrintedCell(row.cells[key].text, true_psnr=True))
-        else:
-            cells.append(PrintedCell(ABSENT))
-    return cells
+def _cell(row: Row, key: str, place: int | None) -> PrintedCell:
+    if (printed := _printed_key(key)) in row.cells:
+        return PrintedCell(row.cells[printed].text, place)
+    if key in row.cells:
+        return PrintedCell(row.cells[key].text, true_psnr=True)
+    return PrintedCell(ABSENT)

@@ -1,4 +1,4 @@
-"""Row: one line of the board, published in a paper or measured by `aa-eval`, never unsaid which."""
+"""Row: one line of the board, published in a paper or measured by `aa-eval`."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ BASELINE_LABEL = "baseline"
 PLAIN_LABELS = frozenset({"", "measured"})
 # Length of the feature vectors behind a column: I3D's logits, 3D-ResNet-50's pooled features.
 FRECHET_DIMENSIONS = {"fvd": 400, "fid_vid": 2048}
+SET_KEYS = frozenset({"fvd", "kvd", "fid_vid", "fid"})  # one value for all videos together
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,15 +49,16 @@ class Published:
         paper: the paper whose table it stands in; "" when it was told in an issue.
         year: of the method, as the source gives it.
         table: 1, 2 or 3 of "Animate Anyone" (Hu et al. 2023); None for any other table.
-        psnr_kind: what the column headed PSNR holds: 8-bit overflow arithmetic, or true PSNR.
-        reading: read in the paper itself, second-hand, or in an issue or a repository comment.
+        psnr_kind: what the column headed PSNR holds: 8-bit overflow arithmetic, true PSNR, or
+            "unknown" where no source tells.
+        reading: read in the paper itself, second-hand, or in an issue, README or code comment.
         source, note: as in published.csv.
     """
 
     paper: str
     year: int
     table: int | None
-    psnr_kind: Literal["overflow", "true", ""]
+    psnr_kind: Literal["overflow", "true", "unknown", ""]
     reading: Literal["paper", "secondary", "issue"]
     source: str
     note: str
@@ -64,10 +66,17 @@ class Published:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """What `aa-eval` wrote, and under which name the board keeps it."""
+    """What `aa-eval` wrote.
+
+    Attributes:
+        row_id: the name of the row's folder on the board.
+        result: the content of its result.json.
+        has_frames: whether per_frame.csv is there, from which the numbers were recomputed.
+    """
 
     row_id: str
     result: Result
+    has_frames: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +94,11 @@ class Row:
         return isinstance(self.origin, Published)
 
     @property
+    def is_baseline(self) -> bool:
+        """True for the trivial predictions that aa-eval makes itself (repeat-reference, ...)."""
+        return isinstance(self.origin, Measured) and self.origin.result.label == BASELINE_LABEL
+
+    @property
     def source(self) -> str:
         """Where the numbers come from, for a reader."""
         if isinstance(self.origin, Published):
@@ -95,50 +109,61 @@ class Row:
     def badges(self) -> tuple[tuple[str, str], ...]:
         """(kind, words) of every mark that the row must carry wherever it is shown."""
         if isinstance(self.origin, Published):
+            words = {"secondary": "second-hand", "issue": "told in an issue"}
             marks = [("published", "published")]
-            if self.origin.reading == "secondary":
-                marks.append(("caution", "second-hand"))
-            if self.origin.reading == "issue":
-                marks.append(("caution", "told in an issue"))
+            if self.origin.reading in words:
+                marks.append(("caution", words[self.origin.reading]))
             if "CONFLICT" in self.origin.note:
                 marks.append(("caution", "sources conflict"))
             return tuple(marks)
         result = self.origin.result
         marks = [("measured", "measured")]
-        if result.label == BASELINE_LABEL:
+        if self.is_baseline:
             marks.append(("baseline", "trivial baseline"))
         elif result.label not in PLAIN_LABELS:
             marks.append(("demo", LABEL_WORDS.get(result.label, result.label)))
         if result.overrides:
             marks.append(("caution", "checks overridden"))
+        if not self.origin.has_frames:
+            marks.append(("caution", "no values per frame"))
         return tuple(marks)
 
 
-def row_of_result(row_id: str, result: Result) -> Row:
-    """The measured row of a Result that has passed `submission.check_result`."""
-    cells = {key: _cell_of(key, value, result) for key, value in result.metrics.items()}
-    origin = Measured(row_id, result)
+def row_of_result(row_id: str, result: Result, *, has_frames: bool = True) -> Row:
+    """The measured row of a Result that has passed `board.validate.read_submission`."""
+    cells = {key: _cell_of(key, value, result, has_frames) for key, value in result.metrics.items()}
+    origin = Measured(row_id, result, has_frames)
     return Row(result.method, result.benchmark or "own data", result.protocol, cells, origin)
 
 
-def _cell_of(key: str, metric: MetricValue, result: Result) -> Cell:
+def _cell_of(key: str, metric: MetricValue, result: Result, has_frames: bool) -> Cell:
     if metric.value is None:
         reason = metric.unavailable or "aa-eval gave no value and no reason"
         return Cell("", None, unavailable=reason, note=metric.note, ranked=False)
+    doubt = _why_not_ranked(key, metric, result, has_frames)
     return Cell(
         text=column_of(key).text_of(metric.value),
         value=metric.value,
         ci_low=metric.ci_low,
         ci_high=metric.ci_high,
-        note=metric.note,
+        note="; ".join(text for text in (metric.note, doubt) if text) or None,
         # A trivial baseline is what methods are held against, not one of them.
-        ranked=result.label != BASELINE_LABEL and not _says_more_of_n(key, metric, result),
+        ranked=result.label != BASELINE_LABEL and not doubt,
     )
 
 
-def _says_more_of_n(key: str, metric: MetricValue, result: Result) -> bool:
-    """True for a Fréchet distance of no more samples than dimensions under the clean protocol:
-    it tells more about the number of videos than about the method."""
-    if key not in FRECHET_DIMENSIONS or not result.protocol.startswith("aa-clean"):
-        return False
-    return metric.n <= FRECHET_DIMENSIONS[key] or "rank-deficient" in (metric.note or "")
+def _why_not_ranked(key: str, metric: MetricValue, result: Result, has_frames: bool) -> str:
+    """Why a value takes no place; "" where it may.
+
+    Of n it takes what the frames allow (`board.cross_check`), never what the note says of it.
+    """
+    if key not in SET_KEYS:
+        return ""
+    if not has_frames:
+        return "not ranked: without values per frame nobody can check how many windows there were"
+    if result.protocol == "aa-clean-v1" and key == "kvd":
+        return "not ranked: favours degraded copies when predictions and references are paired"
+    dimensions = FRECHET_DIMENSIONS.get(key, 0)
+    if result.protocol.startswith("aa-clean") and metric.n <= dimensions:
+        return f"not ranked: {metric.n} windows in {dimensions} dimensions"
+    return ""

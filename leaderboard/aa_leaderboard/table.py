@@ -1,17 +1,44 @@
-"""Tables of rows that may be compared, ranks within them, and the reason where they may not."""
+"""Tables of rows that may be compared, ranks within them, and what trivial baselines say."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
-from aa_eval.result import Result
+from aa_eval.comparison import why_not_comparable as why_results_not_comparable
 from aa_leaderboard.columns import Column, column_of, columns_of
 from aa_leaderboard.errors import NotComparableError
-from aa_leaderboard.row import Published, Row
+from aa_leaderboard.row import Measured, Published, Row
+
+# Baselines of `aa-eval` that are made from the true frames: they show what a column overlooks.
+SEE_THE_ANSWER = frozenset({"previous-frame", "reversed", "blurred", "shifted-pixel"})
+MARGIN = "inside the best method's 95 % interval over videos, or beyond it"
 
 
 @dataclass(frozen=True, slots=True)
+class Flag:
+    """A column in which a trivial baseline comes too close to the best method, or beats it.
+
+    Attributes:
+        column: that column.
+        words: the baselines' values against the best method's.
+        only_with_answer: only baselines that are made from the true frames keep up.
+        beaten_by: baselines better than every method, the best first.
+    """
+
+    column: Column
+    words: str
+    only_with_answer: bool
+    beaten_by: tuple[str, ...]
+
+    @property
+    def beaten_blindly(self) -> bool:
+        """Whether a baseline that never sees the true frames is better than every method."""
+        return any(name not in SEE_THE_ANSWER for name in self.beaten_by)
+
+
+@dataclass(frozen=True)
 class Table:
     """Rows that were measured, or claim to have been measured, in one and the same way."""
 
@@ -23,50 +50,53 @@ class Table:
     def is_published(self) -> bool:
         return self.rows[0].is_published
 
-    @property
+    @cached_property
     def columns(self) -> tuple[Column, ...]:
         """The columns in which at least one row has a value or a reason for having none."""
         return columns_of(key for row in self.rows for key in row.cells)
 
+    @cached_property
+    def flags(self) -> dict[str, Flag]:
+        """Metric key -> flag, of the columns in which a trivial baseline keeps up."""
+        return {c.key: flag for c in self.columns if (flag := _flag(self.rows, c)) is not None}
+
+    def places(self, key: str) -> list[int | None]:
+        """`rank` of each row; no places where a baseline that knows nothing beats every method."""
+        if key in self.flags and self.flags[key].beaten_blindly:
+            return [None] * len(self.rows)
+        return rank(self.rows, key)
+
+    def is_won(self, key: str) -> bool:
+        """Whether the best value may be shown as a winner: no trivial baseline is better."""
+        return not (key in self.flags and self.flags[key].beaten_by)
+
+    @property
+    def verdict(self) -> str:
+        """The table's first line: in which columns a trivial baseline beats every method."""
+        blind = [flag for flag in self.flags.values() if flag.beaten_blindly]
+        seeing = [f for f in self.flags.values() if f.beaten_by and not f.beaten_blindly]
+        sentences = []
+        for flags, who, so in (
+            (blind, "A trivial baseline", "nothing is marked best there"),
+            (seeing, "A baseline made from the true frames", "the best is not coloured there"),
+        ):
+            if flags:
+                where = "; ".join(f"{flag.column.heading} ({flag.words})" for flag in flags)
+                sentences.append(f"{who} is better than every method in {where}: {so}.")
+        return " ".join(sentences)
+
 
 def why_not_comparable(a: Row, b: Row) -> str | None:
-    """The sentence that says why the two rows share no ranking; None when they may."""
-    if isinstance(a.origin, Published) != isinstance(b.origin, Published):
+    """Say why the two rows share no ranking; None where they may."""
+    if a.is_published != b.is_published:
         return "one is printed in a paper, the other was measured here"
     if a.benchmark != b.benchmark:
         return f"other videos: benchmark {a.benchmark} against {b.benchmark}"
-    if isinstance(a.origin, Published) or isinstance(b.origin, Published):
-        if a.protocol == b.protocol:
-            return None
-        return f"other protocol: {a.protocol} against {b.protocol}"
-    return _why_not_measured_alike(a.origin.result, b.origin.result)
-
-
-def _why_not_measured_alike(a: Result, b: Result) -> str | None:
-    if a.protocol_hash != b.protocol_hash:
-        return (
-            f"other protocol: {a.protocol} (hash {a.protocol_hash[:12]}) "
-            f"against {b.protocol} (hash {b.protocol_hash[:12]})"
-        )
-    if a.per_video.keys() != b.per_video.keys() or a.num_videos != b.num_videos:
-        only = sorted(a.per_video.keys() ^ b.per_video.keys())
-        named = f", e.g. {only[0]!r} is in one only" if only else ""
-        return f"other videos: {a.num_videos} against {b.num_videos}{named}"
-    if a.num_frames != b.num_frames:
-        return f"other frames: {a.num_frames} against {b.num_frames}"
-    for video in sorted(a.references.keys() & b.references.keys()):
-        if a.references[video] != b.references[video]:
-            return f"other reference frames of {video!r}"
-    for region in sorted(a.regions.keys() & b.regions.keys()):
-        if a.regions[region] != b.regions[region]:
-            return f"other masks of region {region!r}"
-    for name in sorted(a.weights.keys() & b.weights.keys()):
-        if a.weights[name] != b.weights[name]:
-            return f"other weights of {name}: {a.weights[name][:12]} against {b.weights[name][:12]}"
-    if set(a.overrides) != set(b.overrides):
-        differing = ", ".join(sorted(set(a.overrides) ^ set(b.overrides)))
-        return f"checks were overridden in one only: {differing}"
-    return None
+    if isinstance(a.origin, Measured) and isinstance(b.origin, Measured):
+        return why_results_not_comparable(a.origin.result, b.origin.result)
+    if a.protocol == b.protocol:
+        return None
+    return f"other protocol: {a.protocol} against {b.protocol}"
 
 
 def tables_of(rows: Sequence[Row]) -> tuple[Table, ...]:
@@ -112,3 +142,37 @@ def rank(rows: Sequence[Row], key: str) -> list[int | None]:
 def _ranked_value(row: Row, key: str) -> float | None:
     cell = row.cells.get(key)
     return cell.value if cell is not None and cell.ranked else None
+
+
+def _flag(rows: Sequence[Row], column: Column) -> Flag | None:
+    """The flag of a column in which a baseline comes within the margin of the best method.
+
+    The margin is the 95 % interval of the best method's value: a baseline inside it, or better
+    than it, keeps up. Where there is no interval, it must be as good as the value itself.
+    """
+    if column.better is None or isinstance(rows[0].origin, Published):
+        return None
+    sign = 1.0 if column.better == "higher" else -1.0
+    scored = [
+        (sign * cell.value, row)
+        for row in rows
+        if (cell := row.cells.get(column.key)) is not None and cell.value is not None
+    ]
+    methods = [pair for pair in scored if pair[1].cells[column.key].ranked]
+    if not methods:
+        return None
+    best, method = max(methods, key=lambda pair: pair[0])
+    cell = method.cells[column.key]
+    bound = cell.ci_low if column.better == "higher" else cell.ci_high
+    margin = best if bound is None else sign * bound
+    rivals = [(value, row) for value, row in scored if row.is_baseline and value >= margin]
+    if not rivals:
+        return None
+    rivals.sort(key=lambda pair: (pair[1].method in SEE_THE_ANSWER, -pair[0]))
+    names = ", ".join(f"{row.method} {row.cells[column.key].text}" for _, row in rivals)
+    return Flag(
+        column,
+        words=f"{names} against {cell.text}",
+        only_with_answer=all(row.method in SEE_THE_ANSWER for _, row in rivals),
+        beaten_by=tuple(row.method for value, row in rivals if value > best),
+    )

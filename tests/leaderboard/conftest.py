@@ -16,25 +16,18 @@ from numpy.typing import NDArray
 
 from aa_eval.protocol import read_protocol
 from aa_eval.result import SCHEMA, MetricValue, Result, write_result
+from aa_eval.statistics import cluster_bootstrap
 from aa_eval.weights.weight_files import WEIGHTS
 
 MakeResult = Callable[..., Result]
 WriteClip = Callable[..., Path]
 
 
-def metric_value(value: float | None, **fields: Any) -> MetricValue:
-    """A metric with an interval of 5 % around it, or an unavailable one."""
-    unavailable = None if value is not None else "weights of 'i3d' are absent"
-    width = None if value is None else abs(value) * 0.05
-    given: dict[str, Any] = {
-        "value": value,
-        "ci_low": None if value is None or width is None else value - width,
-        "ci_high": None if value is None or width is None else value + width,
-        "unavailable": unavailable,
-        "n": 240,
-        "note": None,
-    }
-    return MetricValue(**{**given, **fields})
+def mean_over_videos(per_video: dict[str, dict[str, float]], key: str, n: int) -> MetricValue:
+    """A metric as aa-eval computes it from means of videos."""
+    means = np.asarray([per_video[video][key] for video in sorted(per_video)])
+    low, high = cluster_bootstrap(means, np.ones(len(means))) or (None, None)
+    return MetricValue(float(means.mean()), low, high, None, n, None)
 
 
 @pytest.fixture
@@ -49,6 +42,10 @@ def make_result() -> MakeResult:
             "psnr_overflow": draw.uniform(28, 36),
             "lpips_alex": draw.uniform(0.1, 0.5),
         }
+        per_video = {
+            f"video_{n}": {key: value * (0.9 + 0.1 * n) for key, value in means.items()}
+            for n in range(3)
+        }
         given: dict[str, Any] = {
             "schema": SCHEMA,
             "method": method,
@@ -57,11 +54,8 @@ def make_result() -> MakeResult:
             "protocol": "aa-clean-v1",
             "protocol_version": "1",
             "protocol_hash": read_protocol("aa-clean-v1").hash,
-            "metrics": {key: metric_value(value) for key, value in means.items()},
-            "per_video": {
-                f"video_{n}": {key: value * (0.9 + 0.1 * n) for key, value in means.items()}
-                for n in range(3)
-            },
+            "metrics": {key: mean_over_videos(per_video, key, 69) for key in means},
+            "per_video": per_video,
             "references": {f"video_{n}": f"{n}0" * 32 for n in range(3)},
             "regions": {},
             "trimmed": {},
@@ -105,17 +99,22 @@ def write_with_frames(write: Callable[[Result], Path]) -> Callable[[Result], Pat
         draw = random.Random(result.method)
         frames = 24
         lines = []
+        of_frames: dict[str, dict[str, NDArray[np.float64]]] = {}
         for video, means in result.per_video.items():
-            noise = {}
+            of_frames[video] = {}
             for key, mean in means.items():
-                offsets = [draw.uniform(-0.03, 0.03) * (mean or 0.0) for _ in range(frames - 1)]
-                average = sum(offsets) / len(offsets)
-                noise[key] = [offset - average for offset in offsets]
+                assert mean is not None
+                noise = np.array([draw.uniform(-0.03, 0.03) * mean for _ in range(frames - 1)])
+                of_frames[video][key] = np.array([np.nan, *(mean + noise - noise.mean())])
             for t in range(frames):
-                values = ["" if t == 0 else repr(means[k] + noise[k][t - 1]) for k in means]
+                values = ["" if t == 0 else repr(float(of_frames[video][k][t])) for k in means]
                 lines.append([video, str(10 + t), *values])
-        scored = {k: replace(m, n=3 * (frames - 1)) for k, m in result.metrics.items()}
-        folder = write(replace(result, metrics=scored))
+        per_video = {
+            video: {key: float(np.nanmean(values)) for key, values in of.items()}
+            for video, of in of_frames.items()
+        }
+        scored = {key: mean_over_videos(per_video, key, 69) for key in result.metrics}
+        folder = write(replace(result, metrics=scored, per_video=per_video))
         with (folder / "per_frame.csv").open("w", newline="", encoding="utf-8") as file:
             csv.writer(file).writerows([["video", "frame", *result.metrics], *lines])
         return folder

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -29,7 +30,14 @@ def test_add_then_render_writes_all_four_reports_and_the_clips(
     assert main(["render", "--board", board, "--out", str(site), "--title", "T & t"]) == 0
     assert "1 measured rows" in capsys.readouterr().out
     names = {path.name for path in site.iterdir()}
-    assert names == {"index.html", "leaderboard.csv", "leaderboard.md", "leaderboard.tex", "media"}
+    assert names == {
+        "index.html",
+        "sources.html",
+        "leaderboard.csv",
+        "leaderboard.md",
+        "leaderboard.tex",
+        "media",
+    }
     page = (site / "index.html").read_text(encoding="utf-8")
     assert "T &amp; t" in page
     clips = [path.relative_to(site).as_posix() for path in sorted(site.rglob("*.mp4"))]
@@ -40,7 +48,7 @@ def test_add_then_render_writes_all_four_reports_and_the_clips(
 @pytest.mark.parametrize("format_", ["csv", "md", "tex", "html"])
 def test_render_writes_only_the_format_asked_for(tmp_path: Path, format_: str) -> None:
     assert main(["render", "--out", str(tmp_path), "--format", format_]) == 0
-    assert [path.suffix for path in tmp_path.iterdir()] == [f".{format_}"]
+    assert {path.suffix for path in tmp_path.iterdir()} == {f".{format_}"}
 
 
 @pytest.mark.parametrize("number", ["1", "2", "3"])
@@ -76,11 +84,30 @@ def test_an_error_is_one_line_that_says_what_to_do(
     assert words in error
 
 
-@pytest.mark.parametrize("arguments", [["table", "4"], [], ["render"], ["add"], ["table", "x"]])
+@pytest.mark.parametrize(
+    "arguments", [["table", "4"], ["render"], ["add"], ["table", "x"], ["nonsense"]]
+)
 def test_a_wrong_option_exits_with_2(
     arguments: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with pytest.raises(SystemExit) as caught:
-        main(arguments)
-    assert caught.value.code == 2
-    assert "aa-leaderboard" in capsys.readouterr().err
+    assert main(arguments) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("aa-leaderboard: error: ")
+    assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "command",
+    [[], ["add"], ["clips"], ["render"], ["table"], ["study", "make"], ["study", "report"]],
+)
+def test_every_help_has_an_example_that_names_the_command(
+    command: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*command, "--help"]) == 0
+    told = " ".join(capsys.readouterr().out.split())
+    assert f"Example: aa-leaderboard {' '.join(command)}".strip() in told
+
+
+def test_the_version_is_the_packages(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out.strip() == metadata.version("animate-anyone-toolkit")

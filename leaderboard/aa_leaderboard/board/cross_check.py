@@ -1,28 +1,33 @@
-"""Agreement: whether the parts of one submission are those of one evaluation.
+"""Cross-check: whether the parts of one submission are those of one evaluation.
 
-Means are computed again, from the videos and, where per_frame.csv is there, from the frames; the
-weights and references that the numbers need must be named. It finds what was edited or mixed up,
-not what was invented whole: that takes the predictions.
+Means, counts and intervals are computed again, from the frames where per_frame.csv is there, else
+from the videos as far as these allow; weights and references that the numbers need must be named.
+It finds what was edited or mixed up, not what was invented whole: that takes the predictions.
 """
 
 from __future__ import annotations
 
-import csv
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from aa_eval.protocol import SET_KINDS, Metric, Protocol
-from aa_eval.result import Result
+import numpy as np
+from numpy.typing import NDArray
+
+from aa_eval.protocol import KINDS, POSE_BETTER, SET_KINDS, Metric, Protocol
+from aa_eval.result import MetricValue, Result
+from aa_eval.scoring.feature_windows import window_starts
+from aa_eval.statistics import cluster_bootstrap
 from aa_eval.weights.weight_files import WEIGHTS
-from aa_leaderboard.board.frame_scores import PER_FRAME_FILE, FrameScores, require_table_file
+from aa_leaderboard.board.frame_scores import PER_FRAME_FILE, PER_VIDEO_FILE, read_video_scores
 from aa_leaderboard.errors import SubmissionError
 
-PER_VIDEO_FILE = "per_video.csv"
+if TYPE_CHECKING:
+    import pandas as pd
+
 # The float32 metrics of some protocols are averaged in float32.
 _RELATIVE, _ABSOLUTE = 1e-6, 1e-9
-# Of keypoints that the user gives; not among a protocol's metrics, always a mean over videos.
-_POSE_KEYS = frozenset({"pck", "akd", "missing_rate"})
 # Feature network -> the name under which a result states the hash of its weights.
 _WEIGHT_OF_NETWORK = {
     "i3d-kinetics-400": "i3d-k400",
@@ -31,27 +36,26 @@ _WEIGHT_OF_NETWORK = {
 
 
 def check_agreement(
-    directory: Path, result: Result, protocol: Protocol, scores: FrameScores | None
+    directory: Path, result: Result, protocol: Protocol, frames: pd.DataFrame | None
 ) -> None:
     """Hold metrics, per_video, per_video.csv and per_frame.csv of one result to each other.
 
     Args:
         directory: the result's folder; its per_video.csv may be absent.
         protocol: the one that the result names.
-        scores: its per_frame.csv; None where it is absent.
+        frames: its per_frame.csv (`frame_scores.read_frame_scores`); None where it is absent.
 
     Raises:
         SubmissionError: names the two places that contradict each other, and what they say.
     """
     for problem in (
         *_origin_problems(result, protocol),
-        *_interval_problems(result),
-        *_problems(result, protocol, scores),
+        *_metric_problems(result, protocol, frames),
+        *_video_file_problems(directory, result),
     ):
         raise SubmissionError(
             f"{directory}: {problem}: not the numbers of one evaluation; run aa-eval again"
         )
-    _check_per_video_file(directory / PER_VIDEO_FILE, result)
 
 
 def _origin_problems(result: Result, protocol: Protocol) -> Iterator[str]:
@@ -83,98 +87,172 @@ def _weight_of(metric: Metric, protocol: Protocol) -> str | None:
     return None
 
 
-def _interval_problems(result: Result) -> Iterator[str]:
-    for key, metric in result.metrics.items():
-        if metric.value is None or metric.ci_low is None or metric.ci_high is None:
-            continue
-        inside = metric.ci_low <= metric.value <= metric.ci_high
-        at_an_end = _close(metric.value, metric.ci_low) or _close(metric.value, metric.ci_high)
-        if not (inside or at_an_end):
-            yield (
-                f"metrics.{key} is {metric.value:.10g}, outside its own interval "
-                f"[{metric.ci_low:.10g}, {metric.ci_high:.10g}]"
-            )
-
-
-def _problems(result: Result, protocol: Protocol, scores: FrameScores | None) -> Iterator[str]:
+def _metric_problems(
+    result: Result, protocol: Protocol, frames: pd.DataFrame | None
+) -> Iterator[str]:
     kinds = {metric.key: metric.kind for metric in protocol.metrics}
+    if frames is not None and len(frames) != result.num_frames:
+        yield f"{PER_FRAME_FILE} has {len(frames)} frames, num_frames is {result.num_frames}"
     for key, metric in result.metrics.items():
         name = key.partition("@")[0]
-        if name not in kinds and name not in _POSE_KEYS:
+        if name not in kinds and name not in POSE_BETTER:
             yield f"metrics.{key}, a metric that {protocol.name} does not have"
-        if kinds.get(name) in SET_KINDS:
-            continue
-        of_videos = [values.get(key) for values in result.per_video.values()]
-        given = [value for value in of_videos if value is not None]
-        if metric.value is None:
-            if given:
+        elif kinds.get(name) in SET_KINDS:
+            yield from _set_problems(key, metric, result, protocol, frames)
+        elif metric.value is None:
+            if any(values.get(key) is not None for values in result.per_video.values()):
                 yield f"metrics.{key} is unavailable, but per_video has values of it"
-            continue
-        if not given:
-            yield f"metrics.{key} is {metric.value:.10g}, but per_video has no value of it"
-            continue
-        expected = math.fsum(given) / len(given)
-        if protocol.aggregation == "frames" and name not in _POSE_KEYS:
-            if scores is not None:
-                yield from _frame_mean_problems(key, metric.value, scores)
-                continue
-            expected = min(max(metric.value, min(given)), max(given))
-        if not _close(metric.value, expected):
-            yield f"metrics.{key} is {metric.value:.10g}, per_video gives {expected:.10g}"
-    if scores is not None:
-        yield from _frame_problems(result, scores)
+        else:
+            # Metrics of keypoints are always means over videos.
+            over = "videos" if name in POSE_BETTER else protocol.aggregation
+            if frames is None:
+                yield from _problems_by_videos(key, metric, result, over)
+            else:
+                in_float32 = name in kinds and KINDS[kinds[name]].mean_in_float32
+                yield from _problems_by_frames(key, metric, result, over, frames, in_float32)
 
 
-def _frame_problems(result: Result, scores: FrameScores) -> Iterator[str]:
-    frames = sum(len(numbers) for numbers in scores.numbers.values())
-    if frames != result.num_frames:
-        yield f"{PER_FRAME_FILE} has {frames} frames, num_frames is {result.num_frames}"
-    for video, values in result.per_video.items():
-        for key, value in values.items():
-            found = [v for v in scores.values.get(key, {}).get(video, []) if not math.isnan(v)]
-            mean = math.fsum(found) / len(found) if found else None
-            if (mean is None) != (value is None) or not _close(mean or 0.0, value or 0.0):
-                yield f"per_video.{video}.{key} is {value}, {PER_FRAME_FILE} gives {mean}"
-    for key, of_video in scores.values.items():
-        count = sum(not math.isnan(v) for values in of_video.values() for v in values)
-        if count != result.metrics[key].n:
-            yield f"metrics.{key}.n is {result.metrics[key].n}, {PER_FRAME_FILE} has {count} values"
-
-
-def _frame_mean_problems(key: str, value: float, scores: FrameScores) -> Iterator[str]:
-    of_videos = scores.values.get(key, {}).values()
-    found = [v for values in of_videos for v in values if not math.isnan(v)]
-    mean = math.fsum(found) / len(found) if found else math.nan
-    if not _close(value, mean):
-        yield f"metrics.{key} is {value:.10g}, {PER_FRAME_FILE} gives {mean:.10g}"
-
-
-def _check_per_video_file(path: Path, result: Result) -> None:
-    if not path.exists():
+def _problems_by_frames(
+    key: str,
+    metric: MetricValue,
+    result: Result,
+    over: str,
+    frames: pd.DataFrame,
+    in_float32: bool,
+) -> Iterator[str]:
+    """Compute the metric again from the values of its frames."""
+    if key not in frames:
+        yield f"metrics.{key} has a value, but {PER_FRAME_FILE} has no column of it"
         return
-    require_table_file(path)
-    try:
-        with path.open(encoding="utf-8", newline="") as file:
-            head, *lines = list(csv.reader(file, strict=True)) or [[]]
-        found = {
-            line[0]: {
-                key: float(text) if text else None
-                for key, text in zip(head[1:], line[1:], strict=True)
-            }
-            for line in lines
-        }
-    except (UnicodeDecodeError, csv.Error, ValueError, IndexError) as error:
-        raise SubmissionError(f"{path}: not a table of numbers: run aa-eval again") from error
+    values = {str(video): of.to_numpy() for video, of in frames.groupby("video")[key]}
+    if values.keys() != result.per_video.keys():
+        unlike = min(values.keys() ^ result.per_video.keys())
+        yield f"{unlike!r} is in only one of {PER_FRAME_FILE} and per_video"
+        return
+    found, means = _mean(values, over, in_float32)
+    for video, of_video in result.per_video.items():
+        if not _close(of_video.get(key), means.get(video)):
+            yield (
+                f"per_video.{video}.{key} is {of_video.get(key)}, {PER_FRAME_FILE} gives "
+                f"{means.get(video)}"
+            )
+    for field, stated, computed in _fields(key, metric, found):
+        if not _close(stated, computed):
+            yield f"{field} is {stated}, {PER_FRAME_FILE} gives {computed}"
+
+
+def _problems_by_videos(key: str, metric: MetricValue, result: Result, over: str) -> Iterator[str]:
+    """Without frames: a mean of videos is held exactly, a mean of frames to the videos' range."""
+    given = {video: np.array([value]) for video, values in result.per_video.items()
+             if (value := values.get(key)) is not None}  # fmt: skip
+    if not given:
+        yield f"metrics.{key} is {metric.value}, but per_video has no value of it"
+        return
+    found, means = _mean(given, over, False)
+    if over != "videos":
+        low, high = min(means.values()), max(means.values())
+
+        def inside(value: float | None) -> float | None:
+            return value if value is None else min(max(value, low), high)
+
+        ends = inside(metric.value), inside(metric.ci_low), inside(metric.ci_high)
+        found = MetricValue(*ends, unavailable=None, n=0, note=None)
+    for field, stated, computed in _fields(key, metric, found)[:3]:
+        if stated is not None and not _close(stated, computed):
+            yield f"{field} is {stated}, per_video gives {computed}"
+
+
+def _mean(
+    values: Mapping[str, NDArray[np.float64]], over: str, in_float32: bool
+) -> tuple[MetricValue, dict[str, float]]:
+    """The mean of frames or of videos, with its interval over videos, and each video's mean.
+
+    Videos stand in the order of their names, which decides the resamples.
+    """
+    scored = {video: v[np.isfinite(v)] for video, v in sorted(values.items())}
+    scored = {video: v for video, v in scored.items() if len(v)}
+    means = np.array([v.mean() for v in scored.values()])
+    counts = np.array([len(v) for v in scored.values()], dtype=float)
+    by_frames = over == "frames"
+    low, high = cluster_bootstrap(means, counts if by_frames else np.ones(len(means))) or (
+        None,
+        None,
+    )
+    averaged = np.concatenate(list(scored.values())) if by_frames and scored else means
+    mean = averaged.astype(np.float32 if in_float32 else float).mean() if len(averaged) else None
+    value = None if mean is None else float(mean)
+    found = MetricValue(value, low, high, None, int(counts.sum()), None)
+    return found, dict(zip(scored, means.tolist(), strict=True))
+
+
+def _fields(
+    key: str, stated: MetricValue, found: MetricValue
+) -> list[tuple[str, float | None, float | None]]:
+    return [
+        (f"metrics.{key}", stated.value, found.value),
+        (f"metrics.{key}.ci_low", stated.ci_low, found.ci_low),
+        (f"metrics.{key}.ci_high", stated.ci_high, found.ci_high),
+        (f"metrics.{key}.n", stated.n, found.n),
+    ]
+
+
+def _set_problems(
+    key: str, metric: MetricValue, result: Result, protocol: Protocol, frames: pd.DataFrame | None
+) -> Iterator[str]:
+    """FVD and KVD: as many windows as the frames have, an interval around the value."""
+    if metric.value is None:
+        return
+    low, high = metric.ci_low, metric.ci_high
+    if low is not None and high is not None:
+        above, below = high - metric.value, metric.value - low
+        # value +- 1.96 standard deviations; a Frechet distance is cut at 0
+        if not (_close(above, below) or (_close(low, 0.0) and above >= below)):
+            yield f"metrics.{key}: the value {metric.value} is not the middle of [{low}, {high}]"
+    windows, is_exact = _num_windows(result, protocol, frames)
+    if metric.n > windows or (is_exact and metric.n < windows):
+        rule = f"{PER_FRAME_FILE} has" if is_exact else f"{result.num_frames} frames have at most"
+        yield f"metrics.{key}.n is {metric.n}, {rule} {windows} windows"
+
+
+def _num_windows(
+    result: Result, protocol: Protocol, frames: pd.DataFrame | None
+) -> tuple[int, bool]:
+    """How many windows the protocol's rule finds, and whether that is exact or a bound."""
+    spec = protocol.video_features
+    if spec is None or spec.window_rule not in ("stride", "random-reference"):
+        return result.num_frames, False
+    draws = spec.window_rule == "random-reference"  # one window a video
+    stride = 1 if draws else spec.window_stride
+    if frames is None:
+        # One long video has the most windows that so many frames can have.
+        bound = max(0, (result.num_frames - spec.window_frames) // stride + 1)
+        return min(bound, result.num_videos) if draws else bound, False
+    counts = [
+        len(window_starts(numbers.tolist(), spec.window_frames, stride))
+        for _, numbers in frames.groupby("video")["frame"]
+    ]
+    return sum(map(bool, counts)) if draws else sum(counts), True
+
+
+def _video_file_problems(directory: Path, result: Result) -> Iterator[str]:
+    table = read_video_scores(directory, result)
+    if table is None:
+        return
+    found: dict[str, dict[str, float | None]] = {}
+    for video, *values in table.itertuples(index=False, name=None):
+        of_keys = zip(table.columns[1:], values, strict=True)
+        found[video] = {key: None if math.isnan(value) else value for key, value in of_keys}
     for video in sorted(result.per_video.keys() | found.keys()):
         ours, theirs = result.per_video.get(video, {}), found.get(video, {})
         for key in sorted(ours.keys() | theirs.keys()):
-            a, b = ours.get(key), theirs.get(key)
-            if (a is None) != (b is None) or not _close(a or 0.0, b or 0.0):
-                raise SubmissionError(
-                    f"{path}: {video}.{key} is {b}, result.json says {a}: not the numbers of one "
-                    "evaluation; run aa-eval again"
+            if not _close(ours.get(key), theirs.get(key)):
+                yield (
+                    f"{PER_VIDEO_FILE} has {theirs.get(key)} as {video}.{key}, result.json has "
+                    f"{ours.get(key)}"
                 )
 
 
-def _close(a: float, b: float) -> bool:
+def _close(a: float | None, b: float | None) -> bool:
+    if a is None or b is None:
+        return a is b
     return math.isclose(a, b, rel_tol=_RELATIVE, abs_tol=_ABSOLUTE)

@@ -1,35 +1,24 @@
-"""FrameScores: what `aa-eval` found in every single frame, and the frames that are worst."""
+"""The tables of a result folder: values per video and per frame, and the worst frames."""
 
 from __future__ import annotations
 
-import csv
-import math
-from collections.abc import Iterator
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from aa_eval.result import Result
 from aa_leaderboard.columns import column_of
 from aa_leaderboard.errors import SubmissionError
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 PER_FRAME_FILE = "per_frame.csv"
+PER_VIDEO_FILE = "per_video.csv"
 MAX_BYTES = 128 * 2**20  # 100 videos of 350 frames are about 5 MB
 # Frames of one video that are nearer than this show one failure, not two.
 APART_FRAMES = 8
-
-
-@dataclass(frozen=True, slots=True)
-class FrameScores:
-    """Values per frame, of every video in the order in which its frames were compared.
-
-    Attributes:
-        numbers: video id -> the frames' numbers, as `aa-eval` calls them.
-        values: metric key -> video id -> value of each frame; NaN where it was not scored.
-    """
-
-    numbers: dict[str, list[int]]
-    values: dict[str, dict[str, list[float]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,92 +33,97 @@ class WorstFrame:
 
 
 def worst_frames(
-    scores: FrameScores, key: str, better: Literal["higher", "lower"], count: int
+    frames: pd.DataFrame, key: str, better: Literal["higher", "lower"], count: int
 ) -> list[WorstFrame]:
     """The `count` worst frames by one metric, worst first.
 
     A frame nearer than APART_FRAMES to a worse one of its video is left out.
+
+    Args:
+        frames: from `read_frame_scores`.
     """
-    sign = 1 if better == "higher" else -1
-    order = sorted(
-        (sign * value, video, position)
-        for video, values in scores.values[key].items()
-        for position, value in enumerate(values)
-        if not math.isnan(value)
+    of_video = frames.groupby("video", sort=False)["frame"]
+    places = frames.assign(position=of_video.cumcount(), of=of_video.transform("size"))
+    order = places.dropna(subset=[key]).sort_values(
+        [key, "video", "position"], ascending=[better == "higher", True, True]
     )
     found: list[WorstFrame] = []
-    for signed, video, position in order:
+    for video, number, position, of, value in order[
+        ["video", "frame", "position", "of", key]
+    ].itertuples(index=False, name=None):
         near = (f for f in found if f.video == video and abs(f.position - position) < APART_FRAMES)
-        if any(near):
-            continue
-        numbers = scores.numbers[video]
-        frame = WorstFrame(video, numbers[position], position, len(numbers), sign * signed)
-        found.append(frame)
+        if not any(near):
+            found.append(WorstFrame(video, int(number), int(position), int(of), float(value)))
         if len(found) == count:
             break
     return found
 
 
-def read_frame_scores(directory: Path, result: Result) -> FrameScores | None:
-    """The per_frame.csv of a result folder; None where there is none.
+def read_frame_scores(directory: Path, result: Result) -> pd.DataFrame | None:
+    """The per_frame.csv of a result folder: video, frame, and a float column a metric.
 
-    Whether its numbers are those of `result`, `agreement` asks.
+    Frames stand in the order in which they were compared; NaN where one was not scored. Whether
+    the numbers are those of `result`, `cross_check` asks.
+
+    Returns:
+        None where the folder has no such file.
 
     Raises:
-        SubmissionError: the file is not what `aa-eval --out` writes, or a value is not plausible.
+        SubmissionError: the file is not what `aa-eval --out` writes, or a value is implausible.
     """
-    path = directory / PER_FRAME_FILE
+    return _read_table(directory / PER_FRAME_FILE, ("video", "frame"), result)
+
+
+def read_video_scores(directory: Path, result: Result) -> pd.DataFrame | None:
+    """The per_video.csv of a result folder, as `read_frame_scores` reads the other table."""
+    return _read_table(directory / PER_VIDEO_FILE, ("video",), result)
+
+
+def _read_table(path: Path, first: tuple[str, ...], result: Result) -> pd.DataFrame | None:
+    import pandas as pd  # takes half a second
+
     if not path.exists():
         return None
-    require_table_file(path)
-    scores = FrameScores({}, {})
-    try:
-        with path.open(encoding="utf-8", newline="") as file:
-            for problem in _fill(scores, csv.reader(file, strict=True), result):
-                raise SubmissionError(f"{path}: {problem}: run aa-eval again")
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise SubmissionError(f"{path}: not a table ({error}): run aa-eval again") from error
-    return scores
-
-
-def require_table_file(path: Path) -> None:
-    """Refuse what is no file, or larger than a table of `aa-eval` ever is."""
     if not path.is_file():
         raise SubmissionError(f"{path}: not a file: run aa-eval again")
     if path.stat().st_size > MAX_BYTES:
         raise SubmissionError(f"{path}: larger than {MAX_BYTES >> 20} MiB: not written by aa-eval")
+    try:
+        texts = pd.read_csv(path, header=None, dtype=str, keep_default_na=False, encoding="utf-8")
+    except (ValueError, pd.errors.ParserError) as error:  # of letters, of an empty file, of fields
+        reason = " ".join(str(error).split())[:200]
+        raise SubmissionError(f"{path}: not a table ({reason}): run aa-eval again") from error
+    frame, problem = _numbers(texts, first, result.metrics.keys(), result.per_video.keys())
+    if problem:
+        raise SubmissionError(f"{path}: {problem}: run aa-eval again")
+    return frame
 
 
-def _fill(scores: FrameScores, lines: Iterator[list[str]], result: Result) -> Iterator[str]:
-    """Read the lines into `scores`; yields what is wrong with the first that cannot be read."""
-    head = next(lines, [])
-    keys = head[2:]
-    if head[:2] != ["video", "frame"] or len(set(keys)) < len(keys):
-        yield f"its first line is {','.join(head)!r:.80}, expected video,frame,METRIC,..."
-        return
-    if unknown := sorted(set(keys) - result.metrics.keys()):
-        yield f"column {unknown[0]!r:.80}, which the result does not have"
-        return
-    columns = [column_of(key) for key in keys]
-    for number, line in enumerate(lines, start=2):
-        if len(line) != len(head):
-            yield f"line {number} has {len(line)} fields, expected {len(head)}"
-            return
-        if line[0] not in result.per_video:
-            yield f"line {number}: {line[0]!r:.80}, a video that the result does not score"
-            return
-        try:
-            frame = int(line[1])
-            values = [float(text) if text else math.nan for text in line[2:]]
-        except ValueError:
-            yield f"line {number} holds something that is no number"
-            return
-        scores.numbers.setdefault(line[0], []).append(frame)
-        for column, text, value in zip(columns, line[2:], values, strict=True):
-            if text and not column.low <= value <= column.high:
-                yield (
-                    f"line {number}: {column.key} is {text!s:.40}, expected {column.low:g} to "
-                    f"{column.high:g}"
-                )
-                return
-            scores.values.setdefault(column.key, {}).setdefault(line[0], []).append(value)
+def _numbers(
+    texts: pd.DataFrame, first: tuple[str, ...], known: Collection[str], videos: Collection[str]
+) -> tuple[pd.DataFrame, str]:
+    """The table with numbers for texts, and what is wrong with it ("" if nothing is)."""
+    head = texts.iloc[0].astype(str).tolist()
+    keys = head[len(first) :]
+    table = texts.iloc[1:].set_axis(head, axis="columns").reset_index(drop=True)
+    if tuple(head[: len(first)]) != first or len(set(keys)) < len(keys):
+        return table, f"its first line is {','.join(head)!r:.80}, expected {','.join(first)},METRIC"
+    if unknown := sorted(set(keys) - set(known)):
+        return table, f"column {unknown[0]!r:.80}, which the result does not have"
+    for line, values in enumerate(zip(*(table[name] for name in first), strict=True), start=2):
+        if values[0] not in videos:
+            return table, f"line {line}: {values[0]!r:.80}, a video that the result does not score"
+        if len(first) > 1 and not (values[1].isdecimal() and len(values[1]) < 10):
+            return table, f"line {line}: frame is {values[1]!r:.40}, expected a number"
+    for key in keys:
+        column, numbers = column_of(key), []
+        for line, text in enumerate(table[key], start=2):
+            try:
+                numbers.append(float(text) if text else float("nan"))
+            except ValueError:
+                return table, f"line {line}: {key} is {text!r:.40}, expected a number"
+            if text and not column.low <= numbers[-1] <= column.high:
+                expected = f"{column.low:g} to {column.high:g}"
+                return table, f"line {line}: {key} is {text!s:.40}, expected {expected}"
+        table[key] = numbers
+    return table.astype({"frame": int}) if len(first) > 1 else table, ""

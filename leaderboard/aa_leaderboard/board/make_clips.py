@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from itertools import islice
 from pathlib import Path
+from typing import BinaryIO
 
 import av
 import numpy as np
@@ -14,12 +15,12 @@ from PIL import Image
 
 from aa_eval.result import Result
 from aa_eval.videos.layout import find_videos
-from aa_eval.videos.source import VideoSource, iter_frames, probe
+from aa_eval.videos.source import iter_frames, probe
 from aa_leaderboard.board.media import MEDIA_DIR
 from aa_leaderboard.errors import SubmissionError
 
 MIN_SIDE_PX = 192  # smaller clips are enlarged by a whole factor: a browser would blur them
-_FPS_OF_IMAGES = 24.0  # image folders carry no rate
+FPS_OF_IMAGES = 24.0  # image folders carry no rate
 
 
 def make_clips(
@@ -53,28 +54,30 @@ def make_clips(
         rates = [info.fps for info in infos.values() if info.fps]
         name = video.replace("/", "__")
         first = next(iter_frames(sources["ground_truth"]))
-        Image.fromarray(_enlarge(first)).save(media / f"{name}.reference.png")
+        Image.fromarray(enlarge(first)).save(media / f"{name}.reference.png")
         for role, source in sources.items():
-            fps = rates[0] if rates else _FPS_OF_IMAGES
-            _write_mp4(media / f"{name}.{role}.mp4", source, length, fps)
+            fps = rates[0] if rates else FPS_OF_IMAGES
+            frames = (enlarge(frame) for frame in islice(iter_frames(source), length))
+            with (media / f"{name}.{role}.mp4").open("wb") as file:
+                write_h264(file, frames, fps)
         yield video
 
 
-def _write_mp4(path: Path, source: VideoSource, length: int, fps: float) -> None:
-    frames = (_enlarge(frame) for frame in islice(iter_frames(source), length))
-    with av.open(str(path), "w") as container:
+def write_h264(file: BinaryIO, frames: Iterable[NDArray[np.uint8]], fps: float) -> None:
+    """Encode frames [H, W, 3] of even sides as mp4: h264, 4:2:0, the same bytes on any machine."""
+    with av.open(file, "w", format="mp4") as container:
         stream = container.add_stream("libx264", Fraction(fps).limit_denominator(1001))
         stream.pix_fmt = "yuv420p"
         stream.options = {"crf": "16", "threads": "1"}
-        for i, enlarged in enumerate(frames):
+        for i, frame in enumerate(frames):
             if i == 0:
-                stream.height, stream.width = enlarged.shape[:2]
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(enlarged, format="rgb24")))
+                stream.height, stream.width = frame.shape[:2]
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
         container.mux(stream.encode())
 
 
-def _enlarge(frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """By the least whole factor that reaches MIN_SIDE_PX; odd sides lose a pixel, as h264 needs."""
+def enlarge(frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Enlarge by the least whole factor that reaches MIN_SIDE_PX; h264 needs even sides."""
     factor = -(-MIN_SIDE_PX // min(frame.shape[:2]))
     large = frame.repeat(factor, 0).repeat(factor, 1) if factor > 1 else frame
     return large[: large.shape[0] // 2 * 2, : large.shape[1] // 2 * 2]

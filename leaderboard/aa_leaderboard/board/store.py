@@ -64,7 +64,9 @@ def find_results(directory: Path) -> tuple[tuple[Path, Result], ...]:
     return tuple((folder, read_submission(folder)) for folder in folders)
 
 
-def add_results(directory: Path, board: Path, *, replace: bool = False) -> tuple[Added, ...]:
+def add_results(
+    directory: Path | str, board: Path | str, *, replace: bool = False
+) -> tuple[Added, ...]:
     """Copy the results of `directory`, their frames' values and clips, to `board`: all or none.
 
     A row whose numbers are on the board already (the trivial baselines, which every method's
@@ -74,6 +76,7 @@ def add_results(directory: Path, board: Path, *, replace: bool = False) -> tuple
         SubmissionError: one of them is refused, or is already on the board with other numbers
             and `replace` is False. The board is then unchanged.
     """
+    directory, board = Path(directory), Path(board)
     found: dict[str, tuple[Path, Result]] = {}
     for folder, result in find_results(directory):
         twin = found.setdefault(row_id_of(result), (folder, result))
@@ -121,26 +124,22 @@ def _meet_old_row(old: Path, new: Path, result: Result, folder: Path, replace: b
 
 
 def _same_numbers(a: Result, b: Result) -> bool:
-    """Whether two results differ in nothing but what another processor rounds otherwise."""
+    """Whether two results differ in nothing but what another processor rounds differently."""
 
     def alike(x: float | None, y: float | None) -> bool:
         if x is None or y is None:
             return x is y
         return math.isclose(x, y, rel_tol=1e-5, abs_tol=1e-9)
 
-    return (
-        a.metrics.keys() == b.metrics.keys()
-        and a.per_video.keys() == b.per_video.keys()
-        and all(
-            m.n == n.n and alike(m.value, n.value)
-            for m, n in ((a.metrics[key], b.metrics[key]) for key in a.metrics)
-        )
-        and all(
-            a.per_video[video].keys() == values.keys()
-            and all(alike(a.per_video[video][key], value) for key, value in values.items())
-            for video, values in b.per_video.items()
-        )
-    )
+    def numbers(result: Result) -> dict[tuple[str, str], float | None]:
+        found = {("", key): metric.value for key, metric in result.metrics.items()}
+        found |= {("n", key): metric.n for key, metric in result.metrics.items()}
+        for video, values in result.per_video.items():
+            found |= {(f"video {video}", key): value for key, value in values.items()}
+        return found
+
+    ours, theirs = numbers(a), numbers(b)
+    return ours.keys() == theirs.keys() and all(alike(ours[k], theirs[k]) for k in ours)
 
 
 def _swap_in(scratch: Path, board: Path, row_ids: Sequence[str]) -> set[str]:
@@ -163,12 +162,16 @@ def _swap_in(scratch: Path, board: Path, row_ids: Sequence[str]) -> set[str]:
     return replaced
 
 
-def read_board(board: Path) -> tuple[Row, ...]:
+def read_board(board: Path | str) -> tuple[Row, ...]:
     """The measured rows of a board, by folder name; each is checked again as if it were new.
+
+    Args:
+        board: a folder that `add_results` filled.
 
     Raises:
         BoardError: the folder is missing, or one of its rows is not acceptable.
     """
+    board = Path(board)
     if not board.is_dir():
         raise BoardError(f"{board}: no such board: make one with `aa-leaderboard add RESULT_DIR`")
     rows = []
@@ -180,5 +183,6 @@ def read_board(board: Path) -> tuple[Row, ...]:
             raise BoardError(f"{error} (a row of board {board}: mend or remove it)") from error
         if folder.name != row_id_of(result):
             raise BoardError(f"{folder}: expected the name {row_id_of(result)}: add it again")
-        rows.append(row_of_result(folder.name, result))
+        has_frames = (folder / PER_FRAME_FILE).exists()
+        rows.append(row_of_result(folder.name, result, has_frames=has_frames))
     return tuple(rows)

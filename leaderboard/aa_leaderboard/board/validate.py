@@ -1,7 +1,7 @@
 """What a result folder must be before the board takes it: plausible, plain and harmless.
 
 `aa_eval.result.read_result` holds types and finiteness; this module holds what a hostile or
-mistaken writer could still put into well-typed fields, and into the clips beside them.
+mistaken writer could still put into well-typed fields, and into the clips of the folder.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import stat
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -32,29 +32,37 @@ MAX_FILES = 200_000  # a result folder may also hold per-frame tables and caches
 MAX_COUNT = 10**9
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
-# Characters that reorder the text after them: a name could show as another one.
-_BIDI = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+# Controls, formats (they reorder, join or hide), surrogates, private use, separators of lines.
+_HIDDEN_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Co", "Zl", "Zp"})
+# Letters, marks and symbols that print nothing (Default_Ignorable_Code_Point, and blank Braille).
+_BLANK = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0") | frozenset(
+    map(chr, (*range(0x180B, 0x1810), *range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0)))
+)
+# Words with which the board itself marks rows: a label of these would pass as the board's mark.
+_OWN_MARKS = ("publish", "second-hand", "told in an issue", "sources conflict", "checks overridden",
+              "trivial baseline", "no values per frame")  # fmt: skip
 
 
 def read_submission(directory: Path) -> Result:
-    """Read and check `directory`/result.json, the tables beside it, and the clips in its media.
+    """Read and check `directory`/result.json, the tables and the clips that belong to it.
 
     Raises:
         SubmissionError: anything in it is malformed, implausible, hostile or contradicts itself.
     """
+    path = directory / RESULT_FILE
     try:
         result = read_result(directory)
-    except EvalError as error:
-        raise SubmissionError(str(error)) from error
-    except (OSError, ValueError) as error:
-        raise SubmissionError(f"{directory / RESULT_FILE}: cannot be read ({error})") from error
-    check_result(result, str(directory / RESULT_FILE))
-    try:
+        check_result(result, str(path))
         require_known_protocol(result)
     except EvalError as error:
-        raise SubmissionError(f"{directory / RESULT_FILE}: {error}") from error
-    scores = read_frame_scores(directory, result)
-    check_agreement(directory, result, read_protocol(result.protocol), scores)
+        text = str(error)
+        raise SubmissionError(text if str(path) in text else f"{path}: {text}") from error
+    except SubmissionError:
+        raise
+    except (OSError, ValueError, RecursionError) as error:  # of numbers of 5,000 digits
+        raise SubmissionError(f"{path}: cannot be read ({error})") from error
+    frames = read_frame_scores(directory, result)
+    check_agreement(directory, result, read_protocol(result.protocol), frames)
     check_media(directory / MEDIA_DIR, result)
     return result
 
@@ -123,11 +131,15 @@ def _name_problems(result: Result) -> Iterator[str]:
         "protocol": result.protocol,
         "protocol_version": result.protocol_version,
     }
-    names |= {f"metric {key[:MAX_NAME]!r}": key for key in result.metrics}
-    names |= {f"video {video[:MAX_NAME]!r}": video for video in result.per_video}
-    names |= {f"weight {name[:MAX_NAME]!r}": name for name in result.weights}
-    names |= {f"region {name[:MAX_NAME]!r}": name for name in result.regions}
-    names |= {f"reference {video[:MAX_NAME]!r}": video for video in result.references}
+    groups: dict[str, Collection[str]] = {
+        "metric": result.metrics,
+        "video": result.per_video,
+        "weight": result.weights,
+        "region": result.regions,
+        "reference": result.references,
+    }
+    for what, group in groups.items():
+        names |= {f"{what} {name[:MAX_NAME]!r}": name for name in group}
     for values in result.per_video.values():
         names |= {f"metric {key[:MAX_NAME]!r}": key for key in values}
     if result.benchmark is not None:
@@ -138,6 +150,10 @@ def _name_problems(result: Result) -> Iterator[str]:
         yield from _text_problems(field, name, MAX_NAME)
         if any(part in {".", ".."} for part in re.split(r"[/\\]", name)) or name[:1] in "/\\":
             yield f"{field} is {name!r}, a path: expected a plain name"
+        if name != " ".join(name.split()):
+            yield f"{field} is {name!r}: expected single spaces, and none at its ends"
+    if result.method != unicodedata.normalize("NFC", result.method):
+        yield f"method {result.method!r} is not in Unicode's form NFC: another name may look alike"
 
 
 def _provenance_problems(result: Result) -> Iterator[str]:
@@ -149,6 +165,12 @@ def _provenance_problems(result: Result) -> Iterator[str]:
         texts[f"metrics.{key}.unavailable"] = metric.unavailable or ""
     for field, text in texts.items():
         yield from _text_problems(field, text, MAX_NAME if field == "label" else MAX_TEXT)
+    plain = " ".join(unicodedata.normalize("NFKC", result.label).casefold().split())
+    if result.label != " ".join(result.label.split()) or any(mark in plain for mark in _OWN_MARKS):
+        yield (
+            f"label is {result.label!r:.80}: expected a word of your own, such as 'measured'; rows "
+            "of papers are published.csv's, and the board sets its marks itself"
+        )
     hashes = {"protocol_hash": result.protocol_hash}
     hashes |= {f"weights.{name[:MAX_NAME]}": value for name, value in result.weights.items()}
     hashes |= {f"regions.{n[:MAX_NAME]}": value for n, value in result.regions.items()}
@@ -187,7 +209,6 @@ def _text_problems(field: str, text: str, limit: int) -> Iterator[str]:
     if len(text) > limit:
         yield f"{field} has {len(text)} characters, expected at most {limit}"
     for character in text[: limit + 1]:
-        hidden = unicodedata.category(character) in {"Cc", "Cs", "Zl", "Zp"}
-        if hidden or character in _BIDI:
+        if unicodedata.category(character) in _HIDDEN_CATEGORIES or character in _BLANK:
             yield f"{field} holds the hidden character U+{ord(character):04X}: remove it"
             return

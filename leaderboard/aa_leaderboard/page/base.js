@@ -54,6 +54,7 @@ const filter = () => {
       const named = row.dataset.method.toLowerCase().includes(part);
       row.hidden = !(right && named && kinds.has(row.dataset.kind));
       any = any || !row.hidden;
+      if (row.closest("table").hasAttribute("data-more")) return; // a further part of the same rows
       all += 1;
       shown += row.hidden ? 0 : 1;
     });
@@ -64,6 +65,25 @@ const filter = () => {
 ["input", "change"].forEach((kind) => $("filters").addEventListener(kind, filter));
 $("filters").addEventListener("submit", (event) => event.preventDefault());
 filter();
+
+// A phone shows the method and one metric; a table without that metric shows its first.
+const chooseMetric = () => {
+  document.querySelectorAll("section.board").forEach((section) => {
+    const tables = [...section.querySelectorAll("table")];
+    const heads = tables.map((table) => [...table.querySelectorAll("th[data-key]")]);
+    const family = (th) => th.dataset.key === $("metric").value;
+    const related = (th) => th.dataset.key.split("_")[0] === $("metric").value.split("_")[0];
+    const found = heads.flat().find(family) || heads.flat().find(related) || heads[0][0];
+    tables.forEach((table, index) => {
+      table.classList.toggle("lacks", !heads[index].includes(found));
+      table.querySelectorAll("[data-key]").forEach((cell) => {
+        cell.classList.toggle("chosen", cell.dataset.key === found.dataset.key);
+      });
+    });
+  });
+};
+$("metric").addEventListener("change", chooseMetric);
+chooseMetric();
 
 const fill = (select, words) => {
   select.replaceChildren(...words.map((text, index) => new Option(text, String(index))));

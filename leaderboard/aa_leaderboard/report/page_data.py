@@ -3,16 +3,43 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
-from aa_leaderboard.board.clips import RowMedia, clip_sets
 from aa_leaderboard.board.frame_scores import read_frame_scores, worst_frames
+from aa_leaderboard.board.media import MEDIA_DIR, Media, check_media
 from aa_leaderboard.columns import Column
 from aa_leaderboard.report.table_view import RowView, TableView
+from aa_leaderboard.row import Measured, Row
 
 WORST_SHOWN = 6
+ROLE_WORDS = {"reference": "Reference", "ground_truth": "Ground truth"}
+
+
+@dataclass(frozen=True, slots=True)
+class RowMedia:
+    """The media of one row of a board; `folder` is where they lie now."""
+
+    row_id: str
+    folder: Path
+    files: tuple[Media, ...]
+
+    def href(self, media: Media) -> str:
+        """The file's address relative to the page."""
+        return f"{MEDIA_DIR}/{quote(self.row_id)}/{quote(media.name)}"
+
+
+def read_media(board: Path | None, rows: Sequence[Row]) -> dict[str, RowMedia]:
+    """The media of every measured row that has some, by row id."""
+    found = {}
+    for row in rows:
+        if board is not None and isinstance(row.origin, Measured):
+            folder = board / row.origin.row_id / MEDIA_DIR
+            if files := check_media(folder, row.origin.result):
+                found[row.origin.row_id] = RowMedia(row.origin.row_id, folder, files)
+    return found
 
 
 def page_data(
@@ -20,13 +47,9 @@ def page_data(
 ) -> dict[str, list[dict[str, Any]]]:
     """For each measured table what it has: `tables` (values by video), `frames`, `clips`."""
     return {
-        "tables": [found for view in measured if (found := _per_video(view)) is not None],
-        "frames": [
-            found
-            for view in measured
-            if board is not None and (found := _worst(view, board)) is not None
-        ],
-        "clips": clip_sets([v.table for v in measured], [v.name for v in measured], media),
+        "tables": [found for view in measured if (found := _per_video(view))],
+        "frames": [found for view in measured if board and (found := _worst(view, board))],
+        "clips": [found for view in measured if (found := _clips(view, media))],
     }
 
 
@@ -40,9 +63,7 @@ def _per_video(view: TableView) -> dict[str, Any] | None:
             rows.append({**_named(shown), "videos": videos})
             keys |= {key for values in videos.values() for key in values}
     metrics = [_metric(column) for column in view.columns if column.key in keys]
-    if len(rows) < 2 or not metrics:
-        return None
-    return {"name": view.name, "rows": rows, "metrics": metrics}
+    return {"name": view.name, "rows": rows, "metrics": metrics} if rows[1:] and metrics else None
 
 
 def _worst(view: TableView, board: Path) -> dict[str, Any] | None:
@@ -53,18 +74,48 @@ def _worst(view: TableView, board: Path) -> dict[str, Any] | None:
         if shown.measured is None:
             continue
         row_id = shown.measured.row_id
-        scores = read_frame_scores(board / row_id, shown.measured.result)
-        if scores is None:
+        frames = read_frame_scores(board / row_id, shown.measured.result)
+        if frames is None:
             continue
         worst = {
-            c.key: [asdict(f) for f in worst_frames(scores, c.key, c.better, WORST_SHOWN)]
+            c.key: [asdict(f) for f in worst_frames(frames, c.key, c.better, WORST_SHOWN)]
             for c in view.columns
-            if c.better is not None and c.key in scores.values
+            if c.better is not None and c.key in frames
         }
         rows.append({**_named(shown), "id": row_id, "worst": worst})
         keys |= worst.keys()
     metrics = [_metric(column) for column in view.columns if column.key in keys]
     return {"name": view.name, "rows": rows, "metrics": metrics} if metrics else None
+
+
+def _clips(view: TableView, media: dict[str, RowMedia]) -> dict[str, Any] | None:
+    """By video, the panes to show side by side; a pane of a still picture has 0 frames.
+
+    Reference and ground truth come from the first row that carries them: rows of one table
+    were scored on the same videos.
+    """
+    shared: dict[tuple[str, str], dict[str, Any]] = {}
+    predicted: dict[str, list[dict[str, Any]]] = {}
+    for row in view.table.rows:
+        row_media = media.get(row.origin.row_id) if isinstance(row.origin, Measured) else None
+        for file in row_media.files if row_media else ():
+            assert row_media is not None
+            pane = {"src": row_media.href(file), "role": file.role, "frames": file.num_frames,
+                    "fps": file.fps}  # fmt: skip
+            if file.role == "prediction":
+                pane |= {"title": row.method, "marks": row.badges, "row": row_media.row_id}
+                predicted.setdefault(file.video, []).append(pane)
+            else:
+                pane |= {"title": ROLE_WORDS[file.role], "marks": [], "row": None}
+                shared.setdefault((file.video, file.role), pane)
+    videos = {
+        video: [
+            *(shared[video, role] for role in ROLE_WORDS if (video, role) in shared),
+            *predicted.get(video, []),
+        ]
+        for video in sorted({*predicted, *(video for video, _ in shared)})
+    }
+    return {"name": view.name, "videos": videos} if videos else None
 
 
 def _named(shown: RowView) -> dict[str, Any]:

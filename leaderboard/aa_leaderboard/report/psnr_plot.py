@@ -2,221 +2,158 @@
 
 from __future__ import annotations
 
+import io
+import re
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from aa_leaderboard.row import Row
 
-WIDTH_PX, HEIGHT_PX = 720, 460
-LEFT_PX, RIGHT_PX, TOP_PX, BOTTOM_PX = 56, 20, 18, 50
-LABEL_HEIGHT_PX = 14
-LONGEST_LABEL = 28  # characters
-CAPITAL_PX, LETTER_PX = 10.4, 7.0
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 # Errors are squared modulo 256, and the largest square that an 8-bit integer holds is 249.
 OVERFLOW_FLOOR_DB = 24.169
 # The mean of d^2 mod 256 over uniform d: what two unrelated pictures score.
 OVERFLOW_OF_NOISE_DB = 27.90
+LONGEST_LABEL = 28  # characters
+
+_MARKERS = {"tiktok": "o", "ubc": "s", "measured": "D"}
+# Colours are the page's, so that the plot follows its theme; alone it has those of the light one.
+_COLOURS = {
+    "ink": "#1c1e22", "soft": "#5b616b", "rule": "#dcd7cc", "caution": "#9c2323",
+    "tiktok": "#b5386e", "ubc": "#4f5391", "measured": "#0b6b62",
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
-class Point:
-    """One method in the plot; positions in pixels of the SVG.
+class PsnrPair:
+    """A method whose PSNR is known both ways; `kind` is tiktok, ubc (published) or measured."""
 
-    `label_x_px`, `label_y_px` and `anchor` (an SVG text-anchor) keep labels apart.
-    """
-
-    x_px: float
-    y_px: float
-    label: str
-    label_x_px: float
-    label_y_px: float
-    anchor: str
+    method: str
     kind: str
-    title: str
-
-
-@dataclass(frozen=True, slots=True)
-class Tick:
-    """A gridline with its number; `at_px` along the axis."""
-
-    at_px: float
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
-class PsnrPlot:
-    """All that the template draws.
-
-    `orders` holds, for each published benchmark, its name and one (by overflow PSNR, by true
-    PSNR) pair of method names for each place, best first.
-    """
-
-    points: tuple[Point, ...]
-    x_ticks: tuple[Tick, ...]
-    y_ticks: tuple[Tick, ...]
-    floor_y_px: float
-    noise_y_px: float
-    diagonal_px: tuple[float, float, float, float]
-    orders: tuple[tuple[str, tuple[tuple[str, str], ...]], ...]
-
-
-@dataclass(frozen=True, slots=True)
-class _Pair:
     true_db: float
     overflow_db: float
-    label: str
-    kind: str
-    title: str
+
+    @property
+    def label(self) -> str:
+        name = self.method
+        if len(name) > LONGEST_LABEL:
+            name = f"{name[: LONGEST_LABEL - 1]}…"
+        return f"{name}  {self.true_db:.2f} / {self.overflow_db:.2f}"
 
 
-def psnr_plot(rows: Sequence[Row]) -> PsnrPlot:
-    """Place every method whose PSNR is known both ways.
+def psnr_pairs(rows: Sequence[Row]) -> list[PsnrPair]:
+    """Every method whose PSNR is known both ways, published ones first.
 
     A published method counts when one row prints both values, or when two rows of the same
     protocol and method agree in SSIM and LPIPS and each print one of them.
     """
-    pairs = [*_published_pairs(rows), *_measured_pairs(rows)]
-    xs = [pair.true_db for pair in pairs]
-    ys = [pair.overflow_db for pair in pairs]
-    x_range = (_down(min(xs, default=10.0)), _up(max(xs, default=30.0)))
-    y_range = (_down(min([*ys, OVERFLOW_FLOOR_DB])), _up(max(ys, default=40.0)))
-
-    def x_of(value: float) -> float:
-        span = WIDTH_PX - LEFT_PX - RIGHT_PX
-        return round(LEFT_PX + span * (value - x_range[0]) / (x_range[1] - x_range[0]), 1)
-
-    def y_of(value: float) -> float:
-        span = HEIGHT_PX - TOP_PX - BOTTOM_PX
-        return round(HEIGHT_PX - BOTTOM_PX - span * (value - y_range[0]) / _extent(y_range), 1)
-
-    low, high = max(x_range[0], y_range[0]), min(x_range[1], y_range[1])
-    high = max(high, low)
-    placed = [(pair, x_of(pair.true_db), y_of(pair.overflow_db)) for pair in pairs]
-    return PsnrPlot(
-        points=_labelled(placed),
-        x_ticks=tuple(Tick(x_of(v), str(v)) for v in _evens(x_range)),
-        y_ticks=tuple(Tick(y_of(v), str(v)) for v in _evens(y_range)),
-        floor_y_px=y_of(OVERFLOW_FLOOR_DB),
-        noise_y_px=y_of(OVERFLOW_OF_NOISE_DB),
-        diagonal_px=(x_of(low), y_of(low), x_of(high), y_of(high)),
-        orders=tuple(
-            (name, _order([pair for pair in pairs if pair.kind == kind]))
-            for kind, name in (("tiktok", "TikTok"), ("ubc", "UBC fashion"))
-        ),
-    )
-
-
-def _published_pairs(rows: Sequence[Row]) -> list[_Pair]:
     known: dict[tuple[str, ...], dict[str, float]] = {}
     for row in rows:
-        if not row.is_published or "ssim" not in row.cells:
+        texts = [row.cells[key].text if key in row.cells else "" for key in ("ssim", "lpips")]
+        if row.is_published and not texts[0]:
             continue
-        lpips = row.cells["lpips"].text if "lpips" in row.cells else ""
-        key = (row.method, row.benchmark, row.protocol, row.cells["ssim"].text, lpips)
-        for metric in ("psnr", "psnr_overflow"):
-            cell = row.cells.get(metric)
-            if cell is not None and cell.value is not None:
-                known.setdefault(key, {})[metric] = cell.value
-    return [
-        _Pair(
-            values["psnr"],
-            values["psnr_overflow"],
-            method,
-            "ubc" if benchmark == "ubc" else "tiktok",
-            f"{method}, published on {benchmark} ({protocol}): true {values['psnr']:.2f} dB, "
-            f"overflow {values['psnr_overflow']:.2f} dB",
-        )
-        for (method, benchmark, protocol, *_), values in known.items()
+        identity = texts if row.is_published else [str(id(row)), ""]
+        kind = {"ubc": "ubc"}.get(row.benchmark, "tiktok") if row.is_published else "measured"
+        values = known.setdefault((kind, row.protocol, row.method, *identity), {})
+        for key in ("psnr", "psnr_overflow"):
+            if (cell := row.cells.get(key)) is not None and cell.value is not None:
+                values[key] = cell.value
+    pairs = [
+        PsnrPair(method, kind, values["psnr"], values["psnr_overflow"])
+        for (kind, _, method, *_), values in known.items()
         if len(values) == 2
     ]
+    return sorted(pairs, key=lambda pair: pair.kind == "measured")
 
 
-def _measured_pairs(rows: Sequence[Row]) -> list[_Pair]:
-    pairs = []
-    for row in rows:
-        if row.is_published:
-            continue
-        true, overflow = row.cells.get("psnr"), row.cells.get("psnr_overflow")
-        if true is None or overflow is None or true.value is None or overflow.value is None:
-            continue
-        title = f"{row.method}, measured: true {true.text} dB, overflow {overflow.text} dB"
-        label = row.method if len(row.method) <= LONGEST_LABEL else f"{row.method[:24]}…"
-        pairs.append(_Pair(true.value, overflow.value, label, "measured", title))
-    return pairs
+def psnr_orders(pairs: Sequence[PsnrPair]) -> list[tuple[str, list[tuple[str, str]]]]:
+    """For each published benchmark its name and, by place, (method by overflow, by true PSNR)."""
+    orders = []
+    for kind, name in (("tiktok", "TikTok"), ("ubc", "UBC fashion")):
+        ours = [pair for pair in pairs if pair.kind == kind]
+        by_overflow = sorted(ours, key=lambda pair: -pair.overflow_db)
+        by_true = sorted(ours, key=lambda pair: -pair.true_db)
+        places = zip(by_overflow, by_true, strict=True)
+        orders.append((name, [(a.method, b.method) for a, b in places]))
+    return orders
 
 
-def _order(pairs: Sequence[_Pair]) -> tuple[tuple[str, str], ...]:
-    by_overflow = sorted(pairs, key=lambda pair: -pair.overflow_db)
-    by_true = sorted(pairs, key=lambda pair: -pair.true_db)
-    return tuple((a.label, b.label) for a, b in zip(by_overflow, by_true, strict=True))
+def psnr_svg(pairs: Sequence[PsnrPair]) -> str:
+    """The plot as SVG, the same bytes for the same pairs.
+
+    Every label stands in a column at the right, in the order of the points' heights, with a line
+    to its point: labels cannot collide, however many there are.
+    """
+    from matplotlib import rc_context
+    from matplotlib.figure import Figure
+
+    settings: Any = {"svg.hashsalt": "aa-leaderboard", "svg.fonttype": "none", "font.size": 9.5}
+    text = io.StringIO()
+    with rc_context(settings), warnings.catch_warnings():
+        # The font of the layout may lack a letter of a name; the browser's has it.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from")
+        figure = Figure(figsize=(8.2, max(4.4, 0.21 * len(pairs) + 0.8)))
+        axes = figure.add_axes((0.075, 0.11, 0.56, 0.86))
+        _draw(axes, pairs)
+        bare = dict.fromkeys(("Creator", "Date", "Format", "Type"))
+        figure.savefig(text, format="svg", transparent=True, metadata=bare)
+    svg = text.getvalue()
+    svg = svg[svg.index("<svg") :]
+    for name, colour in _COLOURS.items():
+        svg = svg.replace(colour, f"var(--{name}, {colour})")
+    words = "; ".join(f"{p.method}: true {p.true_db:.2f} dB, overflow {p.overflow_db:.2f} dB"
+                      for p in pairs)  # fmt: skip
+    head = '<svg role="img" aria-labelledby="psnr-words" '
+    described = f'<desc id="psnr-words">True against overflow PSNR. {_escape(words)}</desc>'
+    return re.sub(r"<svg ([^>]*)>", lambda m: f"{head}{m[1]}>{described}", svg, count=1)
 
 
-def _labelled(placed: Sequence[tuple[_Pair, float, float]]) -> tuple[Point, ...]:
-    """Each label takes the first place around its point that covers no point and no label."""
-    taken = [_Box(x - 7, x + 7, y - 7, y + 7) for _, x, y in placed]
-    points = []
-    for pair, x, y in placed:
-        width = sum(CAPITAL_PX if c.isupper() else LETTER_PX for c in pair.label)
-        free = [
-            (place, box)
-            for place in _LABEL_PLACES
-            if (box := _label_box(place, x, y, width)).inside_plot()
-            and not any(box.covers(other) for other in taken)
-        ]
-        # Where no place is free the point keeps its title alone.
-        label = pair.label if free else ""
-        place, box = free[0] if free else (_LABEL_PLACES[0], _label_box(_LABEL_PLACES[0], x, y, 0))
-        taken.append(box)
-        anchor, dx, dy = place
-        points.append(Point(x, y, label, x + dx, y + dy, anchor, pair.kind, pair.title))
-    return tuple(points)
+def _draw(axes: Axes, pairs: Sequence[PsnrPair]) -> None:
+    for at_db, words in (
+        (OVERFLOW_FLOOR_DB, "no overflow PSNR can be lower"),
+        (OVERFLOW_OF_NOISE_DB, "two unrelated pictures"),
+    ):
+        axes.axhline(at_db, color=_COLOURS["caution"], linestyle="--", linewidth=1)
+        axes.text(0.99, at_db + 0.12, words, transform=axes.get_yaxis_transform(), ha="right",
+                  color=_COLOURS["caution"], fontstyle="italic")  # fmt: skip
+    for kind, marker in _MARKERS.items():
+        ours = [pair for pair in pairs if pair.kind == kind]
+        axes.plot([pair.true_db for pair in ours], [pair.overflow_db for pair in ours], marker,
+                  color=_COLOURS[kind], markersize=7, gid=f"psnr-{kind}")  # fmt: skip
+    axes.margins(0.06, 0.05)
+    low, high = axes.get_ylim()
+    by_height = sorted(pairs, key=lambda pair: (-pair.overflow_db, pair.true_db))
+    heights = _spread([(pair.overflow_db - low) / (high - low) for pair in by_height])
+    for pair, at in zip(by_height, heights, strict=True):
+        axes.annotate(
+            pair.label, xy=(pair.true_db, pair.overflow_db), xytext=(1.04, at),
+            textcoords="axes fraction", va="center", color=_COLOURS["ink"], parse_math=False,
+            arrowprops={"arrowstyle": "-", "color": _COLOURS["soft"], "linewidth": 0.5,
+                        "alpha": 0.7, "shrinkA": 1, "shrinkB": 3},
+        )  # fmt: skip
+    axes.set_xlabel("true PSNR, dB", color=_COLOURS["soft"])
+    axes.set_ylabel("overflow PSNR, dB", color=_COLOURS["soft"])
+    axes.tick_params(colors=_COLOURS["soft"])
+    axes.grid(color=_COLOURS["rule"], linewidth=0.7)
+    for side, spine in axes.spines.items():
+        spine.set_visible(side in {"left", "bottom"})
+        spine.set_color(_COLOURS["soft"])
 
 
-# (text-anchor, pixels to the right, pixels down) from the point, the preferred first.
-_LABEL_PLACES = (
-    ("start", 11.0, 4.0),
-    ("end", -11.0, 4.0),
-    *(("middle", 0.0, float(dy)) for dy in (-12, 20)),
-    *((anchor, dx, float(dy)) for dy in (-10, 18, -24, 32, -38, 46)
-      for anchor, dx in (("start", 9.0), ("end", -9.0))),
-)  # fmt: skip
+def _spread(heights: Sequence[float]) -> list[float]:
+    """Descending heights in [0, 1] moved apart to an even share of the axis at least."""
+    gap = min(0.06, 1 / max(len(heights), 1))
+    placed: list[float] = []
+    for index, height in enumerate(heights):
+        ceiling = placed[-1] - gap if placed else 1.0
+        floor = gap * (len(heights) - 1 - index)
+        placed.append(max(min(height, ceiling), floor))
+    return placed
 
 
-@dataclass(frozen=True, slots=True)
-class _Box:
-    left: float
-    right: float
-    top: float
-    bottom: float
-
-    def covers(self, other: _Box) -> bool:
-        beside = self.right <= other.left or other.right <= self.left
-        return not (beside or self.bottom <= other.top or other.bottom <= self.top)
-
-    def inside_plot(self) -> bool:
-        return self.left >= LEFT_PX and self.right <= WIDTH_PX and self.top >= 0
-
-
-def _label_box(place: tuple[str, float, float], x: float, y: float, width: float) -> _Box:
-    anchor, dx, dy = place
-    left = x + dx - {"start": 0.0, "middle": width / 2, "end": width}[anchor]
-    return _Box(left, left + width, y + dy - LABEL_HEIGHT_PX + 4, y + dy + 3)
-
-
-def _evens(bounds: tuple[float, float]) -> range:
-    return range(int(bounds[0]), int(bounds[1]) + 1, 2)
-
-
-def _extent(bounds: tuple[float, float]) -> float:
-    return bounds[1] - bounds[0]
-
-
-def _down(value: float) -> float:
-    """The even number at least half a decibel below."""
-    return 2.0 * ((value - 0.5) // 2)
-
-
-def _up(value: float) -> float:
-    """The even number at least half a decibel above."""
-    return -2.0 * ((-value - 0.5) // 2)
+def _escape(text: str) -> str:
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

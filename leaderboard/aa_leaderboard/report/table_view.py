@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from aa_leaderboard.columns import Column
-from aa_leaderboard.published import PUBLISHED_PROTOCOLS
-from aa_leaderboard.report.uninformative_columns import Flag, uninformative
+from aa_leaderboard.published import published_protocols
 from aa_leaderboard.row import Cell, Measured, Published, Row
-from aa_leaderboard.table import Table, rank, why_not_comparable
+from aa_leaderboard.table import Flag, Table, rank, why_not_comparable
 
 MAX_OVERRIDES = 4  # told below the table; the others where the row's provenance is
+MAX_COLUMNS = 9  # side by side, so that none is hidden at 1400 px; more make a second part
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,11 +25,18 @@ class Bar:
 
 @dataclass(frozen=True, slots=True)
 class CellView:
-    """One table cell: `place` 1 is best; `bar` is None where the column has no extent;
-    `interval` is "" where there is none."""
+    """One table cell.
+
+    Attributes:
+        place: 1 is best; None where the cell has no place.
+        won: best, and no trivial baseline is better: shown as a winner.
+        bar: None where the column has no extent.
+        interval: "" where there is none.
+    """
 
     cell: Cell | None
     place: int | None
+    won: bool
     bar: Bar | None
     interval: str
     note_number: int | None
@@ -50,12 +57,21 @@ class RowView:
 
 @dataclass(frozen=True, slots=True)
 class TableView:
-    """One section of the page: a table, what it holds, and why it stands apart."""
+    """One section of the page.
+
+    Attributes:
+        parts: indices of the columns that stand side by side: the whole picture's, then each
+            region's, at most MAX_COLUMNS.
+        flags: columns in which a baseline keeps up.
+        apart: why the rows are not ranked with those of the benchmark's other tables.
+    """
 
     anchor: str
     name: str
+    group: str
     table: Table
     columns: tuple[Column, ...]
+    parts: tuple[tuple[int, ...], ...]
     rows: tuple[RowView, ...]
     notes: tuple[str, ...]
     about: str
@@ -65,72 +81,75 @@ class TableView:
 
 def table_view(table: Table, number: int, tables: Sequence[Table]) -> TableView:
     """The section of `table`, the `number`-th of all `tables` (from 1)."""
-    columns = table.columns
     if not table.is_published:
         table = Table(table.benchmark, table.protocol, _best_first(table))
-    places = {column.key: rank(table.rows, column.key) for column in columns}
+    columns = table.columns
+    places = {column.key: table.places(column.key) for column in columns}
     scales = {column.key: _scale(table.rows, column.key) for column in columns}
     notes: list[str] = []
     rows = []
     for index, row in enumerate(table.rows):
         cells = tuple(
-            _cell_view(row.cells.get(c.key), places[c.key][index], scales[c.key], c, notes)
+            _cell_view(row.cells.get(c.key), places[c.key][index], table, scales[c.key], c, notes)
             for c in columns
         )
         published = row.origin if isinstance(row.origin, Published) else None
         measured = row.origin if isinstance(row.origin, Measured) else None
         note = published.note if published else _override_note(measured)
-        rows.append(RowView(row, _kind(row), cells, _numbered(note, notes), published, measured))
-    flags = [flag for column in columns if (flag := uninformative(table, column))]
+        kinds = [kind for kind, _ in row.badges]
+        kind = next((kind for kind in ("baseline", "demo") if kind in kinds), kinds[0])
+        rows.append(RowView(row, kind, cells, _numbered(note, notes), published, measured))
+    known = published_protocols().get(table.protocol) if table.is_published else None
     return TableView(
         anchor=f"table-{number}",
         name=f"{number}: {table.benchmark} · {table.protocol}",
+        group=known.group if known else "",
         table=table,
         columns=columns,
+        parts=_parts(columns),
         rows=tuple(rows),
         notes=tuple(notes),
         about=_about(table),
-        flags=tuple(flags),
+        flags=tuple(table.flags.values()),
         apart=_apart(table, tables),
     )
+
+
+def _parts(columns: Sequence[Column]) -> tuple[tuple[int, ...], ...]:
+    parts: list[list[int]] = []
+    regions: list[str] = []
+    for index, column in enumerate(columns):
+        region = column.key.partition("@")[2]
+        if not parts or regions[-1] != region or len(parts[-1]) == MAX_COLUMNS:
+            parts.append([])
+            regions.append(region)
+        parts[-1].append(index)
+    return tuple(map(tuple, parts))
 
 
 def _cell_view(
     cell: Cell | None,
     place: int | None,
+    table: Table,
     scale: tuple[float, float] | None,
     column: Column,
     notes: list[str],
 ) -> CellView:
-    if cell is None or cell.value is None or scale is None:
-        bar = None
-    else:
-        low, extent = scale
+    if cell is None:
+        return CellView(None, place, False, None, "", None)
 
-        def percent(value: float) -> float:
-            return round(100 * (value - low) / extent, 2)
+    def percent(value: float | None) -> float | None:
+        return None if value is None or not scale else round(100 * (value - scale[0]) / scale[1], 2)
 
-        bar = Bar(
-            percent(cell.value),
-            None if cell.ci_low is None else percent(cell.ci_low),
-            None if cell.ci_high is None else percent(cell.ci_high),
-        )
-    told = (cell.unavailable, cell.note) if cell is not None else ()
-    note = "; ".join(text for text in told if text)
-    interval = _interval(cell, column)
+    at = percent(cell.value)
+    bar = None if at is None else Bar(at, percent(cell.ci_low), percent(cell.ci_high))
+    interval = ""
+    if cell.ci_low is not None and cell.ci_high is not None:
+        interval = f"{column.text_of(cell.ci_low)} to {column.text_of(cell.ci_high)}"
+    note = "; ".join(text for text in (cell.unavailable, cell.note) if text)
     number = _numbered(f"{column.heading}: {note}" if note else "", notes)
-    return CellView(cell, place, bar, interval, number)
-
-
-def _interval(cell: Cell | None, column: Column) -> str:
-    if cell is None or cell.ci_low is None or cell.ci_high is None:
-        return ""
-    return f"{column.text_of(cell.ci_low)} to {column.text_of(cell.ci_high)}"
-
-
-def _kind(row: Row) -> str:
-    kinds = [kind for kind, _ in row.badges]
-    return next((kind for kind in ("baseline", "demo") if kind in kinds), kinds[0])
+    won = place == 1 and table.is_won(column.key)
+    return CellView(cell, place, won, bar, interval, number)
 
 
 def _scale(rows: Sequence[Row], key: str) -> tuple[float, float] | None:
@@ -177,7 +196,11 @@ def _best_first(table: Table) -> tuple[Row, ...]:
 def _about(table: Table) -> str:
     origin = table.rows[0].origin
     if isinstance(origin, Published):
-        return PUBLISHED_PROTOCOLS.get(table.protocol, "")
+        known = published_protocols().get(table.protocol)
+        if known is None:
+            return ""
+        again = f"; aa-eval --protocol {known.recompute_with} scores as it does"
+        return known.about + (again if known.recompute_with else "")
     result = origin.result
     return (
         f"protocol {result.protocol} version {result.protocol_version}, content hash "

@@ -6,7 +6,7 @@ import csv
 import json
 import random
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ import pytest
 
 from aa_eval.protocol import read_protocol
 from aa_eval.result import MetricValue, Result, write_result
+from aa_eval.weights.weight_files import WEIGHTS
 from aa_leaderboard.board.store import add_results, read_board
 from aa_leaderboard.errors import SubmissionError
 
@@ -97,15 +98,20 @@ def test_the_frames_of_another_method_are_refused(
 @pytest.mark.parametrize(
     ("change", "why"),
     [
-        (lambda line: ["video", "frame", "ssim", "ssim"] if line[0] == "video" else line, "first"),
-        (lambda line: ["video", "frame", "vibes"] if line[0] == "video" else line, "'vibes'"),
-        (lambda line: [*line, "1"] if line[1] == "12" else line, "has 7 fields, expected 6"),
+        (lambda line: [*line[:3], *line[2:5]] if line[0] == "video" else line, "its first line"),
+        (lambda line: [*line[:5], "vibes"] if line[0] == "video" else line, "'vibes'"),
+        (lambda line: line[:4] if line[0] == "video" else line, "Expected 4 fields .* saw 6"),
+        (lambda line: [*line, "1"] if line[1] == "12" else line, "Expected 6 fields .* saw 7"),
+        (lambda line: line[:4] if line[1] == "12" else line, "per_frame.csv gives"),
         (lambda line: ["../v", *line[1:]] if line[1] == "12" else line, "'../v', a video that"),
-        (lambda line: [line[0], "x", *line[2:]] if line[1] == "12" else line, "no number"),
+        (lambda line: [line[0], "x", *line[2:]] if line[1] == "12" else line, "expected a number"),
         (lambda line: [*line[:2], "nan", *line[3:]] if line[1] == "12" else line, "ssim is nan"),
         (lambda line: [*line[:2], "1e400", *line[3:]] if line[1] == "12" else line, "is 1e400"),
-        (lambda line: [line[0], "9" * 5000, *line[2:]] if line[1] == "12" else line, "no number"),
-        (lambda line: ["a" * 200_000, *line[1:]] if line[1] == "12" else line, "not a table"),
+        (
+            lambda line: [line[0], "9" * 5000, *line[2:]] if line[1] == "12" else line,
+            "frame is '999",
+        ),
+        (lambda line: ["a" * 200_000, *line[1:]] if line[1] == "12" else line, "a video that"),
         (lambda line: ["" for _ in line], "its first line is"),
     ],
 )
@@ -134,7 +140,7 @@ def test_a_malformed_table_of_frames_is_refused(
         ({"weights": {"lpips-alex": "ab" * 32}}, "is abababababab, expected .*, the only one"),
         (
             {"metrics": {"ssim": MetricValue(0.5, 0.6, 0.7, None, 72, None)}},
-            r"outside its own interval \[0.6, 0.7\]",
+            "metrics.ssim is 0.5, per_video gives 0.4379",
         ),
     ],
 )
@@ -177,7 +183,7 @@ def test_where_frames_count_alike_their_mean_is_held_and_not_that_of_the_videos(
     result = make_result(
         protocol=protocol.name,
         protocol_hash=protocol.hash,
-        metrics={"ssim": MetricValue(0.5, None, None, None, 3, None)},
+        metrics={"ssim": MetricValue(0.5, 0.3, 0.6, None, 3, None)},
         per_video={"a": {"ssim": 0.6}, "b": {"ssim": 0.3}},
         references={"a": "a0" * 32, "b": "b0" * 32},
         num_videos=2,
@@ -188,10 +194,128 @@ def test_where_frames_count_alike_their_mean_is_held_and_not_that_of_the_videos(
     (tmp_path / "out" / "per_frame.csv").write_text(table)
     add_results(tmp_path / "out", tmp_path / "board")
     assert len(read_board(tmp_path / "board")) == 1
-    over_videos = {"ssim": MetricValue(0.45, None, None, None, 3, None)}
+    over_videos = {"ssim": MetricValue(0.45, 0.3, 0.6, None, 3, None)}
     write_result(tmp_path / "out", replace(result, metrics=over_videos))
     refused(tmp_path / "out", tmp_path / "other", "ssim is 0.45, per_frame.csv gives 0.5")
     (tmp_path / "out" / "per_frame.csv").unlink()
-    outside = {"ssim": MetricValue(0.61, None, None, None, 3, None)}
+    outside = {"ssim": MetricValue(0.61, 0.3, 0.6, None, 3, None)}
     write_result(tmp_path / "out", replace(result, metrics=outside))
     refused(tmp_path / "out", tmp_path / "other", "ssim is 0.61, per_video gives 0.6")
+
+
+def edited(folder: Path, key: str, **fields: Any) -> Path:
+    edit_json(folder, lambda row: row["metrics"][key].update(fields))
+    return folder
+
+
+def with_fvd(make_result: Make, value: float = 3.2, n: int = 9, **fields: Any) -> Result:
+    """Three videos of 24 frames, an FVD under the clean protocol: windows of 16, one a video."""
+    result = make_result(weights=make_result().weights | {"i3d-k400": WEIGHTS["i3d-k400"].sha256})
+    fvd = MetricValue(value, None, None, None, n, None)
+    return replace(result, metrics=result.metrics | {"fvd": replace(fvd, **fields)})
+
+
+@pytest.mark.parametrize("bound", ["ci_low", "ci_high"])
+@pytest.mark.parametrize("factor", [0.99, 1.01])
+def test_an_edited_interval_is_refused_with_and_without_the_values_per_frame(
+    make_result: Make, write_with_frames: Write, tmp_path: Path, bound: str, factor: float
+) -> None:
+    for remove in (False, True):
+        folder = write_with_frames(make_result())
+        edit_json(
+            folder,
+            lambda r: r["metrics"]["psnr"].update({bound: r["metrics"]["psnr"][bound] * factor}),
+        )
+        if remove:
+            (folder / "per_frame.csv").unlink()
+            (folder / "per_video.csv").unlink()
+        source = "per_video" if remove else "per_frame.csv"
+        refused(folder, tmp_path / "board", f"metrics.psnr.{bound} is .*, {source} gives")
+
+
+def test_an_interval_that_was_taken_away_is_refused_where_the_frames_tell_it(
+    make_result: Make, write_with_frames: Write, tmp_path: Path
+) -> None:
+    folder = edited(write_with_frames(make_result()), "ssim", ci_low=None, ci_high=None)
+    refused(folder, tmp_path / "board", "metrics.ssim.ci_low is None, per_frame.csv gives")
+
+
+def test_without_values_per_frame_a_row_is_marked(
+    make_result: Make, write_with_frames: Write, tmp_path: Path
+) -> None:
+    folder = write_with_frames(make_result("with"))
+    add_results(folder, tmp_path / "board")
+    folder = write_with_frames(make_result("without"))
+    (folder / "per_frame.csv").unlink()
+    add_results(folder, tmp_path / "board")
+    marked = {r.method: ("caution", "no values per frame") in r.badges
+              for r in read_board(tmp_path / "board")}  # fmt: skip
+    assert marked == {"with": False, "without": True}
+
+
+@pytest.mark.parametrize("n", [2, 4, 5000])
+def test_windows_that_the_frames_do_not_have_are_refused(
+    make_result: Make, write_with_frames: Write, tmp_path: Path, n: int
+) -> None:
+    folder = write_with_frames(make_result())
+    result = with_fvd(make_result, n=n)
+    fvd = asdict(result.metrics["fvd"])
+    edit_json(
+        folder, lambda row: (row["metrics"].update(fvd=fvd), row.update(weights=result.weights))
+    )
+    refused(folder, tmp_path / "board", f"metrics.fvd.n is {n}, per_frame.csv has 3 windows")
+    edited(folder, "fvd", n=3)
+    add_results(folder, tmp_path / "board")
+    (row,) = read_board(tmp_path / "board")
+    assert not row.cells["fvd"].ranked, "three windows in 400 dimensions"
+
+
+def test_an_fvd_of_six_frames_a_video_is_refused_and_a_gap_ends_a_window(
+    make_result: Make, write_with_frames: Write, tmp_path: Path
+) -> None:
+    for gap_at, windows in ((6, 0), (15, 0), (16, 3), (17, 3)):
+        folder = write_with_frames(make_result())
+        fvd, weights = (
+            asdict(with_fvd(make_result, n=3).metrics["fvd"]),
+            with_fvd(make_result).weights,
+        )
+        edit_json(
+            folder,
+            lambda r, fvd=fvd, weights=weights: (
+                r["metrics"].update(fvd=fvd),
+                r.update(weights=weights),
+            ),
+        )
+        for line in range(1, 73):
+            t = (line - 1) % 24
+            if t >= gap_at:  # the numbers go up by two: no two of them are consecutive
+                edit_cell(folder / "per_frame.csv", line, 1, lambda _, t=t: str(100 + 2 * t))
+        if windows:
+            add_results(folder, tmp_path / "honest", replace=True)
+        else:
+            refused(folder, tmp_path / "board", "metrics.fvd.n is 3, per_frame.csv has 0 windows")
+
+
+def test_without_frames_no_more_windows_are_believed_than_one_long_video_has(
+    make_result: Make, write: Write, tmp_path: Path
+) -> None:
+    refused(
+        write(with_fvd(make_result, n=5)), tmp_path / "board", "72 frames have at most 4 windows"
+    )
+    add_results(write(with_fvd(make_result, n=4)), tmp_path / "board")
+    (row,) = read_board(tmp_path / "board")
+    assert not row.cells["fvd"].ranked
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "fits"),
+    [(2.2, 4.2, True), (0.0, 9.0, True), (2.2, 4.3, False), (0.0, 5.0, False), (3.3, 4.0, False)],
+)
+def test_an_interval_of_fvd_lies_around_its_value_cut_at_0(
+    make_result: Make, write: Write, tmp_path: Path, low: float, high: float, fits: bool
+) -> None:
+    folder = write(with_fvd(make_result, n=4, ci_low=low, ci_high=high))
+    if fits:
+        add_results(folder, tmp_path / "board")
+    else:
+        refused(folder, tmp_path / "board", "is not the middle of")

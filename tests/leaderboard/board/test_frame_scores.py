@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 
+import pandas as pd
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aa_leaderboard.board.frame_scores import APART_FRAMES, FrameScores, worst_frames
+from aa_leaderboard.board.frame_scores import APART_FRAMES, worst_frames
 
 values = st.dictionaries(
     st.sampled_from("abc"),
@@ -19,9 +20,10 @@ values = st.dictionaries(
 def test_the_worst_frames_are_the_worst_ones_that_lie_apart(
     of_video: dict[str, list[float]], count: int, better: str
 ) -> None:
-    numbers = {video: [100 + t for t in range(len(row))] for video, row in of_video.items()}
+    lines = [(video, 100 + t, x) for video, row in of_video.items() for t, x in enumerate(row)]
+    frames = pd.DataFrame(lines, columns=["video", "frame", "m"]).astype({"m": float})
     sign = 1 if better == "higher" else -1
-    found = worst_frames(FrameScores(numbers, {"m": of_video}), "m", better, count)  # type: ignore[arg-type]
+    found = worst_frames(frames, "m", better, count)  # type: ignore[arg-type]
     signed = [sign * frame.value for frame in found]
     assert signed == sorted(signed)
     for frame in found:

@@ -14,12 +14,17 @@ from hypothesis import strategies as st
 
 from aa_eval.result import MetricValue, Result
 from aa_leaderboard.paper_tables import paper_table
-from aa_leaderboard.published import published_csv_text, read_published
-from aa_leaderboard.report.csv_table import board_csv, paper_table_csv
-from aa_leaderboard.report.latex import board_latex, paper_table_latex
-from aa_leaderboard.report.latex import escape as escape_latex
-from aa_leaderboard.report.markdown import board_markdown, paper_table_markdown
-from aa_leaderboard.report.markdown import escape as escape_markdown
+from aa_leaderboard.published import package_text, read_published
+from aa_leaderboard.report.frame import board_csv, rows_frame
+from aa_leaderboard.report.text_tables import (
+    board_latex,
+    board_markdown,
+    escape_latex,
+    escape_markdown,
+    paper_table_csv,
+    paper_table_latex,
+    paper_table_markdown,
+)
 from aa_leaderboard.row import row_of_result
 from aa_leaderboard.table import tables_of
 
@@ -30,6 +35,12 @@ def cells_of(number: int) -> list[list[str]]:
     return [[method, *(cell.text for cell in cells)] for method, cells in paper_table(number).lines]
 
 
+def markdown_cells(text: str) -> list[list[str]]:
+    """The cells of every table line, without the padding."""
+    lines = [line for line in text.splitlines() if line.startswith("|")]
+    return [[c.strip() for c in re.split(r"(?<!\\)\|", line)[1:-1]] for line in lines]
+
+
 @pytest.mark.parametrize("number", [1, 2, 3])
 def test_a_paper_table_reads_back_from_csv_markdown_and_latex(number: int) -> None:
     table = paper_table(number)
@@ -38,9 +49,8 @@ def test_a_paper_table_reads_back_from_csv_markdown_and_latex(number: int) -> No
     assert lines == cells_of(number)
 
     markdown = [
-        [re.sub(r"\*\*|</?u>|\\", "", cell).strip() for cell in line.strip("|").split("|")]
-        for line in paper_table_markdown(table).splitlines()
-        if line.startswith("|")
+        [re.sub(r"\*\*|</?u>|\\", "", cell) for cell in cells]
+        for cells in markdown_cells(paper_table_markdown(table))
     ]
     assert markdown[0] == ["", "SSIM↑", "PSNR↑", "LPIPS↓", "FVD↓"]
     assert markdown[2:] == cells_of(number)
@@ -56,7 +66,9 @@ def test_best_is_bold_and_second_is_underlined() -> None:
     assert re.findall(r"\\textbf\{([^}]*)\}", latex) == ["0.718", "29.56", "0.285", "171.9"]
     assert re.findall(r"\\underline\{([^}]*)\}", latex) == ["29.39", "284.8", "0.673", "0.292"]
     markdown = paper_table_markdown(paper_table(2))
-    assert "| **0.718** | **29.56** | **0.285** | **171.9** |" in markdown
+    assert ["Animate Anyone", "**0.718**", "**29.56**", "**0.285**", "**171.9**"] in (
+        markdown_cells(markdown)
+    )
     assert "<u>0.673</u>" in markdown
 
 
@@ -78,7 +90,9 @@ def test_what_was_measured_as_a_table_was_stands_beneath_it_without_a_place(
     assert table.num_measured == 1
     assert paper_table_csv(table).splitlines()[-1] == "o|urs (measured),0.900,40.00,0.100,-"
     # The best of all, and not bold.
-    assert r"| o\|urs (measured) | 0.900 | 40.00 | 0.100 | - |" in paper_table_markdown(table)
+    assert [r"o\|urs (measured)", "0.900", "40.00", "0.100", "-"] in (
+        markdown_cells(paper_table_markdown(table))
+    )
     assert "(measured) & 0.900 & 40.00 & 0.100 & - " in paper_table_latex(table)
     assert "aa-eval, protocol tiktok-disco-2023" in table.notes[-1]
     assert paper_table(1, board) == paper_table(1)
@@ -91,13 +105,13 @@ def test_the_board_csv_keeps_printed_text_and_every_digit_of_measured_values(
     ssim = MetricValue(value, 0.25, 0.35, None, 72, None)
     row = row_of_result("a", make_result("ours", metrics={"ssim": ssim}))
     records = list(csv.DictReader(io.StringIO(board_csv([row, *read_published()]))))
-    assert [r["kind"] for r in records] == ["measured"] + ["published"] * 86
+    assert [r["kind"] for r in records] == ["measured"] + ["published"] * 204
     assert float(records[0]["ssim"]) == value
     assert (records[0]["ssim_ci_low"], records[0]["ssim_ci_high"]) == ("0.25", "0.35")
     assert records[0]["label"] == "demo"
-    source = list(csv.DictReader(io.StringIO(published_csv_text())))
+    source = list(csv.DictReader(io.StringIO(package_text("published.csv"))))
     for ours, theirs in zip(records[1:], source, strict=True):
-        for field in ("method", "ssim", "lpips", "fvd", "fid_vid", "l1", "source"):
+        for field in ("method", "ssim", "lpips", "fvd", "fid_vid", "fid", "l1", "csim", "source"):
             assert ours[field] == theirs[field]
         printed = theirs["psnr"] if theirs["psnr_kind"] == "overflow" else ""
         assert ours["psnr_overflow"] == printed
@@ -139,16 +153,51 @@ def test_names_of_submissions_stay_text_in_every_report(make_result: Make) -> No
     tables = tables_of(rows)
     markdown = board_markdown("T", tables, [])
     assert "<script" not in markdown
-    widths = {line.count(" | ") for line in markdown.splitlines() if "alert" in line}
-    assert widths == {6}  # method, four metrics, row, source: its own bars split no cell
+    widths = {len(cells) for cells in markdown_cells(markdown) if "alert" in cells[0]}
+    assert widths == {7}  # method, four metrics, row, source: its own bars split no cell
     assert r"\input" not in board_latex(tables, [])
 
 
 def test_every_row_of_every_report_says_what_it_is(make_result: Make) -> None:
     rows: list[Any] = [row_of_result("a", make_result("ours")), *read_published()]
     markdown = board_markdown("T", tables_of(rows), [])
-    lines = [ln for ln in markdown.splitlines() if ln.startswith("| ") and ":---" not in ln]
-    body = [line for line in lines if not line.startswith("| Method")]
-    assert len(body) == 87
-    assert all("published" in line or "measured" in line for line in body)
-    assert "measured, demo: synthetic puppets" in body[0]
+    body = [
+        cells
+        for cells in markdown_cells(markdown)
+        if cells[0] != "Method" and not cells[0].startswith(":-")
+    ]
+    assert len(body) == 205
+    assert all("published" in cells[-2] or "measured" in cells[-2] for cells in body)
+    assert body[0][-2] == "measured, demo: synthetic puppets"
+
+
+def test_the_frame_holds_numbers_and_says_where_each_row_comes_from(make_result: Make) -> None:
+    result = make_result("ours", overrides=("allow size: 'video_0'",))
+    frame = rows_frame([row_of_result("a", result), *read_published()])
+    ours, fomm = frame.iloc[0], frame.iloc[1]
+    assert ours.ssim == result.metrics["ssim"].value
+    assert (ours.ssim_ci_low, ours.ssim_ci_high) == (
+        result.metrics["ssim"].ci_low, result.metrics["ssim"].ci_high,
+    )  # fmt: skip
+    assert (ours.kind, ours.marks) == (
+        "measured", "demo: synthetic puppets; checks overridden",
+    )  # fmt: skip
+    assert (fomm.kind, fomm.method, fomm.ssim, fomm.year) == ("published", "FOMM", 0.648, 2019)
+    assert frame.psnr_overflow.dtype == frame.csim.dtype == float
+    assert "lpips_ci_low" not in frame
+    best = rows_frame().query("protocol == 'tiktok-disco'").nsmallest(1, "fvd")
+    assert best.method.item() == "PoseAnything"
+
+
+def test_a_baseline_that_wins_takes_the_marks_of_every_report(make_result: Make) -> None:
+    rows = []
+    for method, label, value in (("ours", "measured", 0.3), ("repeat-reference", "baseline", 0.8)):
+        metrics = {"ssim": MetricValue(value, None, None, None, 9, None)}
+        rows.append(row_of_result(method, make_result(method, label=label, metrics=metrics)))
+    tables = tables_of(rows)
+    words = "A trivial baseline is better than every method in SSIM"
+    markdown, latex = board_markdown("T", tables, []), board_latex(tables, [])
+    assert words in markdown
+    assert words in latex
+    assert "**0.300**" not in markdown
+    assert "textbf" not in latex
