@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+
 import torch
 from diffusers import MotionAdapter, UNet2DConditionModel, UNetMotionModel
 from diffusers.models.unets.unet_motion_model import AnimateDiffTransformer3D
@@ -60,6 +63,26 @@ def _make_adapter(config: ModelConfig) -> MotionAdapter:
         motion_max_seq_length=config.temporal.max_frames,
         use_motion_mid_block=config.temporal.mid_block,
     )
+
+
+@contextmanager
+def without_temporal_layers(unet: UNetMotionModel | UNet2DConditionModel) -> Iterator[None]:
+    """For the time being, temporal layers hand on what they get: every frame is made by itself.
+
+    A UNet of stage 1, which has none, stays as it is.
+    """
+    layers = [m for m in unet.modules() if isinstance(m, AnimateDiffTransformer3D)]
+    with ExitStack() as stack:
+        for layer in layers:
+            hook = layer.register_forward_hook(_hand_on, with_kwargs=True)
+            stack.callback(hook.remove)
+        yield
+
+
+def _hand_on(
+    layer: nn.Module, args: tuple[Tensor, ...], kwargs: dict[str, Tensor], output: Tensor
+) -> Tensor:
+    return args[0] if args else kwargs["hidden_states"]
 
 
 def is_temporal(parameter_name: str) -> bool:

@@ -114,5 +114,6 @@ class TrainingWatch:
             return
         with self.state.averaged():
             shown = self.samples.write(self.state.step)
+        self.bar.write(shown.line(self.state.step))
         if self.log is not None:
             self.log.write_samples(self.state.step, shown)

@@ -1,8 +1,11 @@
-"""Pictures while training, and the two questions that users ask first of a run.
+"""Pictures while training, and the three questions that users ask first of a run.
 
 OUT/samples/step-000500-<clip>.png   reference, pose, generated and true frames
-OUT/samples/probes.csv               by how many grey levels the video changes, on average, when the
-                                     reference, or the pose, is another clip's: 0 means "ignored"
+OUT/samples/probes.csv               in grey levels: by how much the video changes, on average, when
+                                     the reference, or the pose, is another clip's (0 means
+                                     "ignored"); by how much the still background changes from frame
+                                     to frame, in the true video, in the generated one, and in one
+                                     without the temporal layers
 """
 
 from __future__ import annotations
@@ -10,6 +13,7 @@ from __future__ import annotations
 import csv
 import io
 import itertools
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +31,26 @@ from aa_model.inference.options import Swap
 from aa_model.inference.pipeline import AnimatePipeline
 from aa_model.inference.visualize import draw_strip, pick_moments
 from aa_model.networks.animate_anyone import AnimateAnyone
+from aa_model.networks.temporal import without_temporal_layers
+
+# Where the true video changes by no more than its codec does, in grey levels, nothing moves.
+_STILL = 6
+
+
+def background_flicker(video: NDArray[np.uint8], true: NDArray[np.uint8]) -> float:
+    """Mean change from frame to frame, in grey levels, where the true video stands still.
+
+    NaN where all of it moves, and for a single frame.
+
+    Args:
+        video, true: uint8 [T, H, W, 3].
+    """
+    spans = true.max(axis=0).astype(np.int16) - true.min(axis=0)  # [H, W, 3]
+    still = spans.max(axis=-1) <= _STILL
+    if len(video) < 2 or not still.any():
+        return math.nan
+    changes = np.abs(np.diff(video.astype(np.int16), axis=0))
+    return float(changes[:, still].mean())
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,13 +60,25 @@ class Shown:
     Attributes:
         strips: reference, pose, generated and true frames of five moments, uint8 [H', W', 3].
         videos: the four side by side, uint8 [T, H, 4 W, 3], at `fps`.
-        probes: reference_swapped, pose_swapped, in grey levels.
+        probes: reference_swapped, pose_swapped, flicker_true, flicker and, of a network with
+            temporal layers, flicker_without_temporal_layers, in grey levels.
     """
 
     strips: dict[str, NDArray[np.uint8]]
     videos: dict[str, NDArray[np.uint8]]
     fps: float
     probes: dict[str, float]
+
+    def line(self, step: int) -> str:
+        """What the probes say, for a reader of the log."""
+        p = self.probes
+        without = p.get("flicker_without_temporal_layers")
+        off = "" if without is None else f", {without:.2f} without the temporal layers"
+        return (
+            f"samples of step {step}: another reference changes {p['reference_swapped']:.1f} grey "
+            f"levels, another pose {p['pose_swapped']:.1f}; still background flickers by "
+            f"{p['flicker']:.2f} ({p['flicker_true']:.2f} in the true video{off})"
+        )
 
 
 class TrainingSamples:
@@ -86,6 +122,7 @@ class TrainingSamples:
             strips[job.video_id] = strip
             videos[job.video_id] = self._side_by_side(job, frames)
         probes = {f"{swap}_swapped": self._change(found, swap) for swap in get_args(Swap)}
+        probes |= self._flicker(found)
         self._write_probes(step, probes)
         return Shown(strips, videos, self.jobs[0].fps, probes)
 
@@ -114,6 +151,17 @@ class TrainingSamples:
             T = min(len(a), len(b))
             changes.append(np.abs(a[:T].astype(np.int16) - b[:T]).mean())
         return float(np.mean(changes))
+
+    def _flicker(self, found: list[NDArray[np.uint8]]) -> dict[str, float]:
+        true = [j.true_frames(np.arange(len(f))) for j, f in zip(self.jobs, found, strict=True)]
+        videos = {"flicker_true": true, "flicker": found}
+        if self.pipeline.model.has_temporal_layers:
+            with without_temporal_layers(self.pipeline.model.denoising_unet):
+                videos["flicker_without_temporal_layers"] = [self._animate(j) for j in self.jobs]
+        return {
+            name: float(np.mean([background_flicker(v, t) for v, t in zip(of, true, strict=True)]))
+            for name, of in videos.items()
+        }
 
     def _animate(self, job: Job) -> NDArray[np.uint8]:
         return np.stack(list(self.pipeline.stream(job.reference, job.pose, self.config)))
