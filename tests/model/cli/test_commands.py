@@ -153,7 +153,11 @@ def test_a_loss_that_is_no_number_stops_names_the_clips_and_saves(
 
 @pytest.mark.parametrize("stage", ["1", pytest.param("2", marks=pytest.mark.slow)])
 def test_samples_show_the_run_from_step_0_and_do_not_disturb_it(
-    trained: dict[str, Path], puppet_shards: list[Path], tmp_path: Path, stage: str
+    trained: dict[str, Path],
+    puppet_shards: list[Path],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    stage: str,
 ) -> None:
     out = tmp_path / "run"
     init = [trained["1"]] if stage == "2" else [trained["autoencoder"], trained["image-encoder"]]
@@ -171,6 +175,15 @@ def test_samples_show_the_run_from_step_0_and_do_not_disturb_it(
         assert float(rows[0]["pose_swapped"]) == 0
         assert float(rows[-1]["pose_swapped"]) > 0
     assert all(float(row["reference_swapped"]) > 0 for row in rows)
+    assert all(float(row["flicker"]) > float(row["flicker_true"]) for row in rows)
+    if stage == "2":  # temporal layers start at zero: they do nothing, and then do something
+        without = [row["flicker_without_temporal_layers"] for row in rows]
+        assert rows[0]["flicker"] == without[0]
+        assert rows[1]["flicker"] != without[1]
+    said = [line for line in capsys.readouterr().out.splitlines() if line.startswith("samples of")]
+    assert [line.split(":")[0] for line in said] == ["samples of step 0", "samples of step 4"]
+    assert f"flickers by {float(rows[1]['flicker']):.2f} " in said[1]
+    assert ("without the temporal layers" in said[1]) == (stage == "2")
     for part in read_info(trained[stage]).parts:
         whole = load_file(trained[stage] / f"{part}.safetensors")
         found = load_file(out / f"{part}.safetensors")
