@@ -177,6 +177,9 @@ class TrainConfig:
     num_frames: int = 1
     """Frames per clip: a window in stage 2; before it single frames that share one reference, so
     that ReferenceNet runs once for all of them."""
+    early_num_frames: int = 0
+    """Frames per clip in the first tenth of the steps, in which many steps teach more than many
+    frames do; 0 is num_frames."""
     accumulate: int = 1
     """Batches whose gradients are averaged into one step."""
     lr: float
@@ -234,6 +237,16 @@ class TrainConfig:
         for name in ("steps", "batch_size", "num_frames", "accumulate"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} is {getattr(self, name)}: expected 1 or more")
+        if not 0 <= self.early_num_frames <= self.num_frames:
+            raise ConfigError(
+                f"early_num_frames is {self.early_num_frames}: expected at most num_frames, which "
+                f"is {self.num_frames}, or 0"
+            )
+
+    def frames_after(self, step: int) -> int:
+        """Frames per clip of the step that follows `step` steps."""
+        early = self.early_num_frames and step < self.steps / 10
+        return self.early_num_frames if early else self.num_frames
 
 
 @dataclass(frozen=True, kw_only=True)

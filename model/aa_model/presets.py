@@ -89,7 +89,7 @@ MEDIUM = Preset(
     training={
         **SMALL.training,
         "autoencoder": replace(SMALL.training["autoencoder"], perceptual_weight=0.5),
-        "1": replace(SMALL.training["1"], num_frames=16),
+        "1": replace(SMALL.training["1"], num_frames=16, early_num_frames=4),
     },
 )
 

@@ -26,7 +26,8 @@ class TrainingWatch:
     Args:
         samples: written every `samples_every` steps, and before the first.
         log: gets everything that is shown.
-        images_per_step: of all processes.
+        config: of the training.
+        clips_per_step: of all processes.
     """
 
     def __init__(
@@ -36,12 +37,13 @@ class TrainingWatch:
         samples: TrainingSamples | None,
         samples_every: int,
         log: TensorBoardLog | None,
-        images_per_step: int,
+        config: TrainConfig,
+        clips_per_step: int,
     ) -> None:
         self.bar, self.state = bar, state
         self.samples, self.samples_every = samples, samples_every
         self.log = log
-        self.images_per_step = images_per_step
+        self.config, self.clips_per_step = config, clips_per_step
         self._seconds = state.seconds
         self._loss: float | None = None  # smoothed, for the bar
 
@@ -73,8 +75,7 @@ class TrainingWatch:
             disable=not processes.is_first,
         )
         clips = config.batch_size * config.accumulate * processes.world_size
-        images = clips * config.num_frames
-        return cls(bar, state, samples, options.samples_every, log, images)
+        return cls(bar, state, samples, options.samples_every, log, config, clips)
 
     def __enter__(self) -> TrainingWatch:
         if self.state.step == 0:
@@ -94,7 +95,8 @@ class TrainingWatch:
     def stepped(self, step: Step) -> None:
         self._loss = step.loss if self._loss is None else 0.98 * self._loss + 0.02 * step.loss
         spent_s = self.state.seconds - self._seconds
-        images_per_s = self.images_per_step / spent_s if spent_s else 0.0
+        images = self.clips_per_step * self.config.frames_after(step.step - 1)
+        images_per_s = images / spent_s if spent_s else 0.0
         self.bar.set_postfix_str(
             f"loss {self._loss:.4f} |grad| {step.grad_norm:.2f} {images_per_s:.1f} images/s",
             refresh=False,

@@ -88,7 +88,7 @@ def train_stage(options: TrainOptions) -> list[Step]:
     state = TrainingState(plan.trained, config, make_generator(processes, config))
     by_timestep = TimestepLosses(model.config.noise.num_train_timesteps, processes)
     losses = folder.resume(model, state, loader, by_timestep)
-    feed = _OnDevice(loader, processes.device)
+    feed = _Feed(loader, processes.device, config, state)
     loss = make_loss(model, stage, config, by_timestep.observe)
     if processes.is_first and state.step < config.steps:
         step_s = measure_step_s(model, stage, config, processes.device)
@@ -270,17 +270,41 @@ def open_loader(options: TrainOptions, plan: Plan) -> ShardLoader:
     )
 
 
-class _OnDevice:
-    """Batches moved to a device; keeps the last one, which finish_stage measures on."""
+class _Feed:
+    """Batches of as many frames as the step asks for, on a device; keeps the last one, which
+    finish_stage measures on."""
 
-    def __init__(self, loader: Loader[FrameBatch], device: torch.device) -> None:
-        self.loader = loader
-        self.device = device
+    def __init__(
+        self,
+        loader: Loader[FrameBatch],
+        device: torch.device,
+        config: TrainConfig,
+        state: TrainingState,
+    ) -> None:
+        self.loader, self.device = loader, device
+        self.config, self.state = config, state
         self.last: Batch | None = None
 
-    def __iter__(self) -> _OnDevice:
+    def __iter__(self) -> _Feed:
         return self
 
     def __next__(self) -> Batch:
-        self.last = next(self.loader).to(self.device)
+        count = self.config.frames_after(self.state.step)
+        self.last = _first_frames(next(self.loader), count).to(self.device)
         return self.last
+
+
+def _first_frames(batch: FrameBatch, count: int) -> FrameBatch:
+    """Only the first `count` target frames of each clip, and what belongs to them."""
+    if count == batch.target.shape[1]:
+        return batch
+    latents, skeletons = batch.latents, batch.skeletons
+    if latents is not None:
+        latents = replace(latents, target_moments=latents.target_moments[:, :count])
+    return replace(
+        batch,
+        target=batch.target[:, :count],
+        poses=tuple(pose.at_frames(slice(count)) for pose in batch.poses),
+        latents=latents,
+        skeletons=None if skeletons is None else skeletons[:, :count],
+    )
