@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from aa_datasets.loader.batch import Batch, Sample, stack_samples
-from aa_datasets.loader.frames import resize_frames, resize_pose
+from aa_datasets.loader.crop_resize import resize_frames, resize_pose
 from aa_datasets.pose import Pose
 from aa_datasets.puppets.render import render_puppet
 from aa_model.inference.denoise import GenerateConfig
