@@ -6,7 +6,10 @@ so it is installed with --no-deps and its files are read, never its code. All ar
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -48,8 +51,9 @@ class TFLiteModel:
     """One verified model on one thread; call it with an image, get its outputs in `order`."""
 
     def __init__(self, content: bytes, order: Sequence[str]) -> None:
-        self._interpreter = Interpreter(model_content=content, num_threads=1)
-        self._interpreter.allocate_tensors()
+        with _without_info_lines():
+            self._interpreter = Interpreter(model_content=content, num_threads=1)
+            self._interpreter.allocate_tensors()
         self._input = self._interpreter.get_input_details()[0]["index"]
         indices = {d["name"]: d["index"] for d in self._interpreter.get_output_details()}
         self._outputs = [indices[name] for name in order]
@@ -59,6 +63,26 @@ class TFLiteModel:
         self._interpreter.set_tensor(self._input, image[None])
         self._interpreter.invoke()
         return [self._interpreter.get_tensor(index)[0] for index in self._outputs]
+
+
+@contextmanager
+def _without_info_lines() -> Iterator[None]:
+    """Keep "INFO: Created TensorFlow Lite XNNPACK delegate" off stderr; pass on everything else.
+
+    LiteRT writes it past Python, and neither an argument nor a variable turns it off.
+    """
+    with tempfile.TemporaryFile() as caught:
+        stderr = os.dup(2)
+        os.dup2(caught.fileno(), 2)
+        try:
+            yield
+        finally:
+            os.dup2(stderr, 2)
+            os.close(stderr)
+            caught.seek(0)
+            for line in caught:
+                if not line.startswith(b"INFO:"):
+                    os.write(2, line)
 
 
 def read_model(name: str, folder: Path | None = None) -> bytes:

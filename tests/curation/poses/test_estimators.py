@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from ai_edge_litert.interpreter import Interpreter
 from hypothesis import given
 from hypothesis import strategies as st
 
 from aa_curation.errors import WeightsError
 from aa_curation.measure.frames import iter_frames_at
 from aa_curation.measure.people import look_for_people
-from aa_curation.models.tflite_file import MODELS, read_model
+from aa_curation.models import tflite_file
+from aa_curation.models.tflite_file import MODELS, TFLiteModel, read_model
 from aa_curation.poses.blazepose import BlazePose
 from aa_curation.poses.detect import ANCHORS, overlapping_tiles
 from aa_curation.poses.landmarks import body_landmarks
@@ -223,3 +226,20 @@ def test_an_empty_room_holds_nobody(estimator: BlazePose) -> None:
     tracker = estimator.track()
     tracker.see(np.asarray(room, np.uint8))
     assert not tracker.pose().scores.any()
+
+
+@pytest.mark.weights
+def test_loading_a_model_prints_nothing_and_hides_no_warning(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = read_model("hand_recrop")
+    TFLiteModel(content, ())
+    assert capfd.readouterr().err == ""
+
+    def with_warning(**options: object) -> Interpreter:
+        os.write(2, b"INFO: chatter\nWARNING: odd\n")
+        return Interpreter(**options)
+
+    monkeypatch.setattr(tflite_file, "Interpreter", with_warning)
+    TFLiteModel(content, ())
+    assert capfd.readouterr().err == "WARNING: odd\n"
