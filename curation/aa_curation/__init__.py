@@ -1,9 +1,9 @@
 """From source videos to pose-annotated WebDataset shards, with a reason for every clip left out.
 
-    from aa_curation import Local, load_recipe, read_sources, run
+    from aa_curation import Local, run
 
-    sources = read_sources(["videos"], licence="mine")
-    ledger = run(load_recipe("default"), sources, "corpus", Local())
+    ledger = run("default", ["videos"], "corpus", Local(), licence="my own")
+    print(ledger)  # the funnel; ledger.to_frame() is a pandas frame of all decisions
 
 Names below are imported when they are first used: `import aa_curation` loads nothing heavy.
 """

@@ -108,7 +108,7 @@ def run(
     from aa_curation.executors.local import Local
     from aa_curation.executors.run import Executor
     from aa_curation.executors.run import run as run_recipe
-    from aa_curation.report.text import counted, format_funnel
+    from aa_curation.report.text import counted
 
     if not sources.sources:
         raise CurationError("nothing to curate: give --sources LIST_OR_FOLDER")
@@ -138,7 +138,7 @@ def run(
         takedowns_of=options.takedowns,
         drop_missing=options.drop_missing,
     )
-    print(format_funnel(ledger))
+    print(ledger)
     print(f"shards: {out / 'shards'}")
     failed = sum(decision.status == "failed" for decision in ledger.decisions.values())
     if failed:
@@ -201,9 +201,8 @@ def _inputs(
 def status(*, out: Corpus = Path("corpus")) -> None:
     """Print the funnel: planned, accepted, rejected by reason."""
     from aa_curation.ledger.ledger import read_ledger
-    from aa_curation.report.text import format_funnel
 
-    print(format_funnel(read_ledger(out)))
+    print(read_ledger(out))
 
 
 @Parameter(name="*")
@@ -231,7 +230,7 @@ def report(
 ) -> None:
     """Print the funnel and what may be used; or write a page or a table."""
     from aa_curation.ledger.ledger import read_ledger
-    from aa_curation.report.text import format_funnel, format_licences, format_why
+    from aa_curation.report.text import format_licences, format_why
 
     ledger = read_ledger(out)
     if options.csv is not None:
@@ -251,7 +250,7 @@ def report(
                 "rejected clips of local sources have no picture: name their lists with --sources"
             )
     if options.csv is None and options.html is None:
-        print(format_funnel(ledger))
+        print(ledger)
         print(format_licences(ledger))
         if options.clips:
             print()

@@ -15,7 +15,7 @@ from aa_curation.crawl.store import Store
 from aa_curation.errors import LedgerError
 from aa_curation.ledger.ledger import Ledger, LedgerWriter, read_ledger
 from aa_curation.ledger.records import Decision
-from aa_curation.report.text import counted, format_funnel
+from aa_curation.report.text import counted
 
 
 def redecide(out: Path, thresholds: Mapping[str, float], *, dry_run: bool) -> None:
@@ -56,7 +56,7 @@ def _decide_again(
     for (old, new), count in sorted(moves.items(), key=str):
         words = " ".join(new).strip() if new else "undecided: `aa-curate run` curates them"
         print(f"{count:6d} {' '.join(old).strip()} -> {words}")
-    print(format_funnel(ledger))
+    print(ledger)
 
 
 def takedown(out: Path, source_ids: Sequence[str], *, dry_run: bool) -> None:

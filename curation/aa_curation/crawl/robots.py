@@ -1,8 +1,8 @@
 """What a host lets a crawler read: robots.txt (RFC 9309) and the X-Robots-Tag header.
 
 protego 0.7.0 would read robots.txt in fewer lines of ours, but allows what a host forbids: it takes
-"aa-curate/2.0" for another robot, the rules of a robot "aa" for ours, and "Allow: /index.html" for a
-leave to read "/".
+"aa-curate/2.0" for another robot, the rules of a robot "aa" for ours, and "Allow: /index.html" for
+the permission to read "/".
 """
 
 from __future__ import annotations

@@ -33,8 +33,8 @@ from aa_curation.errors import SharedPathError, WorkerDiedError
 from aa_curation.executors.local import Local
 from aa_curation.ledger.ledger import Ledger, LedgerWriter
 from aa_curation.ledger.records import Decision, PlannedClip, Survey, failed, rejected
-from aa_curation.recipe import Recipe
-from aa_curation.sources.source_list import Source
+from aa_curation.recipe import Recipe, load_recipe
+from aa_curation.sources.source_list import Source, read_sources
 from aa_curation.steps.survey import file_stamp
 from aa_datasets.progress import progress
 
@@ -66,29 +66,32 @@ class Executor(Protocol):
 
 
 def run(
-    recipe: Recipe,
-    sources: Sequence[Source],
+    recipe: Recipe | Path | str,
+    sources: Sequence[Source | Path | str],
     out: Path | str,
     executor: Executor | None = None,
     *,
+    licence: str = "",
     fetch: FetchPolicy | None = None,
     takedowns_of: Sequence[Path] = (),
     drop_missing: bool = False,
 ) -> Ledger:
     """Curate all sources into the corpus `out`; resume where an earlier run stopped.
 
-        from aa_curation import load_recipe, read_sources, run
+        from aa_curation import Ray, run
 
-        sources = read_sources(["videos"], licence="mine")
-        ledger = run(load_recipe("default"), sources, "corpus")
+        ledger = run("default", ["videos"], "corpus", Ray(workers=8), licence="my own")
+        print(ledger)  # the funnel
         print(ledger.to_frame()[["clip_id", "status", "reason"]])
 
     Args:
-        recipe: the steps and their thresholds.
-        sources: sorted by id, as `read_sources` gives them.
+        recipe: the steps and their thresholds: a `Recipe`, a Python file that defines one, or the
+            name of one of ours, such as "default".
+        sources: as `read_sources` gives them; or lists and folders for it to read.
         out: folder of the corpus: ledger.jsonl, sources/ (what was fetched), clips/, shards/,
             clips.csv.
         executor: `Local()`, which is the default, or `Ray(...)`.
+        licence: of the rows of lists that state none.
         fetch: limits of the crawl; None where no source is a web address.
         takedowns_of: other corpora; what was taken down there does not come in here.
         drop_missing: reject the undecided clips of sources that are gone from `sources`, as
@@ -107,6 +110,11 @@ def run(
     """
     folder = Path(out)
     refuse_relative_in_job(folder)
+    if not isinstance(recipe, Recipe):
+        recipe = load_recipe(recipe)
+    listed = [source for source in sources if isinstance(source, Source)]
+    places = [place for place in sources if not isinstance(place, Source)]
+    sources = listed + (read_sources(places, licence=licence) if places else [])
     folder = folder.resolve()
     with LedgerWriter(folder, recipe.head, older_sha256=recipe.repr_sha256) as writer:
         ledger = writer.ledger

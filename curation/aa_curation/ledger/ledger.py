@@ -108,6 +108,23 @@ class Ledger:
         """How many clips have each (status, reason)."""
         return Counter((d.status, d.reason) for d in self.decisions.values())
 
+    def __str__(self) -> str:
+        """The funnel: how many clips were planned, accepted, and rejected or failed by reason."""
+        counts = self.funnel()
+        planned, sources = len(self.planned_ids), len(self.surveys)
+        made_by = f"({sources} source{'s' * (sources != 1)}, recipe {self.head.recipe_name})"
+        lines = [f"{planned:6d} planned  {made_by}"]
+        for status in ("accepted", "rejected", "failed"):
+            reasons = [(count, reason) for (its, reason), count in counts.items() if its == status]
+            lines.append(f"{sum(count for count, _ in reasons):6d} {status}")
+            for count, reason in sorted(reasons, key=lambda row: (-row[0], row[1])):
+                if reason:
+                    lines.append(f"{count:13d} {reason}")
+        undecided = planned - len(self.decisions)
+        if undecided:
+            lines.append(f"{undecided:6d} not yet decided: run the same command again")
+        return "\n".join(lines)
+
     def to_frame(self) -> DataFrame:
         """One row per decided clip, sorted by its id, as a pandas frame.
 
@@ -115,7 +132,7 @@ class Ledger:
         `Clip`, its `duration_s`, and one `check.NAME` for each measurement, by the reason of its
         filter.
 
-            frame = read_ledger(Path("corpus")).to_frame()
+            frame = read_ledger("corpus").to_frame()
             frame.groupby("reason").size()
             frame["check.small_person"].describe()
         """
@@ -156,7 +173,7 @@ class Ledger:
             )
 
 
-def read_ledger(folder: Path) -> Ledger:
+def read_ledger(folder: Path | str) -> Ledger:
     """Read the ledger of a corpus.
 
     A last line without its end was being written when the run was killed: it is left out.
@@ -164,7 +181,7 @@ def read_ledger(folder: Path) -> Ledger:
     Raises:
         LedgerError: none there, or a line that is not ours.
     """
-    path = folder / LEDGER_NAME
+    path = Path(folder) / LEDGER_NAME
     try:
         *lines, _unfinished = path.read_bytes().split(b"\n")
     except OSError:

@@ -1,4 +1,4 @@
-"""The ledger in words: the funnel, what may be used, and why one clip is in or out."""
+"""The ledger in words: what may be used, and why one clip is in or out."""
 
 from __future__ import annotations
 
@@ -20,24 +20,6 @@ if TYPE_CHECKING:
 def counted(number: int, noun: str) -> str:
     """A number and what it counts: "1 clip", "2 clips"."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
-
-
-def format_funnel(ledger: Ledger) -> str:
-    """How many clips were planned, and what became of them, as lines of text."""
-    funnel = ledger.funnel()
-    planned = len(ledger.planned_ids)
-    made_by = f"({counted(len(ledger.surveys), 'source')}, recipe {ledger.head.recipe_name})"
-    lines = [f"{planned:6d} planned  {made_by}"]
-    for status in ("accepted", "rejected", "failed"):
-        reasons = [(count, reason) for (its, reason), count in funnel.items() if its == status]
-        lines.append(f"{sum(count for count, _ in reasons):6d} {status}")
-        for count, reason in sorted(reasons, key=lambda row: (-row[0], row[1])):
-            if reason:
-                lines.append(f"{count:13d} {reason}")
-    undecided = planned - len(ledger.decisions)
-    if undecided:
-        lines.append(f"{undecided:6d} not yet decided: run the same command again")
-    return "\n".join(lines)
 
 
 def format_licences(ledger: Ledger) -> str:

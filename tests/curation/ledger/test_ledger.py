@@ -13,7 +13,6 @@ from aa_curation.check import at_least, at_most
 from aa_curation.errors import LedgerError
 from aa_curation.ledger.ledger import LEDGER_NAME, Ledger, LedgerWriter, read_ledger
 from aa_curation.ledger.records import CorpusHead, Decision, PlannedClip, Survey
-from aa_curation.report.text import format_funnel
 from aa_datasets.clip import Clip
 
 STATUS = st.sampled_from(["accepted", "rejected", "failed"])
@@ -66,7 +65,7 @@ def test_every_planned_clip_has_one_decision_and_the_funnel_adds_up(
         ledger.assert_complete()
         assert sum(ledger.funnel().values()) == sum(p + r for p, r in sources)
         assert len(ledger.planned_ids) == sum(p + r for p, r in sources)
-        assert f"{len(ledger.planned_ids):6d} planned" in format_funnel(ledger)
+        assert f"{len(ledger.planned_ids):6d} planned" in str(ledger)
 
 
 def test_a_missing_decision_is_told(tmp_path: Path) -> None:
@@ -77,7 +76,7 @@ def test_a_missing_decision_is_told(tmp_path: Path) -> None:
             match=r"2 of 3 planned clips are not decided yet \(s-0000, s-0001\).* --drop-missing",
         ):
             writer.ledger.assert_complete()
-        assert "2 not yet decided" in format_funnel(writer.ledger)
+        assert "2 not yet decided" in str(writer.ledger)
 
 
 @given(lost=st.integers(1, 60))
