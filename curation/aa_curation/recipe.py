@@ -15,6 +15,8 @@ from aa_curation.measure.black_bars import BlackBars
 from aa_curation.measure.distance import NearDuplicates
 from aa_curation.measure.frame_stats import Picture
 from aa_curation.measure.people import People
+from aa_curation.measure.posed_clip import PosedClip
+from aa_curation.measure.sampled_frames import SampledFrames
 from aa_curation.measure.shots import ShotCuts
 from aa_curation.recipe_hash import Form, canonical_form, sha256_of_form
 from aa_curation.text.overlay import OverlaidText, TextSearch
@@ -25,7 +27,7 @@ from aa_datasets.video.foreign import VideoInfo
 # Our recipes: beside this file in an installed wheel, beside the package in a checkout.
 _IN_WHEEL, _IN_CHECKOUT = (folder / "recipes" for folder in Path(__file__).parents[:2])
 
-STEPS_VERSION = 4  # raised when a step changes what it makes of the same clip
+STEPS_VERSION = 5  # raised when a step decides otherwise, or stores other bytes, for the same clip
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +61,9 @@ class Recipe:
         people_frames: how many frames of a clip are searched for people.
         people_filters: on who is seen in them.
         pose_filters: on the pose of the whole clip.
+        clip_filters: on pose, frame rate and overlaid text together.
+        frame_filters: on the pixels of the frames that are searched for people, by models of your
+            choice (`filters/frame_model.py`).
         canonical: the form of the stored clip.
         text: how the frames that are searched for people are searched for overlaid text, too (boxes
             go to `Clip.text_px`); None does not look for any.
@@ -85,6 +90,8 @@ class Recipe:
     bars: BlackBars | None = field(default_factory=BlackBars)
     text: TextSearch | None = None
     text_filters: tuple[Callable[[OverlaidText], Check], ...] = ()
+    frame_filters: tuple[Callable[[SampledFrames], Check], ...] = ()
+    clip_filters: tuple[Callable[[PosedClip], Check], ...] = ()
     near_duplicates: NearDuplicates | None = field(default_factory=NearDuplicates)
     clips_per_shard: int = 256
     thresholds: Mapping[str, float] = field(default_factory=dict, repr=False)

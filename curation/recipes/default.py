@@ -14,11 +14,12 @@ from aa_curation.filters.completeness import Completeness
 from aa_curation.filters.drawing import Drawing
 from aa_curation.filters.exposure import Bright, Dark
 from aa_curation.filters.frame_rate import FrameRate
+from aa_curation.filters.motion import SubjectMotion
 from aa_curation.filters.real_face import HumanEyes, SteadyOrFace
 from aa_curation.filters.resolution import Resolution
 from aa_curation.filters.single_person import PersonSize, SinglePerson, SomePerson
-from aa_curation.filters.static import Static
-from aa_curation.filters.text import TextArea
+from aa_curation.filters.static import Frozen, Static
+from aa_curation.filters.text import TextArea, TextOnPerson
 from aa_curation.filters.timing import FrameCount, VariableRate
 from aa_curation.filters.tracking import FaceSeen, HandsSeen, IdentitySwitches, Jitter, PoseFound
 from aa_curation.measure.shots import ShotCuts
@@ -41,11 +42,12 @@ RECIPE = Recipe(
         FrameCount(frames_at_least=24),  # a window of stage 2, Sec. 4.1
         Drawing(brightness_below=16, levels_at_most=15),
         Static(share_at_most=0.5),
+        Frozen(seconds_at_most=1.0),
         Dark(brightness_at_least=16),
         Bright(brightness_at_most=250),
         Blur(sharpness_at_least=20),
-        CameraMotion(sides_per_s_at_most=math.inf),  # these two are measured, and no reason to
-        VariableRate(share_at_most=math.inf),  # drop a clip
+        CameraMotion(sides_per_s_at_most=math.inf),  # measured only, as is the next
+        VariableRate(share_at_most=math.inf),
     ),
     # Ten frames of each clip are searched for people, at full size and in tiles.
     estimator=BlazePose,
@@ -55,7 +57,7 @@ RECIPE = Recipe(
         # Is it a person? BlazePose takes a cat's limbs for several: ask before counting.
         SteadyOrFace(wobble_at_most=0.03, face_at_least=0.5),
         HumanEyes(width_at_most=0.2, face_at_least=0.5),
-        SinglePerson(second_area=1 / 3, share_at_most=0.2),
+        SinglePerson(second_area=1 / 3, share_at_most=0.15),
         PersonSize(area_at_least=0.02),
         Completeness(body="head"),  # "upper" for elbows, "full" for feet
     ),
@@ -67,9 +69,13 @@ RECIPE = Recipe(
     pose_filters=(
         PoseFound(share_at_least=0.95),
         Jitter(jitter_at_most=0.04),
-        HandsSeen(share_at_least=0),  # these three are measured, and no reason to drop a clip
+        IdentitySwitches(switches_at_most=0),
+        HandsSeen(share_at_least=0),  # measured only, as are the next two
         FaceSeen(share_at_least=0),
-        IdentitySwitches(switches_at_most=math.inf),
+    ),
+    clip_filters=(
+        SubjectMotion(extents_per_s_at_least=0),
+        TextOnPerson(share_at_most=0.1),
     ),
     canonical=Canonical(short_side_px=768, max_fps=30),  # Sec. 4.1: 768x768 crops
     clips_per_shard=256,

@@ -11,9 +11,10 @@ from aa_curation.filters.camera import CameraMotion
 from aa_curation.filters.completeness import Completeness
 from aa_curation.filters.exposure import Bright, Dark
 from aa_curation.filters.frame_rate import FrameRate
+from aa_curation.filters.motion import SubjectMotion
 from aa_curation.filters.resolution import Resolution
 from aa_curation.filters.single_person import PersonSize, RealPerson, SinglePerson, SomePerson
-from aa_curation.filters.static import Static
+from aa_curation.filters.static import Frozen, Static
 from aa_curation.filters.timing import FrameCount, VariableRate
 from aa_curation.filters.tracking import FaceSeen, HandsSeen, IdentitySwitches, Jitter, PoseFound
 from aa_curation.measure.shots import ShotCuts
@@ -36,18 +37,19 @@ RECIPE = Recipe(
     picture_filters=(
         FrameCount(frames_at_least=1),  # counted; min_s decides
         Static(share_at_most=0.5),
+        Frozen(seconds_at_most=1.0),
         Dark(brightness_at_least=16),
         Bright(brightness_at_most=250),
         Blur(sharpness_at_least=20),
-        CameraMotion(sides_per_s_at_most=math.inf),  # these two are measured, and no reason to
-        VariableRate(share_at_most=math.inf),  # drop a clip
+        CameraMotion(sides_per_s_at_most=math.inf),  # measured only, as is the next
+        VariableRate(share_at_most=math.inf),
     ),
     # Ten frames of each clip are searched for people, at full size and in tiles.
     estimator=BlazePose,
     people_frames=10,
     people_filters=(
         SomePerson(share_at_least=0.8),
-        SinglePerson(second_area=1 / 3, share_at_most=0.2),
+        SinglePerson(second_area=1 / 3, share_at_most=0.15),
         PersonSize(area_at_least=0.02),
         Completeness(body="upper"),
         RealPerson(wobble_at_most=0.03),
@@ -56,10 +58,11 @@ RECIPE = Recipe(
     pose_filters=(
         PoseFound(share_at_least=0.95),
         Jitter(jitter_at_most=0.04),
-        HandsSeen(share_at_least=0),  # these three are measured, and no reason to drop a clip
+        IdentitySwitches(switches_at_most=0),
+        HandsSeen(share_at_least=0),  # measured only, as are the next two
         FaceSeen(share_at_least=0),
-        IdentitySwitches(switches_at_most=math.inf),
     ),
+    clip_filters=(SubjectMotion(extents_per_s_at_least=0),),
     canonical=Canonical(short_side_px=256, max_fps=30),
     clips_per_shard=64,
 )

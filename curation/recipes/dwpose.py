@@ -30,7 +30,7 @@ RECIPE = replace(
     ),
     people_filters=(
         SomePerson(share_at_least=0.8),
-        SinglePerson(second_area=1 / 3, share_at_most=0.2),
+        SinglePerson(second_area=1 / 3, share_at_most=0.15),
         RealPerson(wobble_at_most=0.03),  # chosen for BlazePose
         PersonSize(area_at_least=0.02),
         Completeness(body="upper"),

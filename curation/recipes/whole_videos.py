@@ -20,7 +20,7 @@ RECIPE = Recipe(
     min_s=1e-6,
     max_s=24 * 3600.0,  # above the length of any video: none is cut into parts
     video_filters=(),
-    cuts=ShotCuts(change_at_least=math.inf, dark_below=0),  # no change of picture is a cut
+    cuts=ShotCuts(change_at_least=math.inf, dark_below=0, gap_s=math.inf),  # nothing is a cut
     bars=None,
     picture_filters=(),
     estimator=BlazePose,

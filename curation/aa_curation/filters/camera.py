@@ -1,4 +1,4 @@
-"""How much the camera moves, whatever the people in front of it do."""
+"""How fast the camera moves, whatever the people in front of it do."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ class CameraMotion:
     """Measured: the median speed of the background (`Picture.camera`), in frame sides per second.
 
     Attributes:
-        sides_per_s_at_most: infinity measures and drops nothing: `aa-curate redecide` can set a
-            bound later. The measure is tested on synthetic pans only.
+        sides_per_s_at_most: infinity measures without dropping; `aa-curate redecide` can set a
+            bound later.
     """
 
     sides_per_s_at_most: float

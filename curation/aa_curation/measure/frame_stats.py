@@ -1,4 +1,4 @@
-"""Picture: a video's frames as a few numbers each, taken in one decode."""
+"""Frame statistics: a few numbers per frame, taken in the one decode of a survey."""
 
 from __future__ import annotations
 
@@ -14,8 +14,14 @@ from aa_datasets.video.foreign import Planes
 
 _THUMB_PX = 64
 _CAMERA_PX = 128
-_SAME_LEVELS = 2  # what an encoder changes in a still picture
-_STILL_SHARE = 0.5  # of the picture
+_STRIP = 1 / 5  # of a side: where the background is looked for
+_POINTS_A_STRIP = 4
+_BACK_PX = 0.5  # a point that is followed there and back ends this near, or was lost
+
+
+_STRIP_PX = round(_STRIP * _CAMERA_PX)
+_STRIPS = np.zeros((_CAMERA_PX, _CAMERA_PX), np.uint8)
+_STRIPS[:_STRIP_PX] = _STRIPS[:, :_STRIP_PX] = _STRIPS[:, -_STRIP_PX:] = 255
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,9 +34,11 @@ class Picture:
             64x64 RGB thumbnail; 0 for the first frame.
         sharpness: variance of the Laplacian of the luma at the surveying size.
         brightness: mean luma, 0 to 255.
-        camera: how far the picture as a whole moved since the frame before, as a share of its
-            sides: the median way of up to 80 points (Lucas and Kanade); 0 where half of the pixels
-            or more stayed as they were, which a subject's motion leaves.
+        camera: how far the background moved since the frame before, as a share of the frame's
+            sides. Points in a strip along each of the left, right and upper edge are followed
+            (Lucas and Kanade); of the strips' median ways the shortest counts, since a camera moves
+            all of them and a person seldom more than one or two. 0 where fewer than two strips
+            have texture that can be followed.
         brightest: [h, w], the highest luma of each pixel over all frames of the video, at the
             surveying size.
     """
@@ -46,8 +54,14 @@ class Picture:
     def num_frames(self) -> int:
         return len(self.times_s)
 
+    @property
+    def frame_s(self) -> float:
+        """The usual time from one frame to the next: the median."""
+        return float(np.median(np.diff(self.times_s))) if self.num_frames > 1 else 0.0
+
     def between(self, start_s: float, end_s: float) -> Picture:
-        """The frames of a span; its first frame has no change. (`brightest` stays the video's.)"""
+        """The frames of a span; its first frame has no change. (`brightest` is still the
+        video's.)"""
         inside = (self.times_s >= start_s - 1e-6) & (self.times_s < end_s - 1e-6)
         change, camera = self.change[inside].copy(), self.camera[inside].copy()
         change[:1] = camera[:1] = 0
@@ -62,7 +76,7 @@ class Picture:
 
 
 class PictureMeter:
-    """Feeds on frames, gives a Picture."""
+    """Accumulates per-frame statistics; `picture()` returns them."""
 
     def __init__(self) -> None:
         self._rows: list[tuple[float, float, float, float, float]] = []
@@ -91,15 +105,25 @@ class PictureMeter:
 
     def _camera(self, small: MatLike) -> float:
         before, self._last_small = self._last_small, small
-        # A camera that moves changes nearly every pixel, a person before a still one does not.
-        if before is None or np.mean(cv2.absdiff(small, before) < _SAME_LEVELS) >= _STILL_SHARE:
+        if before is None:
             return 0.0
-        points = cv2.goodFeaturesToTrack(before, maxCorners=80, qualityLevel=0.01, minDistance=6)
+        points = cv2.goodFeaturesToTrack(
+            before, maxCorners=80, qualityLevel=0.01, minDistance=6, mask=_STRIPS
+        )
         if points is None:
             return 0.0
-        later, followed, _ = cv2.calcOpticalFlowPyrLK(before, small, points, None)
-        ways = (later - points)[followed.ravel() == 1].reshape(-1, 2)
-        return float(np.hypot(*np.median(ways, axis=0))) / _CAMERA_PX if len(ways) else 0.0
+        later, found, _ = cv2.calcOpticalFlowPyrLK(before, small, points, None)
+        back, found_back, _ = cv2.calcOpticalFlowPyrLK(small, before, later, None)
+        missed = np.hypot(*(back - points).reshape(-1, 2).T)
+        kept = (found.ravel() == 1) & (found_back.ravel() == 1) & (missed < _BACK_PX)
+        at, ways = points[kept].reshape(-1, 2), (later - points)[kept].reshape(-1, 2)
+        in_strips = (at[:, 1] < _STRIP_PX, at[:, 0] < _STRIP_PX, at[:, 0] >= _CAMERA_PX - _STRIP_PX)
+        lengths = [
+            float(np.hypot(*np.median(ways[strip], axis=0)))
+            for strip in in_strips
+            if strip.sum() >= _POINTS_A_STRIP
+        ]
+        return min(lengths) / _CAMERA_PX if len(lengths) >= 2 else 0.0
 
     def picture(self) -> Picture:
         rows = np.array(self._rows, dtype=np.float64).reshape(-1, 5)
@@ -112,7 +136,7 @@ class PictureMeter:
 def cropped_planes(planes: Planes, crop_px: tuple[int, int, int, int]) -> Planes:
     """The part x0, y0, x1, y1 of a picture; its colours to the nearest two pixels.
 
-    Raises VideoError where the picture has no such part: headers may promise another size."""
+    Raises VideoError where the part exceeds the picture: headers may promise another size."""
     x0, y0, x1, y1 = crop_px
     height, width = planes.luma.shape
     if x1 > width or y1 > height:
@@ -123,8 +147,8 @@ def cropped_planes(planes: Planes, crop_px: tuple[int, int, int, int]) -> Planes
 
 
 def _thumb(small: MatLike, planes: Planes) -> MatLike:
-    """The frame as a small RGB picture. (All colours as BT.601 has them: differences of them are
-    measured, not they themselves.)"""
+    """The frame as a small RGB picture. (All colours are converted as BT.601 has them: only their
+    differences are measured.)"""
     sides = (_THUMB_PX, _THUMB_PX)
     luma, red, blue = (
         cv2.resize(plane, sides, interpolation=cv2.INTER_AREA)

@@ -26,19 +26,24 @@ class Span:
 
 @dataclass(frozen=True, slots=True)
 class ShotCuts:
-    """A hard cut is a frame that differs much from the one before, while its neighbours do not.
-    Where the picture fades to black and back, the dark frames around black belong to no shot.
+    """How shots are told apart.
+
+    A hard cut is a frame that differs much from the one before, while its neighbours do not. Where
+    the picture fades to black and back, the dark frames around black belong to no shot. A gap in
+    the time stamps ends a shot: stored at a constant rate it would be a frozen picture.
 
     Attributes:
         change_at_least: grey levels of `Picture.change`.
         times_neighbours: how many times the largest change of the frames around it: fast motion
             and a shaking camera change every frame, a cut only one.
-        reach: how many frames on each side count as around.
-        dark_below: `Picture.brightness` of the frames around black that are left out; 0 knows no
+        reach: how many neighbours on each side are compared.
+        dark_below: `Picture.brightness` of the frames around black that are left out; 0 ignores
             fades. (PySceneDetect's ThresholdDetector has 12, of the mean of all channels.)
         black_below: brightness of black itself, which a dim room does not reach.
         fade_s: how far from black, in seconds, a dark frame may be: a night may have one black
             frame.
+        gap_s: a step from one frame to the next is a gap if it is longer than this, and than
+            `times_usual` times the usual step; infinity ignores gaps.
     """
 
     change_at_least: float = 25.0
@@ -47,9 +52,11 @@ class ShotCuts:
     dark_below: float = 12.0
     black_below: float = 2.0
     fade_s: float = 1.0
+    gap_s: float = 0.5
+    times_usual: float = 3.0
 
     def cut_frames(self, picture: Picture) -> list[int]:
-        """Indices of the frames that begin a new shot (never 0)."""
+        """Indices of the frames that start a new shot (never 0)."""
         change = picture.change
         cuts = []
         for t in np.flatnonzero(change >= self.change_at_least):
@@ -59,7 +66,7 @@ class ShotCuts:
         return cuts
 
     def black_runs(self, picture: Picture) -> list[tuple[int, int]]:
-        """First frame and end of each run around black; none where all is dark."""
+        """First frame and end of each run around black; none where every frame is dark."""
         dark = picture.brightness < self.dark_below
         if dark.all():
             return []
@@ -71,6 +78,23 @@ class ShotCuts:
                 found[first:end] = np.abs(times_s[:, None] - black_s).min(1) <= self.fade_s
         return _runs(found)
 
+    def gaps(self, picture: Picture) -> list[tuple[float, float]]:
+        """Start and end in seconds of each time in which frames are missing."""
+        steps_s, usual_s = np.diff(picture.times_s), picture.frame_s
+        found = np.flatnonzero(steps_s > max(self.gap_s, self.times_usual * usual_s))
+        times_s = picture.times_s.tolist()
+        return [(times_s[t] + usual_s, times_s[t + 1]) for t in found]
+
+    def fps(self, picture: Picture, claimed_fps: float) -> float:
+        """Frames per second as counted, gaps left out; what the header claims where that agrees to
+        a hundredth, since it is exact (30000/1001) where time stamps are rounded."""
+        gaps_s = [end_s - start_s for start_s, end_s in self.gaps(picture)]
+        if picture.num_frames < 2 or picture.times_s[-1] <= picture.times_s[0]:
+            return claimed_fps or 30.0
+        shown_s = float(picture.times_s[-1] - picture.times_s[0]) - sum(gaps_s)
+        counted = (picture.num_frames - 1) / shown_s
+        return claimed_fps if abs(counted / (claimed_fps or 1) - 1) < 0.01 else counted
+
 
 def _runs(marked: NDArray[np.bool_]) -> list[tuple[int, int]]:
     """First index and end of each run of True."""
@@ -81,7 +105,7 @@ def _runs(marked: NDArray[np.bool_]) -> list[tuple[int, int]]:
 def cut_spans(
     picture: Picture, cuts: ShotCuts, max_s: float, within_s: tuple[float, float] | None = None
 ) -> list[Span]:
-    """One span a shot; a shot longer than `max_s` gives equal parts. Black is in none.
+    """One span per shot; a shot longer than `max_s` gives equal parts. Black and gaps are in none.
 
     Args:
         picture: of the whole video.
@@ -90,18 +114,18 @@ def cut_spans(
         within_s: use this part of the video only.
     """
     times_s = picture.times_s
-    frame_s = float(np.median(np.diff(times_s))) if len(times_s) > 1 else 1 / 30
+    frame_s = picture.frame_s or 1 / 30
     first_s, last_s = float(times_s[0]), float(times_s[-1]) + frame_s
     if within_s is not None:
         first_s, last_s = max(first_s, within_s[0]), min(last_s, within_s[1])
     runs = cuts.black_runs(picture)
     begun_s = [*(float(time_s) for time_s in times_s), last_s]
-    black = [(begun_s[first], begun_s[end]) for first, end in runs]
-    inner = {begun_s[t] for t in cuts.cut_frames(picture)} | set(itertools.chain(*black))
+    left_out = [(begun_s[first], begun_s[end]) for first, end in runs] + cuts.gaps(picture)
+    inner = {begun_s[t] for t in cuts.cut_frames(picture)} | set(itertools.chain(*left_out))
     edges = [first_s, *sorted(s for s in inner if first_s < s < last_s), last_s]
     spans = []
     for start_s, end_s in itertools.pairwise(edges):
-        if end_s <= start_s or any(first <= start_s < end for first, end in black):
+        if end_s <= start_s or any(first <= start_s < end for first, end in left_out):
             continue
         parts = max(1, math.ceil((end_s - start_s) / max_s - 1e-9))
         bounds = np.linspace(start_s, end_s, parts + 1)

@@ -18,6 +18,8 @@ from aa_curation.check import Check, Drop, first_drop, with_thresholds
 from aa_curation.ledger.records import Decision, PlannedClip, rejected
 from aa_curation.measure.frames import iter_frames_at, resized, thinned_fps, ticks_s
 from aa_curation.measure.people import look_for_people, people_of_pose
+from aa_curation.measure.posed_clip import PosedClip
+from aa_curation.measure.sampled_frames import SampledFrames
 from aa_curation.measure.shots import Span
 from aa_curation.measure.signature import FrameLook, look_at_frame, make_signature, signature_frames
 from aa_curation.recipe import Recipe
@@ -74,7 +76,7 @@ def curate_clip(
     size_hw = canonical_size(planned.size_hw, recipe.canonical.short_side_px)
     try:
         exact = _exact_pose(source, planned, fps)
-        needed = exact is None or recipe.text is not None
+        needed = exact is None or recipe.text is not None or bool(recipe.frame_filters)
         sampled = _sampled_frames(planned, source, recipe) if needed else []
         people = (
             look_for_people(sampled, estimator())
@@ -88,7 +90,11 @@ def curate_clip(
         drop = drop_by(check(text) for check in recipe.text_filters)
         if drop:
             return reject(drop)
-        del sampled
+        looked_at = SampledFrames(sampled, recipe.weights)
+        drop = drop_by(check(looked_at) for check in recipe.frame_filters)
+        if drop:
+            return reject(drop)
+        del sampled, looked_at
         if exact is None:
             tracker = estimator().track()
             rendered = _render(planned, source, recipe, tracker, fps, size_hw)
@@ -102,7 +108,9 @@ def curate_clip(
         return reject(Drop("unreadable_video", detail=str(error)))
     if pose.size_hw != size_hw:  # rounding must not touch an exact pose that fits
         pose = pose.resized(size_hw)
-    drop = drop_by(check(pose) for check in recipe.pose_filters)
+    posed = PosedClip(pose, fps, text)
+    found = [check(pose) for check in recipe.pose_filters]
+    drop = drop_by([*found, *(check(posed) for check in recipe.clip_filters)])
     if drop:
         return reject(drop)
     num_frames = pose.num_frames

@@ -60,8 +60,7 @@ def survey(source: Source, recipe: Recipe) -> Survey:
     if not spans:
         drop = Drop("too_short", 0.0, recipe.min_s, "its span shows black, or lies behind the end")
         return _nothing(source, content, drop, headers)
-    # Frames are counted, not claimed rates: headers of odd files lie about theirs.
-    fps = _counted_fps(picture, info.fps)
+    fps = recipe.cuts.fps(picture, info.fps)  # counted: headers of odd files lie about theirs
     for number, span in enumerate(spans):
         clip_id = whole if len(spans) == 1 else f"{source.source_id}-{number:04d}"
         # Half a frame of grace: 100 frames at 60 fps are "1.67 s" of time stamps plus the last.
@@ -140,14 +139,6 @@ def _cropped_info(info: VideoInfo, crop_px: Crop | None) -> VideoInfo:
             f"the crop {crop_px} lies outside of its {info.size_hw[1]}x{info.size_hw[0]} frames"
         )
     return dataclasses.replace(info, size_hw=(y1 - y0, x1 - x0))
-
-
-def _counted_fps(picture: Picture, claimed_fps: float) -> float:
-    if picture.num_frames < 2 or picture.times_s[-1] <= picture.times_s[0]:
-        return claimed_fps or 30.0
-    counted = (picture.num_frames - 1) / float(picture.times_s[-1] - picture.times_s[0])
-    # The claimed rate is exact (30000/1001) where the time stamps only round it.
-    return claimed_fps if abs(counted / (claimed_fps or 1) - 1) < 0.01 else counted
 
 
 def _nothing(

@@ -55,10 +55,14 @@ class OverlaidText:
     @property
     def area(self) -> float:
         """Share of the frame under the boxes, in [0, 1]."""
+        return float(self.mask().mean())
+
+    def mask(self) -> NDArray[np.bool_]:
+        """Which pixels lie under a box, bool [H, W]."""
         covered = np.zeros(self.size_hw, bool)
         for x0, y0, x1, y1 in self.boxes:
             covered[y0:y1, x0:x1] = True
-        return float(covered.mean())
+        return covered
 
     def resized(self, size_hw: tuple[int, int]) -> OverlaidText:
         """For frames of another size; every box still holds the text that it held."""

@@ -71,6 +71,35 @@ def test_a_span_of_the_source_bounds_the_clips() -> None:
     assert cut_spans(_calm(25), ShotCuts(), 10, within_s=(2, 6)) == []
 
 
+def test_a_gap_in_the_time_stamps_ends_a_shot_and_is_in_no_clip() -> None:
+    picture = _calm(100)
+    picture.times_s[40:] += 2.0
+    spans = cut_spans(picture, ShotCuts(), 10)
+    assert [(s.start_s, s.end_s) for s in spans] == [
+        (0, pytest.approx(1.6)),
+        (pytest.approx(3.6), pytest.approx(6.0)),
+    ]
+    assert [picture.between(s.start_s, s.end_s).num_frames for s in spans] == [40, 60]
+    assert ShotCuts().fps(picture, 16.7) == pytest.approx(25), "the gap is no part of the rate"
+    assert len(cut_spans(picture, ShotCuts(gap_s=np.inf), 10)) == 1
+    (taken,) = cut_spans(picture, ShotCuts(), 10, within_s=(0.8, 3))
+    assert (taken.start_s, taken.end_s) == (0.8, pytest.approx(1.6))
+
+
+def test_a_late_frame_and_a_slow_camera_are_no_gaps() -> None:
+    picture = _calm(100)
+    picture.times_s[40:] += 0.3
+    assert len(cut_spans(picture, ShotCuts(), 10)) == 1
+    assert len(cut_spans(_calm(10, fps=1.0), ShotCuts(), 100)) == 1
+
+
+@pytest.mark.parametrize(("claimed", "expected"), [(25.1, 25.1), (30.0, 25.0), (0.0, 25.0)])
+def test_the_claimed_rate_counts_where_it_is_nearly_the_counted_one(
+    claimed: float, expected: float
+) -> None:
+    assert ShotCuts().fps(_calm(100), claimed) == pytest.approx(expected)
+
+
 def _faded(frames: np.ndarray, into: int, black: int, out: int) -> np.ndarray:
     """A video that fades from black in `into` frames and to black in `out`, and stays black."""
     light = np.ones(len(frames))
