@@ -31,7 +31,7 @@ import torch
 from budget import VARIANTS, Budget, Table, hash_of, read_budget
 
 from aa_datasets.atomic_file import replace_file
-from aa_model.checkpoints.store import read_info, read_part, write_parts
+from aa_model.checkpoints.store import read_checkpoint, read_part, write_parts
 from aa_model.networks.animate_anyone import AnimateAnyone
 from aa_model.networks.parts import part_parameters
 from aa_model.presets import PRESETS
@@ -163,7 +163,7 @@ def prepare(out: Path, budget: Budget, corpus: Path | None, cache_gb: float) -> 
 
 def write_start(pretraining: Path, start: Path) -> None:
     """The pre-trained UNet as denoising UNet and, as the paper does with SD's, as ReferenceNet."""
-    config = replace(read_info(pretraining).model, appearance="reference_net", use_pose=True)
+    config = replace(read_checkpoint(pretraining).model, appearance="reference_net", use_pose=True)
     with torch.device("meta"):
         wanted = part_parameters(AnimateAnyone(config), "reference_net")
     record, unet = read_part(pretraining, "denoising_unet")

@@ -21,7 +21,7 @@ from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 from aa_datasets.loader.batch import EncodedFrames
 from aa_model.checkpoints.animatediff import to_animatediff
 from aa_model.checkpoints.moore import BASE, DENOISING, IMAGE_ENCODER, MOTION, POSE, REFERENCE, VAE
-from aa_model.checkpoints.store import read_info, read_model
+from aa_model.checkpoints.store import read_checkpoint, read_model
 from aa_model.cli.model import main
 from aa_model.config import GenerateConfig, ModelConfig, PoseGuiderConfig, UNetConfig
 from aa_model.inference.denoise import denoise, encode_conditions
@@ -158,7 +158,7 @@ def test_a_training_step_gives_the_peers_loss_and_gradients(
 ) -> None:
     """With its draws: v-prediction, zero terminal SNR, min-SNR, noise offset."""
     T = {"1": 1, "2": 4}[stage]
-    config: ModelConfig = read_info(checkpoint).model
+    config: ModelConfig = read_checkpoint(checkpoint).model
     noise = dataclasses.replace(config.noise, beta_schedule="scaled_linear")
     model = read_model(checkpoint)
     if stage == "1":

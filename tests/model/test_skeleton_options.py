@@ -15,7 +15,7 @@ from aa_datasets.pose import FACE, Pose, make_pose
 from aa_datasets.pose_drawing import draw_pose
 from aa_datasets.puppets.render import render_puppet
 from aa_datasets.shards import read_shards, write_shard
-from aa_model.checkpoints.store import read_info, write_checkpoint
+from aa_model.checkpoints.store import read_checkpoint, write_checkpoint
 from aa_model.cli import train as train_cli
 from aa_model.config import GenerateConfig, PoseGuiderConfig
 from aa_model.inference.pipeline import AnimatePipeline
@@ -80,7 +80,7 @@ def test_trained_and_animated_without_poses(
 ) -> None:
     assert train("1", "start", "one", "--no-pose") == 0
     assert train("2", "one", "two") == 0
-    info = read_info(tmp_path / "two")
+    info = read_checkpoint(tmp_path / "two")
     assert not info.model.use_pose
     assert "pose_guider" not in info.parts
     assert not (tmp_path / "two" / "pose_guider.safetensors").exists()
@@ -130,7 +130,7 @@ def test_trained_and_animated_with_faces(
     assert train("1", "start", "bare") == 0
     for stage_1, face in (("faced", True), ("bare", False)):
         assert train("2", stage_1, f"{stage_1}-2") == 0
-        assert read_info(tmp_path / f"{stage_1}-2").model.pose_guider.face is face
+        assert read_checkpoint(tmp_path / f"{stage_1}-2").model.pose_guider.face is face
 
     puppet = render_puppet(1, 1, num_frames=3, size_hw=(32, 32))
     with_face = _with_face(puppet.pose)

@@ -20,7 +20,7 @@ from PIL import Image
 from scipy import stats
 
 from aa_eval.result import SCHEMA, MetricValue, Result, write_result
-from aa_model.checkpoints.store import read_info, read_part, write_checkpoint
+from aa_model.checkpoints.store import read_checkpoint, read_part, write_checkpoint
 from aa_model.networks.animate_anyone import AnimateAnyone
 from aa_model.networks.parts import parts_of
 from aa_model.presets import TINY
@@ -239,7 +239,7 @@ def test_reference_net_starts_as_the_pre_trained_unet(
     made_by = dict.fromkeys(set(parts_of(config)) - {"temporal_layers"}, "a test")
     write_checkpoint(tmp_path / "pretraining", AnimateAnyone(config), made_by)
     load("run").write_start(tmp_path / "pretraining", tmp_path / "start")
-    info = read_info(tmp_path / "start")
+    info = read_checkpoint(tmp_path / "start")
     assert set(info.parts) == {"vae", "image_encoder", "reference_net", "denoising_unet"}
     assert info.model == TINY.model
     _, unet = read_part(tmp_path / "start", "denoising_unet")

@@ -32,7 +32,13 @@ from aa_model.checkpoints.diffusers_folders import (
     vae_sizes,
 )
 from aa_model.checkpoints.safe_load import read_weights
-from aa_model.checkpoints.store import check_tensors, read_info, read_model, read_part, write_parts
+from aa_model.checkpoints.store import (
+    check_tensors,
+    read_checkpoint,
+    read_model,
+    read_part,
+    write_parts,
+)
 from aa_model.config import ModelConfig, PoseGuiderConfig
 from aa_model.errors import CheckpointError
 from aa_model.networks.animate_anyone import AnimateAnyone
@@ -131,7 +137,7 @@ def export_moore(checkpoint: Path, out: Path, dtype: torch.dtype) -> None:
     Raises:
         CheckpointError: the network has something that the format cannot hold.
     """
-    config = read_info(checkpoint).model
+    config = read_checkpoint(checkpoint).model
     _check_expressible(config)
     read_part(checkpoint, "temporal_layers")  # absent in stage 1: say so before the work
     model = read_model(checkpoint).to(dtype)

@@ -116,7 +116,7 @@ def write_parts(
     return info
 
 
-def read_info(folder: Path) -> CheckpointInfo:
+def read_checkpoint(folder: Path) -> CheckpointInfo:
     """Read config.json.
 
     Raises:
@@ -146,7 +146,7 @@ def read_part(folder: Path, part: str) -> tuple[PartRecord, dict[str, Tensor]]:
     Raises:
         CheckpointError: the part is absent, or its content is not what config.json says.
     """
-    record = read_info(folder).parts.get(part)
+    record = read_checkpoint(folder).parts.get(part)
     path = folder / f"{part}.safetensors"
     if record is None or not path.is_file():
         raise CheckpointError(
@@ -166,7 +166,7 @@ def read_part(folder: Path, part: str) -> tuple[PartRecord, dict[str, Tensor]]:
 
 def _copy_part(source: Path, folder: Path, part: str) -> PartRecord:
     """Take over a part's file, unless it is there already."""
-    record = read_info(source).parts[part]
+    record = read_checkpoint(source).parts[part]
     name = f"{part}.safetensors"
     target = folder / name
     if not target.is_file() or sha256_of_file(target) != record.sha256:
@@ -220,7 +220,7 @@ def copy_tensors(
 
 def find_parts(folders: Iterable[Path]) -> dict[str, Path]:
     """Which folder each part comes from; a later folder wins."""
-    return {part: folder for folder in folders for part in read_info(folder).parts}
+    return {part: folder for folder in folders for part in read_checkpoint(folder).parts}
 
 
 def resolve_config(config: ModelConfig, sources: dict[str, Path]) -> ModelConfig:
@@ -230,7 +230,7 @@ def resolve_config(config: ModelConfig, sources: dict[str, Path]) -> ModelConfig
     Positions are a sinusoid, of which `config` may ask for more than the temporal layers have seen.
     """
     for part, folder in sources.items():
-        stored = read_info(folder).model
+        stored = read_checkpoint(folder).model
         positions = max(config.temporal.max_frames, stored.temporal.max_frames)
         config = replace(config, **{PARTS[part]: getattr(stored, PARTS[part])})
         if part == "temporal_layers":
@@ -246,7 +246,7 @@ def read_model(folder: Path) -> AnimateAnyone:
     Raises:
         CheckpointError: as `load_part`; every part but the temporal layers must be there.
     """
-    info = read_info(folder)
+    info = read_checkpoint(folder)
     model = AnimateAnyone(info.model, temporal="temporal_layers" in info.parts)
     for part in parts_of(info.model):
         if part != "temporal_layers" or model.has_temporal_layers:

@@ -10,7 +10,7 @@ from cyclopts import Parameter
 
 from aa_datasets.command_line import make_app
 from aa_datasets.progress import progress
-from aa_model.cli.command_line import quiet_diffusers, run_command
+from aa_model.cli.command_line import run_command
 from aa_model.cli.ui import UiOptions
 from aa_model.inference.options import AnimateOptions
 
@@ -31,7 +31,6 @@ def animate(options: Annotated[AnimateOptions, Parameter(name="*")]) -> None:
     from aa_model.inference.animate_photo import animate_photo
     from aa_model.inference.animate_shards import animate_shards, foretell
 
-    quiet_diffusers()
     if options.dry_run:
         for line in foretell(options):
             print(line)
@@ -54,7 +53,6 @@ def ui(options: Annotated[UiOptions, Parameter(name="*")]) -> None:
     """Open a page on this machine that animates a photo."""
     from aa_model.cli.ui import serve
 
-    quiet_diffusers()
     serve(options)
 
 

@@ -1,4 +1,4 @@
-"""What this package's commands share: devices that run out of memory, and quiet libraries."""
+"""Run a command of this package: its errors, and a device that runs out of memory, in one line."""
 
 from __future__ import annotations
 
@@ -26,10 +26,3 @@ def run_command(app: App, argv: Sequence[str] | None, *, when_stopped: str) -> i
             raise
         print(f"{app.name[0]}: error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
-
-
-def quiet_diffusers() -> None:
-    """Keep diffusers from warning about an empty list of float32 modules."""
-    from diffusers.utils import logging
-
-    logging.set_verbosity_error()

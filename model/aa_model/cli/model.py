@@ -11,7 +11,7 @@ from typing import Annotated, Literal, TypeAlias
 from cyclopts import App, Parameter
 
 from aa_datasets.command_line import PositiveInt, make_app
-from aa_model.cli.command_line import quiet_diffusers, run_command
+from aa_model.cli.command_line import run_command
 from aa_model.presets import PRESETS, PresetName
 
 Dtype: TypeAlias = Literal["fp16", "bf16", "fp32"]
@@ -38,12 +38,12 @@ def info(checkpoint: Path) -> None:
     Args:
         checkpoint: folder that aa-train or aa-model wrote.
     """
-    from aa_model.checkpoints.store import load_part, read_info
+    from aa_model.checkpoints.store import load_part, read_checkpoint
     from aa_model.config import to_json
     from aa_model.networks.animate_anyone import AnimateAnyone
     from aa_model.networks.parts import parts_of
 
-    found = read_info(checkpoint)
+    found = read_checkpoint(checkpoint)
     model = AnimateAnyone(found.model, temporal="temporal_layers" in found.parts)
     for part in found.parts:
         load_part(model, checkpoint, part)
@@ -77,15 +77,14 @@ def export(
     import torch
 
     from aa_model.checkpoints.moore import export_moore
-    from aa_model.checkpoints.store import read_info, read_model, write_checkpoint
+    from aa_model.checkpoints.store import read_checkpoint, read_model, write_checkpoint
 
-    quiet_diffusers()
     torch_dtype: torch.dtype = getattr(torch, _TORCH_DTYPE[dtype])
     if to == "moore":
         export_moore(checkpoint, out, torch_dtype)
         print(f"{out}: the four files, base, VAE and image encoder as {dtype}")
         return
-    found = read_info(checkpoint)
+    found = read_checkpoint(checkpoint)
     model = read_model(checkpoint)
     made_by = {part: record.made_by for part, record in found.parts.items()}
     write_checkpoint(out, model, made_by, torch_dtype)
@@ -108,7 +107,6 @@ def import_sd(*, sd: Path, image_encoder: Path, out: Path, preset: PresetName = 
     """
     from aa_model.checkpoints.stable_diffusion import import_stable_diffusion
 
-    quiet_diffusers()
     import_stable_diffusion(PRESETS[preset].model, sd, image_encoder, out)
     print(f"{out}: start stage 1 with --init {out}")
 
@@ -144,7 +142,6 @@ def import_(
     from aa_model.checkpoints.animatediff import import_animatediff
     from aa_model.checkpoints.moore import Companions, import_moore
 
-    quiet_diffusers()
     config = PRESETS[preset or _IMPORTS[kind]].model
     if beta_schedule:
         config = replace(config, noise=replace(config.noise, beta_schedule=beta_schedule))

@@ -10,7 +10,7 @@ from typing import Annotated, get_type_hints
 from cyclopts import App, Group, Parameter
 
 from aa_datasets.command_line import make_app
-from aa_model.cli.command_line import quiet_diffusers, run_command
+from aa_model.cli.command_line import run_command
 from aa_model.config import TrainConfig
 from aa_model.presets import PRESETS
 from aa_model.training.options import PrecomputeOptions, TrainOptions, preset_training
@@ -40,7 +40,6 @@ def make_train_app(argv: Sequence[str]) -> App:
     ) -> None:
         from aa_model.training.run import train_stage
 
-        quiet_diffusers()
         given = TrainConfig(**dataclasses.asdict(training)) if found else None
         train_stage(dataclasses.replace(options, training=given))
 
@@ -58,7 +57,6 @@ def make_train_app(argv: Sequence[str]) -> App:
         """
         from aa_model.training import precompute as module
 
-        quiet_diffusers()
         module.precompute(options)
 
     return app

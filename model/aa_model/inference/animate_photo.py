@@ -18,7 +18,7 @@ from aa_datasets.atomic_file import replace_file
 from aa_datasets.pose import Pose
 from aa_datasets.pose_estimator import PoseEstimator
 from aa_datasets.video.canonical import encode_canonical
-from aa_model.checkpoints.store import read_info
+from aa_model.checkpoints.store import read_checkpoint
 from aa_model.errors import ModelError
 from aa_model.inference.inputs import (
     Note,
@@ -78,7 +78,7 @@ def animate_photo(
     if options.reference is None or options.pose is None:
         raise ModelError("animate_photo needs a reference and a pose; shards: animate_shards")
     # Inputs first: loading the network takes long, and a wrong file should be said at once.
-    size_hw = read_info(options.checkpoint).model.size_hw
+    size_hw = read_checkpoint(options.checkpoint).model.size_hw
     if options.scheduler:
         find_scheduler(options.scheduler)
     detector = cache(lambda: find_estimator(options.pose_detector, options.checkpoint))

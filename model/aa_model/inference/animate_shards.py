@@ -27,7 +27,7 @@ from aa_datasets.pose import Pose
 from aa_datasets.progress import progress
 from aa_datasets.shards import find_shards, read_record, read_shards
 from aa_datasets.video.canonical import encode_canonical, read_canonical
-from aa_model.checkpoints.store import read_info
+from aa_model.checkpoints.store import read_checkpoint
 from aa_model.config import to_json
 from aa_model.errors import ModelError
 from aa_model.inference.animate_photo import open_pipeline
@@ -98,7 +98,7 @@ def _animate(pipeline: AnimatePipeline, job: Job, options: AnimateOptions) -> No
 
 def foretell(options: AnimateOptions) -> Iterator[str]:
     """Lines on what the options would make, once their files were found."""
-    info, config = read_info(options.checkpoint), options.generate
+    info, config = read_checkpoint(options.checkpoint), options.generate
     height, width = info.model.size_hw
     yield (
         f"{options.checkpoint}: preset {info.model.preset}, {width}x{height}, {config.steps} "
@@ -213,7 +213,7 @@ def keep_settings(path: Path, settings: Mapping[str, object]) -> None:
 
 def _settings(options: AnimateOptions) -> dict[str, object]:
     """All that decides the content of a video, but not how many are made or where."""
-    info = read_info(options.checkpoint)
+    info = read_checkpoint(options.checkpoint)
     network = [part.sha256 for part in info.parts.values()]
     network += [json.dumps(to_json(info.model), sort_keys=True)]  # the noise schedule is in it
     if (scheduler := options.checkpoint / SCHEDULER_CONFIG).is_file():

@@ -20,7 +20,7 @@ from PIL import Image
 from aa_datasets.loader.crop_resize import resize_pose
 from aa_datasets.pose import Pose
 from aa_datasets.pose_drawing import draw_pose
-from aa_model.checkpoints.store import read_info, read_model, write_checkpoint
+from aa_model.checkpoints.store import read_checkpoint, read_model, write_checkpoint
 from aa_model.config import GenerateConfig
 from aa_model.errors import CheckpointError, ModelError
 from aa_model.inference.align_pose import align_pose
@@ -111,7 +111,9 @@ class AnimatePipeline(DiffusionPipeline):  # type: ignore[misc]  # diffusers has
         model = read_model(folder)
         model.place(device, torch_dtype)
         pipeline = cls(model, _read_scheduler(folder / _SCHEDULER))
-        pipeline.made_by = {p: record.made_by for p, record in read_info(folder).parts.items()}
+        pipeline.made_by = {
+            p: record.made_by for p, record in read_checkpoint(folder).parts.items()
+        }
         return pipeline
 
     def use_scheduler(self, name: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
@@ -42,8 +43,9 @@ def add_temporal_layers(unet: UNet2DConditionModel, config: ModelConfig) -> UNet
         if isinstance(module, AnimateDiffTransformer3D):
             nn.init.zeros_(module.proj_out.weight)
             nn.init.zeros_(module.proj_out.bias)
-    adapter.to(unet.device, unet.dtype)
-    with torch.device("meta"):
+    with _quiet_about_float32():
+        adapter.to(unet.device, unet.dtype)
+    with torch.device("meta"), _quiet_about_float32():
         motion_unet: UNetMotionModel = UNetMotionModel.from_unet2d(
             make_unet2d(config), _make_adapter(config)
         )
@@ -52,6 +54,18 @@ def add_temporal_layers(unet: UNet2DConditionModel, config: ModelConfig) -> UNet
         if isinstance(module, AnimateDiffTransformer3D):
             module.norm = _per_frame(module.norm)
     return motion_unet
+
+
+@contextmanager
+def _quiet_about_float32() -> Iterator[None]:
+    """diffusers warns of modules that should stay in float32, and lists none."""
+    logger = logging.getLogger("diffusers.models.modeling_utils")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 def _make_adapter(config: ModelConfig) -> MotionAdapter:

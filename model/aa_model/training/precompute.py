@@ -26,7 +26,7 @@ from aa_datasets.video.canonical import read_canonical
 from aa_model.checkpoints.store import (
     copy_tensors,
     find_parts,
-    read_info,
+    read_checkpoint,
     read_part,
     resolve_config,
 )
@@ -58,7 +58,9 @@ def latents_key(config: ModelConfig, sources: Mapping[str, Path]) -> LatentsKey:
     parts = {"vae": vae, "image_encoder": to_json(config.image_encoder)}
     hashes = {}
     for part, row in parts.items():
-        content = json.dumps([read_info(sources[part]).parts[part].sha256, row], sort_keys=True)
+        content = json.dumps(
+            [read_checkpoint(sources[part]).parts[part].sha256, row], sort_keys=True
+        )
         hashes[part] = hashlib.sha256(content.encode()).hexdigest()
     height, width = config.size_hw
     return LatentsKey(height, width, **hashes)

@@ -15,7 +15,7 @@ from aa_datasets.loader.batch import Batch, FrameBatch
 from aa_datasets.loader.config import LoaderConfig
 from aa_datasets.loader.loader import ShardLoader, make_loader
 from aa_datasets.shards import find_shards, read_record
-from aa_model.checkpoints.store import find_parts, read_info
+from aa_model.checkpoints.store import find_parts, read_checkpoint
 from aa_model.config import ModelConfig, TrainConfig, to_json
 from aa_model.errors import ModelError, TrainingDiverged
 from aa_model.networks.animate_anyone import AnimateAnyone
@@ -183,14 +183,14 @@ def resolve_network(options: TrainOptions) -> ModelConfig:
     first = options.stage in ("1", "autoencoder", "image-encoder")
     found = find_parts(options.init)
     folder = None if first else found.get("denoising_unet")
-    before = read_info(folder).model if folder else preset
+    before = read_checkpoint(folder).model if folder else preset
     if not options.pose and folder and before.use_pose:
         raise ModelError(f"{folder} was trained with poses: give --no-pose to stage 1 already")
     use_pose = before.use_pose and options.pose
     if options.draw_face and not use_pose:
         raise ModelError("--draw-face without poses: leave one of --draw-face and --no-pose out")
     trained = found.get("pose_guider")
-    if options.draw_face and trained and not read_info(trained).model.pose_guider.face:
+    if options.draw_face and trained and not read_checkpoint(trained).model.pose_guider.face:
         raise ModelError(
             f"{trained} was trained on skeletons without faces: give --draw-face to its stage 1, "
             "or leave it out"
@@ -233,7 +233,7 @@ def describe(options: TrainOptions, plan: Plan) -> dict[str, Any]:
         "too_short_at_most": options.too_short_at_most,
         "init": [str(path) for path in options.init],
         "frozen": {
-            part: read_info(folder).parts[part].sha256
+            part: read_checkpoint(folder).parts[part].sha256
             for part, folder in plan.origin.sources.items()
             if part not in plan.stage.trains
         },

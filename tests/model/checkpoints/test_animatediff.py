@@ -14,7 +14,7 @@ from diffusers.models.unets.unet_motion_model import AnimateDiffTransformer3D
 from torch import Tensor
 
 from aa_model.checkpoints.animatediff import from_animatediff, to_animatediff
-from aa_model.checkpoints.store import load_part, read_info, resolve_config
+from aa_model.checkpoints.store import load_part, read_checkpoint, resolve_config
 from aa_model.cli.model import main
 from aa_model.errors import CheckpointError
 from aa_model.networks.animate_anyone import AnimateAnyone
@@ -96,7 +96,7 @@ def test_a_file_of_each_version_starts_stage_2(
     torch.save({"epoch": 3, "state_dict": {f"module.{n}": t for n, t in tensors.items()}}, path)
     command = ["import", "--from", "animatediff", str(path), "--preset", "tiny", "--out", str(out)]
     assert main(command) == 0
-    config = read_info(out).model
+    config = read_checkpoint(out).model
     assert (config.temporal.max_frames, config.temporal.mid_block) == (length, mid)
     # A sinusoid has as many positions as a preset asks for: MusePose takes 48 of AnimateDiff's 32.
     longer = replace(TINY.model, temporal=replace(TINY.model.temporal, max_frames=48))

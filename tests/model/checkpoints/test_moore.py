@@ -15,7 +15,7 @@ from torch import Tensor
 
 from aa_model.checkpoints.animatediff import to_animatediff
 from aa_model.checkpoints.moore import DENOISING, MOTION, POSE, REFERENCE
-from aa_model.checkpoints.store import read_info, read_model, write_checkpoint
+from aa_model.checkpoints.store import read_checkpoint, read_model, write_checkpoint
 from aa_model.cli.model import main
 from aa_model.config import PoseGuiderConfig
 from aa_model.networks.animate_anyone import AnimateAnyone
@@ -160,7 +160,7 @@ def test_the_schedule_is_the_presets_and_can_be_the_published_one(
     folder, _ = peer
     assert run_import(folder, tmp_path / "a") == 0
     assert run_import(folder, tmp_path / "b", "--beta-schedule", "linear") == 0
-    a, b = (read_info(tmp_path / name).model.noise for name in "ab")
+    a, b = (read_checkpoint(tmp_path / name).model.noise for name in "ab")
     assert (a.beta_schedule, b.beta_schedule) == ("scaled_linear", "linear")
     assert a.zero_terminal_snr
     assert a.prediction_type == "v_prediction"

@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from aa_model.checkpoints.store import load_part, read_info
+from aa_model.checkpoints.store import load_part, read_checkpoint
 from aa_model.cli.model import main
 from aa_model.networks.image_encoder import ImageEncoder
 from aa_model.networks.reference_net import make_unet2d
@@ -34,7 +34,9 @@ def test_both_unets_start_from_it_and_the_frozen_parts_are_its_own(
     out = tmp_path / "out"
     command = ["import-sd", "--preset", "tiny", "--sd", str(folders[0])]
     assert main([*command, "--image-encoder", str(folders[1]), "--out", str(out)]) == 0
-    assert read_info(out).model.vae.scaling_factor == 0.18215  # diffusers' default, stored by it
+    assert (
+        read_checkpoint(out).model.vae.scaling_factor == 0.18215
+    )  # diffusers' default, stored by it
     model = make_model(TINY.model, STAGES["1"], Origin.of(STAGES["1"], [out]), seed=0)
     load_part(model, out, "denoising_unet")
     expected = make_unet2d(TINY.model).from_pretrained(folders[0] / "unet")

@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from safetensors.torch import save as safetensors_save
 
 from aa_model.checkpoints import store as checkpoint
-from aa_model.checkpoints.store import read_info, read_model, resolve_config, write_checkpoint
+from aa_model.checkpoints.store import read_checkpoint, read_model, resolve_config, write_checkpoint
 from aa_model.config import ModelConfig, TrainConfig, from_json, to_json
 from aa_model.errors import CheckpointError, ConfigError
 from aa_model.networks.animate_anyone import AnimateAnyone
@@ -199,4 +199,4 @@ def test_a_folder_that_is_no_checkpoint(tmp_path: Path, content: str | None, mes
     if content is not None:
         (tmp_path / "config.json").write_text(content)
     with pytest.raises(CheckpointError, match=message):
-        read_info(tmp_path)
+        read_checkpoint(tmp_path)

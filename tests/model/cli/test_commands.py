@@ -19,7 +19,7 @@ from aa_datasets.pose import write_pose
 from aa_datasets.puppets.render import render_puppet
 from aa_datasets.shards import read_shards, write_shard
 from aa_datasets.video.canonical import read_canonical
-from aa_model.checkpoints.store import read_info
+from aa_model.checkpoints.store import read_checkpoint
 from aa_model.cli import animate as animate_cli
 from aa_model.cli import model as cli
 from aa_model.cli import train as train_cli
@@ -49,7 +49,7 @@ def trained(puppet_shards: list[Path], tmp_path_factory: pytest.TempPathFactory)
 
 
 def test_four_stages_make_a_whole_checkpoint_with_its_history(trained: dict[str, Path]) -> None:
-    parts = read_info(trained["2"]).parts
+    parts = read_checkpoint(trained["2"]).parts
     made_by = {part: record.made_by for part, record in parts.items()}
     assert re.fullmatch(r"stage autoencoder, 4 steps, \d+ s", made_by["vae"])
     assert made_by["reference_net"].startswith("stage 1, 4 steps")
@@ -62,12 +62,12 @@ def test_four_stages_make_a_whole_checkpoint_with_its_history(trained: dict[str,
 
 
 def test_stage_2_leaves_every_other_part_as_it_was(trained: dict[str, Path]) -> None:
-    before, after = (read_info(trained[name]).parts for name in ("1", "2"))
+    before, after = (read_checkpoint(trained[name]).parts for name in ("1", "2"))
     assert {p: r.sha256 for p, r in before.items()}.items() <= {
         p: r.sha256 for p, r in after.items()
     }.items()
-    assert read_info(trained["2"]).model == read_info(trained["1"]).model
-    assert read_info(trained["1"]).model.vae.scaling_factor != 1
+    assert read_checkpoint(trained["2"]).model == read_checkpoint(trained["1"]).model
+    assert read_checkpoint(trained["1"]).model.vae.scaling_factor != 1
 
 
 def test_an_interrupted_run_resumed_equals_the_whole(
@@ -148,7 +148,7 @@ def test_a_loss_that_is_no_number_stops_names_the_clips_and_saves(
     error = capsys.readouterr().err.splitlines()[-1]
     assert error.startswith("aa-train: error: step 2: loss")
     assert re.search(r"the last clips were puppet_\d, puppet_\d", error)
-    assert "stage autoencoder, 1 steps" in read_info(out).parts["vae"].made_by
+    assert "stage autoencoder, 1 steps" in read_checkpoint(out).parts["vae"].made_by
 
 
 @pytest.mark.parametrize("stage", ["1", pytest.param("2", marks=pytest.mark.slow)])
@@ -184,7 +184,7 @@ def test_samples_show_the_run_from_step_0_and_do_not_disturb_it(
     assert [line.split(":")[0] for line in said] == ["samples of step 0", "samples of step 4"]
     assert f"flickers by {float(rows[1]['flicker']):.2f} " in said[1]
     assert ("without the temporal layers" in said[1]) == (stage == "2")
-    for part in read_info(trained[stage]).parts:
+    for part in read_checkpoint(trained[stage]).parts:
         whole = load_file(trained[stage] / f"{part}.safetensors")
         found = load_file(out / f"{part}.safetensors")
         assert all(torch.equal(tensor, found[name]) for name, tensor in whole.items()), part

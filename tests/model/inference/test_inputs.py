@@ -18,7 +18,7 @@ from aa_datasets.pose import BODY, NUM_JOINTS, Pose, make_pose, write_pose
 from aa_datasets.pose_estimator import PoseEstimator
 from aa_datasets.puppets.render import render_puppet
 from aa_datasets.video.canonical import encode_canonical, read_canonical
-from aa_model.checkpoints.store import read_info, write_checkpoint
+from aa_model.checkpoints.store import read_checkpoint, write_checkpoint
 from aa_model.cli import animate as animate_cli
 from aa_model.errors import ModelError
 from aa_model.inference.inputs import read_driving, read_picture
@@ -320,7 +320,7 @@ def test_a_part_of_another_preset_is_refused_by_its_tensors(
     row = json.loads((tmp_path / "other" / "config.json").read_text())
     row["model"] = json.loads((checkpoint / "config.json").read_text())["model"]
     (tmp_path / "other" / "config.json").write_text(json.dumps(row))
-    assert read_info(tmp_path / "other").model == TINY.model
+    assert read_checkpoint(tmp_path / "other").model == TINY.model
     Image.fromarray(GREY).save(tmp_path / "photo.png")
     write_pose(tmp_path / "pose.npz", puppet_pose())
     assert animate(tmp_path / "other", tmp_path) == 2
