@@ -64,7 +64,8 @@ def print_step_time(
         print(f"  the time limit leaves {duration(left_s)}: about {left_s / step_s:.0f} of the "
               f"{rest} steps")  # fmt: skip
     else:
-        print(f"  {rest} steps take about {duration(rest * step_s)}")
+        steps = "1 step takes" if rest == 1 else f"{rest} steps take"
+        print(f"  {steps} about {duration(rest * step_s)}")
     if model.device.type == "cuda":
         # The optimizer's state comes with its first update, which was not measured.
         peak = (

@@ -23,6 +23,9 @@ from aa_model.checkpoints.store import read_checkpoint
 from aa_model.cli import animate as animate_cli
 from aa_model.cli import model as cli
 from aa_model.cli import train as train_cli
+from aa_model.presets import PRESETS
+from aa_model.training.options import TrainOptions
+from aa_model.training.run import train_stage
 from aa_model.training.samples import TrainingSamples
 
 
@@ -268,12 +271,69 @@ def test_training_without_its_parts_is_one_line_and_exit_2(
     assert error.count("\n") == 1
 
 
-def test_a_missing_shard_is_one_line_and_exit_2(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("stage", ["autoencoder", "1", "2"])
+def test_a_missing_shard_is_said_before_anything_else(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], stage: str
 ) -> None:
-    arguments = ["--stage", "autoencoder", "--preset", "tiny", "--out", tmp_path / "x"]
+    """Stages 1 and 2 lack their --init as well."""
+    arguments = ["--stage", stage, "--preset", "tiny", "--out", tmp_path / "x"]
     assert train(tmp_path / "no.tar", *arguments) == 2
-    assert capsys.readouterr().err.splitlines()[-1].startswith("aa-train: error: ")
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"aa-train: error: no shard {tmp_path / 'no.tar'}")
+
+
+def test_a_training_that_ends_in_its_warm_up_is_an_error_and_can_be_resumed(
+    puppet_shards: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "run"
+    arguments = [*puppet_shards, "--stage", "autoencoder", "--preset", "tiny", "--out", out,
+                 "--warmup-steps", 3]  # fmt: skip
+    assert train(*arguments, "--steps", 3) == 2
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert "training ended after 3 steps, inside its warm-up of 3" in error
+    assert "--resume continues" in error
+    assert train(*arguments, "--steps", 4, "--resume") == 0
+    with (out / "loss.csv").open() as file:
+        rates = [float(row["lr"]) for row in csv.DictReader(file)]
+    assert rates == [0.00025, 0.0005, 0.00075, 0.001]  # the last of them is the first full one
+
+
+def test_the_time_that_is_foretold_heeds_the_time_limit(
+    puppet_shards: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = [*puppet_shards, "--stage", "autoencoder", "--preset", "tiny"]
+    assert train(*arguments, "--out", tmp_path / "a", "--steps", 10**6, "--time-limit-s", 0.2) == 0
+    said = capsys.readouterr().out
+    assert re.search(r"the time limit leaves 0\.2 seconds: about \d+ of the 1000000 steps", said)
+    assert "1000000 steps take" not in said
+    assert train(*arguments, "--out", tmp_path / "b", "--steps", 1) == 0
+    assert "1 step takes about" in capsys.readouterr().out
+
+
+def test_help_shows_the_numbers_of_the_preset(capsys: pytest.CaptureFixture[str]) -> None:
+    assert train("--stage", "2", "--preset=small", "--help") == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "Training (defaults: small, stage 2)" in shown
+    assert "[default: 1000]" in shown
+    assert train("--help") == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "base-24gb, stage 1" in shown
+    assert "[default: 30000]" in shown
+
+
+def test_training_from_python_is_the_commands(
+    trained: dict[str, Path], puppet_shards: list[Path], tmp_path: Path
+) -> None:
+    config = replace(PRESETS["tiny"].training["1"], lr=0.01)
+    steps = train_stage(
+        TrainOptions(
+            tuple(puppet_shards), stage="1", preset="tiny", out=tmp_path / "run", training=config,
+            init=(trained["autoencoder"], trained["image-encoder"]),
+        )
+    )  # fmt: skip
+    assert [step.step for step in steps] == [1, 2, 3, 4]
+    before, after = (read_checkpoint(folder).parts for folder in (trained["1"], tmp_path / "run"))
+    assert {p: r.sha256 for p, r in before.items()} == {p: r.sha256 for p, r in after.items()}
 
 
 def test_shards_become_frames_videos_and_strips(
