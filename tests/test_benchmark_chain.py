@@ -116,7 +116,7 @@ def test_a_benchmark_goes_from_its_folders_to_the_papers_table(
     _run(tmp_path, "aa-eval", "--benchmark", benchmark, "--baselines", "off", "--method", "puppets",
          "--out", "results")  # fmt: skip
     results = {path.parent.name for path in (tmp_path / "results").rglob("result.json")}
-    assert results == {protocol, "aa-clean-v1"}
+    assert results == {protocol, "aa-clean-v2"}
     for name in sorted(results):
         assert "added: puppets under" in _run(tmp_path, "aa-leaderboard", "add", f"results/{name}")
     _run(tmp_path, "aa-leaderboard", "render", "--out", "site")

@@ -12,7 +12,7 @@ from typing import Concatenate, ParamSpec
 
 from aa_eval.errors import EvalError, PairingError
 from aa_eval.options import EvaluateOptions, FolderOptions
-from aa_eval.protocol import Protocol, read_protocol
+from aa_eval.protocol import DEFAULT_PROTOCOL, Protocol, read_protocol
 from aa_eval.result import RESULT_FILE, Result, read_result, write_result
 from aa_eval.scoring.baselines import BASELINES, choose_baselines
 from aa_eval.scoring.cache import Cache, default_cache
@@ -76,7 +76,7 @@ def evaluate(predictions: Path | str | None, options: EvaluateOptions) -> list[R
     """
     _require_sense(predictions, options)
     benchmark = read_benchmark(options.benchmark) if options.benchmark else None
-    names = options.protocols or (benchmark.protocols if benchmark else ("aa-clean-v1",))
+    names = options.protocols or (benchmark.protocols if benchmark else (DEFAULT_PROTOCOL,))
     protocols = [read_protocol(name) for name in dict.fromkeys(names)]
     baselines = choose_baselines(options.baselines)
     pairs, overrides = pair_folders(predictions, options)
@@ -173,9 +173,9 @@ def _require_sense(predictions: Path | str | None, options: EvaluateOptions) -> 
     both = (options.keypoints is None) == (options.reference_keypoints is None)
     if not (both or boxes_alone):
         raise EvalError("--keypoints and --reference-keypoints belong together: give both")
-    if options.workers < 1:
+    if options.workers is not None and options.workers < 1:
         raise EvalError(f"--workers {options.workers}: expected at least 1")
-    if options.ray and options.workers > 1:
+    if options.ray and options.workers is not None:
         raise EvalError("--ray and --workers exclude each other: a cluster has its own processes")
     if not 0 <= options.feature_cache_gib < 2**20:  # also where it is NaN
         raise EvalError(f"--feature-cache-gib {options.feature_cache_gib}: expected 0 or more GiB")

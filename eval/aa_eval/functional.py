@@ -17,14 +17,15 @@ from numpy.typing import NDArray
 from aa_eval.errors import ProtocolError
 from aa_eval.features.networks import NETWORKS
 from aa_eval.metrics.frechet import frechet_distance
-from aa_eval.metrics.kvd import kernel_distance
+from aa_eval.metrics.kvd import kernel_distance_of_videos
 from aa_eval.metrics.l1 import l1
 from aa_eval.metrics.psnr import psnr, psnr_uint8_overflow
 from aa_eval.metrics.ssim import ssim_colour_gaussian as ssim
 from aa_eval.metrics.ssim import ssim_grey_uniform7
 from aa_eval.metrics.temporal import flicker
-from aa_eval.protocol import read_protocol
+from aa_eval.protocol import DEFAULT_PROTOCOL, read_protocol
 from aa_eval.scoring.feature_windows import WindowFeatures, needed_starts
+from aa_eval.statistics import stacked
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -72,7 +73,7 @@ def lpips(
 def fvd(
     predictions: Sequence[Frames],
     references: Sequence[Frames],
-    protocol: str = "aa-clean-v1",
+    protocol: str = DEFAULT_PROTOCOL,
     device: str = "cpu",
 ) -> float:
     """Fréchet video distance of two sets of videos, 0 and more, lower is better.
@@ -95,15 +96,18 @@ def fvd(
 def kvd(
     predictions: Sequence[Frames],
     references: Sequence[Frames],
-    protocol: str = "aa-clean-v1",
+    protocol: str = DEFAULT_PROTOCOL,
     device: str = "cpu",
 ) -> float:
-    """Kernel video distance of two sets of videos (Binkowski et al. 2018), lower is better.
+    """Kernel video distance of predictions and their references, lower is better.
 
-    Unbiased, so that it may be negative. Arguments and errors as of `fvd`.
+    Binkowski et al. 2018, over pairs of windows of different videos: see
+    `aa_eval.metrics.kvd.kernel_distance_of_videos`. Unbiased, so that it may be negative.
+    Arguments and errors as of `fvd`; predictions[i] is the prediction of references[i].
     """
-    ours, theirs = (_features(side, protocol, device) for side in (predictions, references))
-    return kernel_distance(np.concatenate(ours), np.concatenate(theirs))
+    sides = (_features(side, protocol, device) for side in (predictions, references))
+    ours, theirs = (stacked(list(enumerate(side))) for side in sides)
+    return kernel_distance_of_videos(ours[0], theirs[0], ours[1], theirs[1])
 
 
 @cache
@@ -124,7 +128,9 @@ def _features(videos: Sequence[Frames], protocol: str, device: str) -> list[Valu
     """The vectors [windows, d] of each video."""
     spec = read_protocol(protocol).video_features
     if spec is None or spec.window_rule != "stride":
-        raise ProtocolError(f"protocol {protocol}: has no windows of its own: choose aa-clean-v1")
+        raise ProtocolError(
+            f"protocol {protocol}: has no windows of its own: choose {DEFAULT_PROTOCOL}"
+        )
     found = []
     for frames in videos:
         starts = needed_starts(spec, "", range(len(frames)), is_reference=False)

@@ -47,7 +47,7 @@ class EvaluateOptions(FolderOptions):
     protocols: Annotated[
         tuple[str, ...], Parameter(name="--protocol", consume_multiple=True, show_default=False)
     ] = ()
-    """Names (`aa-eval protocols`); the benchmark's own, or aa-clean-v1, if not given."""
+    """Names (`aa-eval protocols`); the benchmark's own, or aa-clean-v2, if not given."""
 
     baselines: str = "fast"
     """Trivial predictions that are scored, too: fast, all, off, or names with commas."""
@@ -78,8 +78,9 @@ class EvaluateOptions(FolderOptions):
     device: Annotated[str, _Speed] = "cpu"
     """cpu, cuda, or one GPU: cuda:1."""
 
-    workers: Annotated[int, Parameter(group=_Speed.group, validator=Number(gte=1))] = 1
-    """Processes that videos are spread over; with --device cuda, over all GPUs."""
+    workers: Annotated[int | None, Parameter(group=_Speed.group, validator=Number(gte=1))] = None
+    """Processes that videos are spread over, with --device cuda over all GPUs; as many as there
+    are cores (or GPUs) if not given, and 1 for fewer than 96 frames."""
 
     ray: Annotated[str | None, _Speed] = None
     """Spread videos over a Ray cluster instead: its address, auto, or local (needs the package

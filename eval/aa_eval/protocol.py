@@ -15,6 +15,8 @@ from aa_eval.features.spec import VideoFeatures
 from aa_eval.parse import parse
 from aa_eval.resize import RESIZES
 
+DEFAULT_PROTOCOL = "aa-clean-v2"
+
 
 @dataclass(frozen=True, slots=True)
 class Kind:
@@ -54,7 +56,8 @@ KINDS: dict[str, Kind] = {
     "tof_ilk": Kind("lower", "change"),
     "warp_error_ilk": Kind("lower", "change"),
     "fvd": Kind("lower", "set"),
-    "kvd": Kind("lower", "set"),
+    "kvd": Kind("lower", "set"),  # biased where both sides are of the same videos: the next is not
+    "kvd_of_videos": Kind("lower", "set"),
 }
 TEMPORAL_KINDS = frozenset(name for name, kind in KINDS.items() if kind.over == "change")
 SET_KINDS = frozenset(name for name, kind in KINDS.items() if kind.over == "set")
@@ -98,6 +101,7 @@ class Protocol:
         size_mismatch_resize: filter that brings predictions to the reference's size where
             `--allow size` was given; must give whole levels.
         pck_alpha: tolerance of PCK, used when keypoints are given.
+        min_joint_score: a joint is visible from this score on; 0 is any score above 0.
         metrics: in the order in which they are shown.
         video_features: None when no metric needs them.
     """
@@ -113,6 +117,7 @@ class Protocol:
     pck_alpha: float
     metrics: tuple[Metric, ...]
     video_features: VideoFeatures | None = None
+    min_joint_score: float = 0.0
 
     def better(self, key: str) -> Literal["higher", "lower"] | None:
         """Which direction wins in a column of its results, such as "ssim@face"; None: unknown."""
@@ -122,11 +127,21 @@ class Protocol:
 
     @property
     def hash(self) -> str:
-        """sha256 of the canonical JSON of everything but `description` and `source`."""
+        """sha256 of the canonical JSON of everything but `description` and `source`.
+
+        Fields that came later are left out where they have their default, so that the hashes of
+        older protocols stay.
+        """
         content = asdict(self)
         del content["description"], content["source"]
+        for name in _LATER_FIELDS:
+            if content[name] == type(self).__dataclass_fields__[name].default:
+                del content[name]
         text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
         return hashlib.sha256(text.encode()).hexdigest()
+
+
+_LATER_FIELDS = ("min_joint_score",)
 
 
 def list_protocols() -> list[str]:

@@ -35,5 +35,6 @@ def describe_machine(device: str) -> str:
     if device.startswith("cuda"):
         import torch  # takes seconds to import: only where there is a device to name
 
-        words += f", {torch.cuda.get_device_name(device)}"
+        # off while scoring: `aa_eval.scoring.metric_runner.full_float32`
+        words += f", {torch.cuda.get_device_name(device)}, TF32 off"
     return words

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+
+from aa_eval.errors import MetricUnavailable
 
 RESAMPLES = 10_000
 SET_RESAMPLES = 100  # of a distance between sets: enough for a standard deviation within 7 %
@@ -13,10 +16,28 @@ _SPLITS = 20
 _MAX_EXACT = 14  # 2 ** 14 sign patterns are enumerated; above, they are drawn
 
 
+MIN_VIDEOS = 3  # for an interval: that of two videos would be just their two values
+Values = NDArray[np.float64]
+
+
+class SetDistance(Protocol):
+    """A distance of two sets of vectors [n, d], each row with the number of its video [n]."""
+
+    def __call__(
+        self, a: Values, b: Values, video_of_a: NDArray[np.int64], video_of_b: NDArray[np.int64], /
+    ) -> float: ...
+
+
+def stacked(videos: Sequence[tuple[int, Values]]) -> tuple[Values, NDArray[np.int64]]:
+    """All vectors of (number, vectors) of several videos, and the number of each vector's video."""
+    numbers = np.repeat([number for number, _ in videos], [len(rows) for _, rows in videos])
+    return np.concatenate([rows for _, rows in videos]), numbers.astype(np.int64)
+
+
 def cluster_bootstrap(
     video_means: NDArray[np.float64], weights: NDArray[np.float64], seed: int = 0
 ) -> tuple[float, float] | None:
-    """95 % percentile interval of the weighted mean when whole videos are drawn anew.
+    """95 % percentile interval of the weighted mean when whole videos are resampled.
 
     Efron & Tibshirani 1993, chapter 13, with the video as the sampling unit. With few videos
     (ten on TikTok) the interval is somewhat too narrow; that is the method's known limit.
@@ -26,10 +47,10 @@ def cluster_bootstrap(
         weights: [V]; frames per video, or ones where every video counts alike.
 
     Returns:
-        (low, high), or None with fewer than two videos. The same seed gives the same interval.
+        (low, high), or None with fewer than `MIN_VIDEOS`. The same seed gives the same interval.
     """
     count = len(video_means)
-    if count < 2:
+    if count < MIN_VIDEOS:
         return None
     drawn = np.random.default_rng(seed).integers(0, count, size=(RESAMPLES, count))
     means = (video_means * weights)[drawn].sum(axis=1) / weights[drawn].sum(axis=1)
@@ -38,45 +59,47 @@ def cluster_bootstrap(
 
 
 def paired_bootstrap(differences: NDArray[np.float64], seed: int = 0) -> tuple[float, float] | None:
-    """95 % interval of the mean of paired differences [V], one per video; None below two."""
+    """95 % interval of the mean of paired differences [V]; None below `MIN_VIDEOS`."""
     return cluster_bootstrap(differences, np.ones(len(differences)), seed)
 
 
 def distance_spread(
     a: Sequence[NDArray[np.float64]],
     b: Sequence[NDArray[np.float64]],
-    distance: Callable[[NDArray[np.float64], NDArray[np.float64]], float],
+    distance: SetDistance,
     seed: int = 0,
 ) -> float | None:
-    """Standard deviation of a distance between sets when whole videos are drawn anew.
+    """Standard deviation of a distance between sets when whole videos are resampled.
 
-    The videos of both sides are drawn together. A draw repeats videos, which moves the mean of the
-    distances away from the value (repeated windows have a smaller rank); their spread is what is
-    taken from it.
+    The videos of both sides are resampled together. A sample repeats videos, which moves the mean
+    of the distances away from the value (repeated windows have a smaller rank): only their spread
+    is used.
 
     Args:
         a, b: per video its vectors [k, d]; the same videos in the same order.
-        distance: of two sets [n, d], n >= 2.
+        distance: of two sets, n >= 2.
 
     Returns:
         None with fewer than three videos that have vectors.
     """
     kept = [i for i in range(len(b)) if len(a[i]) and len(b[i])]
-    if len(kept) < 3:
+    if len(kept) < MIN_VIDEOS:
         return None
     draw = np.random.default_rng(seed)
     values = []
     for _ in range(SET_RESAMPLES):
         chosen = [kept[i] for i in draw.integers(0, len(kept), len(kept))]
-        values.append(
-            distance(np.concatenate([a[i] for i in chosen]), np.concatenate([b[i] for i in chosen]))
-        )
+        ours, theirs = (stacked([(i, side[i]) for i in chosen]) for side in (a, b))
+        try:
+            values.append(distance(ours[0], theirs[0], ours[1], theirs[1]))
+        except MetricUnavailable:  # one video over and over has no pair of different ones
+            continue
     return float(np.std(values, ddof=1))
 
 
 def split_half_distance(
     references: Sequence[NDArray[np.float64]],
-    distance: Callable[[NDArray[np.float64], NDArray[np.float64]], float],
+    distance: SetDistance,
     seed: int = 0,
 ) -> float | None:
     """Mean distance of two random halves of the references, split by video: the sample's floor.
@@ -85,21 +108,25 @@ def split_half_distance(
 
     Args:
         references: per video its vectors [k, d].
-        distance: of two sets [n, d], n >= 2.
+        distance: of two sets, n >= 2.
 
     Returns:
-        None where a half would have fewer than two vectors.
+        None where a half would have fewer than two vectors, or what else the distance needs.
     """
-    kept = [rows for rows in references if len(rows)]
+    kept = [(i, rows) for i, rows in enumerate(references) if len(rows)]
     half = len(kept) // 2
     draw = np.random.default_rng(seed)
     values = []
     for _ in range(_SPLITS):
         order = draw.permutation(len(kept))
         halves = [[kept[i] for i in order[:half]], [kept[i] for i in order[half : 2 * half]]]
-        if min(sum(len(rows) for rows in side) for side in halves) < 2:
+        if min(sum(len(rows) for _, rows in side) for side in halves) < 2:
             return None
-        values.append(distance(np.concatenate(halves[0]), np.concatenate(halves[1])))
+        one, other = (stacked(side) for side in halves)
+        try:
+            values.append(distance(one[0], other[0], one[1], other[1]))
+        except MetricUnavailable:
+            return None
     return float(np.mean(values))
 
 

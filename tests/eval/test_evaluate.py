@@ -198,6 +198,9 @@ def test_fvd_of_real_i3d_and_its_reasons(tmp_path: Path) -> None:
     assert fvd.n == 2
     assert fvd.note == "rank-deficient: N = 2 <= d = 400"
     assert same.metrics["kvd"].note == "noisy: N = 2 < 50 windows"
+    (again,) = score_pairs(pairs, [read_protocol("aa-clean-v2")], method="same")
+    assert again.metrics["kvd"].value == 0.0
+    assert again.metrics["kvd"].note == "not ranked: 2 videos < 10"
     assert (white.metrics["fvd"].value or 0) > 1
     assert white.label == "baseline"
     assert same.metrics["lpips_alex"].value == 0
@@ -271,3 +274,16 @@ def test_result_comes_back_as_written(trees: tuple[Path, Path], tmp_path: Path) 
     result = score(*trees, label="demo")
     write_result(tmp_path / "out", result)
     assert read_result(tmp_path / "out") == result
+
+
+@pytest.mark.gpu
+def test_a_gpu_gives_the_cpu_s_numbers(tmp_path: Path) -> None:
+    for video in "ab":
+        write_frames(tmp_path / "gt" / video, random_frames(ord(video), 16, side=64))
+        write_frames(tmp_path / "gen" / video, random_frames(ord(video) + 9, 16, side=64))
+    pairs, _ = make_pairs(find_videos(tmp_path / "gen"), find_videos(tmp_path / "gt"))
+    clean = [read_protocol("aa-clean-v2")]
+    (cpu,), (gpu,) = (score_pairs(pairs, clean, method="m", device=d) for d in ("cpu", "cuda"))
+    for key, metric in cpu.metrics.items():
+        assert gpu.metrics[key].value == pytest.approx(metric.value, rel=1e-5)
+    assert gpu.machine.endswith("TF32 off")

@@ -29,6 +29,7 @@ def test_every_protocol_shows_both_psnrs_and_has_its_own_hash() -> None:
     protocols = [read_protocol(name) for name in list_protocols()]
     assert {p.name for p in protocols} == {
         "aa-clean-v1",
+        "aa-clean-v2",
         "aa-temporal-v1",
         "fid-vid-disco",
         "fvd-bdmm-128f",
@@ -87,3 +88,22 @@ def test_what_nobody_can_compute_is_refused(old: str, new: str, message: str) ->
 def test_unknown_name_lists_the_known() -> None:
     with pytest.raises(ProtocolError, match="choose from aa-clean-v1"):
         read_protocol("../aa-clean-v1")
+
+
+HASHES = {  # of results that people have: a release must not lose them
+    "aa-clean-v1": "aa65238da71a",
+    "aa-temporal-v1": "85ea4cc2fdf7",
+    "fid-vid-disco": "a7e07568487d",
+    "fvd-bdmm-128f": "5160800e6394",
+    "fvd-styleganv": "f754b02cfe9a",
+    "fvd-tf": "104279c74f6e",
+    "tiktok-disco-2023": "e7423dc715fb",
+    "tiktok-disco-2024": "91e7b05ce481",
+    "ubc-aa-inferred": "1e609a238bb6",
+    "ubc-bdmm": "133aaf58943d",
+}
+
+
+@pytest.mark.parametrize("name", HASHES)
+def test_published_protocols_keep_their_hash(name: str) -> None:
+    assert read_protocol(name).hash[:12] == HASHES[name]

@@ -32,9 +32,11 @@ def test_bootstrap_is_scipys_percentile_interval() -> None:
 
 
 def test_weights_count_like_repeated_frames() -> None:
-    low, high = cluster_bootstrap(np.array([0.0, 1.0]), np.array([1.0, 3.0])) or (None, None)
-    assert (low, high) == (0.0, 1.0)
-    assert cluster_bootstrap(np.array([5.0]), np.ones(1)) is None
+    means, weights = np.array([0.0, 1.0, 2.0]), np.array([1.0, 3.0, 2.0])
+    low, high = cluster_bootstrap(means, weights) or (None, None)
+    assert (low, high) == (0.0, 2.0)
+    plain = cluster_bootstrap(means, np.ones(3))
+    assert cluster_bootstrap(means, np.full(3, 7.0)) == pytest.approx(plain)
     assert paired_bootstrap(np.full(6, 0.25)) == (0.25, 0.25)
 
 
@@ -78,6 +80,14 @@ def test_holm_is_its_definition(p_values: list[float]) -> None:
     assert (np.diff(np.asarray(corrected)[order]) >= 0).all()
 
 
+def _frechet(a: np.ndarray, b: np.ndarray, *_: np.ndarray) -> float:
+    return frechet_distance(a, b)
+
+
+def _kernel(a: np.ndarray, b: np.ndarray, *_: np.ndarray) -> float:
+    return kernel_distance(a, b)
+
+
 def videos(seed: int, count: int, shift: float = 0.0) -> list[np.ndarray]:
     """Per video two to five vectors about a centre of its own, 3 dimensions."""
     draw = np.random.default_rng(seed)
@@ -93,10 +103,10 @@ def test_spread_of_a_distance_is_about_that_of_new_samples() -> None:
         kernel_distance(np.concatenate(videos(s, 40, 1.0)), np.concatenate(videos(s + 500, 40)))
         for s in range(150)
     ]
-    spread = distance_spread(videos(0, 40, 1.0), videos(500, 40), kernel_distance)
+    spread = distance_spread(videos(0, 40, 1.0), videos(500, 40), _kernel)
     assert spread is not None
     assert 0.5 < spread / np.std(fresh) < 2
-    assert spread == distance_spread(videos(0, 40, 1.0), videos(500, 40), kernel_distance)
+    assert spread == distance_spread(videos(0, 40, 1.0), videos(500, 40), _kernel)
 
 
 @pytest.mark.parametrize(
@@ -122,7 +132,7 @@ def test_interval_of_fvd_covers_what_so_many_videos_give_and_the_truth_only_with
     expected = np.mean([value(seed) for seed in range(1000, 1300)])
     samples = range(40)
     values = np.array([value(seed) for seed in samples])
-    spreads = [distance_spread(*sides(seed), frechet_distance, seed=seed) for seed in samples]
+    spreads = [distance_spread(*sides(seed), _frechet, seed=seed) for seed in samples]
     reach = 1.96 * np.array(spreads, dtype=float)
     # 95 % of 40 samples are 38 +- 1.4
     assert np.mean(np.abs(values - expected) <= reach) >= 0.85
@@ -133,17 +143,23 @@ def test_interval_of_fvd_covers_what_so_many_videos_give_and_the_truth_only_with
 def test_spread_needs_three_videos_and_skips_those_without_windows() -> None:
     a, b = videos(1, 5), videos(2, 5)
     empty = np.zeros((0, 3))
-    assert distance_spread(a[:2], b[:2], frechet_distance) is None
-    assert distance_spread([*a[:2], empty], [*b[:2], empty], frechet_distance) is None
-    with_empty = distance_spread([*a, empty], [*b, empty], frechet_distance)
-    assert with_empty == distance_spread(a, b, frechet_distance)
+    assert distance_spread(a[:2], b[:2], _frechet) is None
+    assert distance_spread([*a[:2], empty], [*b[:2], empty], _frechet) is None
+    with_empty = distance_spread([*a, empty], [*b, empty], _frechet)
+    assert with_empty == distance_spread(a, b, _frechet)
     # the same video over and over: every draw is the same set but for its number
-    assert distance_spread([a[0]] * 4, [b[0]] * 4, frechet_distance) == pytest.approx(0, abs=1e-9)
+    assert distance_spread([a[0]] * 4, [b[0]] * 4, _frechet) == pytest.approx(0, abs=1e-9)
 
 
 def test_split_halves_shrink_with_the_sample() -> None:
-    small, large = (split_half_distance(videos(3, n), frechet_distance) for n in (8, 400))
+    small, large = (split_half_distance(videos(3, n), _frechet) for n in (8, 400))
     assert small is not None
     assert large is not None
     assert 0 < large < small / 4
-    assert split_half_distance([x[:1] for x in videos(3, 3)], frechet_distance) is None
+    assert split_half_distance([x[:1] for x in videos(3, 3)], _frechet) is None
+
+
+def test_two_videos_have_no_interval() -> None:
+    # by resampling it would be just the two values
+    assert cluster_bootstrap(np.array([1.0, 3.0]), np.ones(2)) is None
+    assert cluster_bootstrap(np.array([1.0, 3.0, 2.0]), np.ones(3)) is not None

@@ -1,4 +1,4 @@
-"""Sums over 8-bit pixels, exact: in whole numbers, by rows of less than 2^16 values."""
+"""Sums over 8-bit pixels, exact: in whole numbers, row by row."""
 
 from __future__ import annotations
 
@@ -23,6 +23,8 @@ def sums(frames: NDArray[np.uint8]) -> NDArray[np.float64]:
 
 def sums_of_squares(frames: NDArray[np.uint8]) -> NDArray[np.float64]:
     """The sum of the squares of each frame of uint8 [T, H, ...]: float64 [T] of whole numbers."""
-    squares = np.multiply(frames, frames, dtype=np.uint16)
-    rows = squares.reshape(*frames.shape[:2], -1).sum(axis=2, dtype=np.uint32)
+    squares = np.multiply(frames, frames, dtype=np.uint16).reshape(*frames.shape[:2], -1)
+    # 66,051 squares of 255 are more than 32 bits hold: a row of 22,018 pixels
+    wide = squares.shape[2] * 255**2 >= 2**32
+    rows = squares.sum(axis=2, dtype=np.uint64 if wide else np.uint32)
     return np.asarray(rows.sum(axis=1, dtype=np.float64))

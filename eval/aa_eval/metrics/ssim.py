@@ -109,9 +109,9 @@ def ssim_colour_gaussian_frame_range(
 ) -> NDArray[np.float64]:
     """`ssim_colour_gaussian` with the range of each predicted frame as its data range.
 
-    BDMM's script (evaluation/getMetrics_animation.py at 96181b0): a prediction of low contrast gets
-    smaller constants, and a constant one no value at all. Under a mask the range is still the
-    whole frame's.
+    BDMM's script (evaluation/getMetrics_animation.py at 96181b0), in float32 as there: a prediction
+    of low contrast gets smaller constants, and a constant one no value at all. Under a mask the
+    range is still the whole frame's.
 
     Raises:
         MetricUnavailable: a frame is smaller than the window, or a predicted frame is constant.
@@ -122,7 +122,24 @@ def ssim_colour_gaussian_frame_range(
         raise MetricUnavailable(
             "a predicted frame is constant: the script divides by its range, which is 0"
         )
-    return ssim_of_range(prediction, reference, data_range, mask)
+    _require_window(prediction.shape, 11)
+    frames = zip(prediction, reference, data_range, strict=True)
+    maps = np.stack([_ssim_map_float32(x, y, span) for x, y, span in frames])
+    return _means_inside(maps, mask)
+
+
+def _ssim_map_float32(
+    prediction: NDArray[np.generic], reference: NDArray[np.generic], data_range: float
+) -> NDArray[np.float64]:
+    """scikit-image's SSIM map of one frame in float32: its order of operations, to the last bit."""
+    x, y = reference.astype(np.float32)[None], prediction.astype(np.float32)[None]
+    ux, uy = _gaussian11(x), _gaussian11(y)
+    vx, vy = _gaussian11(x * x) - ux * ux, _gaussian11(y * y) - uy * uy
+    vxy = _gaussian11(x * y) - ux * uy
+    c1, c2 = ((k * data_range) ** 2 for k in (0.01, 0.03))
+    above = (2 * ux * uy + c1) * (2 * vxy + c2)
+    below = (ux**2 + uy**2 + c1) * (vx + vy + c2)
+    return np.asarray((above / below)[0], dtype=np.float64)
 
 
 def ssim_of_range(
@@ -136,7 +153,11 @@ def ssim_of_range(
     Raises:
         MetricUnavailable: a frame is smaller than the window.
     """
-    maps = _ssim_maps(prediction, reference, data_range)
+    return _means_inside(_ssim_maps(prediction, reference, data_range), mask)
+
+
+def _means_inside(maps: NDArray[np.float64], mask: Mask | None) -> NDArray[np.float64]:
+    """The mean of each frame's map over the windows whose centre lies inside."""
     centres = None if mask is None else mask[:, 5:-5, 5:-5]
     frames = zip(maps, frame_masks(centres, maps), strict=True)
     return np.asarray([mean_inside(of_frame, inside) for of_frame, inside in frames])
@@ -184,8 +205,8 @@ def _sums_of_7(values: NDArray[Any], step: int) -> NDArray[Any]:
     return sums
 
 
-def _gaussian11(maps: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Gaussian means over every 11x11 window that lies inside, [T, H, W, C]."""
+def _gaussian11(maps: NDArray[np.floating]) -> NDArray[np.floating]:
+    """Gaussian means over every 11x11 window that lies inside, [T, H, W, C], in their own type."""
     offsets = np.arange(-5, 6)
     weights = np.exp(-0.5 * (offsets / 1.5) ** 2)
     weights /= weights.sum()

@@ -8,6 +8,7 @@ import json
 import logging
 import os
 import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,8 @@ def default_cache() -> Path:
 
 
 MAX_FEATURE_BYTES = 8 * 2**30
+# coarser than the clock of any file system in use (FAT counts in 2 s)
+_SETTLED_S = 2.0
 _log = logging.getLogger("aa_eval")
 _PACKAGE = Path(__file__).parents[1]  # aa_eval
 
@@ -72,11 +75,13 @@ class Cache:
     def digest(self, source: VideoSource) -> str:
         """sha256 of the content of a video's files, in order, and of how many frames are read.
 
-        It is remembered by the files' paths, sizes, times of change and inodes.
+        It is remembered by the files' paths, sizes, times (of content and of status, which no
+        program can set) and inodes, unless a file changed so lately that a further change might
+        leave the same times.
         """
         stats = [file.stat() for file in source.files]
         seen = [
-            [str(file.absolute()), s.st_size, s.st_mtime_ns, s.st_ino]
+            [str(file.absolute()), s.st_size, s.st_mtime_ns, s.st_ctime_ns, s.st_ino]
             for file, s in zip(source.files, stats, strict=True)
         ]
         member = source.member
@@ -88,7 +93,9 @@ class Cache:
         for file in source.files:
             with open_member(file, member) if member else file.open("rb") as content:
                 whole.update(hashlib.file_digest(content, "sha256").digest())
-        self._write(note, whole.hexdigest().encode("ascii"))
+        newest_s = max(max(s.st_mtime, s.st_ctime) for s in stats)
+        if time.time() - newest_s > _SETTLED_S:
+            self._write(note, whole.hexdigest().encode("ascii"))
         return whole.hexdigest()
 
     def get(self, key: Any) -> NDArray[np.generic] | None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -50,6 +51,26 @@ _CHANGE_METRICS: dict[str, Callable[[Frames, Frames], Values]] = {
     "ssim_of_differences": ssim_of_differences,
 }
 _FLOW_METRICS = {"tof_ilk": tof, "warp_error_ilk": warp_error}
+
+
+@contextmanager
+def full_float32(device: str) -> Iterator[None]:
+    """TensorFloat-32 off meanwhile, where `device` is a GPU.
+
+    torch has it on for convolutions: 10 bits of mantissa in place of 23.
+    """
+    if not device.startswith("cuda"):
+        yield
+        return
+    import torch  # takes seconds to import
+
+    convolutions, products = torch.backends.cudnn, torch.backends.cuda.matmul
+    before = convolutions.allow_tf32, products.allow_tf32
+    convolutions.allow_tf32 = products.allow_tf32 = False
+    try:
+        yield
+    finally:
+        convolutions.allow_tf32, products.allow_tf32 = before
 
 
 def without_key(metric: Metric) -> Metric:

@@ -14,7 +14,7 @@ from aa_eval.errors import EvalError
 from aa_eval.protocol import Protocol
 from aa_eval.scoring.cache import Cache
 from aa_eval.scoring.malloc import keep_freed_memory
-from aa_eval.scoring.metric_runner import Measures
+from aa_eval.scoring.metric_runner import Measures, full_float32
 from aa_eval.scoring.video_scores import VideoScores, score_video
 from aa_eval.videos.pairing import Pair
 
@@ -35,10 +35,13 @@ class VideoScorer:
 
     def score(self, pair: Pair) -> tuple[str, VideoScores]:
         """The video's id, and all that was asked of it."""
-        scores = score_video(pair, self._names, self._measures, self._cache)
+        with full_float32(self._measures.device):
+            scores = score_video(pair, self._names, self._measures, self._cache)
         return pair.video_id, scores
 
 
+_WORTH_FRAMES = 96  # below, starting processes takes longer than scoring
+_WORKER_BYTES = 2 * 2**30  # of one process with all networks, and room for its frames
 _scorer: VideoScorer | None = None  # one per process, set by its initializer
 
 
@@ -57,13 +60,14 @@ def score_in_processes(
 
     Args:
         device: "cuda" spreads the processes over all GPUs.
-        workers: processes; the machine's cores are shared out among them.
+        workers: processes; this process's cores are shared out among them, unless
+            OMP_NUM_THREADS says how many threads each has.
 
     Raises:
         VideoError: a frame cannot be decoded.
         EvalError: a process was ended from outside.
     """
-    threads = max(1, (os.cpu_count() or 1) // workers)
+    threads = threads_of_each(workers)
     longest_first = sorted(pairs, key=lambda pair: -pair.num_frames)
     context = multiprocessing.get_context("spawn")  # torch's threads do not survive a fork
     started = context.Value("i", 0)  # how many processes have begun
@@ -84,6 +88,31 @@ def score_in_processes(
             ) from error
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
+
+
+def usable_cores() -> int:
+    """Cores that this process may run on: in a container fewer than the machine has."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def default_workers(pairs: Sequence[Pair], device: str) -> int:
+    """Processes that pay for their start: as many as cores (or GPUs), videos and memory allow."""
+    if device != "cpu":
+        import torch  # takes seconds to import
+
+        return min(torch.cuda.device_count() if device == "cuda" else 1, len(pairs))
+    if sum(pair.num_frames for pair in pairs) < _WORTH_FRAMES:
+        return 1
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return max(1, min(usable_cores(), len(pairs), memory // _WORKER_BYTES))
+
+
+def threads_of_each(workers: int) -> int:
+    """Threads of each of `workers` processes; the user's OMP_NUM_THREADS, where it is set, wins."""
+    given = os.environ.get("OMP_NUM_THREADS", "")
+    return int(given) if given.isdecimal() and int(given) else max(1, usable_cores() // workers)
 
 
 def _start(

@@ -17,11 +17,19 @@ from aa_eval.provenance import describe_machine, package_versions
 from aa_eval.result import SCHEMA, MetricValue, Result, region_key
 from aa_eval.scoring.cache import Cache
 from aa_eval.scoring.malloc import keep_freed_memory
-from aa_eval.scoring.metric_runner import Measures, without_key
-from aa_eval.scoring.process_pool import score_in_processes
+from aa_eval.scoring.metric_runner import Measures, full_float32, without_key
+from aa_eval.scoring.process_pool import default_workers, score_in_processes
 from aa_eval.scoring.ray_pool import score_on_ray
 from aa_eval.scoring.set_metrics import set_metric
-from aa_eval.scoring.video_scores import PIXELS, REFERENCE, Item, VideoScores, masks_of, score_video
+from aa_eval.scoring.video_scores import (
+    PIXELS,
+    REFERENCE,
+    Item,
+    VideoScores,
+    masks_of,
+    score_video,
+    scores_in_cache,
+)
 from aa_eval.statistics import cluster_bootstrap
 from aa_eval.videos.keypoints import pose_metrics
 from aa_eval.videos.pairing import Pair
@@ -36,7 +44,7 @@ class _Context:
     pairs: Sequence[Pair]
     scores: Mapping[str, VideoScores]
     measures: Measures
-    pose: Mapping[tuple[str, float], dict[str, Values]]
+    pose: Mapping[tuple[str, float, float], dict[str, Values]]
     benchmark: str | None
     overrides: tuple[str, ...]
 
@@ -53,7 +61,7 @@ def score_pairs(
     keypoints: tuple[Path, Path] | None = None,
     device: str = "cpu",
     cache: Cache | None = None,
-    workers: int = 1,
+    workers: int | None = 1,
     ray_address: str | None = None,
 ) -> list[Result]:
     """Score predictions, and trivial baselines of the same references, under every protocol.
@@ -69,8 +77,9 @@ def score_pairs(
         keypoints: folders of `<video>.npz` of the predictions and of the references, for PCK,
             AKD and the missing rate.
         cache: what it holds of a video is not computed again; a video goes into it when finished.
-        workers: processes that videos are spread over; the machine's cores are shared out among
-            them, and networks' numbers depend on threads by some 1e-6 relative, on nothing else.
+        workers: processes that videos are spread over, see `score_in_processes`; None for as many
+            as there are cores, where that pays. Networks' numbers depend on the number of threads
+            by some 1e-6 relative, on nothing else.
         ray_address: spreads videos over a Ray cluster instead, see `score_on_ray`.
 
     Returns:
@@ -84,20 +93,25 @@ def score_pairs(
     measures = Measures(protocols, device, cache)
     predicted = bool(pairs) and pairs[0].prediction is not None
     names = ([method] if predicted else []) + list(baselines)
-    pose: dict[tuple[str, float], dict[str, Values]] = {}
+    pose: dict[tuple[str, float, float], dict[str, Values]] = {}
     if keypoints and predicted:  # first, since it costs nothing and may be refused
         for pair in pairs:
-            for alpha in {p.pck_alpha for p in protocols}:
-                pose[pair.video_id, alpha] = pose_metrics(pair, *keypoints, alpha)
-    if ray_address is not None:
-        finished = score_on_ray(pairs, names, protocols, device, cache, ray_address)
+            for how in {(p.pck_alpha, p.min_joint_score) for p in protocols}:
+                pose[(pair.video_id, *how)] = pose_metrics(pair, *keypoints, *how)
+    cached = {pair.video_id: scores_in_cache(pair, names, measures, cache) for pair in pairs}
+    left = [pair for pair in pairs if cached[pair.video_id] is None]
+    workers = workers or default_workers(left, device)
+    if not left:
+        finished: Iterator[tuple[Pair, VideoScores]] = iter(())
+    elif ray_address is not None:
+        finished = score_on_ray(left, names, protocols, device, cache, ray_address)
     elif workers > 1:
-        finished = score_in_processes(pairs, names, protocols, device, cache, workers)
+        finished = score_in_processes(left, names, protocols, device, cache, workers)
     else:
-        finished = _score_in_turn(pairs, names, measures, cache)
-    scores: dict[str, VideoScores] = {}
-    total = sum(pair.num_frames for pair in pairs)
-    with progress(desc="scoring", unit="frame", total=total, smoothing=0.1) as shown:
+        finished = _score_in_turn(left, names, measures, cache)
+    scores = {video_id: found for video_id, found in cached.items() if found is not None}
+    total = sum(pair.num_frames for pair in left)
+    with progress(desc="scoring", unit="frame", total=total, disable=not left) as shown:
         for pair, of_video in finished:
             scores[pair.video_id] = of_video
             shown.update(pair.num_frames)
@@ -114,7 +128,9 @@ def _score_in_turn(
 ) -> Iterator[tuple[Pair, VideoScores]]:
     keep_freed_memory()
     for pair in pairs:
-        yield pair, score_video(pair, names, measures, cache)
+        with full_float32(measures.device):
+            scores = score_video(pair, names, measures, cache)
+        yield pair, scores
 
 
 def _result(context: _Context, protocol: Protocol, name: str, label: str | None) -> Result:
@@ -146,11 +162,14 @@ def _result(context: _Context, protocol: Protocol, name: str, label: str | None)
                 )
             _fill_where_unavailable(key, metrics, per_frame, per_video)
     if context.pose and label is not None:
-        notes = {"pck": f"within {protocol.pck_alpha:g}", "akd": "pixels; joints of both sides",
-                 "missing_rate": None}  # fmt: skip
+        least = protocol.min_joint_score
+        visible = f"joints of a score of at least {least:g}" if least else "joints of any score"
+        notes = {"pck": f"within {protocol.pck_alpha:g}; {visible}",
+                 "akd": f"pixels of the reference; joints of both sides; {visible}",
+                 "missing_rate": visible}  # fmt: skip
         for key, note in notes.items():
             for pair in pairs:
-                values = context.pose[pair.video_id, protocol.pck_alpha][key]
+                values = context.pose[pair.video_id, protocol.pck_alpha, least][key]
                 per_frame[pair.video_id][key] = _without_reference_frame(values, protocol)
             metrics[key] = _mean_of_frames(key, per_frame, per_video, "videos", note)
     return Result(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,18 +10,18 @@ from numpy.typing import NDArray
 from aa_eval.errors import MetricUnavailable
 from aa_eval.features.spec import VideoFeatures
 from aa_eval.metrics.frechet import frechet_distance
-from aa_eval.metrics.kvd import kernel_distance
+from aa_eval.metrics.kvd import kernel_distance, kernel_distance_of_videos
 from aa_eval.protocol import Metric
 from aa_eval.result import MetricValue
 from aa_eval.scoring.feature_windows import drawn_starts
-from aa_eval.statistics import distance_spread, split_half_distance
+from aa_eval.statistics import SetDistance, distance_spread, split_half_distance, stacked
 from aa_eval.videos.pairing import Pair
 
 Values = NDArray[np.float64]
-Distance = Callable[[Values, Values], float]
 
-# KVD is unbiased at any N, but below this its spread is as large as what it measures.
+# KVD is unbiased at any N, but below these its spread is as large as what it measures.
 _FEW_WINDOWS = 50
+MIN_RANKED_VIDEOS = 10  # the number of TikTok's; the board ranks no KVD of fewer
 
 
 def set_metric(
@@ -52,11 +52,11 @@ def set_metric(
         return MetricValue(None, None, None, reason, count, None)
     distance = _distance(metric, spec)
     try:
-        values = [distance(np.concatenate(a), np.concatenate(b)) for a, b in draws]
+        values = [_value(distance, a, b) for a, b in draws]
     except MetricUnavailable as error:
         return MetricValue(None, None, None, str(error), count, None)
     value = float(np.mean(values))
-    notes = _sample_notes(metric, count, theirs[0].shape[1])
+    notes = _sample_notes(metric, count, theirs)
     if spec.runs > 1:
         notes.append(f"mean of {spec.runs} draws, standard deviation {np.std(values):.4g}")
     if empty := sum(len(rows) == 0 for rows in theirs):
@@ -88,15 +88,26 @@ def _draw(
     return list(predictions), theirs
 
 
-def _distance(metric: Metric, spec: VideoFeatures) -> Distance:
+def _value(distance: SetDistance, a: Sequence[Values], b: Sequence[Values]) -> float:
+    ours, theirs = (stacked(list(enumerate(side))) for side in (a, b))
+    return distance(ours[0], theirs[0], ours[1], theirs[1])
+
+
+def _distance(metric: Metric, spec: VideoFeatures) -> SetDistance:
+    if metric.kind == "kvd_of_videos":
+        return kernel_distance_of_videos
     if metric.kind == "kvd":
-        return kernel_distance
-    return lambda a, b: frechet_distance(a, b, spec.unbiased_covariance)
+        return lambda a, b, *_: kernel_distance(a, b)
+    return lambda a, b, *_: frechet_distance(a, b, spec.unbiased_covariance)
 
 
-def _sample_notes(metric: Metric, count: int, dim: int) -> list[str]:
+def _sample_notes(metric: Metric, count: int, theirs: Sequence[Values]) -> list[str]:
+    dim = theirs[0].shape[1]
+    videos = sum(len(rows) > 0 for rows in theirs)
     if metric.kind == "fvd" and count <= dim:
         return [f"rank-deficient: N = {count} <= d = {dim}"]
+    if metric.kind == "kvd_of_videos" and videos < MIN_RANKED_VIDEOS:
+        return [f"not ranked: {videos} videos < {MIN_RANKED_VIDEOS}"]
     if metric.kind == "kvd" and count < _FEW_WINDOWS:
         return [f"noisy: N = {count} < {_FEW_WINDOWS} windows"]
     return [f"N = {count}"]

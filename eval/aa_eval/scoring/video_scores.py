@@ -72,6 +72,35 @@ def score_video(
     Raises:
         VideoError: a frame cannot be decoded.
     """
+    items = _items(pair, names, measures)
+    if cache is None:
+        return _compute(pair, items, measures)
+    keys = _keys(pair, items, measures, cache)
+    scores = _found(items, keys, cache)
+    computed = _compute(pair, [item for item in items if item not in scores], measures)
+    for item, values in computed.items():
+        if not isinstance(values, str):
+            cache.put(keys[item], values)
+    return scores | computed
+
+
+def scores_in_cache(
+    pair: Pair, names: Sequence[str], measures: Measures, cache: Cache | None
+) -> VideoScores | None:
+    """What `score_video` returns, if all of it is in the cache; nothing is decoded."""
+    if cache is None:
+        return None
+    items = _items(pair, names, measures)
+    scores = _found(items, _keys(pair, items, measures, cache), cache)
+    return scores if len(scores) == len(items) else None
+
+
+def _found(items: Sequence[Item], keys: dict[Item, Any], cache: Cache) -> VideoScores:
+    arrays = ((item, cache.get(keys[item])) for item in items)
+    return {item: array for item, array in arrays if array is not None}
+
+
+def _items(pair: Pair, names: Sequence[str], measures: Measures) -> list[Item]:
     items = [PIXELS, *(Item(REFERENCE, spec) for spec in measures.features)]
     items += [masks_of(region) for region in pair.regions]
     for name in names:
@@ -81,18 +110,7 @@ def score_video(
             for region in ("", *(pair.regions if metric.kind in REGION_KINDS else ()))
         ]
         items += [Item(name, spec) for spec in measures.features]
-    if cache is None:
-        return _compute(pair, items, measures)
-    keys = _keys(pair, items, measures, cache)
-    scores: VideoScores = {}
-    for item in items:
-        if (array := cache.get(keys[item])) is not None:
-            scores[item] = array
-    computed = _compute(pair, [item for item in items if item not in scores], measures)
-    for item, values in computed.items():
-        if not isinstance(values, str):
-            cache.put(keys[item], values)
-    return scores | computed
+    return items
 
 
 def _keys(pair: Pair, items: Sequence[Item], measures: Measures, cache: Cache) -> dict[Item, Any]:

@@ -12,35 +12,53 @@ from aa_eval.errors import PairingError
 from aa_eval.metrics.pose import akd_px, missing_rate, pck
 from aa_eval.videos.pairing import Pair
 
+ASPECT_TOLERANCE = 0.02  # of the sides' ratio: sizes are rounded to whole pixels
+
 
 def pose_metrics(
-    pair: Pair, predicted: Path, reference: Path, alpha: float
+    pair: Pair, predicted: Path, reference: Path, alpha: float, min_score: float
 ) -> dict[str, NDArray[np.float64]]:
     """ "pck", "akd" and "missing_rate" per frame [T] from `<video>.npz` in both folders.
 
-    NaN where nothing can be compared. See `aa_eval.metrics.pose`.
+    In pixels of the reference's frames, whatever size the keypoints were estimated at. NaN where
+    nothing can be compared. See `aa_eval.metrics.pose`.
 
     Raises:
-        PairingError: a file is missing or malformed, or frames, joints or sizes differ.
+        PairingError: a file is missing or malformed, or frames, joints or the sides' ratio differ.
     """
-    ours = read_keypoints(predicted / f"{pair.video_id}.npz")
-    theirs = read_keypoints(reference / f"{pair.video_id}.npz")
+    ours = keypoints_on_frames(predicted / f"{pair.video_id}.npz", pair.size_hw)
+    theirs = keypoints_on_frames(reference / f"{pair.video_id}.npz", pair.size_hw)
     if ours[0].shape != theirs[0].shape or len(ours[0]) != pair.num_frames:
         raise PairingError(
             f"keypoints of '{pair.video_id}' are {list(ours[0].shape)} and "
             f"{list(theirs[0].shape)}: expected [{pair.num_frames} frames, joints, 2] in both"
         )
-    if ours[2] != theirs[2]:
-        raise PairingError(
-            f"keypoints of '{pair.video_id}' are in frames of {ours[2]} and {theirs[2]} "
-            "(height, width): estimate both at one size"
-        )
-    sides = (ours[0], ours[1], theirs[0], theirs[1])
+    sides = (*ours, *theirs)
     return {
-        "pck": pck(*sides, alpha=alpha),
-        "akd": akd_px(*sides),
-        "missing_rate": missing_rate(*sides),
+        "pck": pck(*sides, alpha=alpha, min_score=min_score),
+        "akd": akd_px(*sides, min_score=min_score),
+        "missing_rate": missing_rate(*sides, min_score=min_score),
     }
+
+
+def keypoints_on_frames(
+    path: Path, size_hw: tuple[int, int]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """keypoints_px [T, J, 2] in pixels of frames of `size_hw`, and scores [T, J], of one file.
+
+    Raises:
+        PairingError: it is missing or malformed, or was made of frames of another shape.
+    """
+    points, scores, made_at_hw = read_keypoints(path)
+    stretch = (size_hw[0] / made_at_hw[0]) / (size_hw[1] / made_at_hw[1])
+    if abs(stretch - 1) > ASPECT_TOLERANCE:
+        raise PairingError(
+            f"{path}: keypoints of frames of {made_at_hw[1]}x{made_at_hw[0]}, the reference is "
+            f"{size_hw[1]}x{size_hw[0]} (width x height): estimate them on frames of its shape"
+        )
+    scale = np.array(size_hw[::-1]) / np.array(made_at_hw[::-1])
+    # a pixel's centre is at a whole number in both sizes
+    return (points + 0.5) * scale - 0.5, scores
 
 
 def read_keypoints(

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import re
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import get_args
+from unicodedata import normalize
 
 from aa_eval.errors import VideoError
 from aa_eval.options import Layout
@@ -17,6 +18,7 @@ from aa_eval.videos.source import IMAGE_SUFFIXES, VIDEO_SUFFIXES, VideoSource
 # Neither read nor passed over: a video that is not looked at would be missing without a word.
 _FOREIGN_VIDEOS = (".avi", ".flv", ".m4v", ".mov", ".mpeg", ".mpg", ".ts", ".wmv")
 _FOREIGN_IMAGES = (".bmp", ".exr", ".jp2", ".ppm", ".tif", ".tiff", ".webp")
+_NOT_OURS = ("__MACOSX", "Thumbs.db")  # what systems leave in zips and folders
 # control characters, and what stands for bytes that are not UTF-8: nothing can print or store it
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 LAYOUTS = get_args(Layout)
@@ -54,7 +56,8 @@ def find_videos(folder: Path, layout: str | None = None) -> VideoFolder:
     elif folder.is_file():
         raise VideoError(f"{folder}: a file: expected the folder that holds the videos or frames")
     elif not folder.is_dir():
-        raise VideoError(f"{folder}: no such folder: expected a folder of videos or frames")
+        problem = "neither a folder nor a file" if folder.exists() else "no such folder"
+        raise VideoError(f"{folder}: {problem}: expected a folder of videos or frames")
     else:
         entries = _entries(folder)
     files = [e for e in entries if e.is_file()]
@@ -94,7 +97,9 @@ def find_videos(folder: Path, layout: str | None = None) -> VideoFolder:
     else:
         sources = _flat_sources(paths)
     videos: dict[str, VideoSource] = {}
-    for source in sources:
+    for found_source in sources:
+        # macOS decomposes letters with accents: the same name in other bytes
+        source = replace(found_source, video_id=normalize("NFC", found_source.video_id))
         if source.video_id in videos:
             raise VideoError(
                 f"{folder}: two videos are called '{source.video_id}' "
@@ -141,7 +146,9 @@ def _images(folder: Path) -> list[Path]:
 
 def _entries(folder: Path) -> list[Path]:
     """What a folder holds, sorted, hidden files left out; refuses what would be passed over."""
-    entries = sorted(e for e in folder.iterdir() if not e.name.startswith("."))
+    entries = sorted(
+        e for e in folder.iterdir() if not e.name.startswith(".") and e.name not in _NOT_OURS
+    )
     for entry in entries:
         if _UNPRINTABLE.search(str(entry)):
             raise VideoError(
@@ -150,6 +157,10 @@ def _entries(folder: Path) -> list[Path]:
             )
         if not entry.exists():
             raise VideoError(f"{entry}: a link to nothing: mend or delete it")
+        if not (entry.is_file() or entry.is_dir()):
+            raise VideoError(
+                f"{entry}: a pipe, socket or device, expected a file: copy its content into one"
+            )
         for kinds, wanted in ((_FOREIGN_VIDEOS, "mp4"), (_FOREIGN_IMAGES, "png")):
             if entry.suffix.lower() in kinds and entry.is_file():
                 raise VideoError(

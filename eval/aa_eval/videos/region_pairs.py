@@ -7,10 +7,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-
 from aa_eval.errors import PairingError
-from aa_eval.videos.keypoints import read_keypoints
+from aa_eval.videos.keypoints import keypoints_on_frames
 from aa_eval.videos.layout import VideoFolder, find_videos
 from aa_eval.videos.pairing import Pair
 from aa_eval.videos.regions import REGION_NAMES, Boxes, MaskFrames, Region, boxes_of_joints
@@ -97,14 +95,11 @@ def _masks_of(pair: Pair, name: str, folder: VideoFolder) -> VideoSource:
 
 def _boxes_of(pair: Pair, name: str, keypoints: Path) -> Boxes:
     path = keypoints / f"{pair.video_id}.npz"
-    points_px, scores, size_hw = read_keypoints(path)
+    points_px, scores = keypoints_on_frames(path, pair.size_hw)
     if pair.kept is not None and len(points_px) > max(pair.kept[-1], pair.num_frames):
         points_px, scores = points_px[list(pair.kept)], scores[list(pair.kept)]
     if len(points_px) != pair.num_frames:
         raise PairingError(
             f"{path}: keypoints of {len(points_px)} frames, the reference has {pair.num_frames}"
         )
-    scale = np.array(pair.size_hw[::-1]) / np.array(size_hw[::-1])
-    # a pixel's centre is at a whole number in both sizes
-    points_px = (points_px + 0.5) * scale - 0.5
     return boxes_of_joints(points_px, scores, name, pair.size_hw)

@@ -88,7 +88,7 @@ class VideoSource:
 
 @dataclass(frozen=True, slots=True)
 class VideoInfo:
-    """What a video's headers and packets say: nothing is decoded for it.
+    """What a video's headers and packets say; of a video file one frame is decoded, too.
 
     Attributes:
         size_hw: height and width in pixels.
@@ -152,7 +152,8 @@ def iter_frames_backwards(source: VideoSource) -> Iterator[NDArray[np.uint8]]:
 
 
 @contextmanager
-def _open(source: VideoSource) -> Iterator[Any]:
+def _open(source: VideoSource, **options: str) -> Iterator[Any]:
+    """The file's container, with its one video stream; `options` are those of FFmpeg's demuxer."""
     path, name = source.place, source.name
     if not path.is_file():
         raise VideoError(f"{path}: no such file")
@@ -161,7 +162,7 @@ def _open(source: VideoSource) -> Iterator[Any]:
     member = source.member
     with open_member(path, member) if member else nullcontext(str(path)) as file:
         try:
-            container = av.open(file)
+            container = av.open(file, options=options)
         except (av.error.FFmpegError, OSError) as error:
             raise VideoError(
                 f"{name}: cannot be opened as a video ({_short(error)}): it is corrupt or cut "
@@ -172,8 +173,12 @@ def _open(source: VideoSource) -> Iterator[Any]:
                 raise VideoError(
                     f"{name}: is {container.format.long_name}, expected mp4, gif, webm or mkv"
                 )
-            if not container.streams.video:
-                raise VideoError(f"{name}: holds no video stream")
+            count = len(container.streams.video)
+            if count != 1:
+                raise VideoError(
+                    f"{name}: holds {count} video streams, expected 1 (a cover picture is one, "
+                    "too): keep the one that is meant"
+                )
             yield container
 
 
@@ -181,26 +186,57 @@ def _probe_file(source: VideoSource) -> VideoInfo:
     name = source.name
     with _open(source) as container:
         stream = container.streams.video[0]
-        try:
-            packets = [p for p in container.demux(stream) if p.size and not p.is_discard]
-        except av.error.FFmpegError as error:
-            raise VideoError(f"{name}: truncated or corrupt ({_short(error)})") from error
-        if not packets:
-            raise VideoError(f"{name}: holds no frame")
+        packets = _packets(container, stream, name)
+        times_s = sorted(
+            float(p.pts * p.time_base) for p in packets if p.pts is not None and not p.is_discard
+        )
+        shown = sum(not packet.is_discard for packet in packets)  # an edit list discards some
         if len(packets) < stream.frames:
-            raise VideoError(
-                f"{name}: truncated: its header promises {stream.frames} frames, {len(packets)} "
-                "are there; write it again"
-            )
-        times_s = sorted(float(p.pts * p.time_base) for p in packets if p.pts is not None)
+            with _open(source, ignore_editlist="1") as whole:
+                there = len(_packets(whole, whole.streams.video[0], name))
+            if there < stream.frames:
+                raise VideoError(
+                    f"{name}: truncated: its header promises {stream.frames} frames, {there} are "
+                    "there; write it again"
+                )
+        if not shown:
+            raise VideoError(f"{name}: holds no frame")
         with _bytes_of(source) as file:
             require_end(name, file, container, times_s)
         rate = stream.average_rate or stream.guessed_rate
-        pixels = stream.codec_context.format
         size_hw = (stream.codec_context.height, stream.codec_context.width)
-        count = len(packets) if source.limit is None else min(len(packets), source.limit)
         fps = float(rate) if rate else None
-        return VideoInfo(size_hw, count, fps, _kind(pixels, name), is_steady(times_s))
+        tags = {key.lower(): value for key, value in stream.metadata.items()}
+        alpha = tags.get("alpha_mode") == "1"  # of VP8 and VP9; their decoders drop it
+        kind = _kind(stream.codec_context.format, name, alpha)
+    _require_plain_pictures(source)
+    count = shown if source.limit is None else min(shown, source.limit)
+    return VideoInfo(size_hw, count, fps, kind, is_steady(times_s))
+
+
+def _packets(container: Any, stream: Any, name: str) -> list[Any]:
+    try:
+        return [packet for packet in container.demux(stream) if packet.size]
+    except av.error.FFmpegError as error:
+        raise VideoError(f"{name}: truncated or corrupt ({_short(error)})") from error
+
+
+def _require_plain_pictures(source: VideoSource) -> None:
+    """Refuse, by its first frame, a video that players turn, mirror or deinterlace."""
+    with _open(source) as container:
+        try:
+            frame = next(container.decode(video=0), None)
+        except av.error.FFmpegError:
+            return  # what cannot be decoded is refused with its place when it is read
+        if frame is None:
+            return
+        if any(data.type.name == "DISPLAYMATRIX" for data in frame.side_data):
+            raise VideoError(
+                f"{source.name}: its header asks players to rotate or mirror it "
+                f"({frame.rotation:g} degrees): re-encode it upright"
+            )
+        if frame.interlaced_frame:
+            raise VideoError(f"{source.name}: is interlaced: deinterlace it, and write it again")
 
 
 def _bytes_of(source: VideoSource) -> BinaryIO:
@@ -209,14 +245,15 @@ def _bytes_of(source: VideoSource) -> BinaryIO:
     return open_member(source.place, member) if member else source.place.open("rb")
 
 
-def _kind(pixels: Any, name: str) -> str:
+def _kind(pixels: Any, name: str, alpha: bool) -> str:
     if pixels is None:
         raise VideoError(f"{name}: no frame can be decoded: corrupt")
     bits = max(component.bits for component in pixels.components)
     if name.lower().endswith(".gif") or (pixels.has_palette and bits == 8):
         return EIGHT_BIT_RGB  # a GIF is a palette of 8-bit colours by its nature
     colour = "grey" if len(pixels.components) == 1 else "colour"
-    return f"{bits}-bit {colour}" + (" with alpha" if len(pixels.components) in (2, 4) else "")
+    alpha = alpha or len(pixels.components) in (2, 4)
+    return f"{bits}-bit {colour}" + (" with alpha" if alpha else "")
 
 
 def _iter_file(source: VideoSource) -> Iterator[NDArray[np.uint8]]:
@@ -231,11 +268,6 @@ def _iter_file(source: VideoSource) -> Iterator[NDArray[np.uint8]]:
             for frame in container.decode(stream):
                 if frame.is_corrupt:
                     raise VideoError(f"{name}: frame {decoded} is corrupt: write the file again")
-                if frame.rotation:
-                    raise VideoError(
-                        f"{name}: its header asks players to rotate it by {frame.rotation} "
-                        "degrees: re-encode it upright"
-                    )
                 decoded += 1
                 rgb = reformatter.reformat(frame, format="rgb24")
                 yield cast(NDArray[np.uint8], rgb.to_ndarray())

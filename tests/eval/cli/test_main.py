@@ -101,13 +101,13 @@ def test_a_benchmark_knows_its_videos_folders_and_protocols(
     assert "0 of 10 test videos; missing: 00337, 00338, 201_002_1x1, ...; not of" in error
     assert run(*words, "--allow", "test-split") == 0
     printed = capsys.readouterr().out
-    for name in ("tiktok-disco-2023", "aa-clean-v1"):
+    for name in ("tiktok-disco-2023", "aa-clean-v2"):
         result = read_result(trees / "out" / name)
         assert (result.protocol, result.benchmark) == (name, "tiktok")
         assert result.overrides[0].startswith("allow test-split: benchmark tiktok: 0 of 10")
         lines = printed.split(f"\n{name} ")[1].splitlines()[2:5]
         assert [line.split()[0] for line in lines] == ["SSIM", "PSNR", "PSNR*"]
-    assert run("compare", "out/tiktok-disco-2023", "out/aa-clean-v1") == 2
+    assert run("compare", "out/tiktok-disco-2023", "out/aa-clean-v2") == 2
     assert "other protocol: tiktok-disco-2023 (hash " in capsys.readouterr().err
 
 
@@ -202,6 +202,14 @@ def test_keypoints_give_pck(trees: Path, capsys: pytest.CaptureFixture[str]) -> 
     assert result.per_video["video_0"]["pck"] == 0.75
     assert result.metrics["akd"].value == pytest.approx(25 * 2**0.5 / 4)
     assert result.metrics["missing_rate"].value == 0
+    row = np.load(trees / "kp" / "video_3.npz")
+    twice = {"keypoints_px": row["keypoints_px"] * 2 + 0.5, "scores": row["scores"]}
+    np.savez(trees / "kp" / "video_3.npz", size_hw=[80, 80], **twice)  # pixels of the reference
+    assert run(*words) == 0
+    assert read_result(trees / "out").metrics["akd"].value == result.metrics["akd"].value
+    np.savez(trees / "kp" / "video_3.npz", size_hw=[80, 40], **twice)
+    assert run(*words) == 2
+    assert "keypoints of frames of 40x80, the reference is 40x40" in capsys.readouterr().err
     (trees / "kp" / "video_3.npz").write_bytes(b"no npz")
     capsys.readouterr()
     assert run(*words) == 2
@@ -317,7 +325,7 @@ def test_result_json_is_plain_json(trees: Path) -> None:
     assert run(trees / "good", "--references", trees / "gt", "--out", trees / "out",
                "--baselines", "off") == 0  # fmt: skip
     row = json.loads((trees / "out" / "result.json").read_text())
-    assert row["protocol"] == "aa-clean-v1"
+    assert row["protocol"] == "aa-clean-v2"
     assert set(row["weights"]) == {"i3d-k400", "lpips-alex", "lpips-vgg"}
 
 

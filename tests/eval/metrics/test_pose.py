@@ -96,3 +96,15 @@ def test_average_distance_equals_a_plain_loop_over_common_joints(
         common = [np.linalg.norm(ours[t, j] - theirs[t, j]) for j in seen]
         assert found[t] == pytest.approx(np.mean(common) if common else np.nan, nan_ok=True)
     np.testing.assert_allclose(akd_px(theirs + np.array([3, 4]), b, theirs, b)[b.any(axis=1)], 5)
+
+
+def test_joints_below_the_least_score_do_not_count() -> None:
+    points = np.array([[[0.0, 0], [0, 10], [10, 0], [10, 10]]])
+    guessed = points.copy()
+    guessed[0, 3] += 50
+    scores = np.array([[0.9, 0.9, 0.9, 0.29]])
+    assert pck(guessed, scores, points, np.ones((1, 4)), min_score=0.3)[0] == 0.75
+    assert missing_rate(guessed, scores, points, np.ones((1, 4)), min_score=0.3)[0] == 0.25
+    assert akd_px(guessed, scores, points, np.ones((1, 4)), min_score=0.3)[0] == 0
+    assert pck(guessed, np.ones((1, 4)), points, scores, min_score=0.3)[0] == 1  # 3 of 3
+    assert akd_px(guessed, scores, points, np.ones((1, 4)))[0] > 0  # of any score, by default

@@ -23,9 +23,11 @@ from aa_eval.errors import VideoError
 from aa_eval.protocol import Protocol, read_protocol
 from aa_eval.result import Result
 from aa_eval.scoring import cache
+from aa_eval.scoring import score_pairs as score_pairs_module
 from aa_eval.scoring import video_scores as scoring
 from aa_eval.scoring.baselines import BASELINES
 from aa_eval.scoring.cache import Cache
+from aa_eval.scoring.process_pool import default_workers, threads_of_each, usable_cores
 from aa_eval.scoring.score_pairs import score_pairs
 from aa_eval.videos.layout import find_videos
 from aa_eval.videos.pairing import Pair, make_pairs
@@ -168,34 +170,46 @@ def test_kill_minus_nine_at_any_time_loses_no_finished_video(trees: Path, own_ca
     assert result | {"created": ""} == whole_result | {"created": ""}
 
 
-def test_changed_content_is_seen_and_verify_sees_what_was_hidden(
-    trees: Path, own_cache: Path
+def test_other_content_is_seen_though_size_mtime_and_inode_are_the_same(
+    trees: Path, own_cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    before = score(trees, "one", Cache(own_cache))
-    file = trees / "one" / "b" / "4.png"
-    old = file.stat()
-    frame = np.asarray(Image.open(file)).copy()
-    frame[0, 0, 0] ^= 128
-    Image.fromarray(frame).save(file)
-    changed = score(trees, "one", Cache(own_cache))
-    assert changed[0].per_frame["b"]["psnr"][4] != before[0].per_frame["b"]["psnr"][4]
+    monkeypatch.setattr(cache, "_SETTLED_S", -1.0)  # remember at once
+    folder = trees / "raw"
+    (folder / "a").mkdir(parents=True)
+    file = folder / "a" / "0.png"
+    Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(file, compress_level=0)
+    (source,) = find_videos(folder).videos.values()
+    before, old = Cache(own_cache).digest(source), file.stat()
+    time.sleep(0.02)  # the clock of the file system is coarse
+    with file.open("r+b") as content:  # what `rsync --inplace --times` leaves
+        content.write(file.read_bytes()[:-20] + b"other")
+    os.utime(file, ns=(old.st_atime_ns, old.st_mtime_ns))
+    new = file.stat()
+    assert (new.st_size, new.st_mtime_ns, new.st_ino) == (old.st_size, old.st_mtime_ns, old.st_ino)
+    assert Cache(own_cache).digest(source) != before
 
-    content = bytearray(file.read_bytes())
-    hidden = np.asarray(Image.open(file)).copy()
-    hidden[0, 0, 0] ^= 64
-    stat = file.stat()
-    Image.fromarray(hidden).save(file)
-    grown = file.stat().st_size
-    if grown < len(content):  # same size, same times, same inode: nobody can see it by looking
-        with file.open("ab") as end:
-            end.write(b"\0" * (len(content) - grown))
-    os.utime(file, ns=(stat.st_atime_ns, stat.st_mtime_ns))
-    assert old.st_ino == file.stat().st_ino
-    if file.stat().st_size == len(content):
-        trusted = score(trees, "one", Cache(own_cache))
-        assert same(trusted, changed)
-    verified = score(trees, "one", Cache(own_cache, verify=True))
-    assert same(verified, score(trees, "one", None))
+
+def test_a_file_that_has_just_changed_is_hashed_every_time(trees: Path, own_cache: Path) -> None:
+    (source, *_) = find_videos(trees / "one").videos.values()
+    kept = Cache(own_cache)
+    assert kept.digest(source) == kept.digest(source)
+    assert not list(own_cache.glob("digests/*/*"))
+    for file in source.files:
+        os.utime(file, (1, 1))  # moves the time of status to now, which no program can set
+    kept.digest(source)
+    assert not list(own_cache.glob("digests/*/*"))
+
+
+def test_verify_hashes_every_file_again(
+    trees: Path, own_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cache, "_SETTLED_S", -1.0)
+    (source, *_) = find_videos(trees / "one").videos.values()
+    right = Cache(own_cache).digest(source)
+    (note,) = own_cache.glob("digests/*/*")
+    note.write_text("0" * 64)
+    assert Cache(own_cache).digest(source) == "0" * 64
+    assert Cache(own_cache, verify=True).digest(source) == right
 
 
 def test_values_of_other_code_versions_and_devices_are_not_taken(
@@ -267,7 +281,7 @@ def test_any_number_of_processes_gives_the_identical_bits_of_networks(trees: Pat
     protocols = [read_protocol("aa-clean-v1")]
     pairs = pairs_of(trees, "one")
     threads = torch.get_num_threads()
-    torch.set_num_threads(max(1, (os.cpu_count() or 1) // 2))  # what each of two workers gets
+    torch.set_num_threads(threads_of_each(2))
     try:
         one = score_pairs(pairs, protocols, method="m")
     finally:
@@ -290,3 +304,26 @@ def test_processes_share_the_cache_and_name_the_video_that_fails(
     damaged = replace(pairs[0], prediction=find_videos(trees / "one").videos["a"])
     with pytest.raises(VideoError, match=r"a/3\.png"):
         score_pairs([damaged, *pairs[1:]], [pixels_only()], method="m", workers=2)
+
+
+def test_threads_and_processes_by_default(trees: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    assert threads_of_each(2) == 3  # the user's word
+    monkeypatch.delenv("OMP_NUM_THREADS")
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(6)))
+    assert usable_cores() == 6  # a container's or taskset's, not the machine's
+    assert [threads_of_each(n) for n in (1, 2, 4, 9)] == [6, 3, 1, 1]
+    pairs = pairs_of(trees, "one")
+    assert default_workers(pairs, "cpu") == 1  # 54 frames: scored before a process has started
+    long = [replace(pair, frame_numbers=tuple(range(500))) for pair in pairs]
+    assert default_workers(long, "cpu") == 3
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0})
+    assert default_workers(long, "cpu") == 1
+
+
+def test_what_is_in_the_cache_starts_no_process(
+    trees: Path, own_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = score(trees, "one", Cache(own_cache))
+    monkeypatch.setattr(score_pairs_module, "score_in_processes", None)
+    assert same(score(trees, "one", Cache(own_cache), workers=2), first)
