@@ -2,18 +2,17 @@
 
 usage: python demo/learn/puppet_shards.py OUT --count N --first-seed SEED [--split train]
 
-A puppet's pose is exact and its clip is already canonical, so curation would keep every one of them
-and spend ten times the time on finding that out. Finished shards are kept: a stopped command
-resumes with the next one.
+A puppet's pose is exact and its clip is canonical already, so that curation would find nothing to
+drop. Finished shards are kept: the same command resumes with the next one.
 """
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
+import cyclopts
 
 from aa_datasets.clip import Clip
 from aa_datasets.progress import progress
@@ -24,21 +23,16 @@ from aa_datasets.video.canonical import encode_canonical
 _PER_SHARD, _FRAMES, _FPS, _SIZE_HW = 250, 30, 15.0, (256, 256)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("out", type=Path)
-    parser.add_argument("--count", type=int, required=True)
-    parser.add_argument("--first-seed", type=int, required=True, help="of identity and of motion")
-    parser.add_argument("--split", default="train")
-    args = parser.parse_args()
+def main(out: Path, *, count: int, first_seed: int, split: str = "train") -> None:
+    """Render puppets of seeds FIRST_SEED ... FIRST_SEED + COUNT - 1, of identity and of motion."""
     cv2.setNumThreads(1)
-    args.out.mkdir(parents=True, exist_ok=True)
-    last = args.first_seed + args.count
-    starts = range(args.first_seed, last, _PER_SHARD)
+    out.mkdir(parents=True, exist_ok=True)
+    last = first_seed + count
+    starts = range(first_seed, last, _PER_SHARD)
     for start in progress(starts, desc="puppets", unit="shard"):
-        path = args.out / f"{args.split}-{start:07d}.tar"
+        path = out / f"{split}-{start:07d}.tar"
         if not path.with_suffix(".json").is_file():  # written last, so the shard is whole
-            write_shard(path, _render(range(start, min(start + _PER_SHARD, last)), args.split))
+            write_shard(path, _render(range(start, min(start + _PER_SHARD, last)), split))
 
 
 def _render(seeds: range, split: str) -> Iterator[ShardSample]:
@@ -63,4 +57,4 @@ def _render(seeds: range, split: str) -> Iterator[ShardSample]:
 
 
 if __name__ == "__main__":
-    main()
+    cyclopts.run(main)
