@@ -46,14 +46,14 @@ NOBODY = frozenset({"not_a_person", "no_person"})
 DRAWN = NOBODY | {"animation", "drawing"}
 # The reasons that are right for a negative, by its kind; its form is right for any.
 RIGHT = {
-    "fullbody-two": {"several_persons"},
+    "fullbody-two": {"several_persons", "identity_switches"},
     "negative-multi-person": {"several_persons"},
     "negative-animation": DRAWN,
     "negative-generated": DRAWN,
     "negative-skeleton": DRAWN,
     "negative-hands-only": NOBODY | {"incomplete_body"},
     "negative-no-person": NOBODY,
-    "negative-scene-cuts": NOBODY | {"several_persons", "small_person"},
+    "negative-scene-cuts": NOBODY | {"several_persons", "small_person", "identity_switches"},
     "negative-low-resolution": set(),
 }
 # Seen by eye: in this clip a man somersaults off a roof while the labelled woman walks by.
