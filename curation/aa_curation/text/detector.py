@@ -1,4 +1,4 @@
-"""Where text stands in a frame: PP-OCRv4's detector, from the rapidocr-onnxruntime wheel.
+"""Find text in a frame: PP-OCRv4's detector, from the rapidocr-onnxruntime wheel.
 
 The network gives the probability of text at each pixel; boxes are made from it as in Liao et al.,
 Real-time Scene Text Detection with Differentiable Binarization (AAAI 2020), Sec. 3.4: threshold,
@@ -31,14 +31,17 @@ MEAN_PROBABILITY_AT_LEAST = 0.5
 UNCLIP_RATIO = 1.6
 _SIDE_AT_LEAST_PX = 3  # of the network's picture: thinner findings are noise
 _STRIDE_PX = 32
+# Letters of a frame with a shorter long side may be too small for the network: such a frame is also
+# looked at enlarged.
+_SMALL_PX = 512
 
 
 class TextDetector:
     """Finds lines of text, in any script and up to any slant.
 
     Args:
-        side_px: frames are scaled down to this long side for the network, never up. Its cost grows
-            with the area.
+        side_px: frames are scaled down to this long side for the network; those of less than 512 px
+            are looked at twice, the second time at twice their size. The cost grows with the area.
 
     Raises:
         WeightsError: the model is missing or altered; the message names what to install.
@@ -51,15 +54,17 @@ class TextDetector:
     def __call__(self, frame: NDArray[np.uint8]) -> list[TextBox]:
         """Upright boxes (x0, y0, x1, y1) around text in uint8 RGB [H, W, 3], in its pixels."""
         height, width = frame.shape[:2]
-        probability = self.probability(frame)
-        scale = np.array([width, height] * 2) / (probability.shape[::-1] * 2)
-        boxes = [np.array(box) * scale for box in text_boxes(probability)]
+        boxes = []
+        for enlarge in (1.0, 2.0) if max(height, width) < _SMALL_PX else (1.0,):
+            probability = self.probability(frame, enlarge)
+            scale = np.array([width, height] * 2) / (probability.shape[::-1] * 2)
+            boxes += [np.array(box) * scale for box in text_boxes(probability)]
         clipped = np.clip(np.reshape(boxes, (-1, 4)), 0, [width, height, width, height])
         return [(float(x0), float(y0), float(x1), float(y1)) for x0, y0, x1, y1 in clipped]
 
-    def probability(self, frame: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Of text at each pixel, float32 [h, w] in [0, 1], at the network's size."""
-        scale = min(1.0, self._side_px / max(frame.shape[:2]))
+    def probability(self, frame: NDArray[np.uint8], enlarge: float = 1.0) -> NDArray[np.float32]:
+        """The probability of text at each pixel, float32 [h, w], at the network's size."""
+        scale = min(enlarge, self._side_px / max(frame.shape[:2]))
         rows, columns = (
             max(1, round(side * scale / _STRIDE_PX)) * _STRIDE_PX for side in frame.shape[:2]
         )

@@ -225,6 +225,7 @@ def _cv2_captioned(
 @pytest.mark.parametrize(
     ("seed", "caption", "size", "place"),
     [
+        (0, _captioned, 5, (90, 12)),  # capitals 4 px high
         (0, _captioned, 11, (90, 12)),
         (1, _captioned, 16, (20, 210)),
         (2, _captioned, 28, (10, 110)),  # across the puppet
