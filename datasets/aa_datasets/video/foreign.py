@@ -1,10 +1,12 @@
 """Foreign video: files from anywhere, decoded by PyAV in a child process that can be killed.
 
 A hostile or damaged file may make a decoder hang or eat the memory; only another process bounds it
-(an alarm inside the process fires when the C call returns, if it ever does). Frames come out in
-presentation order with the display rotation applied and discarded packets (edit lists) skipped,
-and a file that ends in an error is refused, not shortened. Only containers that hold their video
-themselves are opened: a playlist under a video's name would make FFmpeg read the files it names.
+(an alarm inside the process fires when the C call returns, if it ever does). Frames come in
+presentation order, as a player shows them: of the default video stream, with square pixels, turned
+and mirrored by the display matrix, deinterlaced, and HDR tone-mapped to BT.709. Packets that an
+edit list discards are skipped, and a file that ends in an error is refused, not shortened. Only
+containers that hold their video themselves are opened: a playlist under a video's name would make
+FFmpeg read the files it names.
 """
 
 from __future__ import annotations
@@ -28,8 +30,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aa_datasets.errors import KilledDecodeError, VideoError
-from aa_datasets.video.foreign_child import run
-from aa_datasets.video.foreign_messages import (
+from aa_datasets.video.foreign_child import (
     DecodeLimits,
     ForeignFrame,
     FrameHeader,
@@ -38,8 +39,9 @@ from aa_datasets.video.foreign_messages import (
     StillAlive,
     SurveyFrame,
     VideoInfo,
+    run,
 )
-from aa_datasets.video.frame_size import CanonicalForm, ScaleTo
+from aa_datasets.video.frame_size import ScaleTo
 
 __all__ = [
     "DecodeLimits",
@@ -123,19 +125,18 @@ def open_foreign(
     limits: DecodeLimits | None = None,
     *,
     max_side_px: int | None = None,
-    also: CanonicalForm | None = None,
     start_s: float = 0.0,
     end_s: float = float("inf"),
 ) -> ForeignVideo:
-    """Everything that can be known of a file. Arguments are those of `iter_foreign_frames`;
-    frames that a canonical clip would keep come in that form, too, if it is given as `also`. (The
-    planes' colours are those of their video's matrix, most often BT.601's or BT.709's.)
+    """Open a file once for header, hash and frames. Arguments are those of `iter_foreign_frames`.
+
+    The planes' colours are those of their video's matrix, most often BT.601's or BT.709's.
 
     Raises:
         VideoError: as `probe_video`; the frames raise as those of `iter_foreign_frames`.
     """
     span_s = (start_s, end_s)
-    messages = _from_child(path, "survey", limits or DecodeLimits(), max_side_px, span_s, also)
+    messages = _from_child(path, "survey", limits or DecodeLimits(), max_side_px, span_s)
     info, digest = next(messages), next(messages)
     assert isinstance(info, VideoInfo)
     assert isinstance(digest, PacketsDigest)
@@ -148,20 +149,19 @@ def _from_child(
     limits: DecodeLimits,
     scale_to: ScaleTo = None,
     span_s: tuple[float, float] = (0.0, float("inf")),
-    also: CanonicalForm | None = None,
 ) -> Generator[Any, None, None]:
     if not path.is_file():
-        raise VideoError(f"{path} does not exist or is no file")
+        raise VideoError(f"{path} does not exist or is not a file")
     if path.stat().st_size == 0:
         raise VideoError(f"{path.name} is empty (0 bytes)")
     # A fork server inherits no threads or locks, and forks in 10 ms what it imported once.
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([__name__])
     receiver, sender = context.Pipe(duplex=False)
-    with contextlib.suppress(OSError):  # a user's share of such memory may be used up: no matter
+    with contextlib.suppress(OSError):  # a user's share of such memory may be used up
         fcntl.fcntl(receiver.fileno(), fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
     child = context.Process(
-        target=run, args=(sender, str(path), task, limits, scale_to, span_s, also), daemon=True
+        target=run, args=(sender, str(path), task, limits, scale_to, span_s), daemon=True
     )
     _start_without_main(child)
     sender.close()
@@ -171,9 +171,9 @@ def _from_child(
         while True:
             if left_s <= 0:
                 raise KilledDecodeError(f"{path.name}: decoding took over {total_s:g} s, killed")
-            begun_s = time.monotonic()
+            asked_s = time.monotonic()
             there = receiver.poll(min(limits.stall_s, left_s))
-            left_s -= time.monotonic() - begun_s
+            left_s -= time.monotonic() - asked_s
             if not there:
                 if left_s > 0:
                     raise KilledDecodeError(
@@ -203,8 +203,7 @@ def _from_child(
                     _read(receiver, shape, limits.stall_s, path.name) for shape in message.shapes
                 )
                 if task == "survey":
-                    blue, red, *canonical = others
-                    yield SurveyFrame(Planes(pixels, blue, red), message.time_s, *canonical)
+                    yield SurveyFrame(Planes(pixels, *others), message.time_s)
                 else:
                     yield ForeignFrame(pixels, message.time_s)
                 continue

@@ -1,4 +1,4 @@
-"""What runs in the child process of `foreign_video`: FFmpeg on a file that nobody vouches for."""
+"""The child process of `foreign`: decodes a file that nobody vouches for, and reports frames."""
 
 from __future__ import annotations
 
@@ -6,32 +6,130 @@ import hashlib
 import os
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from fractions import Fraction
 from multiprocessing.connection import Connection
+from typing import NamedTuple
 
 import av
 import numpy as np
 from numpy.typing import NDArray
 
 from aa_datasets.errors import VideoError
-from aa_datasets.video.foreign_messages import (
-    DecodeLimits,
-    FrameHeader,
-    PacketsDigest,
-    StillAlive,
-    VideoInfo,
-)
-from aa_datasets.video.foreign_pixels import RgbForm, SurveyForm
-from aa_datasets.video.frame_size import CanonicalForm, ScaleTo
+from aa_datasets.video.frame_size import ScaleTo
+from aa_datasets.video.shown import Form, PlanesForm, RgbForm, Shape, corrected, orientation_of
+from aa_datasets.video.tone_map import HDR_TRANSFERS
 
 # FFmpeg's demuxers that read one file and no other; concat, hls, dash, image2 and the like are out.
 CONTAINERS = ("mov", "matroska", "avi", "mpegts", "mpeg", "flv", "ogg", "asf", "gif")
 # Those whose index makes a jump exact enough to be checked; the others are read from the start.
 _INDEXED = frozenset({"mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm"})
-_SEEK_MARGIN_S = (
-    2.0  # before the wanted frame: what follows a key frame of an open GOP may be broken
-)
-
+# Before the wanted frame: what follows a key frame of an open GOP may be broken.
+_SEEK_MARGIN_S = 2.0
 _REORDER_S = 1.0  # AVI has no presentation times: with B-frames they come out of order
+_PICTURE_CODECS = frozenset({"mjpeg", "png", "bmp", "gif", "webp", "tiff"})
+_SAME_RATE = 0.02  # two rates that differ by less are one
+_GAP = 5  # times the median distance of two frames, or more
+
+
+@dataclass(frozen=True, slots=True)
+class DecodeLimits:
+    """What one decode may cost before it is killed.
+
+    Attributes:
+        stall_s: without a frame.
+        total_s: of waiting for frames; as long as the video where that is longer.
+        memory_bytes: of the child's address space.
+        max_pixels: of a frame.
+    """
+
+    stall_s: float = 30.0
+    total_s: float = 600.0
+    memory_bytes: int = 4 << 30
+    max_pixels: int = 8192 * 4320
+
+
+@dataclass(frozen=True, slots=True)
+class VideoInfo:
+    """What a file says of itself, and what the reader does about it.
+
+    Attributes:
+        codec: FFmpeg's name, such as "h264".
+        size_hw: as displayed: with square pixels, turned as the display matrix asks.
+        fps: frames per second; gaps in time do not count.
+        num_frames_claimed: by the container; 0 if it does not say. Only decoding tells.
+        duration_s: by the container.
+        sample_aspect_ratio: width of a stored pixel over its height; frames come with square ones.
+        is_interlaced: the first frame holds two fields; frames come deinterlaced.
+        is_hdr: PQ or HLG; frames come tone-mapped to BT.709.
+        longest_gap_s: longest time between two frames, where the file's rate made it worth a look
+            (its rates differ or are missing); else one frame's duration.
+    """
+
+    codec: str
+    size_hw: tuple[int, int]
+    fps: float
+    num_frames_claimed: int
+    duration_s: float
+    sample_aspect_ratio: float = 1.0
+    is_interlaced: bool = False
+    is_hdr: bool = False
+    longest_gap_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class ForeignFrame:
+    """One decoded frame: uint8 RGB [H, W, 3], and its time in seconds from the first."""
+
+    pixels: NDArray[np.uint8]
+    time_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Planes:
+    """A frame as videos store it, in full range. Most measurements read the luma, and converting to
+    RGB would take as long as scaling down.
+
+    Attributes:
+        luma: uint8 [H, W], 0 to 255.
+        blue, red: uint8 [h, w], what is added to the luma (Cb and Cr, 128 is none), at half the
+            sides, rounded up.
+    """
+
+    luma: NDArray[np.uint8]
+    blue: NDArray[np.uint8]
+    red: NDArray[np.uint8]
+
+
+@dataclass(frozen=True, slots=True)
+class SurveyFrame:
+    """One decoded frame, and its time in seconds from the first."""
+
+    planes: Planes
+    time_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class FrameHeader:
+    """Announces a frame on the pipe, in one or several arrays, whose bytes follow.
+
+    Pickling would copy them on both sides, into a buffer of the frame's size for each 64 KiB.
+    """
+
+    shapes: tuple[tuple[int, ...], ...]
+    time_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class StillAlive:
+    """The child is at work without a frame: it hashes packets, or decodes what precedes a span."""
+
+
+@dataclass(frozen=True, slots=True)
+class PacketsDigest:
+    """The sha256 of the video packets."""
+
+    sha256: str
 
 
 def run(
@@ -41,11 +139,12 @@ def run(
     limits: DecodeLimits,
     scale_to: ScaleTo,
     span_s: tuple[float, float],
-    also: CanonicalForm | None,
 ) -> None:
-    """Do one task and send what it finds: VideoInfo ("probe"), frames and a None ("frames"), or
-    VideoInfo, PacketsDigest, a survey's frames and a None ("survey"); a string is an error. Limits
-    this process for good."""
+    """Do one task and send what it finds. Limits this process for good.
+
+    "probe" sends a VideoInfo; "frames" sends frames and a None; "survey" sends VideoInfo,
+    PacketsDigest, frames as planes and a None. A string is an error.
+    """
     import resource
 
     resource.setrlimit(resource.RLIMIT_AS, (limits.memory_bytes, limits.memory_bytes))
@@ -53,11 +152,11 @@ def run(
     alive = _Pulse(sender, limits.stall_s / 4)
     try:
         if task in ("probe", "survey"):
-            sender.send(_probe(path, limits))
+            sender.send(_probe(path, limits, alive))
         if task == "survey":
             sender.send(_hash_packets(path, alive))
         if task in ("frames", "survey"):
-            form = RgbForm(scale_to) if task == "frames" else SurveyForm(scale_to, also)
+            form = RgbForm(scale_to) if task == "frames" else PlanesForm(scale_to)
             for pictures, time_s in _decode(path, limits, form, span_s, alive):
                 sender.send(FrameHeader(tuple(pixels.shape for pixels in pictures), time_s))
                 for pixels in pictures:
@@ -72,7 +171,7 @@ def run(
 
 
 class _Pulse:
-    """Tells now and then that work goes on."""
+    """Tells the parent now and then that this process is at work."""
 
     def __init__(self, sender: Connection, every_s: float) -> None:
         self._sender, self._every_s, self._last_s = sender, every_s, time.monotonic()
@@ -112,88 +211,152 @@ def _hash_packets(path: str, alive: _Pulse) -> PacketsDigest:
     return PacketsDigest(digest.hexdigest())
 
 
-def _probe(path: str, limits: DecodeLimits) -> VideoInfo:
+def _probe(path: str, limits: DecodeLimits, alive: _Pulse) -> VideoInfo:
     with _open(path) as container:
         stream = _video_stream(container)
-        height, width = stream.height, stream.width
-        if height * width > limits.max_pixels:
-            raise VideoError(f"{width}x{height} is over the limit of {limits.max_pixels} pixels")
         first = next(container.decode(stream), None)
         if first is None:
             raise VideoError("holds a video stream without a single frame")
-        rotation_deg = round(first.rotation) % 360
-        if rotation_deg in (90, 270):
-            height, width = width, height
+        shape = _shape_of(first, stream, limits)
         duration_s = float((stream.duration or 0) * (stream.time_base or 0))
-        return VideoInfo(
+        info = VideoInfo(
             codec=stream.codec_context.name,
-            size_hw=(height, width),
-            fps=_fps(stream),
+            size_hw=shape.shown_hw(first.height, first.width),
+            fps=float(stream.average_rate or 0),
             num_frames_claimed=stream.frames,
             duration_s=duration_s or float((container.duration or 0) / av.time_base),
-            rotation_deg=rotation_deg,
+            sample_aspect_ratio=shape.sample_aspect_ratio,
+            is_interlaced=first.interlaced_frame,
+            is_hdr=first.color_trc in HDR_TRANSFERS,
         )
+        rates = (stream.average_rate, stream.guessed_rate)
+    if all(rates) and _is_same(float(rates[0] or 0), float(rates[1] or 0)):
+        return replace(info, longest_gap_s=1 / info.fps)
+    return _with_counted_rate(info, path, rates, alive)
+
+
+def _with_counted_rate(
+    info: VideoInfo, path: str, rates: tuple[Fraction | None, ...], alive: _Pulse
+) -> VideoInfo:
+    """Count the packets' times where the header's rates differ, as after a gap, or are missing."""
+    times_s = []
+    with _open(path) as container:
+        for packet in container.demux(_video_stream(container)):
+            stamp = packet.pts if packet.pts is not None else packet.dts
+            if stamp is not None and packet.time_base is not None:
+                times_s.append(float(stamp * packet.time_base))
+            alive.beat()
+    distances_s = np.diff(np.unique(times_s))
+    if not len(distances_s):
+        return replace(info, fps=float(rates[0] or rates[1] or 0))
+    usual_s = distances_s[distances_s < _GAP * np.median(distances_s)]
+    counted = 1 / float(usual_s.mean())
+    # A rate in the header is exact (30000/1001) where time stamps are rounded.
+    exact = [float(rate) for rate in rates if rate and _is_same(float(rate), counted)]
+    return replace(info, fps=[*exact, counted][0], longest_gap_s=float(distances_s.max()))
+
+
+def _is_same(rate: float, other: float) -> bool:
+    return abs(rate - other) < _SAME_RATE * other
+
+
+def _shape_of(first: av.VideoFrame, stream: av.VideoStream, limits: DecodeLimits) -> Shape:
+    shape = Shape(orientation_of(first), float(stream.sample_aspect_ratio or 1))
+    height, width = shape.square_hw(first.height, first.width)
+    if max(height * width, first.height * first.width) > limits.max_pixels:
+        raise VideoError(f"{width}x{height} is over the limit of {limits.max_pixels} pixels")
+    return shape
 
 
 def _video_stream(container: av.container.InputContainer) -> av.VideoStream:
-    if not container.streams.video:
-        raise VideoError("holds no video stream")
-    stream = container.streams.video[0]
+    """The stream that a player shows: no cover picture; the default one, else the largest."""
+    flags = av.stream.Disposition
+    pictures = flags.attached_pic | flags.timed_thumbnails | flags.still_image
+    streams = [s for s in container.streams.video if not s.disposition & pictures]
+    if not streams:
+        what = "only cover pictures" if container.streams.video else "no video stream"
+        raise VideoError(f"holds {what}")
+    stream = max(
+        streams,
+        key=lambda s: (
+            s.codec_context.name not in _PICTURE_CODECS,
+            bool(s.disposition & flags.default),
+            s.width * s.height,
+            -s.index,
+        ),
+    )
     stream.thread_count = 1  # more threads cost 10-65 % more CPU and win nothing on busy cores
     return stream
 
 
+class _Note(NamedTuple):
+    """What is known of a frame once it is decoded.
+
+    Attributes:
+        shape: how it is shown.
+        time_s: from the first frame; None if it is not handed over.
+    """
+
+    shape: Shape
+    time_s: float | None
+
+
 def _decode(
-    path: str,
-    limits: DecodeLimits,
-    form: RgbForm | SurveyForm,
-    span_s: tuple[float, float],
-    alive: _Pulse,
+    path: str, limits: DecodeLimits, form: Form, span_s: tuple[float, float], alive: _Pulse
 ) -> Iterator[tuple[list[NDArray[np.uint8]], float]]:
-    """Each frame in its form, and its time."""
-    size_hw: tuple[int, int] | None = None
+    """Yield each frame of the span in its form, and its time from the first frame."""
     origin_s = _origin_of_jump(path, span_s[0])
-    jumped = origin_s is not None
-    count = 0
     with _open(path) as container:
-        stream = _video_stream(container)
-        fps = _fps(stream)
-        # After a jump the frames before it are not counted: the header's word cannot be checked.
-        claimed = 0 if jumped else stream.frames
-        if origin_s is not None:
-            _jump(container, stream, origin_s + span_s[0])
-        for packet in container.demux(stream):
+        for frame, note in corrected(_frames(container, limits, span_s, origin_s, alive)):
+            if note.time_s is not None:
+                yield form.pictures(frame, note.shape), note.time_s
+
+
+def _frames(
+    container: av.container.InputContainer,
+    limits: DecodeLimits,
+    span_s: tuple[float, float],
+    origin_s: float | None,
+    alive: _Pulse,
+) -> Iterator[tuple[av.VideoFrame, _Note]]:
+    """Decode up to the end of the span; before it, too, since filters look at neighbours."""
+    stream = _video_stream(container)
+    shape: Shape | None = None
+    size_hw = (0, 0)
+    count = 0
+    jumped = origin_s is not None
+    # After a jump the frames before it are not counted: the header's word cannot be checked.
+    claimed = 0 if jumped else stream.frames
+    if origin_s is not None:
+        _jump(container, stream, origin_s + span_s[0])
+    for packet in container.demux(stream):
+        if packet.is_discard:
+            claimed -= 1
+        if packet.is_corrupt:
+            raise VideoError(f"packet after frame {count} is corrupt")
+        for frame in packet.decode():
+            alive.beat()
+            time_s = frame.time if frame.time is not None else 0.0
+            if shape is None:
+                shape, size_hw = _shape_of(frame, stream, limits), (frame.height, frame.width)
+            if jumped and origin_s is not None and time_s - origin_s < span_s[0]:
+                yield frame, _Note(shape, None)
+                continue
+            if frame.is_corrupt:
+                raise VideoError(f"frame {count} is corrupt")
             if packet.is_discard:
-                claimed -= 1
-            if packet.is_corrupt:
-                raise VideoError(f"packet after frame {count} is corrupt")
-            for frame in packet.decode():
-                alive.beat()
-                time_s = frame.time if frame.time is not None else 0.0
-                if jumped and origin_s is not None and time_s - origin_s < span_s[0]:
-                    continue
-                if frame.is_corrupt:
-                    raise VideoError(f"frame {count} is corrupt")
-                if packet.is_discard:
-                    continue
-                if size_hw is None:
-                    size_hw = (frame.height, frame.width)
-                    if frame.height * frame.width > limits.max_pixels:
-                        raise VideoError(
-                            f"{frame.width}x{frame.height} is over the limit of "
-                            f"{limits.max_pixels} pixels"
-                        )
-                if (frame.height, frame.width) != size_hw:
-                    raise VideoError(
-                        f"changes size at frame {count}: {size_hw[1]}x{size_hw[0]} to "
-                        f"{frame.width}x{frame.height}"
-                    )
-                origin_s = time_s if origin_s is None else origin_s
-                if time_s - origin_s >= span_s[1] + _REORDER_S:
-                    return
-                if span_s[0] <= time_s - origin_s < span_s[1]:
-                    yield form.pictures(frame, count, fps), time_s - origin_s
-                count += 1
+                continue
+            if (frame.height, frame.width) != size_hw:
+                raise VideoError(
+                    f"changes size at frame {count}: {size_hw[1]}x{size_hw[0]} to "
+                    f"{frame.width}x{frame.height}"
+                )
+            origin_s = time_s if origin_s is None else origin_s
+            since_s = time_s - origin_s
+            if since_s >= span_s[1] + _REORDER_S:
+                return
+            yield frame, _Note(shape, since_s if span_s[0] <= since_s < span_s[1] else None)
+            count += 1
     if count == 0 and not jumped:
         raise VideoError("holds a video stream without a single frame")
     if claimed > 0 and count < claimed:
@@ -227,7 +390,3 @@ def _jump(
     """To the key frame before; the decoder is flushed."""
     assert stream.time_base is not None
     container.seek(int((time_stamp_s - _SEEK_MARGIN_S) / stream.time_base), stream=stream)
-
-
-def _fps(stream: av.VideoStream) -> float:
-    return float(stream.average_rate or 0)

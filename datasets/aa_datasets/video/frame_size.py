@@ -3,24 +3,10 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import TypeAlias
 
 # Long side at most, (height, width) as displayed, or as it is.
 ScaleTo: TypeAlias = int | tuple[int, int] | None
-
-
-@dataclass(frozen=True, slots=True)
-class CanonicalForm:
-    """Of the frames of a canonical clip.
-
-    Attributes:
-        short_side_px: at most, and even; see `canonical_size`.
-        max_fps: frames per second at most; see `every_nth`.
-    """
-
-    short_side_px: int
-    max_fps: float
 
 
 def every_nth(fps: float, max_fps: float) -> int:

@@ -44,7 +44,9 @@ def _packets(path: Path) -> str:
 def test_probe_says_what_was_encoded(mp4: bytes, tmp_path: Path) -> None:
     info = probe_video(_write(tmp_path, mp4))
     assert (info.codec, info.size_hw, info.fps) == ("h264", (64, 96), 25.0)
-    assert (info.num_frames_claimed, info.rotation_deg) == (26, 0)
+    assert (info.num_frames_claimed, info.sample_aspect_ratio) == (26, 1.0)
+    assert not info.is_hdr
+    assert not info.is_interlaced
     assert info.duration_s == pytest.approx(26 / 25, abs=0.01)
 
 
