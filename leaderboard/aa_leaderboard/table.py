@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -70,19 +70,27 @@ class Table:
         """Whether the best value may be shown as a winner: no trivial baseline is better."""
         return not (key in self.flags and self.flags[key].beaten_by)
 
-    @property
-    def verdict(self) -> str:
-        """The table's first line: in which columns a trivial baseline beats every method."""
-        blind = [flag for flag in self.flags.values() if flag.beaten_blindly]
-        seeing = [f for f in self.flags.values() if f.beaten_by and not f.beaten_blindly]
+    def verdict(self, keys: Collection[str] | None = None) -> str:
+        """The table's first line: in which columns a trivial baseline beats every method.
+
+        Args:
+            keys: of the columns to speak of; None: all.
+        """
+        flags = [f for key, f in self.flags.items() if keys is None or key in keys]
+        blind = [flag for flag in flags if flag.beaten_blindly]
+        seeing = [flag for flag in flags if flag.beaten_by and not flag.beaten_blindly]
         sentences = []
-        for flags, who, so in (
-            (blind, "A trivial baseline", "nothing is marked best there"),
-            (seeing, "A baseline made from the true frames", "the best is not coloured there"),
+        for beaten, so in (
+            (blind, "nothing is marked best there"),
+            (seeing, "it is made from the true frames, so the best is marked, but not as a winner"),
         ):
-            if flags:
-                where = "; ".join(f"{flag.column.heading} ({flag.words})" for flag in flags)
-                sentences.append(f"{who} is better than every method in {where}: {so}.")
+            if beaten:
+                names = dict.fromkeys(flag.beaten_by[0] for flag in beaten)
+                where = ", ".join(flag.column.heading for flag in beaten)
+                sentences.append(
+                    f"A trivial baseline ({', '.join(names)}) is better than every method in "
+                    f"{where}: {so}."
+                )
         return " ".join(sentences)
 
 

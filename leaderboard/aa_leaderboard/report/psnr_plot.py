@@ -133,7 +133,7 @@ def _draw(axes: Axes, pairs: Sequence[PsnrPair]) -> None:
             pair.label, xy=(pair.true_db, pair.overflow_db), xytext=(1.04, at),
             textcoords="axes fraction", va="center", color=_COLOURS["ink"], parse_math=False,
             arrowprops={"arrowstyle": "-", "color": _COLOURS["soft"], "linewidth": 0.5,
-                        "alpha": 0.7, "shrinkA": 1, "shrinkB": 3},
+                        "relpos": (0, 0.5), "alpha": 0.7, "shrinkA": 1, "shrinkB": 3},
         )  # fmt: skip
     axes.set_xlabel("true PSNR, dB", color=_COLOURS["soft"])
     axes.set_ylabel("overflow PSNR, dB", color=_COLOURS["soft"])

@@ -1,13 +1,13 @@
 """Who quotes whom: which paper prints another paper's numbers, and which changed on the way.
 
-A row counts as quoted from the earliest paper whose row of the same method and protocol agrees
-with it in the most values. That is inferred from the digits, as tables rarely tell.
+A row counts as quoted from the earliest paper whose row of the same method agrees with it in the
+most values. That is inferred from the digits, as tables rarely tell.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from decimal import ROUND_DOWN, ROUND_HALF_UP, Decimal
 from typing import Literal
@@ -15,7 +15,9 @@ from typing import Literal
 from aa_leaderboard.columns import Column, columns_of
 from aa_leaderboard.row import Published, Row
 
-Change = Literal["", "rounded", "cut", "changed"]
+Change = Literal["", "rounded", "cut", "more digits", "changed"]
+# Values of one method that must agree before a paper counts as quoting another protocol's table.
+_AGREEING_ELSEWHERE = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,29 +68,38 @@ def difference(earlier: str, later: str) -> Change:
 
     >>> difference("306.17", "306.1"), difference("0.261", "0.26"), difference("148.3", "168.3")
     ('cut', 'rounded', 'changed')
+    >>> difference("306.1", "306.17")
+    'more digits'
     """
     a, b = Decimal(earlier), Decimal(later)
     if a == b:
         return ""
     long, short = sorted((a, b), key=lambda number: int(number.as_tuple().exponent))
-    if long.quantize(short, ROUND_HALF_UP) == short:
-        return "rounded"
-    return "cut" if long.quantize(short, ROUND_DOWN) == short else "changed"
+    rounded, cut = (long.quantize(short, how) == short for how in (ROUND_HALF_UP, ROUND_DOWN))
+    if long is b and (rounded or cut):
+        return "more digits"
+    return "rounded" if rounded else "cut" if cut else "changed"
 
 
 def quotes(rows: Iterable[Row]) -> list[Quote]:
     """Every pair of papers of which the later prints values of the earlier, by date."""
     found: dict[tuple[str, str], tuple[list[str], list[str], list[str]]] = {}
-    for of_method in _by_method(rows):
+    for of_method in _by_method(rows, lambda row: row.benchmark):
         in_papers = [row for row in of_method if _paper(row)]
         for index, row in enumerate(in_papers):
-            earlier = [r for r in in_papers[:index] if _paper(r) != _paper(row)]
-            source = max(earlier, key=lambda r: len(_agreeing(r, row)), default=None)
-            if source is None or not (agreeing := _agreeing(source, row)):
+            earlier = [
+                (len(agreeing), r)
+                for r in in_papers[:index]
+                if _paper(r) != _paper(row)
+                and len(agreeing := _agreeing(r, row))
+                >= (1 if r.protocol == row.protocol else _AGREEING_ELSEWHERE)
+            ]
+            if not earlier:
                 continue
+            source = max(earlier, key=lambda pair: pair[0])[1]
             methods, equal, changes = found.setdefault((_paper(row), _paper(source)), ([], [], []))
             methods.append(row.method)
-            equal += agreeing
+            equal += _agreeing(source, row)
             for column in columns_of(source.cells.keys() & row.cells.keys()):
                 a, b = source.cells[column.key].text, row.cells[column.key].text
                 if kind := difference(a, b):
@@ -104,7 +115,7 @@ def quotes(rows: Iterable[Row]) -> list[Quote]:
 def printings(rows: Iterable[Row]) -> list[Printing]:
     """Every method that two sources or more print under one protocol; changed values first."""
     found = []
-    for of_method in _by_method(rows):
+    for of_method in _by_method(rows, lambda row: row.protocol):
         if len({row.source for row in of_method}) < 2:
             continue
         columns = columns_of(key for row in of_method for key in row.cells)
@@ -132,11 +143,11 @@ def timeline(found: Sequence[Quote]) -> Timeline:
     return Timeline(tuple(papers), tuple(arcs))
 
 
-def _by_method(rows: Iterable[Row]) -> list[list[Row]]:
+def _by_method(rows: Iterable[Row], also_by: Callable[[Row], str]) -> list[list[Row]]:
     groups: dict[tuple[str, str], list[Row]] = {}
     for row in rows:
         if row.is_published:
-            groups.setdefault((row.protocol, row.method), []).append(row)
+            groups.setdefault((row.method, also_by(row)), []).append(row)
     return [sorted(group, key=lambda row: _date(_paper(row))) for group in groups.values()]
 
 

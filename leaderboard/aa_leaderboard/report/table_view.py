@@ -78,6 +78,10 @@ class TableView:
     flags: tuple[Flag, ...]
     apart: tuple[str, ...]
 
+    def verdict(self, part: Sequence[int]) -> str:
+        """The first line of one part."""
+        return self.table.verdict([self.columns[index].key for index in part])
+
 
 def table_view(table: Table, number: int, tables: Sequence[Table]) -> TableView:
     """The section of `table`, the `number`-th of all `tables` (from 1)."""

@@ -108,8 +108,8 @@ def _table_markdown(table: Table) -> str:
         for index, row in enumerate(table.rows)
     ]
     parts = [f"### {escape_markdown(table.benchmark)}: {escape_markdown(table.protocol)}"]
-    if table.verdict:
-        parts.append(f"**{escape_markdown(table.verdict)}**")
+    if verdict := table.verdict():
+        parts.append(f"**{escape_markdown(verdict)}**")
     parts.append(_markdown(heads, lines))
     if table.flags:
         parts.append(f"Columns that tell little here (a trivial baseline lies {MARGIN}):")
@@ -149,8 +149,8 @@ def _table_latex(table: Table, label: str) -> str:
     by_column = [[None] * len(table.rows), *(table.places(c.key) for c in table.columns)]
     places = [list(line) for line in zip(*by_column, strict=True)]
     caption = f"{table.benchmark}, protocol {table.protocol}, measured with aa-eval."
-    if table.verdict:
-        caption = f"{table.verdict} {caption}"
+    if verdict := table.verdict():
+        caption = f"{verdict} {caption}"
     return _latex(heads, lines, places, escape_latex(caption), label)
 
 

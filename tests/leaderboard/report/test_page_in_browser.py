@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from aa_eval.result import Result
+from aa_eval.result import MetricValue, Result
+from aa_eval.videos.benchmark import read_benchmark
 from aa_leaderboard.board.frame_scores import read_frame_scores, worst_frames
 from aa_leaderboard.board.store import add_results, read_board
 from aa_leaderboard.cli import main
@@ -245,3 +247,114 @@ def test_the_worst_frames_show_the_very_frames_and_lead_to_them(
     expected = worst_frames(scores, "ssim", "higher", 6)
     assert all(f"frame {f.number}" in text for f, text in zip(expected, texts, strict=True))
     assert browser.get_log("browser") == []
+
+
+def at_width(browser: Any, width: int, mobile: bool = False) -> None:
+    browser.execute_cdp_cmd(
+        "Emulation.setDeviceMetricsOverride",
+        {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": mobile},
+    )
+
+
+@pytest.fixture
+def losing_page(
+    make_result: Callable[..., Result], write: Callable[[Result], Path], tmp_path: Path
+) -> str:
+    """A board on which repeat-reference beats a method in LPIPS and not in SSIM; with 2 regions."""
+    board = tmp_path / "board"
+    for method, label, lpips, ssim in (
+        ("ours", "measured", 0.342, 0.8),
+        ("theirs", "measured", 0.4, 0.7),
+        ("repeat-reference", "baseline", 0.1, 0.2),
+    ):
+        of_video = {"ssim": ssim, "psnr": 18.0, "psnr_overflow": 30.0, "lpips_alex": lpips}
+        of_video |= {f"{k}@{r}": v for r in ("face", "hands") for k, v in list(of_video.items())}
+        metrics = {k: MetricValue(v, v, v, None, 69, None) for k, v in of_video.items()}
+        result = make_result(method, label=label, regions={"face": "a0" * 32, "hands": "b0" * 32})
+        per_video = dict.fromkeys(result.per_video, of_video)
+        add_results(write(replace(result, metrics=metrics, per_video=per_video)), board)
+    assert main(["render", "--board", str(board), "--out", str(tmp_path / "site")]) == 0
+    return (tmp_path / "site" / "index.html").as_uri()
+
+
+def test_no_losing_method_is_shown_as_the_winner(browser: Any, losing_page: str) -> None:
+    browser.get(losing_page)
+    cell = "#table-1 tr[data-method='{}'] td[data-key='{}'] .number"
+    colour = lambda method, key: browser.find_element(  # noqa: E731
+        By.CSS_SELECTOR, cell.format(method, key)
+    ).value_of_css_property("color")
+    plain = colour("theirs", "ssim")
+    assert colour("ours", "lpips_alex") == plain
+    assert colour("ours", "ssim") != plain, "the winner is green where it wins"
+    first = browser.find_element(By.CSS_SELECTOR, "#table-1 table tr")
+    assert first.text == (
+        "A trivial baseline (repeat-reference) is better than every method in LPIPS alex: nothing "
+        "is marked best there."
+    )
+    regions = [e.text for e in browser.find_elements(By.CSS_SELECTOR, "#table-1 tr.verdict")]
+    assert len(regions) == 3
+    assert "LPIPS alex hands" in regions[2]
+
+
+def test_at_1400_px_no_column_of_any_table_is_hidden(browser: Any, losing_page: str) -> None:
+    at_width(browser, 1400)
+    browser.get(losing_page)
+    hidden = (
+        "return [...document.querySelectorAll('.scroll')]"
+        ".filter(e => e.scrollWidth > e.clientWidth + 1)"
+        ".map(e => e.getAttribute('aria-labelledby'))"
+    )
+    assert browser.execute_script(hidden) == []
+    browser.get(losing_page.replace("index.html", "sources.html"))
+    assert browser.execute_script(hidden) == []
+    assert browser.get_log("browser") == []
+
+
+def test_no_label_of_the_psnr_plot_lies_on_another(browser: Any, losing_page: str) -> None:
+    browser.get(losing_page)
+    overlapping = """
+      const boxes = [...document.querySelectorAll('#psnr ~ .beside figure svg text')]
+        .map(text => ({words: text.textContent, box: text.getBoundingClientRect()}));
+      const pairs = [];
+      boxes.forEach((a, i) => boxes.slice(i + 1).forEach(b => {
+        const apart = a.box.right <= b.box.left || b.box.right <= a.box.left
+          || a.box.bottom <= b.box.top + 2 || b.box.bottom <= a.box.top + 2;
+        if (!apart) pairs.push([a.words, b.words]);
+      }));
+      return [boxes.length, pairs];
+    """
+    count, pairs = browser.execute_script(overlapping)
+    assert count > 20
+    assert pairs == []
+
+
+def test_a_phone_shows_the_method_and_the_chosen_metric(browser: Any, losing_page: str) -> None:
+    at_width(browser, 390, mobile=True)
+    browser.get(losing_page)
+    shown = (
+        "return [...document.querySelectorAll('#table-1 tbody tr:first-child > *')]"
+        ".filter(e => e.offsetParent).map(e => e.dataset.key || 'method')"
+    )
+    assert browser.execute_script(shown) == ["method", "lpips_alex"], "as near LPIPS as there is"
+    Select(browser.find_element(By.ID, "metric")).select_by_value("ssim")
+    assert browser.execute_script(shown) == ["method", "ssim"]
+    assert browser.execute_script("return document.documentElement.scrollWidth") <= 390
+    wide = browser.execute_script(
+        "return [...document.querySelectorAll('.board .scroll')]"
+        ".filter(e => e.offsetParent && e.scrollWidth > e.clientWidth + 1).length"
+    )
+    assert wide == 0
+    at_width(browser, 1400)
+    assert not browser.find_element(By.ID, "metric").is_displayed()
+
+
+def test_the_first_screen_answers_what_people_ask(browser: Any, losing_page: str) -> None:
+    at_width(browser, 1400)
+    browser.get(losing_page)
+    questions = browser.find_elements(By.CSS_SELECTOR, ".question")
+    assert len(questions) == 8
+    for question in questions:
+        assert question.rect["y"] + question.rect["height"] <= 900
+    text = " ".join(question.text for question in questions)
+    for ident in read_benchmark("tiktok").video_ids:
+        assert ident.removesuffix("_1x1") in text
