@@ -159,10 +159,14 @@ def _why_not_ranked(key: str, metric: MetricValue, result: Result, has_frames: b
     """
     if key not in SET_KEYS:
         return ""
+    from aa_eval.scoring.set_metrics import MIN_RANKED_VIDEOS  # loads the readers of videos
+
     if not has_frames:
         return "not ranked: without values per frame nobody can check how many windows there were"
     if result.protocol == "aa-clean-v1" and key == "kvd":
         return "not ranked: favours degraded copies when predictions and references are paired"
+    if key == "kvd" and result.num_videos < MIN_RANKED_VIDEOS:
+        return f"not ranked: KVD of {result.num_videos} videos, fewer than {MIN_RANKED_VIDEOS}"
     dimensions = FRECHET_DIMENSIONS.get(key, 0)
     if result.protocol.startswith("aa-clean") and metric.n <= dimensions:
         return f"not ranked: {metric.n} windows in {dimensions} dimensions"

@@ -176,7 +176,7 @@ def test_a_distance_of_sets_without_values_per_frame_is_shown_and_never_ranked(
     make_result: Callable[..., Result], key: str
 ) -> None:
     metrics = {key: MetricValue(600.0, None, None, None, 5000, None)}
-    result = make_result(metrics=metrics, protocol="tiktok-disco-2023")
+    result = make_result(metrics=metrics, protocol="tiktok-disco-2023", num_videos=10)
     assert rank([row_of_result("a", result)], key) == [1]
     row = row_of_result("a", result, has_frames=False)
     assert rank([row], key) == [None]
@@ -191,6 +191,15 @@ def test_kvd_of_paired_sets_is_never_ranked_under_the_version_that_favours_degra
     row = row_of_result("a", make_result(metrics=metrics))
     assert rank([row], "kvd") == [None]
     assert "favours degraded copies" in str(row.cells["kvd"].note)
+
+
+@pytest.mark.parametrize(("num_videos", "place"), [(9, None), (10, 1)])
+def test_kvd_of_fewer_videos_than_tiktok_has_is_never_ranked(
+    make_result: Callable[..., Result], num_videos: int, place: int | None
+) -> None:
+    metrics = {"kvd": MetricValue(5.0, None, None, None, 5000, None)}
+    result = make_result(metrics=metrics, protocol="aa-clean-v2", num_videos=num_videos)
+    assert rank([row_of_result("a", result)], "kvd") == [place]
 
 
 def test_fewer_samples_than_dimensions_are_never_ranked_whatever_the_note_says(

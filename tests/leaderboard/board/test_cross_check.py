@@ -183,7 +183,7 @@ def test_where_frames_count_alike_their_mean_is_held_and_not_that_of_the_videos(
     result = make_result(
         protocol=protocol.name,
         protocol_hash=protocol.hash,
-        metrics={"ssim": MetricValue(0.5, 0.3, 0.6, None, 3, None)},
+        metrics={"ssim": MetricValue(0.5, None, None, None, 3, None)},
         per_video={"a": {"ssim": 0.6}, "b": {"ssim": 0.3}},
         references={"a": "a0" * 32, "b": "b0" * 32},
         num_videos=2,
@@ -194,11 +194,11 @@ def test_where_frames_count_alike_their_mean_is_held_and_not_that_of_the_videos(
     (tmp_path / "out" / "per_frame.csv").write_text(table)
     add_results(tmp_path / "out", tmp_path / "board")
     assert len(read_board(tmp_path / "board")) == 1
-    over_videos = {"ssim": MetricValue(0.45, 0.3, 0.6, None, 3, None)}
+    over_videos = {"ssim": MetricValue(0.45, None, None, None, 3, None)}
     write_result(tmp_path / "out", replace(result, metrics=over_videos))
     refused(tmp_path / "out", tmp_path / "other", "ssim is 0.45, per_frame.csv gives 0.5")
     (tmp_path / "out" / "per_frame.csv").unlink()
-    outside = {"ssim": MetricValue(0.61, 0.3, 0.6, None, 3, None)}
+    outside = {"ssim": MetricValue(0.61, None, None, None, 3, None)}
     write_result(tmp_path / "out", replace(result, metrics=outside))
     refused(tmp_path / "out", tmp_path / "other", "ssim is 0.61, per_video gives 0.6")
 
