@@ -41,6 +41,22 @@ class SinglePerson:
 
 
 @dataclass(frozen=True, slots=True)
+class SteadyCount:
+    """Measured: how far the mean number of people in the sampled frames is from a whole number; 0
+    where it is the same in all of them.
+
+    Attributes:
+        off_at_most: HumanVid's rule is 0.025.
+    """
+
+    off_at_most: float = 0.025
+
+    def __call__(self, people: People) -> Check:
+        mean = float(np.mean(people.count))
+        return at_most("unsteady_count", abs(mean - round(mean)), self.off_at_most)
+
+
+@dataclass(frozen=True, slots=True)
 class PersonSize:
     """Measured: the main person's share of the frame's area, median of the sampled frames."""
 

@@ -20,7 +20,13 @@ from aa_curation.filters.frame_rate import FrameRate
 from aa_curation.filters.motion import SubjectMotion
 from aa_curation.filters.real_face import HumanEyes, SteadyOrFace
 from aa_curation.filters.resolution import Resolution
-from aa_curation.filters.single_person import PersonSize, RealPerson, SinglePerson, SomePerson
+from aa_curation.filters.single_person import (
+    PersonSize,
+    RealPerson,
+    SinglePerson,
+    SomePerson,
+    SteadyCount,
+)
 from aa_curation.filters.static import Frozen, Static
 from aa_curation.filters.text import TextOnPerson
 from aa_curation.filters.timing import FrameCount, VariableRate
@@ -151,6 +157,12 @@ def test_a_second_person_counts_by_size_and_by_share_of_frames() -> None:
     assert single(_people(second_area=_share(1, 0.9))).drop is None  # a dog, now and then
     assert _drop(single(_people(second_area=_share(2, 0.9)))) == ("several_persons", 0.2)
     assert _drop(single(_people(second_area=_share(5, 0.4)))) == ("several_persons", 0.5)
+
+
+def test_a_number_of_people_that_changes_is_unsteady() -> None:
+    assert SteadyCount()(_people(count=np.full(10, 2))).measured == 0
+    entering = np.array([1] * 7 + [2] * 3)
+    assert _drop(SteadyCount()(_people(count=entering))) == ("unsteady_count", pytest.approx(0.3))
 
 
 def test_small_and_unsteady_people_are_dropped() -> None:
