@@ -22,7 +22,9 @@ $(VENV)/.installed: $(VENV)/.eval requirements/pose-models.txt requirements/real
 		requirements/test-oracles.txt
 	@echo "installing the other rooms and the tools of development"
 	$(PIP) $(PINS) -e '.[dev]'
-	$(PIP) --no-deps --require-hashes -r requirements/pose-models.txt
+	$(PIP) --no-deps --require-hashes --only-binary=:all: --python-version 3.11 --upgrade \
+		--target "$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')" \
+		-r requirements/pose-models.txt
 	$(PIP) --no-deps --require-hashes -r requirements/real-clips.txt
 	$(PIP) --no-deps --require-hashes -r requirements/test-oracles.txt
 	@touch $@

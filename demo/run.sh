@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# The whole thread on real input, with the installed commands only: curate, train, animate,
-# evaluate, report. Training goes on from demo/learned, which demo/learn.sh made: fifteen minutes are
-# too few from nothing. `full` takes under 15 minutes on 2 cores without a GPU (set-up not counted);
+# The whole thread on real input, with the installed commands: curate, train, animate, evaluate,
+# report. Training starts from demo/learned, which demo/learn.sh made: fifteen minutes are too few
+# to start from nothing. `full` takes under 15 minutes on 2 cores without a GPU (set-up not counted);
 # `short` is the same thread with less of everything, for CI.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -57,7 +57,7 @@ animate() { # checkpoint, shards, predictions, more
         --max-frames $frames --steps $ddim --guidance 1 "$@"
 }
 # Two networks of one thread each, at the same time, are faster than one of two threads.
-animate_both() { # shards, predictions: this demo's checkpoint, and (its log beside) demo/learned
+animate_both() { # shards, predictions: this demo's checkpoint, and (with a log file) demo/learned
     OMP_NUM_THREADS=1 animate demo/learned "$1" "$2-before" >"$out/$2-before.log" 2>&1 &
     local before=$!
     OMP_NUM_THREADS=1 animate "$out/training/2" "$1" "$2"
@@ -134,6 +134,7 @@ report() {
     done
     aa-leaderboard add "$out/results/trivial-puppets/repeat-reference" --board "$out/board"
     aa-leaderboard render --board "$out/board" --out "$out/site"
+    python demo/picture.py moving "$out/demo.webp" "$out"
 }
 
 step "0. the weights that are used" weights

@@ -1,6 +1,6 @@
 # Sourced. step NAME COMMAND...: runs a command under a heading and prints its time.
 started=$SECONDS
-trap 'jobs -p | xargs -r kill' EXIT # what runs beside ends with a script that failed
+trap 'jobs -p | xargs -r kill' EXIT # background jobs end with a script that failed
 step() {
     local from=$SECONDS
     printf '\n== %s\n' "$1"
@@ -8,7 +8,7 @@ step() {
     "$@"
     printf -- '-- %d s (%d s in all)\n' "$((SECONDS - from))" "$((SECONDS - started))"
 }
-# finished PID LOG: waits for what runs beside; where it failed, the end of its log is shown.
+# finished PID LOG: waits for a background job; where it failed, the end of its log is shown.
 finished() {
     wait "$1" || {
         tail "$2" >&2

@@ -1,15 +1,18 @@
-"""For all rooms: untimed examples, a real headless Chromium, and real clips."""
+"""For all rooms: untimed examples, a real headless Chromium, real clips, the commands' parsers."""
 
 from __future__ import annotations
 
+import importlib
 import os
 import shutil
-from collections.abc import Callable, Iterator
+import tomllib
+from collections.abc import Callable, Iterator, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import pytest
+from cyclopts import App
 from hypothesis import settings
 
 # How long one example takes says how busy the machine is; no test here is timed.
@@ -69,5 +72,23 @@ def package_clip() -> Callable[[str, int], Path]:
             pytest.skip("pose2sim is not installed: pip install --no-deps pose2sim==0.10.49")
         inside = f"Pose2Sim/Demo_{scene}/videos/cam{camera:02d}.mp4"
         return Path(str(package.locate_file(inside)))
+
+    return find
+
+
+@pytest.fixture(scope="session")
+def app_of() -> Callable[[str, Sequence[str]], App]:
+    """Finds the cyclopts app of an installed command, for the words that follow it."""
+    project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())["project"]
+
+    def find(command: str, words: Sequence[str] = ()) -> App:
+        module = importlib.import_module(project["scripts"][command].partition(":")[0])
+        for name, value in vars(module).items():
+            if isinstance(value, App) and command in value.name:
+                return value
+            if name == f"make_{command.removeprefix('aa-')}_app":  # its defaults follow the words
+                app: App = value(list(words))
+                return app
+        raise LookupError(f"{command} has no app in {module.__name__}")
 
     return find

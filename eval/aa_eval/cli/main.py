@@ -23,8 +23,16 @@ app = make_app(
     "shards of `<video>.mp4`, named after the references.",
     example="aa-eval predictions/ --references references/ --out results/mine",
 )
-protocols_app = App(name="protocols", help="List the protocols: what is measured, and how.")
-benchmarks_app = App(name="benchmarks", help="List the benchmarks: public test splits.")
+protocols_app = App(
+    name="protocols",
+    help="List the protocols: what is measured, and how.",
+    help_epilogue="Example: `aa-eval protocols`",
+)
+benchmarks_app = App(
+    name="benchmarks",
+    help="List the benchmarks: public test splits.",
+    help_epilogue="Example: `aa-eval benchmarks`",
+)
 app.command(protocols_app)
 app.command(benchmarks_app)
 

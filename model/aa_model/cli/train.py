@@ -78,7 +78,7 @@ def _with_defaults(config: TrainConfig) -> TrainConfig:
 
 def _option(argv: Sequence[str], name: str) -> str:
     """The value of an option, before the command line is parsed; "" if it is not there."""
-    for word, following in zip(argv, [*argv[1:], ""], strict=True):
+    for word, following in zip(argv, [*argv, ""][1:], strict=True):
         if word == name:
             return following
         if word.startswith(f"{name}="):
