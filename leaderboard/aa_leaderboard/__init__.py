@@ -32,29 +32,37 @@ if TYPE_CHECKING:
     from aa_leaderboard.study.votes import StudyReport, study_report
     from aa_leaderboard.table import Table, rank, tables_of, why_not_comparable
 
-# Public name -> the module that holds it; imported when first asked for, since pandas, PyAV and
-# the networks' checks take seconds.
-_HOMES = {
-    "board.store": ("add_results", "read_board"),
-    "columns": ("Column", "column_of"),
-    "errors": (
-        "BoardError",
-        "LeaderboardError",
-        "NotComparableError",
-        "StudyError",
-        "SubmissionError",
-    ),
-    "paper_tables": ("PaperTable", "paper_table"),
-    "published": ("read_published",),
-    "report.frame": ("rows_frame",),
-    "report.write_site": ("read_rows", "render"),
-    "row": ("Cell", "Measured", "Published", "Row"),
-    "study.make": ("Study", "make_study"),
-    "study.plan": ("StudyOptions",),
-    "study.votes": ("StudyReport", "study_report"),
-    "table": ("Table", "rank", "tables_of", "why_not_comparable"),
+# Imported when first used: pandas, PyAV and the checks of weights take seconds.
+_MODULE_OF = {
+    "BoardError": "errors",
+    "Cell": "row",
+    "Column": "columns",
+    "LeaderboardError": "errors",
+    "Measured": "row",
+    "NotComparableError": "errors",
+    "PaperTable": "paper_tables",
+    "Published": "row",
+    "Row": "row",
+    "Study": "study.make",
+    "StudyError": "errors",
+    "StudyOptions": "study.plan",
+    "StudyReport": "study.votes",
+    "SubmissionError": "errors",
+    "Table": "table",
+    "add_results": "board.store",
+    "column_of": "columns",
+    "make_study": "study.make",
+    "paper_table": "paper_tables",
+    "rank": "table",
+    "read_board": "board.store",
+    "read_published": "published",
+    "read_rows": "report.write_site",
+    "render": "report.write_site",
+    "rows_frame": "report.frame",
+    "study_report": "study.votes",
+    "tables_of": "table",
+    "why_not_comparable": "table",
 }
-_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
     "BoardError",
@@ -89,10 +97,10 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name in _HOME_OF:
-        return getattr(import_module(f"aa_leaderboard.{_HOME_OF[name]}"), name)
-    raise AttributeError(f"module 'aa_leaderboard' has no attribute {name!r}")
+    if name not in _MODULE_OF:
+        raise AttributeError(f"module 'aa_leaderboard' has no attribute {name!r}")
+    return getattr(import_module(f"aa_leaderboard.{_MODULE_OF[name]}"), name)
 
 
 def __dir__() -> list[str]:
-    return sorted(__all__)
+    return __all__
