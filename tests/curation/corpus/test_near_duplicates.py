@@ -18,7 +18,7 @@ from aa_curation.errors import LedgerError
 from aa_curation.executors.local import Local
 from aa_curation.executors.run import run
 from aa_curation.ledger.ledger import Ledger
-from aa_curation.ledger.records import CorpusHead, Decision
+from aa_curation.ledger.records import CorpusHead, Decision, Survey
 from aa_curation.ledger.takedown import taken_down
 from aa_curation.measure.distance import NearDuplicates, Stacked
 from aa_curation.measure.signature import (
@@ -278,6 +278,67 @@ def test_a_held_out_split_keeps_its_clips_and_training_gives_way() -> None:
         _decision("d", 3),
     )
     assert _settle(ledger) == {"a": "", "b": "near_duplicate", "c": "split_leak", "d": ""}
+
+
+@pytest.mark.parametrize("key", ["uploader", "person", "content", "source"])
+def test_what_belongs_together_is_never_in_two_splits(key: str) -> None:
+    """The other key of each is different: `key` alone holds the two together."""
+
+    def clips(one: str, other: str) -> Ledger:
+        a, b = _decision("a", 1), _decision("b", 2, split="test")
+        if key in {"uploader", "person"}:
+            a, b = dataclasses.replace(a, **{key: one}), dataclasses.replace(b, **{key: other})
+        if key == "source":
+            name = "a" if one == other else "b"
+            assert b.clip is not None
+            clip = dataclasses.replace(b.clip, clip_id=f"{name}-0001", source_id=name)
+            b = dataclasses.replace(b, clip_id=clip.clip_id, source_id=name, clip=clip)
+        ledger = Ledger(CorpusHead("demo", "abc"))
+        if key == "content":
+            ledger.add_survey(Survey("a", "s1", one, 1, 2, (), ()))
+            ledger.add_survey(Survey("b", "s2", other, 1, 2, (), ()))
+        for decision in (a, b):
+            ledger.add_decision(decision)
+        return ledger
+
+    together, apart = clips("same", "same"), clips("one", "other")
+    for ledger in (together, apart):
+        for row in separate(ledger, BOUNDS):
+            ledger.add_decision(row)
+    reasons = {d.clip.split: d.reason for d in together.decisions.values() if d.clip}
+    assert reasons == {"train": "split_leak", "test": ""}
+    assert {d.reason for d in apart.decisions.values()} == {""}
+
+
+@pytest.mark.parametrize(
+    ("bits", "shift", "pose_lost", "one_recording"),
+    [
+        (18, 0, False, True),  # a distance of exactly 1
+        (19, 0, False, False),  # 1.06
+        (0, 9, False, True),
+        (0, 10, False, False),  # 1.11
+        (9, 4, False, True),  # 0.94
+        (9, 5, False, False),  # 1.06
+        (7, 0, True, True),  # 0.99
+        (8, 0, True, False),  # 1.04
+    ],
+)
+def test_two_clips_just_inside_the_bound_are_one_and_just_outside_are_two(
+    bits: int, shift: int, pose_lost: bool, one_recording: bool
+) -> None:
+    first, second = _decision("a", 1), _decision("b", 1)
+    one = dataclasses.replace(_draw(1), colours=np.full((4, 4, 2), 100, np.uint8))
+    other = dataclasses.replace(
+        one,
+        hashes=one.hashes ^ np.uint64((1 << bits) - 1),
+        colours=one.colours + np.uint8(shift),
+        pose=np.full_like(one.pose, -128) if pose_lost else one.pose,
+    )
+    ledger = _ledger(
+        dataclasses.replace(first, signature=one.to_text()),
+        dataclasses.replace(second, signature=other.to_text()),
+    )
+    assert _settle(ledger) == {"a": "", "b": "near_duplicate" if one_recording else ""}
 
 
 def test_a_planted_copy_is_found_in_a_corpus(

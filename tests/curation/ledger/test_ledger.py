@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import tempfile
 from pathlib import Path
 
@@ -158,3 +159,34 @@ def test_the_frame_has_a_row_per_clip_and_a_column_per_measurement(tmp_path: Pat
     empty = Ledger(CorpusHead("demo", "abc")).to_frame()
     assert len(empty) == 0
     assert {"clip_id", "licence", "duration_s"} <= set(empty.columns)
+
+
+def test_a_row_is_on_the_disk_before_it_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The calls in order: the line, its sync; only then the ledger in memory knows."""
+    path, events = tmp_path / "corpus" / LEDGER_NAME, list[str]()
+    sync, add = os.fsync, Ledger.add_decision
+
+    def synced(descriptor: int) -> None:
+        sync(descriptor)
+        target = Path(f"/proc/self/fd/{descriptor}").resolve()
+        if target == path:
+            events.append(f"sync of {len(path.read_text().splitlines())} lines")
+        elif target == path.parent:
+            events.append("sync of the folder")
+
+    def known(ledger: Ledger, decision: Decision) -> None:
+        events.append("known")
+        add(ledger, decision)
+
+    monkeypatch.setattr(os, "fsync", synced)
+    monkeypatch.setattr(Ledger, "add_decision", known)
+    with LedgerWriter(path.parent, CorpusHead("demo", "abc")) as writer:
+        for number in range(2):
+            name = f"s-{number:04d}"
+            writer.add_decision(Decision(name, "s", "rejected", "clip", "static", 1.0, 0.5))
+    assert [event for event in events if event != "sync of the folder"] == [
+        "sync of 1 lines", "sync of 2 lines", "known", "sync of 3 lines", "known"
+    ]  # fmt: skip
+    assert "sync of the folder" in events[: events.index("known")]
