@@ -22,11 +22,12 @@ from aa_curation.recipe_hash import Form, canonical_form, sha256_of_form
 from aa_curation.text.overlay import OverlaidText, TextSearch
 from aa_datasets.pose import Pose
 from aa_datasets.pose_estimator import PoseEstimator
-from aa_datasets.video.foreign import VideoInfo
+from aa_datasets.video.foreign import DecodeLimits, VideoInfo
 
 # Our recipes: beside this file in an installed wheel, beside the package in a checkout.
 _IN_WHEEL, _IN_CHECKOUT = (folder / "recipes" for folder in Path(__file__).parents[:2])
 
+_NOT_HASHED = frozenset({"thresholds", "weights", "decode"})
 STEPS_VERSION = 5  # raised when a step decides otherwise, or stores other bytes, for the same clip
 
 
@@ -71,9 +72,11 @@ class Recipe:
         near_duplicates: which clips are one recording; None keeps them all (two videos of the same
             bytes or packets are one source in any case).
         clips_per_shard: at most so many.
-        thresholds: `{reason: threshold}` of `aa-curate redecide`, in place of the filters' own; no
-            part of `sha256`, since they change while a corpus grows.
-        weights: the folder of model files; no part of `sha256`, since their content is verified.
+        thresholds: `{reason: threshold}` of `aa-curate redecide`, in place of the filters' own; not
+            in `sha256`, since they change while a corpus grows.
+        weights: the folder of model files; not in `sha256`, since their content is verified.
+        decode: time and memory at which the decoder of a video is killed; not in `sha256`, since
+            what is decoded does not depend on them.
     """
 
     name: str
@@ -96,6 +99,7 @@ class Recipe:
     clips_per_shard: int = 256
     thresholds: Mapping[str, float] = field(default_factory=dict, repr=False)
     weights: Path | None = field(default=None, repr=False)
+    decode: DecodeLimits = field(default_factory=DecodeLimits, repr=False)
 
     def __post_init__(self) -> None:
         if not 0 < self.min_s <= self.max_s:
@@ -116,7 +120,7 @@ class Recipe:
         Raises:
             RecipeError: a filter or estimator cannot be described; the message names it.
         """
-        form = canonical_form(self, "RECIPE", leave_out=frozenset({"thresholds", "weights"}))
+        form = canonical_form(self, "RECIPE", leave_out=_NOT_HASHED)
         return {"steps_version": STEPS_VERSION, "recipe": form}
 
     @property

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -63,6 +63,12 @@ class RunOptions:
     """Of a Ray cluster; without it RAY_ADDRESS if that is set, else Ray is started here."""
     drop_missing: Annotated[bool, Parameter(negative=())] = False
     """Reject the undecided clips of sources that are gone from the lists, instead of stopping."""
+    decode_s_per_s: Annotated[
+        float | None, Parameter(group=_WHERE, validator=Number(gt=0, lt=math.inf))
+    ] = None
+    """Seconds that decoding may take for each second of a video, and ten minutes in any case; a
+    decoder that takes longer is killed, and the source fails. Without this option the recipe's
+    bound, which is 10 in ours."""
     local: Annotated[bool, Parameter(group=_WHERE, negative=())] = False
     """Run all steps in this process, without Ray."""
     contact: Annotated[str | None, Parameter(group=_CRAWL)] = None
@@ -115,6 +121,9 @@ def run(
     if options.local and (options.workers or options.address):
         raise CurationError("--local runs without Ray: leave out --workers and --address")
     chosen, rows = _inputs(recipe, sources.sources, sources)
+    if options.decode_s_per_s is not None:
+        decode = replace(chosen.decode, s_per_video_s=options.decode_s_per_s)
+        chosen = replace(chosen, decode=decode)
     policy = None
     if options.contact is not None:
         policy = FetchPolicy(
@@ -187,8 +196,6 @@ def plan(
 def _inputs(
     recipe: str, places: Sequence[str], options: SourceOptions
 ) -> tuple[Recipe, list[Source]]:
-    from dataclasses import replace
-
     from aa_curation.recipe import load_recipe
     from aa_curation.sources.source_list import read_sources
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 
 from aa_curation.measure.shots import Span
 from aa_datasets.errors import VideoError
-from aa_datasets.video.foreign import ForeignFrame, iter_foreign_frames
+from aa_datasets.video.foreign import DecodeLimits, ForeignFrame, iter_foreign_frames
 from aa_datasets.video.frame_size import every_nth
 
 Crop = tuple[int, int, int, int]
@@ -41,6 +42,7 @@ def iter_frames_at(
     crop_px: Crop | None,
     max_side_px: int,
     size_hw: tuple[int, int] | None = None,
+    limits: DecodeLimits | None = None,
 ) -> Iterator[NDArray[np.uint8]]:
     """What a video shows at these times (ascending), uint8 RGB [H, W, 3].
 
@@ -49,13 +51,19 @@ def iter_frames_at(
         crop_px: x0, y0, x1, y1 in pixels of the full-size frame.
         max_side_px: the decoder scales frames down to this long side; with a crop it does not.
         size_hw: what is wanted in the end: it scales to that at once, again without a crop.
+        limits: time and memory at which the decoder is killed.
 
     Raises:
         VideoError: the file cannot be decoded, or the crop lies outside of its frames.
     """
+    limits = limits or DecodeLimits()
+    # Where the container has no index, all that lies before is decoded, too.
+    until_last_s = limits.s_per_video_s * float(times_s[-1])
+    limits = replace(limits, total_s=max(limits.total_s, until_last_s))
     # A second before: what is shown at the first time may have begun long before it.
     frames = iter_foreign_frames(
         path,
+        limits,
         max_side_px=None if crop_px else max_side_px,
         size_hw=None if crop_px else size_hw,
         start_s=max(0.0, float(times_s[0]) - 1.0),

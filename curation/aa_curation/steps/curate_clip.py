@@ -184,6 +184,7 @@ def _sampled_frames(
         planned.fps,
         crop_px=planned.crop_px,
         max_side_px=recipe.canonical.read_side_px,
+        limits=recipe.decode,
     )
     return list(frames)
 
@@ -222,6 +223,7 @@ def _render(
             max_side_px=recipe.canonical.read_side_px,
             # Large frames are for the tracker; where the pose is known they need not travel.
             size_hw=None if tracker else size_hw,
+            limits=recipe.decode,
         )
         for number, frame in enumerate(at):
             if tracker:

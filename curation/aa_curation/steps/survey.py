@@ -18,7 +18,7 @@ from aa_curation.recipe import Recipe
 from aa_curation.sources.source_list import Source
 from aa_datasets.atomic_file import sha256_of_file
 from aa_datasets.errors import KilledDecodeError, VideoError
-from aa_datasets.video.foreign import ForeignVideo, VideoInfo, open_foreign
+from aa_datasets.video.foreign import DecodeLimits, ForeignVideo, VideoInfo, open_foreign
 
 _UNREAD = ("", "")  # the sha256 of a content that was not read
 _SURVEY_SIDE_PX = 320  # sharpness is measured at this long side, whatever the source's
@@ -32,7 +32,7 @@ def survey(source: Source, recipe: Recipe) -> Survey:
         return _nothing(source, _UNREAD, Drop("no_licence", detail=detail), ())
     headers: tuple[Check, ...] = ()
     try:
-        video = _open(source)
+        video = _open(source, recipe.decode)
         with closing(video.frames):
             crop_px = _crop_px(source, video.info)
             info = _cropped_info(video.info, crop_px)
@@ -87,11 +87,11 @@ def survey(source: Source, recipe: Recipe) -> Survey:
     return _result(source, content, planned, decisions)
 
 
-def _open(source: Source) -> ForeignVideo:
+def _open(source: Source, limits: DecodeLimits) -> ForeignVideo:
     # A crop is cut from the full frame first: what lies outside must not count.
     max_side_px = None if source.crop_px else _SURVEY_SIDE_PX
     start_s, end_s = source.span_s or (0.0, math.inf)
-    return open_foreign(source.path, max_side_px=max_side_px, start_s=start_s, end_s=end_s)
+    return open_foreign(source.path, limits, max_side_px=max_side_px, start_s=start_s, end_s=end_s)
 
 
 def _picture(video: ForeignVideo, crop_px: Crop | None) -> Picture:

@@ -57,7 +57,7 @@ __all__ = [
 
 # Most frames of a survey fit: with the usual 64 KiB, both processes wake for each piece of a frame.
 _PIPE_BYTES = 1 << 18
-_LONGEST_S = 6 * 3600.0  # of decoding, whatever a header says of the video's length
+_LONGEST_S = 6 * 3600.0  # of a video, whatever its header says
 
 
 def probe_video(path: Path, limits: DecodeLimits | None = None) -> VideoInfo:
@@ -170,7 +170,11 @@ def _from_child(
     try:
         while True:
             if left_s <= 0:
-                raise KilledDecodeError(f"{path.name}: decoding took over {total_s:g} s, killed")
+                raise KilledDecodeError(
+                    f"{path.name}: decoding took over {total_s:g} s, killed: the bounds are "
+                    f"DecodeLimits(total_s={limits.total_s:g}, "
+                    f"s_per_video_s={limits.s_per_video_s:g})"
+                )
             asked_s = time.monotonic()
             there = receiver.poll(min(limits.stall_s, left_s))
             left_s -= time.monotonic() - asked_s
@@ -207,8 +211,9 @@ def _from_child(
                 else:
                     yield ForeignFrame(pixels, message.time_s)
                 continue
-            if isinstance(message, VideoInfo):  # a film of two hours may take as long
-                longer_s = min(message.duration_s, _LONGEST_S) - total_s
+            if isinstance(message, VideoInfo):
+                length_s = min(message.duration_s, _LONGEST_S)
+                longer_s = length_s * limits.s_per_video_s - total_s
                 total_s, left_s = total_s + max(0.0, longer_s), left_s + max(0.0, longer_s)
             yield message
     finally:

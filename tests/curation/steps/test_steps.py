@@ -16,8 +16,8 @@ from aa_curation.sources.source_list import Source, read_sources
 from aa_curation.steps.worker import Worker
 from aa_datasets.pose import read_pose, write_pose
 from aa_datasets.puppets.render import render_puppet
-from aa_datasets.video import foreign as foreign_video
 from aa_datasets.video.canonical import encode_canonical, read_canonical
+from aa_datasets.video.foreign import DecodeLimits
 
 
 def _decide(worker: Worker, source: Source) -> list[Decision]:
@@ -112,14 +112,13 @@ def test_a_decode_that_took_too_long_failed_and_is_tried_again(
     by_id: dict[str, Source],
     demo_recipe: Recipe,
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
     step: str,
 ) -> None:
     """On another day the machine is quicker: that is no verdict on the file."""
     worker, source = Worker(demo_recipe, tmp_path), by_id["puppet_1"]
     (planned,) = worker.survey(source).planned
-    at_once = foreign_video.DecodeLimits(total_s=1e-6)
-    monkeypatch.setattr(foreign_video, "DecodeLimits", lambda: at_once)
+    at_once = DecodeLimits(total_s=1e-6, s_per_video_s=0)
+    worker = Worker(dataclasses.replace(demo_recipe, decode=at_once), tmp_path)
     if step == "survey":
         (decision,) = worker.survey(source).decisions
     else:

@@ -298,6 +298,11 @@ def test_a_decoder_that_works_on_what_is_not_wanted_is_not_killed(tmp_path: Path
     frames = list(iter_foreign_frames(path, DecodeLimits(stall_s=stall_s), start_s=19.8))
     assert time.monotonic() - begun_s > 1.5 * stall_s, "the video is too easy for this test"
     assert len(frames) == 5
+    # What is slower than the bound, but not for its length, is not killed either.
+    slow = open_foreign(path, DecodeLimits(total_s=1.0, s_per_video_s=10))
+    assert sum(1 for _ in slow.frames) == 500
+    with pytest.raises(KilledDecodeError, match=r"s_per_video_s=0\)"):
+        list(open_foreign(path, DecodeLimits(total_s=1.0, s_per_video_s=0)).frames)
 
 
 def test_size_is_bounded(mp4: bytes, tmp_path: Path) -> None:
