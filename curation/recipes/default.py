@@ -11,6 +11,7 @@ import math
 from aa_curation.filters.blur import Blur
 from aa_curation.filters.camera import CameraMotion
 from aa_curation.filters.completeness import Completeness
+from aa_curation.filters.corrected import Hdr, Interlaced, PixelAspect
 from aa_curation.filters.drawing import Drawing
 from aa_curation.filters.exposure import Bright, Dark
 from aa_curation.filters.frame_rate import FrameRate
@@ -35,6 +36,9 @@ RECIPE = Recipe(
     video_filters=(
         Resolution(short_side_px=480),
         FrameRate(fps=15),
+        Hdr(at_most=1),  # tone-mapped; 0 rejects it
+        Interlaced(at_most=1),  # deinterlaced; 0 rejects it
+        PixelAspect(at_most=math.inf),  # shown with square pixels; 1 rejects others
     ),
     # One decode finds the shots and measures their pictures.
     cuts=ShotCuts(),

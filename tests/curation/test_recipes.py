@@ -38,7 +38,7 @@ def test_every_recipe_loads_by_name_and_has_a_hash_of_its_own() -> None:
 def test_published_resolutions(name: str, short_side_px: int) -> None:
     checks = load_recipe(Path(name)).video_filters
     for side, passes in ((short_side_px, True), (short_side_px - 2, False)):
-        video = VideoInfo("h264", (side, 1920), 25.0, 100, 4.0, 0)
+        video = VideoInfo("h264", (side, 1920), 25.0, 100, 4.0)
         assert all(check(video).passed for check in checks) == passes
 
 

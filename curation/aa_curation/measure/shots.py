@@ -80,20 +80,23 @@ class ShotCuts:
 
     def gaps(self, picture: Picture) -> list[tuple[float, float]]:
         """Start and end in seconds of each time in which frames are missing."""
-        steps_s, usual_s = np.diff(picture.times_s), picture.frame_s
-        found = np.flatnonzero(steps_s > max(self.gap_s, self.times_usual * usual_s))
-        times_s = picture.times_s.tolist()
-        return [(times_s[t] + usual_s, times_s[t + 1]) for t in found]
+        starts_s, ends_s = picture.times_s[:-1] + picture.frame_s, picture.times_s[1:]
+        found = self._gap_steps(picture)
+        return list(zip(starts_s[found].tolist(), ends_s[found].tolist(), strict=True))
 
     def fps(self, picture: Picture, claimed_fps: float) -> float:
-        """Frames per second as counted, gaps left out; what the header claims where that agrees to
-        a hundredth, since it is exact (30000/1001) where time stamps are rounded."""
-        gaps_s = [end_s - start_s for start_s, end_s in self.gaps(picture)]
-        if picture.num_frames < 2 or picture.times_s[-1] <= picture.times_s[0]:
+        """Frames per second as counted, gaps left out; what the reader says where that agrees to
+        a fiftieth, since it is exact (30000/1001) where time stamps are rounded."""
+        steps_s = np.diff(picture.times_s)[~self._gap_steps(picture)]
+        if not len(steps_s) or steps_s.sum() <= 0:
             return claimed_fps or 30.0
-        shown_s = float(picture.times_s[-1] - picture.times_s[0]) - sum(gaps_s)
-        counted = (picture.num_frames - 1) / shown_s
-        return claimed_fps if abs(counted / (claimed_fps or 1) - 1) < 0.01 else counted
+        counted = len(steps_s) / float(steps_s.sum())
+        return claimed_fps if abs(counted / (claimed_fps or 1) - 1) < 0.02 else counted
+
+    def _gap_steps(self, picture: Picture) -> NDArray[np.bool_]:
+        """Which steps from frame to frame are gaps, bool [T - 1]."""
+        longest_s = max(self.gap_s, self.times_usual * picture.frame_s)
+        return np.asarray(np.diff(picture.times_s) > longest_s)
 
 
 def _runs(marked: NDArray[np.bool_]) -> list[tuple[int, int]]:

@@ -14,6 +14,7 @@ from aa_curation.check import Check, Drop, at_least, at_most
 from aa_curation.filters.blur import Blur
 from aa_curation.filters.camera import CameraMotion
 from aa_curation.filters.completeness import Completeness
+from aa_curation.filters.corrected import Hdr, Interlaced, PixelAspect
 from aa_curation.filters.drawing import Drawing
 from aa_curation.filters.exposure import Bright, Dark
 from aa_curation.filters.frame_rate import FrameRate
@@ -40,7 +41,7 @@ from aa_datasets.pose_drawing import draw_pose
 from aa_datasets.puppets.render import render_puppet
 from aa_datasets.video.foreign import Planes, VideoInfo
 
-VIDEO = VideoInfo("h264", (480, 640), 24000 / 1001, 48, 2.0, 0)
+VIDEO = VideoInfo("h264", (480, 640), 24000 / 1001, 48, 2.0)
 PUPPET = render_puppet(3, 5, num_frames=24)
 
 
@@ -98,6 +99,20 @@ def test_resolution_measures_the_short_side() -> None:
 def test_ntsc_rates_count_as_the_whole_number_that_they_stand_for() -> None:
     assert FrameRate(24)(VIDEO).drop is None
     assert _drop(FrameRate(25)(VIDEO))[0] == "low_frame_rate"
+
+
+def test_footage_that_is_corrected_is_accepted_unless_the_recipe_wants_none_of_it() -> None:
+    odd = dataclasses.replace(
+        VIDEO, is_hdr=True, is_interlaced=True, sample_aspect_ratio=9 / 16, size_hw=(480, 360)
+    )
+    for measure, reason, measured, strict in (
+        (Hdr, "hdr", 1, 0),
+        (Interlaced, "interlaced", 1, 0),
+        (PixelAspect, "pixel_aspect", 16 / 9, 1),
+    ):
+        assert measure()(odd).drop is None
+        assert _drop(measure(strict)(odd)) == (reason, measured)
+        assert measure(strict)(VIDEO).drop is None
 
 
 def test_a_frozen_video_is_static_and_a_puppet_is_not() -> None:

@@ -1,0 +1,57 @@
+"""Footage that the reader corrects: HDR, interlaced, with pixels that are not square.
+
+Such videos come tone-mapped to BT.709, deinterlaced, and in the proportions that a player shows. A
+recipe that wants none of it lowers the bound.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from aa_curation.check import Check, at_most
+from aa_datasets.video.foreign import VideoInfo
+
+
+@dataclass(frozen=True, slots=True)
+class Hdr:
+    """Measured: 1 for HDR (PQ or HLG, as recent phones record), else 0.
+
+    Attributes:
+        at_most: 1 accepts it tone-mapped, 0 rejects it.
+    """
+
+    at_most: float = 1.0
+
+    def __call__(self, video: VideoInfo) -> Check:
+        return at_most("hdr", float(video.is_hdr), self.at_most)
+
+
+@dataclass(frozen=True, slots=True)
+class Interlaced:
+    """Measured: 1 where the first frame holds two fields, else 0.
+
+    Attributes:
+        at_most: 1 accepts it deinterlaced, 0 rejects it.
+    """
+
+    at_most: float = 1.0
+
+    def __call__(self, video: VideoInfo) -> Check:
+        return at_most("interlaced", float(video.is_interlaced), self.at_most)
+
+
+@dataclass(frozen=True, slots=True)
+class PixelAspect:
+    """Measured: how many times as wide as high the stored pixels are, or as high as wide; 1 for
+    square ones. PAL's are 1.07 to 1.46, those of HDV 1.33.
+
+    Attributes:
+        at_most: infinity accepts all, 1 rejects pixels that are not square.
+    """
+
+    at_most: float = math.inf
+
+    def __call__(self, video: VideoInfo) -> Check:
+        ratio = video.sample_aspect_ratio
+        return at_most("pixel_aspect", max(ratio, 1 / ratio), self.at_most)
