@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from aa_datasets.shards import read_shards as read_shards
     from aa_datasets.shards import verify_shard as verify_shard
     from aa_datasets.shards import write_shard as write_shard
+    from aa_datasets.stats import clips_frame as clips_frame
     from aa_datasets.video.canonical import encode_canonical as encode_canonical
     from aa_datasets.video.canonical import read_canonical as read_canonical
     from aa_datasets.video.foreign import iter_foreign_frames as iter_foreign_frames
@@ -59,6 +60,7 @@ _MODULES = {
         "verify_shard",
         "write_shard",
     ),
+    "stats": ("clips_frame",),
     "video.canonical": ("encode_canonical", "read_canonical"),
     "video.foreign": ("iter_foreign_frames", "probe_video"),
 }

@@ -105,10 +105,10 @@ def stats(shards: Shards, /, *, window: PositiveInt = 24) -> None:
     """
     from aa_datasets.progress import progress
     from aa_datasets.shards import find_shards, read_shards
-    from aa_datasets.stats import count, describe
+    from aa_datasets.stats import clips_frame, describe
 
     samples = progress(read_shards(find_shards(shards)), desc="stats", unit="clip")
-    print("\n".join(describe(count(samples), window)))
+    print("\n".join(describe(clips_frame(samples), window)))
 
 
 @Parameter(name="*")

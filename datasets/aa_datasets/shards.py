@@ -16,7 +16,7 @@ import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import BinaryIO, Literal, NamedTuple, TypeAlias, cast, get_args
+from typing import BinaryIO, Literal, NamedTuple, TypeAlias, TypeVar, cast, get_args
 
 import msgspec
 import webdataset
@@ -29,6 +29,7 @@ from aa_datasets.pose import Pose, read_pose, write_pose
 # Only these are ever read; a `.pyd`, say, which `webdataset` unpickles, is refused.
 Kind: TypeAlias = Literal["meta.json", "mp4", "pose.npz"]
 _KINDS: tuple[Kind, ...] = get_args(Kind)
+Paths: TypeAlias = str | Path | Iterable[str | Path]
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,14 +154,17 @@ def _read(file: BinaryIO, offset: int, length: int) -> bytes:
     return file.read(length)
 
 
-def find_shards(paths: Iterable[Path]) -> list[Path]:
-    """The .tar files that are named, or lie in a named corpus of `aa-curate run` or folder; sorted.
+def find_shards(paths: Paths) -> list[Path]:
+    """Find the .tar files that are named, or are in a named folder or corpus; sorted.
+
+    Args:
+        paths: .tar files, folders of them, or folders that `aa-curate run` wrote.
 
     Raises:
         ShardError: a folder holds none.
     """
     found: list[Path] = []
-    for path in paths:
+    for path in map(Path, [paths] if isinstance(paths, str | Path) else paths):
         if not path.is_dir():
             found.append(path)
             continue
@@ -175,11 +179,81 @@ def find_shards(paths: Iterable[Path]) -> list[Path]:
 
 
 def read_record(path: Path) -> ShardRecord:
-    """The commit record of the shard at `path` (.tar), checked against the tar's size.
+    """Read the commit record of the shard at `path` (.tar); compares the tar's length with it.
 
     Raises:
         ShardError: the tar or its record is missing, or does not match the other in length.
     """
+    record = _read_record_as(path, ShardRecord)
+    for entry in record.clips:
+        _check_members(path, entry, record.num_bytes)
+    return record
+
+
+class _ClipHead(msgspec.Struct, gc=False):
+    clip_id: str
+    num_frames: int
+    split: str
+
+
+class _EntryHead(msgspec.Struct, gc=False):
+    clip: _ClipHead
+
+
+class _Heads(msgspec.Struct):
+    name: str
+    num_bytes: int
+    clips: list[_EntryHead]
+
+
+class _RawEntries(msgspec.Struct):
+    name: str
+    num_bytes: int
+    clips: list[msgspec.Raw]
+
+
+class ClipPlace(NamedTuple):
+    """A clip of a shard as `read_places` lists it: what a loader needs to know of all clips."""
+
+    shard: Path
+    number: int
+    clip_id: str
+    num_frames: int
+    split: str
+
+
+def read_places(path: Path) -> list[ClipPlace]:
+    """List the clips of the shard at `path` (.tar) without reading the tar.
+
+    Parses the few fields of its record that it gives: 10,000 shards take about as long as opening
+    their files. `read_clip` checks the rest.
+
+    Raises:
+        ShardError: as `read_record`.
+    """
+    clips = [entry.clip for entry in _read_record_as(path, _Heads).clips]
+    return [ClipPlace(path, n, c.clip_id, c.num_frames, c.split) for n, c in enumerate(clips)]
+
+
+def read_clip(place: ClipPlace) -> tuple[ClipEntry, ShardSample]:
+    """Read one clip of a shard by byte range, and its entry in the record.
+
+    Raises:
+        ShardError: as `read_record` and `read_entry`.
+    """
+    record = _read_record_as(place.shard, _RawEntries)
+    try:
+        entry = msgspec.json.decode(record.clips[place.number], type=ClipEntry)
+    except (msgspec.DecodeError, IndexError) as error:
+        raise ShardError(f"{place.shard.stem}.json is not a shard record: {error}") from error
+    _check_members(place.shard, entry, record.num_bytes)
+    return entry, read_entry(place.shard, entry)
+
+
+_Record = TypeVar("_Record", ShardRecord, _Heads, _RawEntries)
+
+
+def _read_record_as(path: Path, kind: type[_Record]) -> _Record:
     record_path = path.with_suffix(".json")
     if not path.is_file():
         raise ShardError(f"no shard {path}: give .tar files written by `aa-curate run`")
@@ -189,28 +263,30 @@ def read_record(path: Path) -> ShardRecord:
             "run the same `aa-curate run` again to resume"
         )
     try:
-        record = msgspec.json.decode(record_path.read_bytes(), type=ShardRecord)
+        record = msgspec.json.decode(record_path.read_bytes(), type=kind)
     except msgspec.DecodeError as error:
         raise ShardError(f"{record_path.name} is not a shard record: {error}") from error
-    for entry in record.clips:
-        for kind, (offset, length, _) in entry.members.items():
-            if not 0 <= offset <= offset + length <= record.num_bytes:
-                raise ShardError(
-                    f"{record_path.name} is not a shard record: {entry.clip.clip_id}.{kind} at "
-                    f"bytes {offset} to {offset + length} of {record.num_bytes}"
-                )
     found = path.stat().st_size
     if found != record.num_bytes:
         raise ShardError(
-            f"{path.name} is damaged: its record{_of_another(path, record)} says "
+            f"{path.name} is damaged: its record{_of_another(path, record.name)} says "
             f"{record.num_bytes} bytes, found {found} "
             f"(differs from byte {min(found, record.num_bytes)} on): copy or build it again"
         )
     return record
 
 
-def _of_another(path: Path, record: ShardRecord) -> str:
-    return "" if record.name == path.name else f", which is of {record.name},"
+def _check_members(path: Path, entry: ClipEntry, num_bytes: int) -> None:
+    for kind, (offset, length, _) in entry.members.items():
+        if not 0 <= offset <= offset + length <= num_bytes:
+            raise ShardError(
+                f"{path.stem}.json is not a shard record: {entry.clip.clip_id}.{kind} at "
+                f"bytes {offset} to {offset + length} of {num_bytes}"
+            )
+
+
+def _of_another(path: Path, name: str) -> str:
+    return "" if name == path.name else f", which is of {name},"
 
 
 def verify_shard(path: Path) -> ShardRecord:
@@ -224,7 +300,7 @@ def verify_shard(path: Path) -> ShardRecord:
     if found != record.sha256:
         raise ShardError(
             f"{path.name} is altered {_first_damage(path, record)}: its record"
-            f"{_of_another(path, record)} says sha256 {record.sha256[:12]}…, "
+            f"{_of_another(path, record.name)} says sha256 {record.sha256[:12]}…, "
             f"found {found[:12]}…: copy or build it again"
         )
     recorded = {
@@ -272,12 +348,17 @@ def read_entry(path: Path, entry: ClipEntry) -> ShardSample:
     with path.open("rb") as file:
         content = {}
         for kind in _KINDS:
-            offset, length, _ = entry.members[kind]
+            offset, length, crc32 = entry.members[kind]
             content[kind] = _read(file, offset, length)
             if len(content[kind]) != length:
                 raise ShardError(
                     f"{path.name} ends at byte {offset + len(content[kind])} inside "
                     f"{clip_id}.{kind}: copy or build it again"
+                )
+            if crc32 is not None and crc32 != zlib.crc32(content[kind]):
+                raise ShardError(
+                    f"{path.name}: clip {clip_id} at byte {offset} is altered: the CRC-32 of its "
+                    f"{kind} is not that of its record: copy or build it again"
                 )
     try:
         pose = read_pose(content["pose.npz"])
@@ -293,14 +374,17 @@ def read_entry(path: Path, entry: ClipEntry) -> ShardSample:
     return ShardSample(clip, content["mp4"], pose)
 
 
-def read_shards(paths: Iterable[Path]) -> Iterator[ShardSample]:
+def read_shards(paths: Paths) -> Iterator[ShardSample]:
     """Yield all clips of some shards, in clip id order per shard; each shard is verified first.
 
     Example:
-        >>> for sample in read_shards(find_shards([Path("corpus")])):
+        >>> for sample in read_shards("corpus"):
         ...     frames = read_canonical(sample.mp4)  # uint8 [T, H, W, 3]
+
+    Args:
+        paths: as of `find_shards`.
     """
-    for path in paths:
+    for path in find_shards(paths):
         for entry in verify_shard(path).clips:
             yield read_entry(path, entry)
 

@@ -1,95 +1,87 @@
-"""What is in shards, in numbers: what to look at before a training is started on them."""
+"""What is in shards, in numbers: read it before a training starts on them."""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+import dataclasses
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
 
-import numpy as np
-
-from aa_datasets.clip import Clip
 from aa_datasets.pose import BODY, FACE, LEFT_HAND, RIGHT_HAND
 from aa_datasets.shards import ShardSample
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _PARTS = {"body": BODY, "left hand": LEFT_HAND, "right hand": RIGHT_HAND, "face": FACE}
 
 
-@dataclass
-class Stats:
-    """Sums over clips.
+def clips_frame(samples: Iterable[ShardSample]) -> pd.DataFrame:
+    """Tabulate clips: one row each, with the fields of `Clip`.
 
-    Attributes:
-        clips: their records.
-        video_bytes: of all mp4s.
-        present: how many joints of each part of the body are there, over all frames.
+    Further columns: `video_bytes`, `length_s`, and per part of the body ("body", "left hand",
+    "right hand", "face") the share of its joints that are present, in [0, 1].
+
+    Example:
+        >>> clips_frame(read_shards("corpus")).groupby("licence").length_s.sum()
     """
+    import pandas as pd
 
-    clips: list[Clip] = field(default_factory=list)
-    video_bytes: int = 0
-    present: Counter[str] = field(default_factory=Counter)
-
-    @property
-    def num_frames(self) -> int:
-        return sum(clip.num_frames for clip in self.clips)
-
-
-def count(samples: Iterable[ShardSample]) -> Stats:
-    """Count clip by clip; holds their records and no pixels."""
-    stats = Stats()
-    for sample in samples:
-        stats.clips.append(sample.clip)
-        stats.video_bytes += len(sample.mp4)
-        for part, joints in _PARTS.items():
-            stats.present[part] += int((sample.pose.scores[:, joints] > 0).sum())
-    return stats
+    return pd.DataFrame(
+        {
+            **dataclasses.asdict(sample.clip),
+            "video_bytes": len(sample.mp4),
+            "length_s": sample.clip.num_frames / sample.clip.fps,
+            **{part: (sample.pose.scores[:, joints] > 0).mean() for part, joints in _PARTS.items()},
+        }
+        for sample in samples
+    )
 
 
-def describe(stats: Stats, num_frames: int) -> Iterator[str]:
-    """The lines of `aa-datasets stats`.
+def describe(clips: pd.DataFrame, num_frames: int) -> Iterator[str]:
+    """Yield the lines of `aa-datasets stats`.
 
     Args:
+        clips: of `clips_frame`.
         num_frames: of the window that training takes, at stride 1.
     """
-    clips = stats.clips
-    if not clips:
+    if clips.empty:
         yield "0 clips"
         return
+    frames = clips.num_frames.sum()
     yield _amount(clips)
-    per_split: dict[str, list[Clip]] = {}
-    for clip in clips:
-        per_split.setdefault(clip.split, []).append(clip)
-    for split, some in sorted(per_split.items()):
+    for split, some in clips.groupby("split"):
         yield f"split {split}: {_amount(some)}"
-    yield f"length in s: {_spread([c.num_frames / c.fps for c in clips])}"
-    yield f"length in frames: {_spread([c.num_frames for c in clips])}"
-    short = sum(c.num_frames < num_frames for c in clips)
+    yield f"length in s: {_spread(clips.length_s)}"
+    yield f"length in frames: {_spread(clips.num_frames)}"
+    short = (clips.num_frames < num_frames).sum()
     yield f"shorter than a window of {num_frames} frames: {short} clips, which stage 2 leaves out"
-    yield f"frames per second: {_shares(f'{c.fps:g}' for c in clips)}"
-    yield f"width x height: {_shares(f'{c.size_hw[1]}x{c.size_hw[0]}' for c in clips)}"
-    yield f"video: {stats.video_bytes} bytes, {stats.video_bytes / stats.num_frames:.0f} a frame"
-    shares = {
-        part: stats.present[part] / (stats.num_frames * (joints.stop - joints.start))
-        for part, joints in _PARTS.items()
-    }
-    yield f"joints present: {', '.join(f'{p} {100 * share:.1f} %' for p, share in shares.items())}"
-    yield f"poses from: {_shares(c.pose_from for c in clips)}"
-    yield f"synthetic: {sum(c.synthetic for c in clips)} of {len(clips)} clips"
-    yield f"with text laid over: {sum(bool(c.text_px) for c in clips)} of {len(clips)} clips"
-    yield f"licences: {_shares(c.licence for c in clips)}"
+    yield f"frames per second: {_shares(clips.fps.map('{:g}'.format))}"
+    yield f"width x height: {_shares(clips.size_hw.map(lambda hw: f'{hw[1]}x{hw[0]}'))}"
+    video_bytes = clips.video_bytes.sum()
+    yield f"video: {video_bytes} bytes, {video_bytes / frames:.0f} a frame"
+    present = {part: (clips[part] * clips.num_frames).sum() / frames for part in _PARTS}
+    yield f"joints present: {', '.join(f'{p} {100 * share:.1f} %' for p, share in present.items())}"
+    yield f"poses from: {_shares(clips.pose_from)}"
+    yield f"synthetic: {clips.synthetic.sum()} of {len(clips)} clips"
+    yield f"with text laid over: {clips.text_px.map(bool).sum()} of {len(clips)} clips"
+    yield f"licences: {_shares(clips.licence)}"
 
 
-def _amount(clips: Sequence[Clip]) -> str:
-    frames = sum(clip.num_frames for clip in clips)
-    seconds = sum(clip.num_frames / clip.fps for clip in clips)
-    sources = len({clip.source_id for clip in clips})
-    return f"{len(clips)} clips of {sources} sources, {frames} frames, {seconds:.1f} s"
+def _amount(clips: pd.DataFrame) -> str:
+    return (
+        f"{_count(len(clips), 'clip')} of {_count(clips.source_id.nunique(), 'source')}, "
+        f"{clips.num_frames.sum()} frames, {clips.length_s.sum():.1f} s"
+    )
 
 
-def _spread(values: Sequence[float]) -> str:
-    low, middle, high = np.quantile(values, (0, 0.5, 1))
-    return f"{low:.4g} to {high:.4g}, median {middle:.4g}"
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
-def _shares(values: Iterable[str]) -> str:
-    return ", ".join(f"{value} ({number} clips)" for value, number in Counter(values).most_common())
+def _spread(values: pd.Series[float]) -> str:
+    return f"{values.min():.4g} to {values.max():.4g}, median {values.median():.4g}"
+
+
+def _shares(values: pd.Series[str]) -> str:
+    counts = values.value_counts(sort=True)
+    return ", ".join(f"{value} ({_count(number, 'clip')})" for value, number in counts.items())

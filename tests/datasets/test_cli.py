@@ -83,7 +83,7 @@ def test_stats_count_what_differs(
     right = sum(int((s.pose.scores[:, RIGHT_HAND] > 0).sum()) for s in written) / (40 * 21)
     assert right < 0.9
     assert lines[0] == "4 clips of 2 sources, 40 frames, 3.3 s"
-    assert lines[1] == "split test: 1 clips of 1 sources, 10 frames, 0.8 s"
+    assert lines[1] == "split test: 1 clip of 1 source, 10 frames, 0.8 s"
     assert lines[2] == "split train: 3 clips of 2 sources, 30 frames, 2.5 s"
     for line in (
         "length in frames: 10 to 10, median 10",
@@ -93,7 +93,7 @@ def test_stats_count_what_differs(
         f"video: {video_bytes} bytes, {video_bytes / 40:.0f} a frame",
         "synthetic: 3 of 4 clips",
         "with text laid over: 1 of 4 clips",
-        "licences: CC0-1.0 (3 clips), mine (1 clips)",
+        "licences: CC0-1.0 (3 clips), mine (1 clip)",
     ):
         assert line in lines
     assert f"right hand {100 * right:.1f} %" in "".join(lines)

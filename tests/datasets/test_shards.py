@@ -7,6 +7,7 @@ import json
 import random
 import shutil
 import tarfile
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -242,6 +243,8 @@ def test_a_pose_of_another_length_is_refused(samples: list[ShardSample], tmp_pat
     content = path.read_bytes().replace(b'"num_frames": 10', b'"num_frames": 99')
     path.write_bytes(content)
     row["sha256"] = hashlib.sha256(content).hexdigest()
+    offset, length, _ = row["clips"][0]["members"]["meta.json"]
+    row["clips"][0]["members"]["meta.json"][2] = zlib.crc32(content[offset : offset + length])
     path.with_suffix(".json").write_text(json.dumps(row))
     with pytest.raises(ShardError, match=r"clip puppet_0 has 99 frames, its pose 10"):
         list(read_shards([path]))

@@ -66,8 +66,8 @@ class FrameBatch:
     """B samples of equal T, H, W: the fields of `Sample` with a leading axis B.
 
     Attributes:
-        skeletons: uint8 RGB [B, T, H, W, 3], the poses drawn; None until somebody has.
-        draw_face: whether they show the face's points, too.
+        skeletons: uint8 RGB [B, T, H, W, 3], the rendered poses; None until `drawn()` is called.
+        draw_face: whether they show the face's points.
     """
 
     reference: torch.Tensor
@@ -87,8 +87,9 @@ class FrameBatch:
         """The batch with its skeletons."""
         return replace(self, skeletons=self._skeletons())
 
-    def to(self, device: torch.device) -> Batch:
-        """What a training step receives, on its device; draws the skeletons if nobody has."""
+    def to(self, device: torch.device | str) -> Batch:
+        """Make what a training step receives, on its device; draws the skeletons if need be."""
+        device = torch.device(device)
         return Batch(
             reference=_to_video(self.reference, device),
             target=_to_video(self.target, device),
@@ -144,7 +145,7 @@ def stack_samples(samples: Sequence[Sample], draw_face: bool = False) -> FrameBa
 
 
 def stack_and_draw(samples: Sequence[Sample], draw_face: bool = False) -> FrameBatch:
-    """`stack_samples`, with the skeletons: in worker processes, beside training."""
+    """`stack_samples`, with the skeletons: in worker processes, while training goes on."""
     return stack_samples(samples, draw_face).drawn()
 
 
@@ -157,7 +158,7 @@ def _to_video(frames: torch.Tensor, device: torch.device) -> torch.Tensor:
 
 
 def _stack(tensors: list[torch.Tensor]) -> torch.Tensor:
-    """torch.stack, without a copy of a single one."""
+    """torch.stack, which does not copy a single tensor."""
     return tensors[0][None] if len(tensors) == 1 else torch.stack(tensors)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
+from aa_datasets.clip import Clip
 from aa_datasets.errors import ShardError, VideoError
 from aa_datasets.loader.augment import disturb_pose, draw_flip, flip_frames
 from aa_datasets.loader.batch import Sample
@@ -20,7 +22,7 @@ from aa_datasets.loader.crop_resize import mask_text, resize_frames, resize_pose
 from aa_datasets.loader.latents import StoredLatents
 from aa_datasets.loader.sampler import Draw
 from aa_datasets.pose import Pose
-from aa_datasets.shards import ClipEntry, read_entry
+from aa_datasets.shards import ClipPlace, read_clip, verify_shard
 from aa_datasets.video.canonical import read_canonical
 
 
@@ -59,6 +61,7 @@ class _Decoded(NamedTuple):
 
     frames: NDArray[np.uint8]
     pose: Pose
+    clip: Clip
 
 
 class ClipDataset(Dataset[Sample]):
@@ -66,33 +69,34 @@ class ClipDataset(Dataset[Sample]):
 
     def __init__(
         self,
-        clips: list[tuple[Path, ClipEntry]],
+        clips: list[ClipPlace],
         config: LoaderConfig,
         latents: StoredLatents | None,
     ) -> None:
         self.clips, self.config, self.latents = clips, config, latents
+        self._verified: set[Path] = set()
         self._cache_bytes_left = config.cache_bytes
         self._decoded: dict[int, _Decoded] = {}
 
     def __len__(self) -> int:
         return len(self.clips)
 
+    @cached_property
     def clips_sha256(self) -> str:
         """Of the clips' ids in their order, which the epochs permute."""
-        ids = "\n".join(entry.clip.clip_id for _, entry in self.clips)
+        ids = "\n".join(clip.clip_id for clip in self.clips)
         return hashlib.sha256(ids.encode()).hexdigest()
 
     def __getitem__(self, draw: Draw) -> Sample:
-        path, entry = self.clips[draw.clip]
-        clip, config = entry.clip, self.config
+        place, config = self.clips[draw.clip], self.config
         generator = np.random.default_rng([config.seed, 1, draw.number])
         window = (
-            choose_frames(clip.num_frames, config.num_frames, generator)
+            choose_frames(place.num_frames, config.num_frames, generator)
             if config.stage == 1
-            else choose_window(clip.num_frames, config.num_frames, config.stride, generator)
+            else choose_window(place.num_frames, config.num_frames, config.stride, generator)
         )
         wanted = np.array([window.reference, *window.targets])
-        reference, target, pose = self._read(draw.clip, wanted)
+        reference, target, pose, clip = self._read(draw.clip, wanted)
         mask = mask_text(clip.text_px, clip.size_hw, config.size_hw) if config.text_mask else None
         if config.augmentation is not None:
             if draw_flip(config.augmentation, generator):
@@ -105,7 +109,7 @@ class ClipDataset(Dataset[Sample]):
             target=torch.from_numpy(target),
             pose=pose.at_frames(slice(1, None)),
             clip_id=clip.clip_id,
-            latents=self.latents.read(path, clip.clip_id, window.reference, window.targets)
+            latents=self.latents.read(place.shard, clip.clip_id, window.reference, window.targets)
             if self.latents is not None
             else None,
             loss_mask=None if mask is None else torch.from_numpy(mask[None]),
@@ -113,38 +117,39 @@ class ClipDataset(Dataset[Sample]):
 
     def _read(
         self, index: int, wanted: NDArray[np.int64]
-    ) -> tuple[NDArray[np.uint8], NDArray[np.uint8], Pose]:
-        """The first of these frames of a clip, the others, and the pose of all."""
-        path, entry = self.clips[index]
-        size = 3 * entry.clip.num_frames * self.config.size_hw[0] * self.config.size_hw[1]
+    ) -> tuple[NDArray[np.uint8], NDArray[np.uint8], Pose, Clip]:
+        """The first of these frames of a clip, the others, the pose of all, and the clip."""
+        place = self.clips[index]
+        size = 3 * place.num_frames * self.config.size_hw[0] * self.config.size_hw[1]
         if index in self._decoded or size <= self._cache_bytes_left:
             if index not in self._decoded:
                 self._cache_bytes_left -= size
-                self._decoded[index] = self._decode(path, entry, np.arange(entry.clip.num_frames))
+                self._decoded[index] = self._decode(place, np.arange(place.num_frames))
             kept = self._decoded[index]
-            return (
-                kept.frames[wanted[0]].copy(),
-                kept.frames[wanted[1:]],
-                kept.pose.at_frames(wanted),
-            )
+            reference, target = kept.frames[wanted[0]].copy(), kept.frames[wanted[1:]]
+            return reference, target, kept.pose.at_frames(wanted), kept.clip
         ordered, places = np.unique(wanted, return_inverse=True)
-        frames, pose = self._decode(path, entry, ordered)
+        frames, pose, clip = self._decode(place, ordered)
         first, last = places[1], places[-1]
         neighbours = np.array_equal(places[1:], np.arange(first, last + 1))
         # A window is a part of what was decoded: copying it would cost a tenth of decoding it.
         target = frames[first : last + 1] if neighbours else frames[places[1:]]
-        return frames[places[0]], target, pose.at_frames(places)
+        return frames[places[0]], target, pose.at_frames(places), clip
 
-    def _decode(self, path: Path, entry: ClipEntry, wanted: NDArray[np.int64]) -> _Decoded:
-        stored = read_entry(path, entry)
+    def _decode(self, place: ClipPlace, wanted: NDArray[np.int64]) -> _Decoded:
+        entry, stored = read_clip(place)
+        if entry.members["mp4"].crc32 is None and place.shard not in self._verified:
+            verify_shard(place.shard)  # of an old record nothing less tells damage
+            self._verified.add(place.shard)
         pose = resize_pose(stored.pose.at_frames(wanted), self.config.size_hw)
-        if self.latents is not None:  # nobody looks at the pictures
-            return _Decoded(np.empty((len(wanted), *self.config.size_hw, 0), np.uint8), pose)
+        if self.latents is not None:  # the frames are not used
+            empty = np.empty((len(wanted), *self.config.size_hw, 0), np.uint8)
+            return _Decoded(empty, pose, stored.clip)
         try:
-            frames = read_canonical(stored.mp4, wanted, num_frames=entry.clip.num_frames)
+            frames = read_canonical(stored.mp4, wanted, num_frames=stored.clip.num_frames)
         except VideoError as error:
             raise ShardError(
-                f"{path.name}: clip {entry.clip.clip_id} at byte {entry.members['mp4'].offset}: "
+                f"{place.shard.name}: clip {place.clip_id} at byte {entry.members['mp4'].offset}: "
                 f"{error}"
             ) from error
-        return _Decoded(resize_frames(frames, self.config.size_hw), pose)
+        return _Decoded(resize_frames(frames, self.config.size_hw), pose, stored.clip)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,45 +16,45 @@ from aa_datasets.loader.clip_dataset import ClipDataset
 from aa_datasets.loader.config import LoaderConfig
 from aa_datasets.loader.latents import StoredLatents
 from aa_datasets.loader.sampler import Draws
-from aa_datasets.shards import ClipEntry, find_shards, verify_shard
+from aa_datasets.shards import ClipPlace, Paths, find_shards, read_places
 
 
 def make_loader(
-    shards: Sequence[Path], config: LoaderConfig, *, rank: int = 0, world_size: int = 1
+    shards: Paths, config: LoaderConfig, *, rank: int = 0, world_size: int = 1
 ) -> ShardLoader:
     """Give endless batches from shards.
 
     Example:
-        >>> loader = make_loader([Path("corpus")], LoaderConfig(size_hw=(256, 256), num_frames=24))
-        >>> batch = next(loader).to(torch.device("cpu"))  # floats in [-1, 1], [B, T, 3, H, W]
+        >>> loader = make_loader("corpus", LoaderConfig(stage=2, size_hw=(256, 256), num_frames=24))
+        >>> batch = next(loader).to("cpu")  # floats in [-1, 1], [B, T, 3, H, W]
 
     Args:
-        shards: .tar files of `write_shard`, or corpora that hold them; each is verified by its
-            sha256 before the first batch.
+        shards: .tar files of `write_shard`, or folders that hold them. Only their records are read
+            here; what is read of a tar later is compared with the CRC-32 in its record.
         config: which samples, and what they may cost.
         rank, world_size: this process's share of every batch of the world.
 
     Raises:
-        ShardError: no shards, a damaged shard, a clip in two of them, no clip of the split as long
-            as the window, or too many that are shorter. (Shorter ones are left out, with a warning
-            that counts them; no other sample is ever skipped: one that cannot be read raises when
-            it is drawn.)
+        ShardError: no shards, one of another length than its record, a clip in two of them, no clip
+            of the split as long as the window, or too many that are shorter. (Shorter ones are left
+            out, with a warning that counts them; no other sample is ever skipped: one that cannot
+            be read raises when it is drawn.)
         LatentsError: a shard has no latents of these encoders, or they cannot be mirrored.
     """
     if not 0 <= rank < world_size:
         raise DatasetError(f"rank {rank} of world_size {world_size}: expected 0 <= rank < size")
-    shards = find_shards(shards)
-    if not shards:
+    found = find_shards(shards)
+    if not found:
         raise ShardError("no shards given: name .tar files written by `aa-curate run`")
     span = config.span_frames
-    every = [(path, entry) for path in shards for entry in verify_shard(path).clips]
+    every = [place for path in found for place in read_places(path)]
     _refuse_repeated(every)
     if config.split is not None:
         every = _of_split(every, config.split)
-    clips = [(path, entry) for path, entry in every if entry.clip.num_frames >= span]
+    clips = [place for place in every if place.num_frames >= span]
     if not clips:
         raise ShardError(
-            f"no clip in {len(shards)} shards has {span} frames: shorten the window "
+            f"no clip in {len(found)} shards has {span} frames: shorten the window "
             f"({config.num_frames} frames, stride {config.stride}) or curate longer clips"
         )
     too_short = len(every) - len(clips)
@@ -74,28 +74,28 @@ def make_loader(
     if config.latents is not None:
         if config.augmentation is not None and config.augmentation.flip:
             raise LatentsError("stored latents cannot be mirrored: augment without flip, or decode")
-        stored = StoredLatents(sorted({path for path, _ in clips}), config.latents)
+        stored = StoredLatents(sorted({place.shard for place in clips}), config.latents)
     return ShardLoader(ClipDataset(clips, config, stored), config, rank, world_size)
 
 
-def _of_split(clips: list[tuple[Path, ClipEntry]], split: str) -> list[tuple[Path, ClipEntry]]:
-    found = [(path, entry) for path, entry in clips if entry.clip.split == split]
+def _of_split(clips: list[ClipPlace], split: str) -> list[ClipPlace]:
+    found = [place for place in clips if place.split == split]
     if not found:
-        there = ", ".join(sorted({entry.clip.split for _, entry in clips}))
+        there = ", ".join(sorted({place.split for place in clips}))
         raise ShardError(f"no clip is of split {split!r}: the shards hold {there}")
     return found
 
 
-def _refuse_repeated(clips: Iterable[tuple[Path, ClipEntry]]) -> None:
+def _refuse_repeated(clips: Iterable[ClipPlace]) -> None:
     """A clip given twice would come twice in an epoch."""
     shard_of: dict[str, Path] = {}
-    for path, entry in clips:
-        clip_id = entry.clip.clip_id
-        if clip_id in shard_of:
+    for place in clips:
+        if place.clip_id in shard_of:
             raise ShardError(
-                f"clip {clip_id} is in {shard_of[clip_id]} and in {path}: give each clip once"
+                f"clip {place.clip_id} is in {shard_of[place.clip_id]} and in {place.shard}: "
+                "give each clip once"
             )
-        shard_of[clip_id] = path
+        shard_of[place.clip_id] = place.shard
 
 
 class ShardLoader:
@@ -156,7 +156,7 @@ class ShardLoader:
         return {
             "seed": self._config.seed,
             "num_clips": self.num_clips,
-            "clips_sha256": self._dataset.clips_sha256(),
+            "clips_sha256": self._dataset.clips_sha256,
             "consumed": self._consumed,
         }
 
@@ -171,7 +171,7 @@ class ShardLoader:
                 f"the loader's state is of seed {state['seed']} over {state['num_clips']} clips, "
                 f"this is seed {self._config.seed} over {self.num_clips}: give the run's own shards"
             )
-        if state["clips_sha256"] != self._dataset.clips_sha256():
+        if state["clips_sha256"] != self._dataset.clips_sha256:
             raise ShardError(
                 f"the loader's state is of {self.num_clips} other clips, or of the same in other "
                 "shards, which come in another order: give the run's own shards"
