@@ -25,9 +25,9 @@ RECIPE = replace(
     ),
     people_filters=(
         SomePerson(share_at_least=0.8),
+        HumanEyes(width_at_most=0.2, face_at_least=0.5),
         SinglePerson(second_area=1 / 3, share_at_most=0.15),  # what YOLOX counts are people
         SteadyOrFace(wobble_at_most=0.03, face_at_least=0.5),
-        HumanEyes(width_at_most=0.2, face_at_least=0.5),
         PersonSize(area_at_least=0.02),
         Completeness(body="head"),
     ),

@@ -38,12 +38,13 @@ class TextOnPerson:
     share_at_most: float
 
     def __call__(self, clip: PosedClip) -> Check:
-        covered = np.pad(np.cumsum(np.cumsum(clip.text.mask(), 0), 1), ((1, 0), (1, 0)))
-        height, width = clip.text.size_hw
+        height, width = clip.pose.size_hw
+        text = OverlaidText(clip.text_px, (height, width)).mask()
+        covered = np.pad(np.cumsum(np.cumsum(text, 0), 1), ((1, 0), (1, 0)))
         boxes = np.round(body_boxes(clip.pose)).clip(0, [width, height] * 2).astype(np.int64)
         x0, y0, x1, y1 = boxes.T
-        text = covered[y1, x1] - covered[y0, x1] - covered[y1, x0] + covered[y0, x0]
-        shares = text / np.maximum((x1 - x0) * (y1 - y0), 1)
+        pixels = covered[y1, x1] - covered[y0, x1] - covered[y1, x0] + covered[y0, x0]
+        shares = pixels / np.maximum((x1 - x0) * (y1 - y0), 1)
         return at_most(
             "text_on_person", float(np.median(shares)) if len(shares) else 0.0, self.share_at_most
         )

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from aa_curation.text.overlay import OverlaidText
 from aa_datasets.pose import BODY, JOINT_SEEN_SCORE, Pose
 
 
@@ -18,12 +17,12 @@ class PosedClip:
     Attributes:
         pose: of all frames.
         fps: of the stored clip.
-        text: what is laid over it.
+        text_px: boxes x0, y0, x1, y1 of overlaid text; x1 and y1 are outside.
     """
 
     pose: Pose
     fps: float
-    text: OverlaidText
+    text_px: tuple[tuple[int, int, int, int], ...] = ()
 
 
 def body_px(pose: Pose) -> NDArray[np.float32]:

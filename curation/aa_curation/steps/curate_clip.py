@@ -108,7 +108,7 @@ def curate_clip(
         return reject(Drop("unreadable_video", detail=str(error)))
     if pose.size_hw != size_hw:  # rounding must not touch an exact pose that fits
         pose = pose.resized(size_hw)
-    posed = PosedClip(pose, fps, text)
+    posed = PosedClip(pose, fps, text.boxes)
     found = [check(pose) for check in recipe.pose_filters]
     drop = drop_by([*found, *(check(posed) for check in recipe.clip_filters)])
     if drop:

@@ -35,7 +35,6 @@ from aa_curation.filters.tracking import FaceSeen, HandsSeen, IdentitySwitches, 
 from aa_curation.measure.frame_stats import Picture, PictureMeter
 from aa_curation.measure.people import People, people_of_pose
 from aa_curation.measure.posed_clip import PosedClip
-from aa_curation.text.overlay import OverlaidText
 from aa_datasets.pose import FACE, JOINT_NAMES, LEFT_HAND, NUM_JOINTS, Pose, make_pose
 from aa_datasets.pose_drawing import draw_pose
 from aa_datasets.puppets.render import render_puppet
@@ -331,7 +330,7 @@ def test_subject_motion_is_joint_speed_in_body_extents_per_second(
     along = np.array([400.0, -300.0]) / 500  # across the body, which does not make it longer soon
     points = rest + swing * along * px_per_frame * 0.01 * t + drift_px * t
     pose = make_pose(scale * (points + 200), np.ones((num_frames, NUM_JOINTS)), (4000, 4000))
-    clip = PosedClip(pose, fps, OverlaidText((), (4000, 4000)))
+    clip = PosedClip(pose, fps)
     measured = SubjectMotion()(clip).measured
     assert measured == pytest.approx(0.01 * px_per_frame * fps / 500, rel=0.02)
     assert SubjectMotion(measured * 0.99)(clip).drop is None
@@ -340,7 +339,7 @@ def test_subject_motion_is_joint_speed_in_body_extents_per_second(
 
 def test_who_is_not_seen_does_not_move() -> None:
     pose = make_pose(PUPPET.pose.keypoints_px, 0 * PUPPET.pose.scores, PUPPET.pose.size_hw)
-    clip = PosedClip(pose, 24, OverlaidText((), PUPPET.pose.size_hw))
+    clip = PosedClip(pose, 24)
     assert SubjectMotion()(clip).measured == 0
     assert TextOnPerson(0.1)(clip).measured == 0
 
@@ -351,7 +350,7 @@ def test_text_on_the_person_is_the_share_of_the_body_that_it_covers() -> None:
     pose = make_pose(points, np.ones((5, NUM_JOINTS)), (100, 100))
 
     def share(*boxes: tuple[int, int, int, int]) -> Check:
-        return TextOnPerson(0.1)(PosedClip(pose, 24, OverlaidText(boxes, (100, 100))))
+        return TextOnPerson(0.1)(PosedClip(pose, 24, boxes))
 
     assert share().measured == 0
     assert share((0, 0, 100, 20), (0, 80, 100, 100)).measured == 0, "above the head, at the feet"
