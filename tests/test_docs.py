@@ -168,8 +168,11 @@ def test_links_of_a_page_lead_somewhere(page: Path) -> None:
         target = page.parent / path if path else page
         assert target.exists(), link
         if anchor and target.suffix == ".md":
-            headings = re.findall(r"^#+ (.+)$", target.read_text(), re.MULTILINE)
-            assert anchor in {_slug(heading) for heading in headings}, link
+            content = target.read_text()
+            anchors = {_slug(title) for title in re.findall(r"^#+ (.+)$", content, re.MULTILINE)}
+            assert anchor in anchors | set(re.findall(r"^::: ([\w.]+)$", content, re.MULTILINE)), (
+                link
+            )
 
 
 def _slug(heading: str) -> str:
