@@ -33,8 +33,10 @@ class Column:
         return {"higher": "↑", "lower": "↓", None: ""}[self.better]
 
     def text_of(self, value: float) -> str:
-        """`value` with the number of digits that the papers print."""
-        return f"{value:.2E}" if self.decimals is None else f"{value:.{self.decimals}f}"
+        """`value` with the number of digits that the papers print; never 0 for what is not 0."""
+        text = f"{value:.{self.decimals or 0}f}"
+        vanishes = value != 0 and float(text) == 0
+        return f"{value:.2E}" if self.decimals is None or vanishes else text
 
 
 # The order is the papers': SSIM, PSNR, LPIPS, FVD first; what only some print follows.

@@ -9,7 +9,7 @@ from functools import cached_property
 from aa_eval.comparison import why_not_comparable as why_results_not_comparable
 from aa_leaderboard.columns import Column, column_of, columns_of
 from aa_leaderboard.errors import NotComparableError
-from aa_leaderboard.row import Measured, Published, Row
+from aa_leaderboard.row import Measured, Row
 
 # Baselines of `aa-eval` that are made from the true frames: they show what a column overlooks.
 SEE_THE_ANSWER = frozenset({"previous-frame", "reversed", "blurred", "shifted-pixel"})
@@ -158,7 +158,7 @@ def _flag(rows: Sequence[Row], column: Column) -> Flag | None:
     The margin is the 95 % interval of the best method's value: a baseline inside it, or better
     than it, keeps up. Where there is no interval, it must be as good as the value itself.
     """
-    if column.better is None or isinstance(rows[0].origin, Published):
+    if column.better is None:
         return None
     sign = 1.0 if column.better == "higher" else -1.0
     scored = [

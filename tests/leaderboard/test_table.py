@@ -319,3 +319,10 @@ def test_every_known_metric_is_in_one_of_the_lists_of_directions() -> None:
     assert {column.key for column in COLUMNS} == listed | unranked
     assert column_of("kvd").better == "lower"
     assert column_of("psnr_unknown").better is None
+
+
+def test_a_value_is_never_printed_as_0_that_is_not() -> None:
+    assert column_of("warp_error").text_of(3.05e-6) == "3.05E-06"
+    assert column_of("warp_error").text_of(0.0) == "0.0000"
+    assert column_of("ssim").text_of(0.7184) == "0.718"
+    assert column_of("l1").text_of(3.784e-4) == "3.78E-04"

@@ -15,37 +15,28 @@ MAX_COLUMNS = 9  # side by side, so that none is hidden at 1400 px; more make a 
 
 
 @dataclass(frozen=True, slots=True)
-class Bar:
-    """A value and its interval on the scale of its column, all in percent of the width."""
-
-    at: float
-    low: float | None
-    high: float | None
-
-
-@dataclass(frozen=True, slots=True)
 class CellView:
     """One table cell.
 
     Attributes:
         place: 1 is best; None where the cell has no place.
         won: best, and no trivial baseline is better: shown as a winner.
-        bar: None where the column has no extent.
+        bar: value, ci_low and ci_high on the column's scale, in percent; None where there is none.
         interval: "" where there is none.
     """
 
     cell: Cell | None
     place: int | None
     won: bool
-    bar: Bar | None
+    bar: tuple[float | None, ...]
     interval: str
     note_number: int | None
 
 
 @dataclass(frozen=True, slots=True)
 class RowView:
-    """One table line; `published` or `measured` holds its origin, the other is None; `kind` is
-    what the page's filter calls it: published, measured, demo or baseline."""
+    """One table line; `kind` is what the page's filter calls it: published, measured, demo or
+    baseline; `published` or `measured` holds the row's origin."""
 
     row: Row
     kind: str
@@ -140,13 +131,10 @@ def _cell_view(
     notes: list[str],
 ) -> CellView:
     if cell is None:
-        return CellView(None, place, False, None, "", None)
-
-    def percent(value: float | None) -> float | None:
-        return None if value is None or not scale else round(100 * (value - scale[0]) / scale[1], 2)
-
-    at = percent(cell.value)
-    bar = None if at is None else Bar(at, percent(cell.ci_low), percent(cell.ci_high))
+        return CellView(None, None, False, (None,) * 3, "", None)
+    left, extent = scale or (0.0, 1.0)
+    ends = (cell.value, cell.ci_low, cell.ci_high) if scale else (None,) * 3
+    bar = tuple(None if end is None else round(100 * (end - left) / extent, 2) for end in ends)
     interval = ""
     if cell.ci_low is not None and cell.ci_high is not None:
         interval = f"{column.text_of(cell.ci_low)} to {column.text_of(cell.ci_high)}"
