@@ -14,6 +14,8 @@ from typing import Any, Literal, TypeAlias, TypeVar, get_args, get_origin, get_t
 from aa_model.errors import ConfigError
 
 T = TypeVar("T")
+# Fields that older checkpoints lack: left out of JSON where they are None.
+_OMIT = {"omit_none": True}
 Appearance: TypeAlias = Literal["reference_net", "clip", "controlnet", "clip+controlnet"]
 Merge: TypeAlias = Literal["edge", "mean", "wrapped"]
 Benchmark: TypeAlias = Literal["tiktok", "ubc"]  # of `aa_datasets.benchmarks.split`
@@ -58,11 +60,21 @@ class UNetConfig:
 
 @dataclass(frozen=True, slots=True)
 class TemporalConfig:
-    """AnimateDiff's motion modules. `max_frames`: length of the positional encoding (Sec. 3.2)."""
+    """AnimateDiff's motion modules.
+
+    `max_frames`: length of the positional encoding (Sec. 3.2). `trained_frames`: frames per clip in
+    training, which is how many are denoised together; None if unknown.
+    """
 
     max_frames: int
     num_heads: int
     mid_block: bool
+    trained_frames: int | None = field(default=None, metadata=_OMIT)
+
+    @property
+    def window(self) -> int:
+        """Frames to denoise together unless something else is asked for."""
+        return min(self.trained_frames or self.max_frames, self.max_frames)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +102,7 @@ class ImageEncoderConfig:
 
     `tokens`: "pooled" gives one token, "patch" the class token and every patch.
     `mean`, `std`: of RGB in [0, 1], as CLIP's image processor normalises.
+    `mlp_size`: width of its MLPs, 4 * hidden_size unless given.
     """
 
     image_size: int
@@ -101,6 +114,8 @@ class ImageEncoderConfig:
     tokens: Literal["pooled", "patch"]
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
+    mlp_size: int | None = field(default=None, metadata=_OMIT)
+    layer_norm_eps: float | None = field(default=None, metadata=_OMIT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +144,8 @@ class ModelConfig:
     the image encoder's tokens to cross-attention, `controlnet` alone gives null tokens.
     `use_pose`: off leaves the Pose Guider out: image to video in AnimateDiff's manner, which the
     paper compares with in general.
+    `untrained`: True for weights of a base, such as Stable Diffusion, which were trained with
+    neither this size nor this noise schedule: the training that starts from them decides both.
     """
 
     preset: str
@@ -141,6 +158,7 @@ class ModelConfig:
     noise: NoiseConfig
     appearance: Appearance = "reference_net"
     use_pose: bool = True
+    untrained: bool | None = field(default=None, metadata=_OMIT)
 
     def __post_init__(self) -> None:
         downscale = 1
@@ -174,6 +192,8 @@ class TrainConfig:
     """Optimizer steps."""
     batch_size: int
     """Clips per step and process."""
+    stride: int = 1
+    """Stage 2: every so many frames of a clip; Moore-AnimateAnyone trains with 4."""
     num_frames: int = 1
     """Frames per clip: a window in stage 2; before it single frames that share one reference, so
     that ReferenceNet runs once for all of them."""
@@ -234,7 +254,7 @@ class TrainConfig:
     def __post_init__(self) -> None:
         if self.frozen_bfloat16 and not self.autocast:
             raise ConfigError("frozen_bfloat16 needs autocast: add --autocast, or leave it out")
-        for name in ("steps", "batch_size", "num_frames", "accumulate"):
+        for name in ("steps", "batch_size", "num_frames", "accumulate", "stride"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} is {getattr(self, name)}: expected 1 or more")
         if not 0 <= self.early_num_frames <= self.num_frames:
@@ -261,7 +281,7 @@ class GenerateConfig:
     """Guide only the steps between these shares of all of them; the others cost half. An
     approximation (Kynkäänniemi et al. 2024 guide the middle noise levels only)."""
     window: int | None = None
-    """Frames denoised together; unless given, as many as the network was made for."""
+    """Frames denoised together; unless given, as many as the network was trained with."""
     overlap: int | None = None
     """Frames that neighbouring windows share; half a window unless given."""
     merge: Merge = "edge"
@@ -294,9 +314,28 @@ class Preset:
     training: dict[str, TrainConfig] = field(default_factory=dict)
 
 
+def parse_size(text: str) -> tuple[int, int]:
+    """Height and width of "HxW".
+
+    Raises:
+        ConfigError: it is not two positive multiples of 8.
+    """
+    sides = [int(side) for side in text.lower().split("x") if side.isascii() and side.isdigit()]
+    if len(sides) != 2 or text.lower().count("x") != 1 or any(s < 8 or s % 8 for s in sides):
+        raise ConfigError(
+            f"size {text!r}: expected HEIGHTxWIDTH in pixels, both multiples of 8, such as 768x432"
+        )
+    return sides[0], sides[1]
+
+
 def to_json(config: Any) -> dict[str, Any]:
     """A dict of JSON types of any of the dataclasses here; `from_json` is its inverse."""
-    return dataclasses.asdict(config)
+    row = {}
+    for f in dataclasses.fields(config):
+        value = getattr(config, f.name)
+        if value is not None or "omit_none" not in f.metadata:
+            row[f.name] = to_json(value) if dataclasses.is_dataclass(value) else value
+    return row
 
 
 def from_json(kind: type[T], row: Any) -> T:

@@ -140,7 +140,7 @@ MOORE = Preset(
     model=replace(
         PAPER.model,
         preset="moore",
-        temporal=TemporalConfig(max_frames=32, num_heads=8, mid_block=True),
+        temporal=TemporalConfig(max_frames=32, num_heads=8, mid_block=True, trained_frames=24),
         pose_guider=PoseGuiderConfig("controlnet", (16, 32, 96, 256), (2, 2, 2),
                                      unit_range=True, face=True),
         noise=replace(_V_ZERO_SNR, final_alpha_one=True),
@@ -161,7 +161,7 @@ MUSEPOSE = Preset(
     model=replace(
         MOORE.model,
         preset="musepose",
-        temporal=TemporalConfig(max_frames=128, num_heads=8, mid_block=True),
+        temporal=TemporalConfig(max_frames=128, num_heads=8, mid_block=True, trained_frames=48),
         pose_guider=_WITHOUT_FACE,
     ),
     training={

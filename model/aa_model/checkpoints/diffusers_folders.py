@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from diffusers import AutoencoderKL, UNet2DConditionModel
-from transformers import CLIPVisionModelWithProjection
+from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
 from aa_model.config import ImageEncoderConfig, UNetConfig, VaeConfig
 from aa_model.errors import CheckpointError
@@ -99,7 +99,14 @@ def image_encoder_sizes(
         num_layers=config.num_hidden_layers,
         num_heads=config.num_attention_heads,
         hidden_act=config.hidden_act,
+        mlp_size=_unless(config.intermediate_size, 4 * config.hidden_size),
+        layer_norm_eps=_unless(config.layer_norm_eps, CLIPVisionConfig().layer_norm_eps),
     )
+
+
+def _unless(value: Any, default: Any) -> Any:
+    """None for a value that is the default: then configs stay as they were before the field."""
+    return None if value == default else value
 
 
 def _defaults(kind: Any, folder: Path) -> dict[str, Any]:

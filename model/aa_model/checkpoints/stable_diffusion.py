@@ -6,12 +6,18 @@ encoder frozen (Sec. 3.3). Nothing is downloaded: both folders must be there.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from diffusers import AutoencoderKL, UNet2DConditionModel
 from transformers import CLIPVisionModelWithProjection
 
-from aa_model.checkpoints.diffusers_folders import read_network
+from aa_model.checkpoints.diffusers_folders import (
+    image_encoder_sizes,
+    read_network,
+    unet_sizes,
+    vae_sizes,
+)
 from aa_model.checkpoints.store import copy_tensors, write_checkpoint
 from aa_model.config import ModelConfig
 from aa_model.networks.animate_anyone import AnimateAnyone
@@ -27,7 +33,8 @@ def import_stable_diffusion(
         sd_folder: holds `unet/` and `vae/`, as diffusers saves a pipeline.
         image_encoder_folder: a transformers CLIPVisionModelWithProjection.
 
-    The preset's autoencoder must be of kind `kl`, as SD's is.
+    The checkpoint is marked as untrained: size and noise schedule are of the preset that trains it.
+    The autoencoder must be of kind `kl`, as SD's is.
 
     Raises:
         CheckpointError: a folder is missing, or its network is not the preset's.
@@ -35,6 +42,13 @@ def import_stable_diffusion(
     unet = read_network(UNet2DConditionModel, sd_folder / "unet")
     vae = read_network(AutoencoderKL, sd_folder / "vae")
     clip = read_network(CLIPVisionModelWithProjection, image_encoder_folder)
+    config = replace(
+        config,
+        untrained=True,
+        vae=vae_sizes(vae),
+        unet=unet_sizes(sd_folder / "unet"),
+        image_encoder=image_encoder_sizes(clip, config.image_encoder),
+    )
     model = AnimateAnyone(config)
     weights = {name: p.detach() for name, p in unet.named_parameters()}
     copy_tensors(part_parameters(model, "denoising_unet"), weights, str(sd_folder / "unet"))
@@ -48,7 +62,6 @@ def import_stable_diffusion(
         {f"clip.{name}": p for name, p in clip.named_parameters()},
         str(image_encoder_folder),
     )
-    model.set_scaling_factor(float(vae.config.scaling_factor))
     made_by = dict.fromkeys(
         ("vae", "reference_net", "denoising_unet"), f"imported from {sd_folder.name}"
     )

@@ -223,19 +223,27 @@ def find_parts(folders: Iterable[Path]) -> dict[str, Path]:
     return {part: folder for folder in folders for part in read_checkpoint(folder).parts}
 
 
+def _is_base(info: CheckpointInfo) -> bool:
+    """Whether its UNet is Stable Diffusion's, not trained here: it then has no size or schedule."""
+    imported = info.parts["denoising_unet"].made_by.startswith("imported")
+    # Checkpoints of before they were marked: an import without a pose guider.
+    return info.model.untrained or (imported and "pose_guider" not in info.parts)
+
+
 def resolve_config(config: ModelConfig, sources: dict[str, Path]) -> ModelConfig:
     """`config`, but as the parts that will be loaded were built: a checkpoint knows its shape.
 
-    The noise schedule and size follow the denoising UNet, which was trained with them.
+    The noise schedule and size follow the denoising UNet, if it was trained with them.
     Positions are a sinusoid, of which `config` may ask for more than the temporal layers have seen.
     """
     for part, folder in sources.items():
-        stored = read_checkpoint(folder).model
+        info = read_checkpoint(folder)
+        stored = info.model
         positions = max(config.temporal.max_frames, stored.temporal.max_frames)
         config = replace(config, **{PARTS[part]: getattr(stored, PARTS[part])})
         if part == "temporal_layers":
             config = replace(config, temporal=replace(config.temporal, max_frames=positions))
-        if part == "denoising_unet":
+        if part == "denoising_unet" and not _is_base(info):
             config = replace(config, noise=stored.noise, size_hw=stored.size_hw)
     return config
 

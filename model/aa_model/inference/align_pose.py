@@ -98,6 +98,22 @@ def align_pose(driving: Pose, reference: Pose, *, min_score: float = JOINT_SEEN_
     return make_pose(new, driving.scores, driving.size_hw)
 
 
+def foreshortened_limbs(
+    driving: Pose, reference: Pose, *, min_score: float = 0.3
+) -> tuple[str, ...]:
+    """Limbs whose scale `align_pose` limits, by the joint at their end, such as "left_wrist".
+
+    Such a limb points at the camera in the reference (or in all of the driving video), so that its
+    length is not known.
+    """
+    ratios = _limb_ratios(_seen(driving, min_score), _seen(reference, min_score)[:1])
+    if not np.isfinite(ratios).any():
+        return ()
+    deviation = np.abs(np.log(ratios / np.nanmedian(ratios)))
+    limited = deviation > np.log(_LARGEST_DEVIATION) + 1e-9  # False for NaN
+    return tuple(name for name, far in zip(_PARENTS, limited, strict=True) if far)
+
+
 def _seen(pose: Pose, min_score: float) -> NDArray[np.float64]:
     body = pose.keypoints_px[:, : len(BODY_JOINTS)].astype(np.float64)
     body[pose.scores[:, : len(BODY_JOINTS)] < min_score] = np.nan

@@ -20,17 +20,23 @@ from aa_datasets.pose_estimator import PoseEstimator
 from aa_datasets.video.canonical import encode_canonical
 from aa_model.checkpoints.store import read_checkpoint
 from aa_model.errors import ModelError
+from aa_model.inference.align_pose import foreshortened_limbs
 from aa_model.inference.inputs import (
+    POSE_SUFFIX,
     Note,
     Progress,
+    letterbox,
+    letterbox_pose,
     note_crop,
+    read_drawn_poses,
     read_driving,
     read_picture,
     read_pose_file,
 )
 from aa_model.inference.options import AnimateOptions
-from aa_model.inference.pipeline import AnimatePipeline, Inputs, find_scheduler
+from aa_model.inference.pipeline import AnimatePipeline, Inputs, find_scheduler, fit_inputs
 from aa_model.inference.pose_detectors import find_estimator, find_pose
+from aa_model.inference.sound import add_sound
 from aa_model.inference.visualize import draw_alignment
 from aa_model.networks.precision import choose_device
 
@@ -75,45 +81,94 @@ def animate_photo(
         >>> animate_photo(AnimateOptions(checkpoint=Path("run"), reference=Path("photo.jpg"),
         ...     pose=Path("dance.mp4"), out=Path("out.mp4")))  # doctest: +SKIP
     """
-    if options.reference is None or options.pose is None:
-        raise ModelError("animate_photo needs a reference and a pose; shards: animate_shards")
+    if options.reference is None:
+        raise ModelError("animate_photo needs a reference and a pose; for shards: animate_shards")
     # Inputs first: loading the network takes long, and a wrong file should be said at once.
-    size_hw = read_checkpoint(options.checkpoint).model.size_hw
+    size_hw = options.size_hw(None) or read_checkpoint(options.checkpoint).model.size_hw
     if options.scheduler:
         find_scheduler(options.scheduler)
-    detector = cache(lambda: find_estimator(options.pose_detector, options.checkpoint))
     picture = read_picture(options.reference, note)
-    driving = read_driving(options.pose, detector, note, progress, options.max_frames)
-    note_crop(options.reference.name, (picture.shape[0], picture.shape[1]), size_hw, note)
-    note_crop(options.pose.name, driving.pose.size_hw, size_hw, note)
-    person = _reference_pose(options, picture, detector, note)
-    pipeline = pipeline or open_pipeline(options)
-    inputs = _fit(pipeline, options, picture, driving.pose, person, note)
-    alignment = options.out.with_name(f"{options.out.stem}-alignment.png")
-    if inputs.person is not None:
-        face = pipeline.model.config.pose_guider.face
-        sheet = draw_alignment(inputs.reference, inputs.person, inputs.driving, inputs.pose, face)
-        _write_png(alignment, sheet)
+    box = (slice(None), slice(None))
+    if options.letterbox:
+        picture, box = letterbox(picture, size_hw)
     else:
+        note_crop(options.reference.name, (picture.shape[0], picture.shape[1]), size_hw, note)
+    alignment = options.out.with_name(f"{options.out.stem}-alignment.png")
+    shown = None
+    pose: Pose | list[NDArray[np.uint8]]
+    if options.pose is not None:
+        inputs, fps = _read_inputs(options, picture, size_hw, note, progress)
+        picture, pose, count = inputs.reference, inputs.pose, inputs.pose.num_frames
+        if inputs.person is not None:
+            shown = alignment
+            face = read_checkpoint(options.checkpoint).model.pose_guider.face
+            sheet = draw_alignment(picture, inputs.person, inputs.driving, inputs.pose, face)
+            _write_png(alignment, sheet)
+    else:
+        assert options.pose_video is not None
+        pose, fps = read_drawn_poses(options.pose_video, size_hw, progress, options.max_frames)
+        count = len(pose)
+    if shown is None:
         alignment.unlink(missing_ok=True)  # of an earlier run, it would mislead
+    pipeline = pipeline or open_pipeline(options)
     config = options.generate
 
     def frames() -> Iterator[NDArray[np.uint8]]:
         made = pipeline.stream(
-            inputs.reference,
-            inputs.pose,
+            picture,
+            pose,
             config,
+            size_hw=size_hw,
             on_step=lambda done, latents: progress("denoising", done, config.steps),
         )
         for done, frame in enumerate(made, start=1):
-            yield frame
-            progress("decoding", done, inputs.pose.num_frames)
+            yield np.ascontiguousarray(frame[box])
+            progress("decoding", done, count)
 
-    fps = options.fps or driving.fps or DEFAULT_FPS
+    video = encode_canonical(frames(), options.fps or fps)  # streamed: no list of frames
+    source = options.pose or options.pose_video
+    if options.audio == "keep" and source is not None and source.suffix.lower() != POSE_SUFFIX:
+        video = add_sound(video, source, note)
     options.out.parent.mkdir(parents=True, exist_ok=True)
-    replace_file(options.out, encode_canonical(frames(), fps))  # streamed: no list of frames
-    shown = None if inputs.person is None else alignment
-    return Animated(options.out, shown, inputs.pose.num_frames, pipeline.size_hw)
+    replace_file(options.out, video)
+    made_hw = (len(range(size_hw[0])[box[0]]), len(range(size_hw[1])[box[1]]))
+    return Animated(options.out, shown, count, made_hw)
+
+
+def _read_inputs(
+    options: AnimateOptions,
+    picture: NDArray[np.uint8],
+    size_hw: tuple[int, int],
+    note: Note,
+    progress: Progress,
+) -> tuple[Inputs, float]:
+    """Picture and driving pose as the network takes them, aligned if they can be; and the fps."""
+    assert options.pose is not None
+    detector = cache(lambda: find_estimator(options.pose_detector, options.checkpoint))
+    driving = read_driving(options.pose, detector, note, progress, options.max_frames)
+    pose = driving.pose
+    person = _reference_pose(options, picture, detector, note)
+    if options.letterbox:
+        pose = letterbox_pose(pose, size_hw)
+        if person is not None and options.reference_pose is not None:  # of the photo as it is
+            person = letterbox_pose(person, size_hw)
+    else:
+        note_crop(options.pose.name, pose.size_hw, size_hw, note)
+    fps = driving.fps or DEFAULT_FPS
+    try:
+        inputs = fit_inputs(picture, pose, person, size_hw)
+    except ModelError as error:
+        if person is None or options.reference_pose is not None:
+            raise  # asked for: not left out in silence
+        note(f"{options.reference}: not aligned: {error}")
+        return fit_inputs(picture, pose, None, size_hw), fps
+    if inputs.person is not None and (limbs := foreshortened_limbs(inputs.driving, inputs.person)):
+        note(
+            f"{options.reference}: the length of {', '.join(limbs)} does not fit the rest of the "
+            "body (does it point at the camera?), and its scale is limited; a better skeleton: "
+            "--reference-pose FILE"
+        )
+    return inputs, fps
 
 
 def open_pipeline(options: AnimateOptions) -> AnimatePipeline:
@@ -152,24 +207,6 @@ def _reference_pose(
     if found is None:
         note(f"{options.reference.name}: {estimator.name} finds no skeleton; {without}")
     return found
-
-
-def _fit(
-    pipeline: AnimatePipeline,
-    options: AnimateOptions,
-    picture: NDArray[np.uint8],
-    driving: Pose,
-    person: Pose | None,
-    note: Note,
-) -> Inputs:
-    """Picture and pose as the network takes them, aligned if they can be."""
-    try:
-        return pipeline.fit(picture, driving, person)
-    except ModelError as error:
-        if person is None or options.reference_pose is not None:
-            raise  # asked for: not left out in silence
-        note(f"{options.reference}: not aligned: {error}")
-        return pipeline.fit(picture, driving)
 
 
 def _write_png(path: Path, picture: NDArray[np.uint8]) -> None:

@@ -73,7 +73,9 @@ def animate_shards(options: AnimateOptions) -> None:
     shards = find_shards(options.shards)
     names = video_ids(options.benchmark, read_clips(shards))
     pipeline = open_pipeline(options)
-    jobs = read_jobs(shards, pipeline.size_hw, max_frames=options.max_frames, names=names)
+    size_hw = options.size_hw(pipeline.size_hw)
+    assert size_hw is not None
+    jobs = read_jobs(shards, size_hw, max_frames=options.max_frames, names=names)
     out = options.out
     keep_settings(out.with_name(f"{out.name}-settings.json"), _settings(options))
     for job in swapped(itertools.islice(jobs, options.max_videos), options.swap):
@@ -91,7 +93,11 @@ def _animate(pipeline: AnimatePipeline, job: Job, options: AnimateOptions) -> No
     bar: tqdm[Never] = progress(desc=job.video_id, unit="step", total=config.steps, leave=False)
     with bar:
         frames = pipeline.stream(
-            job.reference, job.pose, config, on_step=lambda done, latents: bar.update()
+            job.reference,
+            job.pose,
+            config,
+            size_hw=_size_hw(job),
+            on_step=lambda done, latents: bar.update(),
         )
         _write_video(options.out, job, frames, pipeline)
 
@@ -99,7 +105,7 @@ def _animate(pipeline: AnimatePipeline, job: Job, options: AnimateOptions) -> No
 def foretell(options: AnimateOptions) -> Iterator[str]:
     """Lines on what the options would make, once their files were found."""
     info, config = read_checkpoint(options.checkpoint), options.generate
-    height, width = info.model.size_hw
+    height, width = options.size_hw(None) or info.model.size_hw
     yield (
         f"{options.checkpoint}: preset {info.model.preset}, {width}x{height}, {config.steps} "
         f"steps, guidance {config.guidance:g}"
@@ -229,6 +235,7 @@ def _settings(options: AnimateOptions) -> dict[str, object]:
         "scheduler": options.scheduler,
         "swap": options.swap,
         "max_frames": options.max_frames,
+        "size": options.size,
     }
 
 
@@ -251,11 +258,15 @@ def _write_video(
             yield frame
 
     content = encode_canonical(written(), job.fps)
-    poses = pipeline.draw(job.pose.at_frames(moments))
+    poses = pipeline.draw(job.pose.at_frames(moments), _size_hw(job))
     strip = draw_strip(job.reference, [poses, np.stack(kept), job.true_frames(moments)])
     (_sibling(out, "videos") / f"{job.video_id}.mp4").write_bytes(content)
     Image.fromarray(strip).save(_sibling(out, "strips") / f"{job.video_id}.png")
     temporary.rename(out / job.video_id)  # last: the folder says that the video is whole
+
+
+def _size_hw(job: Job) -> tuple[int, int]:
+    return job.reference.shape[0], job.reference.shape[1]
 
 
 def _sibling(out: Path, kind: str) -> Path:

@@ -123,6 +123,9 @@ def denoise(
     *,
     scheduler: SchedulerMixin | None = None,
     on_step: StepCallback | None = None,
+    generator: torch.Generator | None = None,
+    noise: Tensor | None = None,
+    is_interrupted: Callable[[], bool] = lambda: False,
 ) -> Tensor:
     """Latents [T, C, h, w] of the video, from noise.
 
@@ -131,11 +134,15 @@ def denoise(
             unless given. One that remembers earlier predictions remembers each window's own.
         on_step: called with the number of steps done and the current latents: [W, t, C, h, w] of
             the windows with `edge`, else [T, C, h, w]; may return others.
+        generator: of the noise; one of `config.seed` unless given.
+        noise: where to start, [T, C, h, w] of standard deviation 1; drawn unless given.
+        is_interrupted: asked after each step; True ends the denoising.
 
     Raises:
         ModelError: the scheduler is of another schedule than the network was trained with, or
             cannot take that many steps.
     """
+    _refuse_caches(model.denoising_unet)
     if scheduler is None:
         scheduler = make_scheduler(model.config.noise)
     check_schedule(model.config.noise, scheduler)
@@ -152,9 +159,13 @@ def denoise(
     windows: Sequence[Sequence[int]] = ranges
     if config.merge == "wrapped":
         windows = make_wrapped_windows(T, _window(model, config), config.overlap)
-    generator = torch.Generator("cpu").manual_seed(config.seed)
+    generator = generator or torch.Generator("cpu").manual_seed(config.seed)
     shape = (T, model.config.vae.latent_channels, *conditions.pose.latent_hw)
-    noise = torch.randn(shape, generator=generator).to(device) * scheduler.init_noise_sigma
+    if noise is None:
+        noise = torch.randn(shape, generator=generator, device=generator.device)
+    if noise.shape != shape:
+        raise ModelError(f"latents are {tuple(noise.shape)}: expected {shape} for this video")
+    noise = noise.to(device, torch.float32) * scheduler.init_noise_sigma
     drawn = {}  # what schedulers that add noise in each step draw with
     if "generator" in inspect.signature(scheduler.step).parameters:
         drawn["generator"] = generator
@@ -179,6 +190,8 @@ def denoise(
         if on_step is not None:
             returned = on_step(done, latents)
             latents = returned if isinstance(returned, Tensor) else latents
+        if is_interrupted():
+            break
     return stitch(latents, ranges) if own else latents
 
 
@@ -194,9 +207,27 @@ def decode_frames(
         yield ((images + 1) * 127.5).round().to(torch.uint8).permute(0, 2, 3, 1).cpu()
 
 
+# diffusers' hooks that reuse a layer's output of the step before. A guided step runs the UNet with
+# and without the reference, window by window: such a hook would hand one pass the other's output.
+_CACHES = ("faster_cache", "fbc", "mag_cache", "pyramid_attention_broadcast", "sea_cache",
+           "taylorseer_cache", "text_kv_cache")  # fmt: skip
+
+
+def _refuse_caches(unet: torch.nn.Module) -> None:
+    for module in unet.modules():
+        registry = getattr(module, "_diffusers_hook", None)
+        found = [name for name in getattr(registry, "hooks", {}) if name.startswith(_CACHES)]
+        if found:
+            raise ModelError(
+                f"the denoising UNet has diffusers' cache hook {found[0]!r}, which would mix "
+                "passes with and without the reference: remove it (disable_cache), or take "
+                "--guidance-interval, which saves as much"
+            )
+
+
 def _window(model: AnimateAnyone, config: GenerateConfig) -> int:
     longest = model.config.temporal.max_frames
-    window = longest if config.window is None else config.window
+    window = model.config.temporal.window if config.window is None else config.window
     if window > longest and model.has_temporal_layers:
         raise ModelError(f"a window of {window} frames: the temporal layers see at most {longest}")
     return window

@@ -5,7 +5,11 @@ Each adaptation is reported to the user by a note of one sentence.
 
 from __future__ import annotations
 
+import itertools
+import math
+import warnings
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +19,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from aa_datasets.errors import PoseError
 from aa_datasets.loader.crop_resize import crop_box
-from aa_datasets.pose import BODY_JOINTS, Pose, read_pose
+from aa_datasets.pose import BODY_JOINTS, Pose, make_pose, read_pose
 from aa_datasets.pose_estimator import PoseEstimator
 from aa_datasets.video.foreign import iter_foreign_frames, probe_video
 from aa_model.errors import ModelError
@@ -25,6 +29,8 @@ from aa_model.inference.puppet_keypoints import body_pose
 
 POSE_SUFFIX = ".npz"
 _MAX_SIDE_PX = 1280  # of video frames that a detector sees
+_MAX_PHOTO_PX = 4096  # larger JPEGs are reduced while they are decoded
+_MAX_PIXELS = 300_000_000
 _ORIENTATION = 0x0112  # EXIF
 Note = Callable[[str], object]
 Progress = Callable[[str, int, int | None], object]  # what is done, how far, of how many
@@ -45,12 +51,19 @@ def read_picture(path: Path, note: Note) -> NDArray[np.uint8]:
         ModelError: it is no picture, is cut short, or holds numbers that are no brightness.
     """
     try:
-        with Image.open(path) as opened:
+        with _open_large(path) as opened:
+            full_hw = (opened.height, opened.width)
+            opened.draft(None, (_MAX_PHOTO_PX, _MAX_PHOTO_PX))  # a JPEG is reduced while decoded
             opened.load()
             turned = opened.getexif().get(_ORIENTATION, 1) != 1
             image = ImageOps.exif_transpose(opened)
     except (UnidentifiedImageError, Image.DecompressionBombError, OSError, SyntaxError) as error:
         raise ModelError(f"{path} cannot be read as a picture: {error}") from error
+    if opened.size != full_hw[::-1]:
+        note(
+            f"{path.name}: {full_hw[1]}x{full_hw[0]} reduced to {opened.width}x{opened.height} "
+            "while it was read"
+        )
     if turned:
         note(f"{path.name}: turned upright, as its EXIF data say")
     if has_wide_grey(image):
@@ -59,6 +72,21 @@ def read_picture(path: Path, note: Note) -> NDArray[np.uint8]:
     elif "A" in image.getbands() or "a" in image.getbands() or "transparency" in image.info:
         note(f"{path.name}: what is transparent becomes white")
     return fit_picture(image, (image.height, image.width))
+
+
+@contextmanager
+def _open_large(path: Path) -> Iterator[Image.Image]:
+    """Open a picture of up to _MAX_PIXELS; Pillow takes today's phones for decompression bombs."""
+    usual = Image.MAX_IMAGE_PIXELS
+    Image.MAX_IMAGE_PIXELS = _MAX_PIXELS // 2  # beyond twice this it raises
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            opened = Image.open(path)
+    finally:
+        Image.MAX_IMAGE_PIXELS = usual
+    with opened:
+        yield opened
 
 
 def read_driving(
@@ -137,6 +165,11 @@ def _read_video(
     def frames() -> Iterator[NDArray[np.uint8]]:
         decoded = iter_foreign_frames(path, max_side_px=_MAX_SIDE_PX)
         for done, frame in enumerate(decoded, start=1):
+            if done == 1 and (people := len(estimator.people(frame.pixels))) > 1:
+                note(
+                    f"{path.name}: {people} people in the first frame; the largest is followed: "
+                    "crop the video to choose another"
+                )
             yield frame.pixels
             progress("finding poses", done, total)
             if done == max_frames:
@@ -147,11 +180,64 @@ def _read_video(
     return Driving(pose, info.fps)
 
 
+def read_drawn_poses(
+    path: Path, size_hw: tuple[int, int], progress: Progress, max_frames: int | None = None
+) -> tuple[list[NDArray[np.uint8]], float]:
+    """A video of drawn skeletons as uint8 RGB [H, W, 3] each, and its frames per second.
+
+    Raises:
+        ModelError: it has no frames.
+        DatasetError: it is not a video, or damaged.
+    """
+    info = probe_video(path)
+    frames = []
+    for frame in itertools.islice(iter_foreign_frames(path, max_side_px=_MAX_SIDE_PX), max_frames):
+        frames.append(fit_picture(frame.pixels, size_hw))
+        progress("reading skeletons", len(frames), max_frames or info.num_frames_claimed)
+    if not frames:
+        raise ModelError(f"{path} has no frames: give a video of drawn skeletons")
+    return frames, info.fps
+
+
+def letterbox(
+    picture: NDArray[np.uint8], to_hw: tuple[int, int]
+) -> tuple[NDArray[np.uint8], tuple[slice, slice]]:
+    """Pad a picture at its edges to the shape of `to_hw`, not its size.
+
+    Returns:
+        the padded picture, and where it lies in a picture of size `to_hw`; even numbers, as videos
+        need them.
+    """
+    height, width = picture.shape[:2]
+    top, left, padded_hw = _padding((height, width), to_hw)
+    below, right = padded_hw[0] - height - top, padded_hw[1] - width - left
+    padded = np.pad(picture, ((top, below), (left, right), (0, 0)), mode="edge")
+    scale_y, scale_x = to_hw[0] / padded_hw[0], to_hw[1] / padded_hw[1]
+
+    def span(start: int, length: int, scale: float) -> slice:
+        first = 2 * round(start * scale / 2)
+        return slice(first, first + max(2, 2 * int(length * scale / 2)))
+
+    return padded, (span(top, height, scale_y), span(left, width, scale_x))
+
+
+def letterbox_pose(pose: Pose, to_hw: tuple[int, int]) -> Pose:
+    """The pose in frames that are padded as `letterbox` pads them."""
+    top, left, padded_hw = _padding(pose.size_hw, to_hw)
+    return make_pose(pose.keypoints_px + np.array([left, top]), pose.scores, padded_hw)
+
+
+def _padding(size_hw: tuple[int, int], to_hw: tuple[int, int]) -> tuple[int, int, tuple[int, int]]:
+    height = max(size_hw[0], math.ceil(size_hw[1] * to_hw[0] / to_hw[1]))
+    width = max(size_hw[1], math.ceil(size_hw[0] * to_hw[1] / to_hw[0]))
+    return (height - size_hw[0]) // 2, (width - size_hw[1]) // 2, (height, width)
+
+
 def note_crop(name: str, size_hw: tuple[int, int], to_hw: tuple[int, int], note: Note) -> None:
     """Say what the centre crop to the checkpoint's shape leaves out."""
     _, _, height, width = crop_box(size_hw, to_hw)
     if (height, width) != size_hw:
         note(
             f"{name}: {size_hw[1]}x{size_hw[0]} cropped at its centre to {width}x{height}, the "
-            f"shape of the checkpoint's {to_hw[1]}x{to_hw[0]}"
+            f"shape of {to_hw[1]}x{to_hw[0]}; --size HEIGHTxWIDTH makes another, --letterbox pads"
         )

@@ -9,7 +9,7 @@ from typing import Annotated, Literal, TypeAlias
 from cyclopts import Group, Parameter
 
 from aa_datasets.command_line import Fps, PositiveInt
-from aa_model.config import Benchmark, GenerateConfig
+from aa_model.config import Benchmark, GenerateConfig, parse_size
 from aa_model.errors import ModelError
 
 Swap: TypeAlias = Literal["reference", "pose"]
@@ -27,6 +27,9 @@ class AnimateOptions:
     """Folder that `aa-train` or `aa-model import` wrote."""
     out: Path
     """The .mp4 to write; with --shards a predictions folder."""
+    size: str | None = None
+    """Height x width of the video in pixels, multiples of 8, such as 768x432; the checkpoint's
+    unless given."""
     max_frames: PositiveInt | None = None
     """At most this many frames per video."""
     dry_run: bool = False
@@ -35,13 +38,21 @@ class AnimateOptions:
     """Picture of the person to animate."""
     pose: Annotated[Path | None, Parameter(group=_PHOTO)] = None
     """Driving poses (.npz), or a driving video to find them in."""
+    pose_video: Annotated[Path | None, Parameter(group=_PHOTO)] = None
+    """Instead of --pose: a video of drawn skeletons, as the checkpoint was trained with (the
+    `*_kps.mp4` of Moore-AnimateAnyone). It cannot be rescaled to the person."""
     reference_pose: Annotated[Path | None, Parameter(group=_PHOTO)] = None
     """Pose in the reference (.npz); by default it is looked for."""
+    letterbox: Annotated[bool, Parameter(group=_PHOTO, negative=())] = False
+    """Pad photo and poses to the shape of the video instead of cropping them, and cut the padding
+    off the result."""
     align: Annotated[bool, Parameter(group=_PHOTO)] = True
     """Rescale the driving skeleton to the person's proportions (Sec. 4.1)."""
     pose_detector: Annotated[str | None, Parameter(group=_PHOTO)] = None
     """Finds skeletons: the name of an installed detector, or a .safetensors file of
     `aa-model puppet-keypoints`. By default the checkpoint's own, else an installed one."""
+    audio: Annotated[Literal["keep", "drop"], Parameter(group=_PHOTO)] = "keep"
+    """The sound of the driving video."""
     fps: Annotated[Fps | None, Parameter(group=_PHOTO)] = None
     """Frame rate of the .mp4; by default the driving video's, or 24 for an npz."""
     shards: Annotated[
@@ -74,17 +85,21 @@ class AnimateOptions:
         Raises:
             ModelError: two options contradict each other, or the mode is not clear.
         """
-        if self.shards and (self.reference or self.pose):
+        if self.pose and self.pose_video:
+            raise ModelError("give --pose or --pose-video, not both")
+        if self.shards and (self.reference or self.pose or self.pose_video):
             raise ModelError("give --shards, or --reference and --pose, not both")
         if self.benchmark and not self.shards:
             raise ModelError(f"--benchmark {self.benchmark} needs --shards with its test videos")
-        if not self.shards and not (self.reference and self.pose):
+        if not self.shards and not (self.reference and (self.pose or self.pose_video)):
             raise ModelError(
                 "give --reference PICTURE and --pose NPZ_OR_VIDEO, or --shards SHARD..."
             )
         of_photo = {
             "--reference-pose": self.reference_pose,
             "--no-align": not self.align,
+            "--letterbox": self.letterbox,
+            "--audio drop": self.audio == "drop",
             "--pose-detector": self.pose_detector,
             "--fps": self.fps,
         }
@@ -94,7 +109,14 @@ class AnimateOptions:
                 raise ModelError(
                     f"{flag} is {'not for' if self.shards else 'for'} --shards: leave it out"
                 )
+        self.size_hw(None)
         if self.half and self.generate.autocast:
             raise ModelError("--half leaves no float32 for --autocast to cast: give one of them")
+        if self.pose_video and self.reference_pose:
+            raise ModelError("--reference-pose rescales a skeleton; --pose-video shows it as it is")
         if not self.align and self.reference_pose:
             raise ModelError("--reference-pose is for the alignment that --no-align leaves out")
+
+    def size_hw(self, checkpoint_hw: tuple[int, int] | None) -> tuple[int, int] | None:
+        """`size`, or the checkpoint's."""
+        return parse_size(self.size) if self.size else checkpoint_hw

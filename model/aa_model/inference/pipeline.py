@@ -5,9 +5,9 @@ from __future__ import annotations
 import inspect
 import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, TypeAlias, get_args
 
 import diffusers
 import numpy as np
@@ -37,6 +37,8 @@ from aa_model.networks.noise_schedule import check_schedule, make_scheduler
 from aa_model.networks.parts import part_parameters, parts_of
 
 Drawn = Sequence[Picture] | NDArray[np.uint8]
+Frames: TypeAlias = NDArray[np.uint8] | list[Image.Image] | torch.Tensor
+OutputType: TypeAlias = Literal["np", "pil", "pt", "latent"]
 StepEndCallback = Callable[["AnimatePipeline", int, float, dict[str, Any]], dict[str, Any]]
 _SCHEDULER = "scheduler"  # the subfolder of a checkpoint, where it has another than DDIM
 SCHEDULER_CONFIG = f"{_SCHEDULER}/scheduler_config.json"
@@ -44,9 +46,9 @@ SCHEDULER_CONFIG = f"{_SCHEDULER}/scheduler_config.json"
 
 @dataclass
 class AnimatePipelineOutput(BaseOutput):  # type: ignore[misc]  # diffusers has no types
-    """`frames`: uint8 [T, H, W, 3], or a list of T PIL images."""
+    """`frames`: as `output_type` says, see `AnimatePipeline`."""
 
-    frames: NDArray[np.uint8] | list[Image.Image]
+    frames: Frames
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +66,22 @@ class Inputs:
     driving: Pose
     pose: Pose
     person: Pose | None
+
+
+def fit_inputs(
+    reference: Picture, pose: Pose, reference_pose: Pose | None, size_hw: tuple[int, int]
+) -> Inputs:
+    """Crop and resize as in training, and align the skeleton if `reference_pose` is given.
+
+    Raises:
+        ModelError: the picture is not one, or the poses cannot be aligned.
+    """
+    picture = fit_picture(reference, size_hw)
+    driving = resize_pose(pose, size_hw)
+    if reference_pose is None:
+        return Inputs(picture, driving, driving, None)
+    person = resize_pose(reference_pose, size_hw)
+    return Inputs(picture, driving, align_pose(driving, person), person)
 
 
 class AnimatePipeline(DiffusionPipeline):  # type: ignore[misc]  # diffusers has no types
@@ -89,6 +107,7 @@ class AnimatePipeline(DiffusionPipeline):  # type: ignore[misc]  # diffusers has
             model=model, scheduler=scheduler or make_scheduler(model.config.noise)
         )
         self.made_by: dict[str, str] = {}
+        self._interrupt = False
 
     @classmethod
     def from_pretrained(
@@ -155,33 +174,76 @@ class AnimatePipeline(DiffusionPipeline):  # type: ignore[misc]  # diffusers has
         config: GenerateConfig | None = None,
         *,
         reference_pose: Pose | None = None,
-        output_type: Literal["np", "pil"] = "np",
+        height: int | None = None,
+        width: int | None = None,
+        num_inference_steps: int | None = None,
+        guidance_scale: float | None = None,
+        generator: torch.Generator | None = None,
+        latents: torch.Tensor | None = None,
+        output_type: OutputType = "np",
+        return_dict: bool = True,
         callback_on_step_end: StepEndCallback | None = None,
-    ) -> AnimatePipelineOutput:
-        """Animate `reference` by `pose`; arguments as of `stream`, and:
+        callback_on_step_end_tensor_inputs: Sequence[str] = ("latents",),
+    ) -> AnimatePipelineOutput | tuple[Frames]:
+        """Animate `reference` by `pose`; with diffusers' argument names.
 
         Args:
+            reference, pose, reference_pose: as of `stream`.
+            config: steps, guidance, windows...; the two arguments below override it.
+            height, width: of the video, multiples of the VAE's factor; the checkpoint's size
+                unless given.
+            num_inference_steps, guidance_scale: `steps` and `guidance` of `config`.
+            generator: draws the initial noise instead of `config.seed`.
+            latents: the initial noise itself, [T, C, h, w] of standard deviation 1.
+            output_type: "np" uint8 [T, H, W, 3], "pil" a list of T images, "pt" float
+                [T, 3, H, W] in [0, 1], "latent" the latents [T, C, h, w].
+            return_dict: False gives a tuple of one element.
             callback_on_step_end: called as diffusers' pipelines do, with the pipeline, the step's
                 index, its timestep and {"latents": ...}; what it returns under "latents" is taken.
+                Setting `pipeline._interrupt = True` in it ends the denoising.
 
-        Returns:
-            Frames of the checkpoint's size.
+        Raises:
+            ModelError: an argument cannot be used; the message says what was expected.
         """
+        if output_type not in get_args(OutputType):
+            raise ModelError(f"output_type {output_type!r}: expected one of {get_args(OutputType)}")
+        if unknown := sorted(set(callback_on_step_end_tensor_inputs) - {"latents"}):
+            raise ModelError(
+                f"callback_on_step_end_tensor_inputs {unknown}: only latents are there"
+            )
+        config = config or GenerateConfig()
+        if num_inference_steps is not None:
+            config = replace(config, steps=num_inference_steps)
+        if guidance_scale is not None:
+            config = replace(config, guidance=guidance_scale)
+        self._interrupt = False
 
-        def on_step(done: int, latents: torch.Tensor) -> torch.Tensor:
-            if callback_on_step_end is None:
-                return latents
-            timestep = float(self.scheduler.timesteps[done - 1])
-            returned = callback_on_step_end(self, done - 1, timestep, {"latents": latents})
-            kept: torch.Tensor = returned.get("latents", latents)
-            return kept
+        def on_step(done: int, latents: torch.Tensor) -> torch.Tensor | None:
+            if callback_on_step_end is not None:
+                timestep = float(self.scheduler.timesteps[done - 1])
+                returned = callback_on_step_end(self, done - 1, timestep, {"latents": latents})
+                latents = returned.get("latents", latents)
+            return latents
 
-        frames = self.stream(
-            reference, pose, config, reference_pose=reference_pose, on_step=on_step
+        size_hw = (height or self.size_hw[0], width or self.size_hw[1])
+        denoised = self._denoise(
+            reference, pose, config, reference_pose, size_hw, on_step, generator, latents
         )
-        if output_type == "pil":
-            return AnimatePipelineOutput([Image.fromarray(frame) for frame in frames])
-        return AnimatePipelineOutput(np.stack(list(frames)))
+        frames: Frames
+        if output_type == "latent":
+            frames = denoised
+        elif output_type == "pil":
+            frames = [Image.fromarray(frame) for frame in self._decode(denoised, config)]
+        else:
+            frames = np.stack(list(self._decode(denoised, config)))
+            if output_type == "pt":
+                frames = torch.from_numpy(frames).permute(0, 3, 1, 2).float() / 255
+        return AnimatePipelineOutput(frames) if return_dict else (frames,)
+
+    @property
+    def interrupt(self) -> bool:
+        """Whether the denoising was told to end after the current step."""
+        return self._interrupt
 
     def stream(
         self,
@@ -190,6 +252,7 @@ class AnimatePipeline(DiffusionPipeline):  # type: ignore[misc]  # diffusers has
         config: GenerateConfig | None = None,
         *,
         reference_pose: Pose | None = None,
+        size_hw: tuple[int, int] | None = None,
         on_step: StepCallback | None = None,
     ) -> Iterator[NDArray[np.uint8]]:
         """The frames uint8 [H, W, 3] one by one: no more than `decode_batch` pictures are held.
@@ -203,15 +266,33 @@ class AnimatePipeline(DiffusionPipeline):  # type: ignore[misc]  # diffusers has
                 drawn as in training.
             reference_pose: the pose in the reference picture (its first frame is used). When
                 given, the driving skeleton is rescaled to its proportions (Sec. 4.1).
+            size_hw: of the video; the checkpoint's unless given.
         """
         config = config or GenerateConfig()
+        self._interrupt = False
+        latents = self._denoise(reference, pose, config, reference_pose, size_hw, on_step)
+        yield from self._decode(latents, config)
+
+    def _denoise(
+        self,
+        reference: Picture,
+        pose: Pose | Drawn,
+        config: GenerateConfig,
+        reference_pose: Pose | None,
+        size_hw: tuple[int, int] | None,
+        on_step: StepCallback | None,
+        generator: torch.Generator | None = None,
+        noise: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """Latents [T, C, h, w] of the video."""
+        size_hw = self._checked(size_hw or self.size_hw)
         device = self._execution_device
         if isinstance(pose, Pose):
-            inputs = self.fit(reference, pose, reference_pose)
-            picture, driving = inputs.reference, self._draw_each(inputs.pose)
+            inputs = fit_inputs(reference, pose, reference_pose, size_hw)
+            picture, driving = inputs.reference, self._draw_each(inputs.pose, size_hw)
         elif reference_pose is None:
-            picture = fit_picture(reference, self.size_hw)
-            driving = (fit_picture(p, self.size_hw) for p in pose)
+            picture = fit_picture(reference, size_hw)
+            driving = (fit_picture(p, size_hw) for p in pose)
         else:
             raise ModelError("drawn skeletons cannot be rescaled: give a Pose")
         with (
@@ -223,33 +304,39 @@ class AnimatePipeline(DiffusionPipeline):  # type: ignore[misc]  # diffusers has
                 to_pixels(picture[None])[0].to(device),
                 PosePictures(driving, device),
             )
-        latents = denoise(self.model, conditions, config, scheduler=self.scheduler, on_step=on_step)
-        del conditions
+        return denoise(
+            self.model,
+            conditions,
+            config,
+            scheduler=self.scheduler,
+            on_step=on_step,
+            generator=generator,
+            noise=noise,
+            is_interrupted=lambda: self._interrupt,
+        )
+
+    def _decode(self, latents: torch.Tensor, config: GenerateConfig) -> Iterator[NDArray[np.uint8]]:
         batch, autocast = config.decode_batch, config.autocast
         for frames in decode_frames(self.model, latents, batch, autocast=autocast):
             yield from frames.numpy()
 
-    def fit(self, reference: Picture, pose: Pose, reference_pose: Pose | None = None) -> Inputs:
-        """Crop and resize as in training, and align the skeleton if `reference_pose` is given.
+    def _checked(self, size_hw: tuple[int, int]) -> tuple[int, int]:
+        factor = self.model.config.vae.downscale
+        if any(side < factor or side % factor for side in size_hw):
+            raise ModelError(
+                f"size {size_hw[0]}x{size_hw[1]}: height and width must be multiples of {factor}"
+            )
+        return size_hw
 
-        Raises:
-            ModelError: the picture is not one, or the poses cannot be aligned.
-        """
-        picture = fit_picture(reference, self.size_hw)
-        driving = resize_pose(pose, self.size_hw)
-        if reference_pose is None:
-            return Inputs(picture, driving, driving, None)
-        person = resize_pose(reference_pose, self.size_hw)
-        return Inputs(picture, driving, align_pose(driving, person), person)
+    def draw(self, pose: Pose, size_hw: tuple[int, int] | None = None) -> NDArray[np.uint8]:
+        """Skeletons as this network reads them, uint8 RGB [T, H, W, 3]."""
+        face = self.model.config.pose_guider.face
+        return draw_pose(pose, size_hw or self.size_hw, face=face)
 
-    def draw(self, pose: Pose) -> NDArray[np.uint8]:
-        """Skeletons as this network reads them, uint8 RGB [T, H, W, 3] at its size."""
-        return draw_pose(pose, self.size_hw, face=self.model.config.pose_guider.face)
-
-    def _draw_each(self, pose: Pose) -> Iterator[NDArray[np.uint8]]:
+    def _draw_each(self, pose: Pose, size_hw: tuple[int, int]) -> Iterator[NDArray[np.uint8]]:
         """One at a time."""
         for t in range(pose.num_frames):
-            yield self.draw(pose.at_frames(slice(t, t + 1)))[0]
+            yield self.draw(pose.at_frames(slice(t, t + 1)), size_hw)[0]
 
 
 def find_scheduler(name: str) -> type[SchedulerMixin]:

@@ -103,6 +103,11 @@ class AnimateAnyone(nn.Module):
         vae = dataclasses.replace(self.config.vae, scaling_factor=scaling_factor)
         self.config = dataclasses.replace(self.config, vae=vae)
 
+    def set_trained_frames(self, num_frames: int | None) -> None:
+        """Set how many frames the temporal layers are trained with; stored in the checkpoint."""
+        temporal = dataclasses.replace(self.config.temporal, trained_frames=num_frames)
+        self.config = dataclasses.replace(self.config, temporal=temporal)
+
     def enable_gradient_checkpointing(self) -> None:
         """Trade time for memory in all UNets, temporal layers included (traps T5, T6)."""
         unets = [self.denoising_unet]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
@@ -26,16 +28,20 @@ class ImageEncoder(nn.Module):
         encoder = config.image_encoder
         self.tokens = encoder.tokens
         self.image_size = encoder.image_size
+        more: dict[str, Any] = {}
+        if encoder.layer_norm_eps is not None:
+            more["layer_norm_eps"] = encoder.layer_norm_eps
         self.clip = CLIPVisionModelWithProjection(
             CLIPVisionConfig(
                 image_size=encoder.image_size,
                 patch_size=encoder.patch_size,
                 hidden_size=encoder.hidden_size,
-                intermediate_size=4 * encoder.hidden_size,
+                intermediate_size=encoder.mlp_size or 4 * encoder.hidden_size,
                 num_hidden_layers=encoder.num_layers,
                 num_attention_heads=encoder.num_heads,
                 hidden_act=encoder.hidden_act,
                 projection_dim=config.unet.cross_attention_dim,
+                **more,
             )
         )
         self.register_buffer("mean", torch.tensor(encoder.mean).view(3, 1, 1), persistent=False)

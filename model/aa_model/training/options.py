@@ -52,6 +52,9 @@ class TrainOptions:
     """Stages 1 and 2: no loss on overlaid text that `aa-curate` found."""
     appearance: Annotated[Appearance | None, Parameter(group=_NETWORK)] = None
     """How the reference is shown (Table 3); the preset's unless given, which is reference_net."""
+    size: Annotated[str | None, Parameter(group=_NETWORK)] = None
+    """Height x width of the pictures, multiples of 8, such as 768x432: portrait videos are then
+    not cropped to a square. Unless given, what --init was trained with, or the preset's."""
     pose: Annotated[bool, Parameter(group=_NETWORK)] = True
     """Stage 1: with a Pose Guider. Without one the network animates an image freely, and so do the
     stages that follow."""

@@ -16,7 +16,7 @@ from aa_datasets.loader.config import LoaderConfig
 from aa_datasets.loader.loader import ShardLoader, make_loader
 from aa_datasets.shards import find_shards, read_record
 from aa_model.checkpoints.store import find_parts, read_checkpoint
-from aa_model.config import ModelConfig, TrainConfig, to_json
+from aa_model.config import ModelConfig, TrainConfig, parse_size, to_json
 from aa_model.errors import ModelError, TrainingDiverged
 from aa_model.networks.animate_anyone import AnimateAnyone
 from aa_model.networks.precision import choose_device, freeze_as_bfloat16
@@ -143,7 +143,8 @@ def make_plan(options: TrainOptions) -> Plan:
         raise ModelError("--time-limit-s is for one process: clocks differ; give --steps")
     torch.manual_seed(config.seed)
     origin = Origin.of(stage, options.init)
-    model = make_model(network, stage, origin, config.seed)
+    size_hw = parse_size(options.size) if options.size else None
+    model = make_model(network, stage, origin, config.seed, config.num_frames, size_hw)
     if model.has_temporal_layers and config.num_frames > model.config.temporal.max_frames:
         raise ModelError(
             f"{config.num_frames} frames a clip: the temporal layers have positions for "
@@ -256,6 +257,7 @@ def open_loader(options: TrainOptions, plan: Plan) -> ShardLoader:
             batch_size=config.batch_size,
             size_hw=model.size_hw,
             num_frames=config.num_frames,
+            stride=config.stride,
             seed=config.seed,
             num_workers=options.num_workers,
             cache_bytes=int(options.cache_gb * 1e9),

@@ -13,7 +13,7 @@ import csv
 import io
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import astuple, dataclass, fields
+from dataclasses import astuple, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -67,14 +67,30 @@ class Origin:
         return cls(sources)
 
 
-def make_model(config: ModelConfig, stage: Stage, origin: Origin, seed: int) -> AnimateAnyone:
-    """The network before the first step: loaded parts, and new ones from `seed`."""
+def make_model(
+    config: ModelConfig,
+    stage: Stage,
+    origin: Origin,
+    seed: int,
+    num_frames: int | None = None,
+    size_hw: tuple[int, int] | None = None,
+) -> AnimateAnyone:
+    """The network before the first step: loaded parts, and new ones from `seed`.
+
+    Args:
+        num_frames: per clip, where temporal layers are trained; stored with them.
+        size_hw: of the pictures; as the loaded parts were trained, or as in `config`, unless given.
+    """
     temporal = "temporal_layers" in stage.trains
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        model = AnimateAnyone(resolve_config(config, origin.sources), temporal=temporal)
+        config = resolve_config(config, origin.sources)
+        config = replace(config, size_hw=size_hw or config.size_hw)
+        model = AnimateAnyone(config, temporal=temporal)
     for part, folder in origin.sources.items():
         load_part(model, folder, part)
+    if temporal:
+        model.set_trained_frames(num_frames)
     if "controlnet" in stage.trains and "controlnet" not in origin.sources:
         assert model.controlnet is not None
         model.controlnet.start_from(model.denoising_unet)
@@ -200,6 +216,9 @@ def _identity(description: dict[str, Any]) -> dict[str, Any]:
     named = {key: description.get(key) for key in ("stage", "text_mask", "frozen")}
     # Runs of before the option was renamed have it as "recipe".
     named["exclude_test_of"] = description.get("exclude_test_of", description.get("recipe"))
-    named["model"] = to_json(from_json(ModelConfig, description["model"]))
+    model = from_json(ModelConfig, description["model"])
+    # Runs of before it was stored lack it; `num_frames` of the training says the same.
+    temporal = replace(model.temporal, trained_frames=None)
+    named["model"] = to_json(replace(model, temporal=temporal))
     chosen = {key: value for key, value in training.items() if key not in _FREE}
     return {**named, "clips per step": clips, **chosen}

@@ -91,7 +91,7 @@ def test_what_is_read_predicts_what_was_written(
     model.set_scaling_factor(found.config.vae.scaling_factor)
     for field in ("unet", "temporal", "pose_guider", "vae", "noise"):
         expected = getattr(model.config, field)
-        if field == "temporal":  # heads are in no file: the preset's
+        if field == "temporal":  # heads and frames are in no file: the preset's
             expected = dataclasses.replace(expected, num_heads=MOORE.model.temporal.num_heads)
         assert getattr(found.config, field) == expected
     for part in parts_of(CONFIG):

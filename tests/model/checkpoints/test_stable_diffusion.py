@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -54,8 +55,10 @@ def test_a_folder_without_the_network_is_one_line(
     command = ["import-sd", "--preset", "tiny", "--sd", str(tmp_path), "--image-encoder"]
     assert main([*command, str(folders[1]), "--out", str(tmp_path / "o")]) == 2
     assert "holds no UNet2DConditionModel" in capsys.readouterr().err
-    command = ["import-sd", "--preset", "small", "--sd", str(folders[0]), "--image-encoder"]
-    assert main([*command, str(folders[1]), "--out", str(tmp_path / "o")]) == 2
+    unet = replace(TINY.model.unet, cross_attention_dim=24)
+    ImageEncoder(replace(TINY.model, unet=unet)).clip.save_pretrained(tmp_path / "wide")
+    command = ["import-sd", "--preset", "tiny", "--sd", str(folders[0]), "--image-encoder"]
+    assert main([*command, str(tmp_path / "wide"), "--out", str(tmp_path / "o")]) == 2
     assert "is of another network" in capsys.readouterr().err
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -228,3 +229,63 @@ def test_strip_shows_first_and_last_moment_of_every_column() -> None:
     assert [sheet[row, 0, 0] for row in (0, 132, 264)] == [9, 9, 9]
     assert [sheet[row, 196, 0] for row in (0, 132, 264)] == [0, 50, 100]
     assert [sheet[row, 392, 0] for row in (0, 132, 264)] == [100, 50, 0]
+
+
+@pytest.fixture
+def pipeline(make_tiny: Callable[..., AnimateAnyone]) -> AnimatePipeline:
+    return AnimatePipeline(make_tiny(temporal=True))
+
+
+def test_output_types_are_diffusers_and_others_are_refused(pipeline: AnimatePipeline) -> None:
+    puppet = render_puppet(1, 1, num_frames=3, size_hw=(32, 32))
+    arguments = (puppet.frames[0], puppet.pose, GenerateConfig(steps=2))
+    frames = pipeline(*arguments).frames
+    pt = pipeline(*arguments, output_type="pt").frames
+    assert (pt.shape, pt.dtype) == ((3, 3, 32, 32), torch.float32)
+    assert np.array_equal((pt * 255).round().byte().permute(0, 2, 3, 1).numpy(), frames)
+    latents = pipeline(*arguments, output_type="latent").frames
+    assert latents.shape == (3, 4, 8, 8)
+    with torch.no_grad():
+        decoded = ((pipeline.model.decode(latents) + 1) * 127.5).round().byte()
+    assert np.array_equal(decoded.permute(0, 2, 3, 1).numpy(), frames)
+    (only,) = pipeline(*arguments, return_dict=False)
+    assert np.array_equal(only, frames)
+    with pytest.raises(ModelError, match="output_type 'jpeg': expected one of"):
+        pipeline(*arguments, output_type="jpeg")  # type: ignore[arg-type]
+
+
+def test_diffusers_argument_names_are_taken(pipeline: AnimatePipeline) -> None:
+    puppet = render_puppet(1, 1, num_frames=3, size_hw=(32, 32))
+    expected = pipeline(puppet.frames[0], puppet.pose, GenerateConfig(steps=3, guidance=1.5)).frames
+    generator = torch.Generator().manual_seed(0)
+    named = {"num_inference_steps": 3, "guidance_scale": 1.5}
+    found = pipeline(puppet.frames[0], puppet.pose, **named, generator=generator).frames
+    assert np.array_equal(found, expected)
+    noise = torch.randn((3, 4, 8, 8), generator=torch.Generator().manual_seed(0))
+    found = pipeline(puppet.frames[0], puppet.pose, **named, latents=noise).frames
+    assert np.array_equal(found, expected)
+    other = pipeline(puppet.frames[0], puppet.pose, **named, generator=generator).frames
+    assert not np.array_equal(other, expected)  # it went on
+    with pytest.raises(ModelError, match=r"latents are \(2, 4, 8, 8\): expected \(3, 4, 8, 8\)"):
+        pipeline(puppet.frames[0], puppet.pose, latents=noise[:2])
+    wide = pipeline(puppet.frames[0], puppet.pose, **named, height=40, width=64).frames
+    assert wide.shape == (3, 40, 64, 3)
+    with pytest.raises(ModelError, match="must be multiples of 4"):
+        pipeline(puppet.frames[0], puppet.pose, height=30)
+
+
+def test_an_interrupt_ends_the_denoising_after_the_step(pipeline: AnimatePipeline) -> None:
+    puppet = render_puppet(1, 1, num_frames=2, size_hw=(32, 32))
+    seen: list[int] = []
+
+    def stop(p: AnimatePipeline, i: int, t: float, tensors: dict[str, object]) -> dict[str, object]:
+        seen.append(i)
+        p._interrupt = i == 1
+        return {}
+
+    config = GenerateConfig(steps=5)
+    assert len(pipeline(puppet.frames[0], puppet.pose, config, callback_on_step_end=stop).frames)
+    assert seen == [0, 1]
+    assert pipeline.interrupt
+    pipeline(puppet.frames[0], puppet.pose, replace(config, steps=1))
+    assert not pipeline.interrupt
