@@ -92,7 +92,10 @@ def test_what_is_read_predicts_what_was_written(
     for field in ("unet", "temporal", "pose_guider", "vae", "noise"):
         expected = getattr(model.config, field)
         if field == "temporal":  # heads and frames are in no file: the preset's
-            expected = dataclasses.replace(expected, num_heads=MOORE.model.temporal.num_heads)
+            of = MOORE.model.temporal
+            expected = dataclasses.replace(
+                expected, num_heads=of.num_heads, trained_frames=of.trained_frames
+            )
         assert getattr(found.config, field) == expected
     for part in parts_of(CONFIG):
         expected_parameters = part_parameters(model, part)
