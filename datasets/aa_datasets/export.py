@@ -1,4 +1,4 @@
-"""From shards to folders of PNG frames: references for `aa-eval`, and a trivial prediction."""
+"""Export shards as folders of PNG frames: references for `aa-eval`, and a trivial prediction."""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ FACE = slice(60, 128)
 
 
 def _face_mirrored() -> tuple[int, ...]:
-    """iBUG's 68 points seen in a mirror: each row of points is read backwards."""
+    """Order of iBUG's 68 points in a mirrored face: each row of points is reversed."""
     rows = ((0, 17), (17, 27), (31, 36), (48, 55), (55, 60), (60, 65), (65, 68))
     mirrored = list(range(68))
     for first, end in rows:
@@ -53,7 +53,7 @@ def _face_mirrored() -> tuple[int, ...]:
 
 
 def _mirrored_joints() -> tuple[int, ...]:
-    """Which joint stands at each joint's place in a mirror: left and right change names."""
+    """For each joint, the joint that takes its place in a mirror: left and right exchange."""
     swapped = [
         name.replace("left", "?").replace("right", "left").replace("?", "right")
         for name in JOINT_NAMES[:60]
@@ -106,18 +106,18 @@ class Pose:
         return len(self.scores)
 
     def at_frames(self, indices: NDArray[np.int64] | slice) -> Pose:
-        """The pose at these frames, in this order."""
+        """Select frames, in this order."""
         return Pose(self.keypoints_px[indices], self.scores[indices], self.size_hw)
 
     def mirrored(self) -> Pose:
-        """The pose in mirrored frames: places are reflected, left and right joints change names."""
+        """Mirror the pose left to right; left and right joints exchange their names."""
         joints = np.array(MIRRORED_JOINTS)
         keypoints_px = self.keypoints_px[:, joints]
         keypoints_px[..., 0] = self.size_hw[1] - 1 - keypoints_px[..., 0]
         return Pose(keypoints_px, self.scores[:, joints], self.size_hw)
 
     def resized(self, size_hw: tuple[int, int]) -> Pose:
-        """The same pose in frames of another size (pixel centres keep their relative place)."""
+        """Scale the pose to frames of another size; pixel centres keep their relative position."""
         scale_xy = np.array(
             [size_hw[1] / self.size_hw[1], size_hw[0] / self.size_hw[0]], dtype=np.float32
         )
@@ -128,7 +128,7 @@ class Pose:
 def make_pose(
     keypoints_px: NDArray[np.floating], scores: NDArray[np.floating], size_hw: tuple[int, int]
 ) -> Pose:
-    """A Pose from any float arrays: casts, clips scores to [0, 1], makes absent joints NaN."""
+    """Make a Pose from any float arrays: cast, clip scores to [0, 1], set absent joints to NaN."""
     keypoints_px = np.array(keypoints_px, dtype=np.float32)
     scores = np.clip(np.nan_to_num(np.array(scores, dtype=np.float32)), 0, 1)
     scores[~np.isfinite(keypoints_px).all(-1)] = 0
@@ -147,10 +147,10 @@ def write_pose(file: Path | BinaryIO, pose: Pose) -> None:
 
 
 def read_pose(file: Path | bytes) -> Pose:
-    """Read what `write_pose` wrote. Never unpickles.
+    """Read a pose that `write_pose` wrote; never unpickles.
 
     Raises:
-        PoseError: the file is no npz, or lacks an array, or holds another joint table.
+        PoseError: the file is not an npz, lacks an array, or has another joint table.
     """
     name = file.name if isinstance(file, Path) else "pose in memory"
     try:

@@ -1,8 +1,8 @@
-"""Pose -> control image in OpenPose's style; colours and limb order are written only here.
+"""draw_pose: control images in OpenPose's style; colours and limb order are defined only here.
 
 Limbs are ellipses at 60 % brightness under full-colour joints (OpenPose's rendering, whose 18
 rainbow colours ControlNet made the field's convention); hands are thin lines, a hue per finger
-bone, under blue points. Everything scales with the picture and is placed to 1/16 pixel.
+bone, under blue points. Everything scales with the picture, with coordinates of 1/16 pixel.
 """
 
 from __future__ import annotations
@@ -53,10 +53,13 @@ def draw_pose(
 ) -> NDArray[np.uint8]:
     """Draw each frame's skeleton on black.
 
+    Example:
+        >>> skeletons = draw_pose(sample.pose, (512, 512))
+
     Args:
         pose: what to draw.
         size_hw: size of the pictures; the pose is scaled to it. None: the pose's own.
-        min_score: joints that score less are left out, and the limbs that need them.
+        min_score: joints that score less are left out, and limbs that end in them.
         hands: draw the 2 x 21 hand joints.
         face: draw the 68 face points (white dots).
 

@@ -1,4 +1,4 @@
-"""PoseEstimator: what curation and animation ask of whatever finds people in pictures."""
+"""PoseEstimator: the interface of pose estimators, for curation and animation."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ class Person:
         wobble: how far the joints move when the estimator looks from a slightly other frame; NaN
             if unknown.
         scores: float32 [J] in [0, 1], of the project's joints.
-        face: in [0, 1], that their face is seen; 0 where nobody looked for it.
-        eyes: width of the eyes over the height of the face; NaN if no face was looked for.
+        face: confidence in [0, 1] that the face is seen; 0 from estimators that find no faces.
+        eyes: width of the eyes over the height of the face; NaN from estimators that find no faces.
     """
 
     area: float
@@ -36,11 +36,11 @@ class PoseTracker(Protocol):
     """Follows the main person of one clip; give it every frame in order, once."""
 
     def see(self, frame: NDArray[np.uint8]) -> None:
-        """Take the next frame, uint8 RGB [H, W, 3], all of one size."""
+        """Track the person in the next frame, uint8 RGB [H, W, 3]; all frames have one size."""
         ...
 
     def pose(self) -> Pose:
-        """The pose in all frames seen; joints are absent in frames without the person."""
+        """Return the pose in all frames so far; joints are absent in frames without the person."""
         ...
 
 
@@ -53,9 +53,9 @@ class PoseEstimator(Protocol):
         ...
 
     def people(self, frame: NDArray[np.uint8]) -> list[Person]:
-        """Everybody in uint8 RGB [H, W, 3], by area, the largest first."""
+        """Find all people in uint8 RGB [H, W, 3]; by area, the largest first."""
         ...
 
     def track(self) -> PoseTracker:
-        """A fresh tracker for one clip."""
+        """Make a new tracker for one clip."""
         ...

@@ -36,11 +36,11 @@ _COLUMNS = ("source_id", "location", "licence", "synthetic", "split")
 
 @dataclass(frozen=True, slots=True)
 class FetchConfig:
-    """What `aa-datasets fetch` makes of a copy.
+    """What is stored with a benchmark's videos.
 
     Attributes:
         benchmark: "ubc" or "tiktok".
-        licence: of the videos, in the words of whoever gave them.
+        licence: of the videos, in the words of their owner.
         size_hw: of the references.
         pose_from: which estimator made the poses; "" when there are none.
         synthetic: rendered characters in the benchmark's layout, for tests.
@@ -56,7 +56,7 @@ class FetchConfig:
 def fetch_copy(
     videos: Sequence[CopiedVideo], out: Path, config: FetchConfig, poses: Path | None
 ) -> Iterator[str]:
-    """Write references, and shards or source lists; yields the ids done. Goes on where it was.
+    """Write references, and shards or source lists; yields the ids done. Resumes after a kill.
 
     Args:
         videos: of the copy.
@@ -67,7 +67,7 @@ def fetch_copy(
             its frames; None writes source lists.
 
     Raises:
-        SplitError: `out` was begun with another config.
+        SplitError: `out` was started with another config.
         PoseError: a pose is missing, or of another length or size than its video.
         VideoError: a video cannot be read.
     """
@@ -137,13 +137,13 @@ def _begin(out: Path, config: FetchConfig) -> None:
     path, text = out / "fetch.json", json.dumps(asdict(config), indent=1)
     if path.exists() and path.read_text() != text:
         raise SplitError(
-            f"{out} was begun with other options ({path}): give the same, or another --out"
+            f"{out} was started with other options ({path}): give the same, or another --out"
         )
     path.write_text(text)
 
 
 def _is_done(path: Path, videos: Sequence[tuple[CopiedVideo, str]], out: Path) -> bool:
-    """A shard with a record, of these clips, and the references of its test videos."""
+    """Whether this shard has these clips and a record, and its test videos have references."""
     try:
         found = [entry.clip.clip_id for entry in read_record(path).clips]
     except ShardError:
@@ -186,7 +186,7 @@ def _pose_path(poses: Path, video: CopiedVideo) -> Path:
 def _as_posed(
     frames: Iterator[NDArray[np.uint8]], pose: Pose, listed: ListedVideo
 ) -> Iterator[NDArray[np.uint8]]:
-    """The frames, held against the pose's length and size."""
+    """Yield the frames; compare them with the pose's length and size."""
     count = 0
     height, width = (side - side % 2 for side in pose.size_hw)
     for frame in frames:
@@ -207,7 +207,7 @@ def _as_posed(
 def _with_references(
     video: CopiedVideo, out: Path, config: FetchConfig
 ) -> Iterator[NDArray[np.uint8]]:
-    """The frames; those of a test video are written as references on the way."""
+    """Yield the frames; write those of a test video as references on the way."""
     folder = out / "references" / video.listed.video_id
     if video.listed.split != "test" or folder.is_dir():
         yield from video.iter_frames()
@@ -225,7 +225,7 @@ def _with_references(
 
 
 def _even(frames: Iterator[NDArray[np.uint8]]) -> Iterator[NDArray[np.uint8]]:
-    """Without a last odd row or column, which yuv420p cannot hold."""
+    """Cut an odd last row or column, which yuv420p cannot hold."""
     for frame in frames:
         height, width = frame.shape[:2]
         yield frame[: height - height % 2, : width - width % 2]
@@ -250,7 +250,7 @@ def _video_path(video: CopiedVideo, out: Path) -> Path:
 
 
 def _location(video: CopiedVideo, out: Path) -> str:
-    """Of a user's own file where it lies; of what we wrote relative to the list."""
+    """Absolute path of a user's own file; path from the list of what we wrote."""
     path = _video_path(video, out)
     return str(path.resolve() if video.is_file else path.relative_to(out))
 

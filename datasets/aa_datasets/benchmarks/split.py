@@ -1,4 +1,4 @@
-"""The public benchmarks' test videos, by id: never trained on, and what is animated for a table.
+"""Test videos of public benchmarks, by id: never trained on, and animated for a table.
 
 A clip of a corpus is of a test video if the video's id stands, as a word of its own, in the clip's
 source, source_id or clip_id; case and the kind of dash do not count, since ids of clips have
@@ -34,7 +34,7 @@ def benchmark_id_of(clip: Clip, test_ids: Iterable[str]) -> str | None:
 
 
 def refuse_test_clips(name: str, clips: Iterable[Clip]) -> int:
-    """Hold every clip against the benchmark's test split; returns how many there were.
+    """Refuse clips of the benchmark's test split; returns the number of clips.
 
     Raises:
         SplitError: a clip is of a test video, or is marked as of another split than "train".

@@ -1,6 +1,6 @@
-"""Where the videos of a benchmark lie in the user's copy of it, and their frames.
+"""Find the videos of a benchmark in the user's copy of it, and read their frames.
 
-UBC fashion is `<id>.mp4`, in whatever folders. TikTok is folders of frames, in one of three forms:
+UBC fashion is `<id>.mp4`, in any folders. TikTok is folders of frames, in one of three forms:
 `<id>/images/<frame>.png` (as the dataset comes, and as DisCo reads it), `<id>/<frame>.png` (DisCo's
 own preprocessing), or `TiktokDance_<id>_<frame>.png` in one folder (what DisCo's run writes as
 ground truth, where the suffix may stand twice: `TiktokDance_00337_0010png.png`).
@@ -27,7 +27,7 @@ TIKTOK_FPS = 30.0  # DisCo's dataset/*.py calls every third frame 10 fps
 _PICTURES = (".png", ".jpg", ".jpeg")
 _FLAT = re.compile(r"(?:TiktokDance_)?(?P<video>.+)_(?P<frame>\d+)(?:png|jpe?g)?")
 _LAYOUTS = {
-    "ubc": "<id>.mp4, in whatever folders",
+    "ubc": "<id>.mp4, in any folders",
     "tiktok": "<id>/images/<frame>.png, <id>/<frame>.png or TiktokDance_<id>_<frame>.png",
 }
 

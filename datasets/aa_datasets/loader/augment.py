@@ -1,10 +1,10 @@
-"""What the loader may change at random in a sample: mirror it, and disturb its poses.
+"""Random changes of a sample: mirror it, and disturb its poses.
 
 A mirrored person's left hand is a right hand: joints swap sides with the picture, so that the
-skeleton's colours, which tell left from right, stay true. Poses are disturbed as estimators
-and other people's bodies disturb them: joints are missed, joints tremble, and the skeleton is not
-of the target's size. Everything is drawn from the sample's own Generator, after its window: the
-windows are those of the loader without augmentation.
+skeleton's colours, which tell left from right, stay right. Poses get the errors of estimators and
+of other people's bodies: missing joints, jitter, another size than the target's. All random numbers
+come from the sample's own Generator, after its window is chosen: windows are the same without
+augmentation.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from aa_datasets.pose import BODY, Pose, make_pose
 
 @dataclass(frozen=True, slots=True)
 class Augmentation:
-    """How much is changed; 0 leaves everything as it is.
+    """Strength of each change; 0 switches it off.
 
     Attributes:
         flip: probability in [0, 1] that the sample is mirrored, all of its frames and poses.
-        joint_drop: probability in [0, 1] that a joint is absent, drawn for each joint and frame.
+        joint_drop: probability in [0, 1] that a joint is absent, sampled for each joint and frame.
         jitter: standard deviation of each joint's place, as a share of the body's height.
-        scale: the skeleton grows or shrinks about its middle by up to this share, once a sample
-            and evenly on a logarithmic scale: 0.1 draws from 1 / 1.1 to 1.1.
+        scale: the skeleton grows or shrinks about its middle by up to this share, once a sample,
+            log-uniformly: 0.1 gives factors of 1 / 1.1 to 1.1.
 
     Raises:
         DatasetError: a value outside of its range.
@@ -46,18 +46,18 @@ class Augmentation:
 
 
 def flip_frames(frames: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Mirror pictures: [..., H, W, C] with W reversed."""
+    """Mirror frames [..., H, W, C] left to right."""
     return frames[..., ::-1, :]
 
 
 def draw_flip(augmentation: Augmentation, generator: np.random.Generator) -> bool:
-    """Whether this sample is mirrored."""
+    """Sample whether to mirror."""
     return bool(generator.random() < augmentation.flip)
 
 
 def disturb_pose(pose: Pose, augmentation: Augmentation, generator: np.random.Generator) -> Pose:
-    """Drop joints, scale the skeleton and let its joints tremble; scores stay where joints do."""
-    # Drawn in any case, so that one option's value does not change what another one draws.
+    """Drop joints, scale the skeleton and add jitter; joints that stay keep their scores."""
+    # Sampled in any case, so that the value of one option does not change another one's numbers.
     kept = generator.random(pose.scores.shape) >= augmentation.joint_drop
     tremble = generator.standard_normal(pose.keypoints_px.shape)
     growth = (1 + augmentation.scale) ** generator.uniform(-1, 1)
@@ -65,7 +65,7 @@ def disturb_pose(pose: Pose, augmentation: Augmentation, generator: np.random.Ge
     if not found.any():
         return pose
     middle = (body[found].min(0) + body[found].max(0)) / 2
-    # Of the frame where it stands tallest: who crouches does not tremble less.
+    # Of the frame in which the person is tallest: jitter stays the same when they crouch.
     height_px = max(
         float(np.ptp(points[seen, 1]))
         for points, seen in zip(body, found, strict=True)

@@ -1,7 +1,7 @@
-"""What the loader hands over (Sample, FrameBatch), and what one training step receives (Batch).
+"""What the loader gives (Sample, FrameBatch), and what one training step receives (Batch).
 
-The loader deals in 8-bit pictures and in poses as numbers: a quarter of the floats' bytes, to hold,
-to send between processes and to carry to a device, where `FrameBatch.to` makes floats of them.
+The loader gives 8-bit frames, and poses as keypoints: a quarter of the floats' bytes in memory,
+between processes and on the way to a device, where `FrameBatch.to` makes floats.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from aa_datasets.pose_drawing import draw_pose
 
 @dataclass(frozen=True, slots=True)
 class EncodedFrames:
-    """What frozen encoders made of a sample's frames (see `latents`); in a Batch, of B samples.
+    """Outputs of frozen encoders for a sample's frames (see `latents`); in a Batch, of B samples.
 
     Attributes:
         reference_moments: means and standard deviations of the VAE's latents, float32 [2C, h, w].
@@ -48,7 +48,7 @@ class Sample:
         target: uint8 RGB [T, H, W, 3], the frames to be generated; T = 1 in stage 1.
         pose: of the T target frames, in pixels of H x W.
         clip_id: which clip.
-        latents: of reference and target, where they were made before.
+        latents: of reference and target, where they are stored.
         loss_mask: bool [1, H, W], False on text laid over the video, where the loss should not
             count; None unless the loader was asked for it.
     """
@@ -84,7 +84,7 @@ class FrameBatch:
         return len(self.clip_ids)
 
     def drawn(self) -> FrameBatch:
-        """The batch with its skeletons."""
+        """Return the batch with rendered skeletons."""
         return replace(self, skeletons=self._skeletons())
 
     def to(self, device: torch.device | str) -> Batch:
@@ -145,7 +145,7 @@ def stack_samples(samples: Sequence[Sample], draw_face: bool = False) -> FrameBa
 
 
 def stack_and_draw(samples: Sequence[Sample], draw_face: bool = False) -> FrameBatch:
-    """`stack_samples`, with the skeletons: in worker processes, while training goes on."""
+    """`stack_samples`, with the skeletons; for worker processes."""
     return stack_samples(samples, draw_face).drawn()
 
 

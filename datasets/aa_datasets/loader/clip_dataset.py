@@ -37,8 +37,8 @@ class Window:
 def choose_window(
     num_frames_of_clip: int, num_frames: int, stride: int, generator: np.random.Generator
 ) -> Window:
-    """A window of `num_frames` frames `stride` apart from anywhere in the clip, and a reference
-    frame from anywhere in it (Sec. 4.1 draws both at random).
+    """Sample a window of `num_frames` frames, `stride` apart, and a reference frame; each from
+    anywhere in the clip (Sec. 4.1 samples both at random).
 
     The caller has checked that the clip is at least `(num_frames - 1) * stride + 1` frames long.
     """
@@ -51,13 +51,13 @@ def choose_window(
 def choose_frames(
     num_frames_of_clip: int, num_frames: int, generator: np.random.Generator
 ) -> Window:
-    """`num_frames` single frames and a reference frame, each from anywhere in the clip."""
+    """Sample `num_frames` single frames and a reference frame, each from anywhere in the clip."""
     targets = generator.integers(num_frames_of_clip, size=num_frames)
     return Window(int(generator.integers(num_frames_of_clip)), targets)
 
 
 class _Decoded(NamedTuple):
-    """Frames of a clip at the size of training, uint8 [T, *size_hw, 3], and their pose."""
+    """A clip, and its frames and poses at the size of training: uint8 [T, *size_hw, 3]."""
 
     frames: NDArray[np.uint8]
     pose: Pose

@@ -13,7 +13,7 @@ from aa_datasets.pose import Pose
 
 
 def crop_box(size_hw: tuple[int, int], to_hw: tuple[int, int]) -> tuple[int, int, int, int]:
-    """(top, left, height, width) of the largest centred box of the shape of `to_hw`."""
+    """Return (top, left, height, width) of the largest centred box of the shape of `to_hw`."""
     scale = min(size_hw[0] / to_hw[0], size_hw[1] / to_hw[1])
     height, width = round(scale * to_hw[0]), round(scale * to_hw[1])
     return (size_hw[0] - height) // 2, (size_hw[1] - width) // 2, height, width
@@ -33,7 +33,7 @@ def resize_frames(frames: NDArray[np.uint8], to_hw: tuple[int, int]) -> NDArray[
 
 
 def resize_pose(pose: Pose, to_hw: tuple[int, int]) -> Pose:
-    """The pose in frames that `resize_frames` made; joints outside the crop stay outside."""
+    """Move a pose as `resize_frames` moves its frames; joints outside the crop stay outside."""
     if pose.size_hw == to_hw:
         return pose
     top, left, height, width = crop_box(pose.size_hw, to_hw)

@@ -1,9 +1,9 @@
-"""Latents: what frozen encoders made of every frame of a shard, in one file beside it.
+"""Latents: outputs of frozen encoders for every frame of a shard, in a file next to it.
 
-Beside `x.tar`, which stays as it is, stand `x.latents.npy`, one row per frame of the shard's clips
-in their order, and its commit record `x.latents.json`: which encoders and picture size made it, of
-which shard, and where each clip begins. The file is mapped, so that a sample reads its own rows
-alone; a file without a record was never finished.
+`x.tar` stays as it is. `x.latents.npy` has one row per frame of the shard's clips in their order;
+its commit record `x.latents.json` says which encoders and picture size made it, of which shard, and
+where each clip begins. The file is mapped: a sample reads its own rows only. A file without a
+record was never finished.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -25,7 +26,7 @@ from aa_datasets.shards import ShardRecord, read_record
 
 @dataclass(frozen=True, slots=True)
 class LatentsKey:
-    """What latents depend on besides the frames.
+    """What latents depend on, apart from the frames.
 
     Attributes:
         height_px, width_px: of the pictures that were encoded.
@@ -61,7 +62,7 @@ def write_latents(
     key: LatentsKey,
     encoded: Iterable[tuple[NDArray[np.float32], NDArray[np.float32]]],
 ) -> LatentsRecord:
-    """Write the latents of the shard at `path` (.tar); whole or not at all, the record last.
+    """Write the latents of the shard at `path` (.tar), atomically, the record last.
 
     Args:
         shard: the shard's record.
@@ -107,37 +108,36 @@ def write_latents(
 
 
 def has_latents(path: Path) -> bool:
-    """Whether finished latents, of whatever encoders, stand beside the shard at `path` (.tar)."""
+    """Whether the shard at `path` (.tar) has finished latents, of any encoders."""
     return all(place.is_file() for place in _places(path))
 
 
 def remove_latents(path: Path) -> None:
-    """Delete what stands beside a shard that changes or goes: it shows the same frames."""
-    for place in reversed(_places(path)):  # the record first: half of a pair is never finished
+    """Delete the latents of a shard that changes or goes: they show the same frames."""
+    for place in reversed(_places(path)):  # the record first: without it, latents are unfinished
         place.unlink(missing_ok=True)
 
 
 def read_latents_record(
     path: Path, shard: ShardRecord, key: LatentsKey, *, whole: bool = False
 ) -> LatentsRecord:
-    """The record of the latents beside the shard at `path` (.tar), held against shard and key.
+    """Read the record of a shard's latents, and compare it with shard and key.
 
     Args:
-        whole: read the file through and compare its sha256 too, not only its length.
+        whole: compare the sha256 of the file, too, which reads all of it, not only its length.
 
     Raises:
-        LatentsError: none, unfinished or altered ones, or of another shard, encoder or size.
+        LatentsError: missing, unfinished or altered, or of another shard, encoder or size.
     """
     target, record_path = _places(path)
     if not has_latents(path):
         raise LatentsError(
-            f"{path.name} has no finished {target.name} beside it: run `aa-train precompute`"
+            f"{path.name} has no finished {target.name} next to it: run `aa-train precompute`"
         )
     try:
-        row = json.loads(record_path.read_text())
-        record = LatentsRecord(**{**row, "key": LatentsKey(**row["key"])})
-    except (ValueError, KeyError, TypeError) as error:
-        raise LatentsError(f"{record_path.name} is no record of latents: {error!r}") from error
+        record = msgspec.json.decode(record_path.read_bytes(), type=LatentsRecord)
+    except msgspec.DecodeError as error:
+        raise LatentsError(f"{record_path.name} is not a record of latents: {error}") from error
     found, expected = asdict(record.key), asdict(key)
     wrong = [name for name in expected if found[name] != expected[name]]
     if wrong:
@@ -160,10 +160,10 @@ def read_latents_record(
 
 
 class StoredLatents:
-    """The latents beside some shards; holds no file open and travels to worker processes.
+    """The latents of some shards; holds no open file, so that it can be sent to worker processes.
 
     Raises:
-        LatentsError: as `read_latents_record`, for the first shard that it is true of.
+        LatentsError: as `read_latents_record`, for the first such shard.
     """
 
     def __init__(self, shards: Sequence[Path], key: LatentsKey) -> None:
@@ -176,7 +176,7 @@ class StoredLatents:
     def read(
         self, path: Path, clip_id: str, reference: int, targets: NDArray[np.int64]
     ) -> EncodedFrames:
-        """Those of a clip's reference frame and of its target frames."""
+        """Read those of a clip's reference frame and target frames."""
         first = self._first_rows[path, clip_id]
         rows = np.load(_places(path)[0], mmap_mode="r")
         return EncodedFrames(

@@ -1,4 +1,4 @@
-"""make_loader: shards -> batches, in an order that the seed alone decides, exactly resumable."""
+"""make_loader: endless batches from shards, in an order that the seed decides, resumable."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def _refuse_repeated(clips: Iterable[ClipPlace]) -> None:
 
 
 class ShardLoader:
-    """An endless iterator of batches; `state_dict` says how far the consumer has got."""
+    """An endless iterator of batches; `state_dict` is the position of the consumer."""
 
     def __init__(
         self, dataset: ClipDataset, config: LoaderConfig, rank: int, world_size: int
@@ -120,14 +120,14 @@ class ShardLoader:
             batch = next(self._batches)
         except DatasetError as error:
             self._batches = None  # nothing is skipped: the next call raises again
-            # Out of a worker it comes with a traceback in its message.
+            # An error of a worker has a traceback in its message.
             name = type(error).__name__
             raise type(error)(str(error).rpartition(f"{name}: ")[2].strip()) from error
         self._consumed += self._config.batch_size * self._world_size
         return batch
 
     def _begin(self) -> Iterator[FrameBatch]:
-        """Batches from where the consumer is."""
+        """Iterate from the position of the consumer."""
         draws = Draws(
             self._config.seed,
             self.num_clips,
@@ -161,7 +161,7 @@ class ShardLoader:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go to where `state` was taken.
+        """Resume where `state` was taken.
 
         Raises:
             ShardError: the state is of other shards or another seed.

@@ -1,8 +1,8 @@
 """Canonical video: how clips are stored in shards, written by PyAV and read back by decord.
 
-decord's random access lies on open GOPs, edit lists and variable rates, so it never sees a foreign
-file (those go through `foreign_video`); on the closed-GOP, constant-rate H.264 written here it is
-exact, and a contract test holds it to PyAV's pixels.
+decord's random access gives wrong frames on open GOPs, edit lists and variable rates, so it never
+reads a foreign file (`foreign` does). On the closed-GOP, constant-rate H.264 written here it is
+exact; a contract test compares it with PyAV's pixels.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ def _configure(stream: av.VideoStream, size_hw: tuple[int, int], crf: int) -> No
         "crf": str(crf),
         "preset": "veryfast",
         # x264 chooses among algorithms by the processor otherwise; with AVX-512 its mbtree even
-        # reads memory that nobody wrote (x264 165), at some widths: other bytes from run to run.
+        # reads uninitialised memory (x264 165), at some widths: other bytes from run to run.
         "x264-params": f"keyint={GOP_FRAMES}:min-keyint={GOP_FRAMES}:scenecut=0:bframes=0:"
         "threads=1:deterministic=1:cpu-independent=1",
     }
@@ -134,8 +134,8 @@ def read_canonical(
 
 
 class _InPlace:
-    """decord's pictures as NumPy sees them where they lie: its own `asnumpy` copies them into
-    new pages, which cost time beside decoding."""
+    """Lets NumPy read decord's frames in place: its own `asnumpy` copies them into new pages, which
+    costs a tenth of decoding."""
 
     def __init__(self, batch: decord.nd.NDArray) -> None:
         self.batch = batch  # whose memory it is
@@ -153,9 +153,9 @@ def read_sequentially(
     *,
     num_frames: int | None = None,
 ) -> NDArray[np.uint8]:
-    """`read_canonical` by PyAV, from the first frame on: the fallback, and its oracle in tests.
+    """Decode as `read_canonical`, by PyAV from the first frame on: the fallback, and its oracle.
 
-    Slower by what lies before a window; in this process, so for our own files only.
+    Slower by the frames that precede a window. Decodes in this process, so only our own files.
     """
     name = _name(mp4)
     decoded: list[NDArray[np.uint8]] = []
@@ -186,7 +186,7 @@ def _name(mp4: bytes | Path) -> str:
 def _checked(
     name: str, found: int, promised: int | None, indices: NDArray[np.int64] | None
 ) -> NDArray[np.int64]:
-    """The indices asked for, once the length is as promised and they lie inside it."""
+    """Return the indices asked for, if the length is as promised and they are inside it."""
     if promised is not None and found != promised:
         raise VideoError(
             f"{name} has {found} frames, its record says {promised}: "

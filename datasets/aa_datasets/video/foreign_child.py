@@ -1,4 +1,4 @@
-"""The child process of `foreign`: decodes a file that nobody vouches for, and reports frames."""
+"""The child process of `foreign`: decodes a file that may be hostile, and sends its frames."""
 
 from __future__ import annotations
 

@@ -233,7 +233,7 @@ def test_what_is_absent_or_altered_is_named_with_its_remedy(
     altered = tmp_path / "fashion_test.txt"
     altered.write_bytes(test_list.read_bytes()[:-1])
     error = refused("ubc", *only, "--list", altered)
-    assert "is none of the published lists of ubc, or was altered" in error
+    assert "is not one of the published lists of ubc, or was altered" in error
     assert "e9cd631922db7a9ed312c3a8891b37d7ae335308768c0e835e7fd5835f702e1a" in error
     assert "cannot read the list" in refused("ubc", *only, "--list", tmp_path / "gone.txt")
     assert "tiktok takes no --list" in refused("tiktok", "--list", test_list)
@@ -293,7 +293,7 @@ def test_poses_that_do_not_fit_their_video_are_refused(
     (poses / "00337.pose.npz").write_bytes(good)
     assert _fetch("tiktok", *words) == 0
     assert _fetch("tiktok", *words, "--size-hw", 8, 8) == 2
-    assert "was begun with other options" in capsys.readouterr().err
+    assert "was started with other options" in capsys.readouterr().err
     assert len(read_record(out / "shards" / "test-000000.tar").clips) == 10
 
 
