@@ -19,14 +19,17 @@ _PANEL_HW, _MARGIN_PX, _POINTS = (220, 360), 34, 200
 
 def main(training: Path, out: Path) -> None:
     panels = []
-    for run in RUNS:
+    for run in (run for run in RUNS if (training / run / "loss.csv").is_file()):
         curve = pd.read_csv(training / run / "loss.csv")
         # A mean over each of 200 equal stretches: single batches are too noisy to read.
         thinned = curve.groupby(np.arange(len(curve)) * _POINTS // len(curve)).mean()
         thinned["step"] = thinned["step"].round().astype(int)
         thinned.to_csv(out / f"loss-{run}.csv", index=False, float_format="%.5g")
-        title = f"stage {run}, {len(curve)} steps; loss, logarithmic"
+        steps = curve["step"].iloc[-1]
+        title = f"stage {run}, {steps} steps; loss, logarithmic"
         panels.append(draw_panel(title, thinned["step"], thinned["loss"]))
+    if len(panels) % 2:
+        panels.append(np.full_like(panels[0], 255))
     half = len(panels) // 2
     rows = [np.concatenate(row, axis=1) for row in (panels[:half], panels[half:])]
     cv2.imwrite(str(out / "loss.png"), np.concatenate(rows))
