@@ -201,7 +201,8 @@ def _inputs(
 
     weights = options.weights.resolve() if options.weights else None
     chosen = replace(load_recipe(Path(recipe)), weights=weights)
-    return chosen, read_sources(places, licence=options.licence, videos=options.videos)
+    found = read_sources(places, licence=options.licence, videos=options.videos, tell=print)
+    return chosen, found
 
 
 @app.command(help_epilogue="Example: `aa-curate status --out corpus`")
@@ -247,7 +248,11 @@ def report(
         from aa_curation.report.html_page import render_report
         from aa_curation.sources.source_list import read_sources
 
-        listed = read_sources(options.sources, licence="unknown") if options.sources else []
+        listed = (
+            read_sources(options.sources, licence="unknown", tell=lambda note: None)
+            if options.sources
+            else []  # the run has said what it left out
+        )
         paths = {source.source_id: source.path for source in listed}
         page = render_report(ledger, out, paths, pictures=options.pictures)
         options.html.write_text(page, encoding="utf-8")
