@@ -149,7 +149,7 @@ def make(*methods: Path, options: StudyOptions) -> None:
 
     made = make_study(methods, options)
     print(f"{made.page}: {made.num_trials} pairs; send it to the raters, it needs no network")
-    print(f"{made.key}: which method is which; keep it, and put the votes beside it")
+    print(f"{made.key}: which method is which; keep it, and collect the votes in the same folder")
 
 
 @study.command(help_epilogue="Example: `aa-leaderboard study report study/votes-*.csv`")

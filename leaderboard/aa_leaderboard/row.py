@@ -162,7 +162,7 @@ def _why_not_ranked(key: str, metric: MetricValue, result: Result, has_frames: b
     from aa_eval.scoring.set_metrics import MIN_RANKED_VIDEOS  # loads the readers of videos
 
     if not has_frames:
-        return "not ranked: without values per frame nobody can check how many windows there were"
+        return "not ranked: without values per frame its windows cannot be counted"
     if result.protocol == "aa-clean-v1" and key == "kvd":
         return "not ranked: favours degraded copies when predictions and references are paired"
     if key == "kvd" and result.num_videos < MIN_RANKED_VIDEOS:

@@ -156,7 +156,7 @@ def _flag(rows: Sequence[Row], column: Column) -> Flag | None:
     """The flag of a column in which a baseline comes within the margin of the best method.
 
     The margin is the 95 % interval of the best method's value: a baseline inside it, or better
-    than it, keeps up. Where there is no interval, it must be as good as the value itself.
+    than it, keeps up. Without an interval, it must be as good as the value itself.
     """
     if column.better is None:
         return None

@@ -181,7 +181,7 @@ def test_a_distance_of_sets_without_values_per_frame_is_shown_and_never_ranked(
     row = row_of_result("a", result, has_frames=False)
     assert rank([row], key) == [None]
     assert ("caution", "no values per frame") in row.badges
-    assert "nobody can check how many windows" in str(row.cells[key].note)
+    assert "its windows cannot be counted" in str(row.cells[key].note)
 
 
 def test_kvd_of_paired_sets_is_never_ranked_under_the_version_that_favours_degraded_copies(
@@ -252,7 +252,7 @@ def test_a_baseline_is_flagged_exactly_from_the_end_of_the_interval_on(
 
 
 def board_with(make_result: Callable[..., Result], baseline: str, value: float) -> Table:
-    """A losing or winning method beside a baseline: LPIPS .342, lower is better, and SSIM .5."""
+    """A losing or winning method and a baseline: LPIPS .342, lower is better, and SSIM .5."""
 
     def row(method: str, label: str, lpips: float) -> Row:
         metrics = {

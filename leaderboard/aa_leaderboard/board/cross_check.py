@@ -145,7 +145,7 @@ def _mean_problems(
             stands, gives = given.get(video), means.get(video)
             yield f"per_video.{video}.{key} is {stands}, {source} gives {gives}"
     for name, a, b in zip(("", ".ci_low", ".ci_high", ".n"), stated, computed, strict=True):
-        # Of older results an interval may be absent; their number of frames nobody can check.
+        # Older results may lack an interval; the number of frames cannot be checked.
         if frames is None and (a is None or name == ".n"):
             continue
         if not _close(a, b):

@@ -49,7 +49,7 @@ class Media:
 
 
 def check_media(directory: Path, result: Result) -> tuple[Media, ...]:
-    """The clips of `directory`, sorted by name; empty when there is no such folder.
+    """The clips of `directory`, sorted by name; empty without such a folder.
 
     Raises:
         SubmissionError: a symlink, a sub-folder, a foreign name, a video that the result did
@@ -96,7 +96,7 @@ def _check_file(path: Path, videos: dict[str, str]) -> Media:
 
 
 def _check_picture(path: Path) -> None:
-    """Refuse what is no whole picture; its header is read before anything is decoded."""
+    """Refuse a broken picture; its header is read before anything is decoded."""
     try:
         with Image.open(path, formats=["PNG", "JPEG"]) as picture:
             sides_fit = max(picture.size) <= MAX_SIDE_PX

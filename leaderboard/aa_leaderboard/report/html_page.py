@@ -12,6 +12,7 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup
 
+from aa_eval.protocol import list_protocols
 from aa_leaderboard.board.media import MEDIA_DIR
 from aa_leaderboard.columns import COLUMNS
 from aa_leaderboard.paper_tables import CAPTIONS, paper_table
@@ -67,6 +68,7 @@ def render_page(rows: Sequence[Row], board: Path | None, title: str) -> str:
         num_published=sum(row.is_published for row in rows),
         num_conflicts=len(read_conflicts()),
         sources_page=SOURCES_PAGE,
+        aa_protocols=list_protocols(),
         protocols=sorted({row.protocol for row in rows}),
         columns=COLUMNS,
         script=Markup(script),  # our own files, no part of them from a submission

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from aa_eval.protocol import list_protocols
 from aa_leaderboard.columns import Column
 from aa_leaderboard.published import published_protocols
 from aa_leaderboard.row import Cell, Measured, Published, Row
@@ -192,7 +193,7 @@ def _about(table: Table) -> str:
         if known is None:
             return ""
         again = f"; aa-eval --protocol {known.recompute_with} scores as it does"
-        return known.about + (again if known.recompute_with else "")
+        return known.about + (again if known.recompute_with in list_protocols() else "")
     result = origin.result
     return (
         f"protocol {result.protocol} version {result.protocol_version}, content hash "

@@ -1,4 +1,4 @@
-"""The key of a study: which blind clip shows which method; stays with whoever runs the study."""
+"""The key of a study: which blind clip shows which method; stays with the person who runs it."""
 
 from __future__ import annotations
 

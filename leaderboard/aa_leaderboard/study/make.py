@@ -32,7 +32,7 @@ _SPOILT_BLOCKS = 12  # a spoilt clip has so many blocks along its shorter side
 
 @dataclass(frozen=True, slots=True)
 class Study:
-    """What `make_study` wrote: `page` for the raters, `key` for whoever runs the study."""
+    """What `make_study` wrote: `page` for the raters, `key` for the person who runs the study."""
 
     page: Path
     key: Path
@@ -130,7 +130,7 @@ def _clip(frames: Iterator[NDArray[np.uint8]], fps: float, spoilt: bool) -> byte
 
 
 def spoil(frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """The frame in large blocks, uint8 [H, W, 3]: whoever looks cannot prefer it."""
+    """The frame in large blocks, uint8 [H, W, 3]: a rater who looks cannot prefer it."""
     height, width = frame.shape[:2]
     block = max(1, -(-min(height, width) // _SPOILT_BLOCKS))
     small = Image.fromarray(frame).resize(

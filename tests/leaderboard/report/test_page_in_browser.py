@@ -164,7 +164,8 @@ def test_the_page_sorts_filters_and_plays_from_disk(browser: Any, page: str) -> 
     run("arguments[0].value = 24; arguments[0].dispatchEvent(new Event('input'))", scrub)
     wait.until(lambda _: all(abs(time - 24.5 / 24) < 0.01 for time in run(times)))
     assert play.text == "Play"
-    assert browser.find_element(By.ID, "time").text == "frame 24 of 47, 1.00 s"
+    at_frame_24 = "frame 24 of 47, 1.00 s"
+    wait.until(lambda _: browser.find_element(By.ID, "time").text == at_frame_24)
     click(browser.find_element(By.ID, "step-on"))
     wait.until(lambda _: all(abs(time - 25.5 / 24) < 0.01 for time in run(times)))
     click(browser.find_element(By.ID, "step-back"))
@@ -313,7 +314,7 @@ def test_at_1400_px_no_column_of_any_table_is_hidden(browser: Any, losing_page: 
 def test_no_label_of_the_psnr_plot_lies_on_another(browser: Any, losing_page: str) -> None:
     browser.get(losing_page)
     overlapping = """
-      const boxes = [...document.querySelectorAll('#psnr ~ .beside figure svg text')]
+      const boxes = [...document.querySelectorAll('#psnr ~ .two-columns figure svg text')]
         .map(text => ({words: text.textContent, box: text.getBoundingClientRect()}));
       const pairs = [];
       boxes.forEach((a, i) => boxes.slice(i + 1).forEach(b => {

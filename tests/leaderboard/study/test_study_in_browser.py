@@ -110,7 +110,7 @@ def rate(browser: Any, study: Path, rater: str, downloads: Path) -> Path:
         wait.until(lambda _, told=told: browser.find_element(By.ID, "count").text == told)
         button = browser.find_element(By.CSS_SELECTOR, "[data-choice=left]")
         if number == 1:
-            assert not button.is_enabled(), "nobody votes on what was not watched"
+            assert not button.is_enabled(), "what was not watched cannot be voted on"
             assert run("return document.querySelectorAll('#sides img').length") == 1
         wait.until(lambda _, button=button: button.is_enabled())
         times = run("return [...document.querySelectorAll('#sides video')].map(v => v.currentTime)")
