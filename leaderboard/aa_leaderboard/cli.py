@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from cyclopts import App, Parameter
 
@@ -34,9 +34,9 @@ app.command(study)
 class AddOptions:
     board: Path = DEFAULT_BOARD
     """Folder of rows."""
-    replace: bool = False
+    replace: Annotated[bool, Parameter(negative=())] = False
     """Overwrite an older row of the same evaluation."""
-    dry_run: bool = False
+    dry_run: Annotated[bool, Parameter(negative=())] = False
     """Check only, change nothing."""
 
 
@@ -153,7 +153,11 @@ def make(*methods: Path, options: StudyOptions) -> None:
 
 
 @study.command(help_epilogue="Example: `aa-leaderboard study report study/votes-*.csv`")
-def report(*votes: Path, key: Path | None = None, keep_inattentive: bool = False) -> None:
+def report(
+    *votes: Path,
+    key: Path | None = None,
+    keep_inattentive: Annotated[bool, Parameter(negative=())] = False,
+) -> None:
     """Print Bradley-Terry scores with intervals, ties, and how far raters agree.
 
     Args:
