@@ -8,12 +8,17 @@ from pathlib import Path
 
 import pytest
 import torch
-from diffusers import PyramidAttentionBroadcastConfig, apply_pyramid_attention_broadcast
+from diffusers import (
+    MotionAdapter,
+    PyramidAttentionBroadcastConfig,
+    apply_pyramid_attention_broadcast,
+)
 from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
 from aa_datasets.puppets.render import render_puppet
+from aa_model.checkpoints.animatediff import import_animatediff
 from aa_model.checkpoints.stable_diffusion import import_stable_diffusion
-from aa_model.checkpoints.store import read_checkpoint, resolve_config
+from aa_model.checkpoints.store import load_part, read_checkpoint, read_part, resolve_config
 from aa_model.config import GenerateConfig, ModelConfig, from_json, to_json
 from aa_model.errors import ModelError
 from aa_model.inference.denoise import _window
@@ -70,8 +75,6 @@ def test_an_image_encoder_of_any_width_is_read_from_its_config(
     config = read_checkpoint(tmp_path / "start").model
     torch.manual_seed(0)
     model = AnimateAnyone(config)
-    from aa_model.checkpoints.store import load_part
-
     load_part(model, tmp_path / "start", "image_encoder")
     expected = CLIPVisionModelWithProjection.from_pretrained(clip)
     pixels = torch.randn(2, 3, 16, 16)
@@ -110,3 +113,41 @@ def test_caches_of_diffusers_that_would_mix_the_guided_passes_are_refused(make_t
     apply_pyramid_attention_broadcast(pipeline.model.denoising_unet, config)
     with pytest.raises(ModelError, match="cache hook 'pyramid_attention_broadcast'"):
         pipeline(puppet.frames[0], puppet.pose, GenerateConfig(steps=2))
+
+
+def test_unet_and_vae_elsewhere_and_half_precision_variants_are_read(tmp_path: Path) -> None:
+    sd, clip = write_base(tmp_path)
+    import_stable_diffusion(TINY.model, sd, clip, tmp_path / "whole")
+    (sd / "vae").rename(tmp_path / "sd-vae-ft-mse")
+    parts = {"unet_folder": sd / "unet", "vae_folder": tmp_path / "sd-vae-ft-mse"}
+    import_stable_diffusion(TINY.model, None, clip, tmp_path / "parts", **parts)
+    whole, apart = (read_checkpoint(tmp_path / name).parts for name in ("whole", "parts"))
+    assert {p: r.sha256 for p, r in whole.items()} == {p: r.sha256 for p, r in apart.items()}
+    assert apart["vae"].made_by == "imported from sd-vae-ft-mse"
+    assert whole["denoising_unet"].made_by == "imported from sd"
+    with pytest.raises(ModelError, match="give --sd DIR with unet/ and vae/, or both"):
+        import_stable_diffusion(TINY.model, None, clip, tmp_path / "no", unet_folder=sd / "unet")
+    unet = make_unet2d(TINY.model).from_pretrained(sd / "unet")
+    unet.half().save_pretrained(tmp_path / "half" / "unet", variant="fp16")
+    parts["unet_folder"] = tmp_path / "half" / "unet"
+    import_stable_diffusion(TINY.model, None, clip, tmp_path / "half-start", **parts)
+    tensors = read_part(tmp_path / "half-start", "denoising_unet")[1]
+    expected = read_part(tmp_path / "whole", "denoising_unet")[1]
+    assert all(torch.allclose(t, expected[n], atol=1e-3) for n, t in tensors.items())
+
+
+def test_the_motion_adapter_of_diffusers_is_read(tmp_path: Path) -> None:
+    unet = TINY.model.unet
+    adapter = MotionAdapter(
+        block_out_channels=unet.block_out_channels, motion_layers_per_block=1,
+        motion_num_attention_heads=2, motion_norm_num_groups=unet.norm_num_groups,
+        motion_max_seq_length=16, use_motion_mid_block=False,
+    )  # fmt: skip
+    adapter.save_pretrained(tmp_path / "adapter")
+    import_animatediff(TINY.model, tmp_path / "adapter", tmp_path / "out")
+    config = read_checkpoint(tmp_path / "out").model
+    assert (config.temporal.max_frames, config.temporal.mid_block) == (16, False)
+    found = read_part(tmp_path / "out", "temporal_layers")[1]
+    expected = dict(adapter.named_parameters())
+    assert found.keys() == expected.keys()
+    assert all(torch.equal(tensor, expected[name]) for name, tensor in found.items())

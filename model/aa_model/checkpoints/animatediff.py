@@ -11,9 +11,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
+from diffusers import MotionAdapter
 from diffusers.models.embeddings import SinusoidalPositionalEmbedding
 from torch import Tensor
 
+from aa_model.checkpoints.diffusers_folders import read_network
 from aa_model.checkpoints.safe_load import read_weights
 from aa_model.checkpoints.store import check_tensors, write_parts
 from aa_model.config import ModelConfig, TemporalConfig
@@ -87,19 +89,44 @@ def to_animatediff(tensors: Mapping[str, Tensor], max_frames: int) -> dict[str, 
     return renamed
 
 
+def tables_of(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tables of positions of a file."""
+    return {name: table.contiguous() for name, table in tensors.items() if name.endswith(_TABLE)}
+
+
 def import_animatediff(config: ModelConfig, path: Path, out: Path) -> None:
     """Write a checkpoint with temporal layers alone: stage 2 takes it as a further --init.
+
+    Args:
+        path: AnimateDiff's file, or the folder of diffusers' MotionAdapter.
 
     Raises:
         CheckpointError: the file is not AnimateDiff's, or of other sizes than `config`.
     """
-    tensors, temporal = from_animatediff(read_weights(path), config.temporal, str(path))
+    tensors: Mapping[str, Tensor]
+    if path.is_dir():
+        tensors, temporal = _from_motion_adapter(path, config.temporal)
+    else:
+        tensors, temporal = from_animatediff(read_weights(path), config.temporal, str(path))
     config = replace(config, temporal=temporal)
     with torch.device("meta"):
         model = AnimateAnyone(config, temporal=True)
     check_tensors(part_parameters(model, "temporal_layers"), tensors, str(path))
     write_parts(
         out, config, {"temporal_layers": tensors}, {"temporal_layers": f"imported from {path.name}"}
+    )
+
+
+def _from_motion_adapter(
+    folder: Path, temporal: TemporalConfig
+) -> tuple[Mapping[str, Tensor], TemporalConfig]:
+    adapter = read_network(MotionAdapter, folder)
+    sizes = adapter.config
+    return dict(adapter.named_parameters()), replace(
+        temporal,
+        max_frames=sizes.motion_max_seq_length,
+        num_heads=sizes.motion_num_attention_heads,
+        mid_block=sizes.use_motion_mid_block,
     )
 
 

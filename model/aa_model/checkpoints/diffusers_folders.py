@@ -20,6 +20,9 @@ from aa_model.errors import CheckpointError
 _PASSED_OVER = re.compile(r"^text_model\.|^text_projection\.|^logit_scale$|\.position_ids$")
 
 
+_WEIGHTS = (".safetensors", ".bin")
+
+
 def first_folder(folder: Path, names: Iterable[str]) -> Path | None:
     """The first of these places below `folder` that holds a config.json."""
     return next((folder / n for n in names if (folder / n / "config.json").is_file()), None)
@@ -36,8 +39,9 @@ def read_network(kind: Any, folder: Path) -> Any:
         raise CheckpointError(f"{folder} holds no {kind.__name__}: it has no config.json")
     try:
         network, info = kind.from_pretrained(
-            folder, local_files_only=True, output_loading_info=True, ignore_mismatched_sizes=True
-        )
+            folder, local_files_only=True, output_loading_info=True, ignore_mismatched_sizes=True,
+            variant=_variant(folder),
+        )  # fmt: skip
     except (OSError, RuntimeError, ValueError) as error:
         reason = " ".join(str(error).split())
         raise CheckpointError(f"{folder} holds no {kind.__name__}: {reason}") from error
@@ -50,6 +54,14 @@ def read_network(kind: Any, folder: Path) -> Any:
         more = f"; and {len(faults) - 20} more" if faults[20:] else ""
         raise CheckpointError(f"{folder} is of another network: {'; '.join(faults[:20])}{more}")
     return network
+
+
+def _variant(folder: Path) -> str | None:
+    """The variant, such as "fp16", where the folder has weights of no other kind."""
+    names = [path.name for path in folder.glob("*model*") if path.suffix in _WEIGHTS]
+    variants = sorted({name.split(".")[-2].split("-")[0] for name in names if name.count(".") > 1})
+    has_plain = any(name.count(".") == 1 for name in names)
+    return None if has_plain or not variants else variants[0]
 
 
 def unet_sizes(folder: Path) -> UNetConfig:

@@ -23,7 +23,7 @@ from torch import Tensor
 from transformers import CLIPVisionModelWithProjection
 
 from aa_datasets.atomic_file import replace_file
-from aa_model.checkpoints.animatediff import from_animatediff, to_animatediff
+from aa_model.checkpoints.animatediff import from_animatediff, tables_of, to_animatediff
 from aa_model.checkpoints.diffusers_folders import (
     first_folder,
     image_encoder_sizes,
@@ -70,8 +70,9 @@ def import_moore(
     Args:
         config: a preset; gives the schedule, the picture size and the temporal layers' heads.
 
-    ReferenceNet's tensors behind its last feature change no output (trap T4). They are no part of
-    the checkpoint, and lie beside it so that an export gives the same files back.
+    ReferenceNet's tensors behind its last feature change no output (trap T4), and the tables of
+    positions are a sinusoid that is computed. They are not part of the checkpoint, and lie in its
+    folder so that an export gives the same files back.
 
     Raises:
         CheckpointError: a file or folder is absent, is more than weights, or its tensors are not
@@ -88,9 +89,8 @@ def import_moore(
     vae = read_network(AutoencoderKL, vae_folder or folder / VAE)
     clip = read_network(CLIPVisionModelWithProjection, encoder_folder or folder / IMAGE_ENCODER)
     pose = read_weights(folder / POSE)
-    motion, temporal = from_animatediff(
-        read_weights(folder / MOTION), config.temporal, str(folder / MOTION)
-    )
+    motion_file = read_weights(folder / MOTION)
+    motion, temporal = from_animatediff(motion_file, config.temporal, str(folder / MOTION))
     config = replace(
         config,
         appearance="reference_net",
@@ -122,6 +122,7 @@ def import_moore(
     for part in tensors:
         check_tensors(expected[part], tensors[part], str(files[part]))
     unused = {name: reference.pop(name) for name in sorted(reference.keys() - used.keys())}
+    unused |= tables_of(motion_file)
     made_by = {part: f"imported from {Path(str(files[part])).name}" for part in tensors}
     write_parts(out, config, tensors, made_by)
     replace_file(out / UNUSED, save(unused))
@@ -145,8 +146,11 @@ def export_moore(checkpoint: Path, out: Path, dtype: torch.dtype) -> None:
     unused: dict[str, Tensor] = {}
     if (checkpoint / UNUSED).is_file():
         unused = {name: t.to(dtype) for name, t in read_weights(checkpoint / UNUSED).items()}
-    reference = {**denoising, **unused, **part_parameters(model, "reference_net")}
     motion = to_animatediff(part_parameters(model, "temporal_layers"), config.temporal.max_frames)
+    # The same sinusoid as the imported files have it: another version of torch rounds otherwise.
+    tables = {name: unused.pop(name) for name in [*unused] if name in motion}
+    motion |= {name: table for name, table in tables.items() if table.shape == motion[name].shape}
+    reference = {**denoising, **unused, **part_parameters(model, "reference_net")}
     files: dict[str, Mapping[str, Tensor]] = {
         REFERENCE: {n: t for n, t in reference.items() if not n.startswith(_NO_REFERENCE)},
         DENOISING: denoising,

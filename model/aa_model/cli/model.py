@@ -96,18 +96,30 @@ def export(
     help_epilogue="Example: `aa-model import-sd --sd stable-diffusion-v1-5 --image-encoder "
     "image_encoder --preset base-24gb --out start`"
 )
-def import_sd(*, sd: Path, image_encoder: Path, out: Path, preset: PresetName = "paper") -> None:
+def import_sd(
+    *,
+    sd: Path | None = None,
+    unet: Path | None = None,
+    vae: Path | None = None,
+    image_encoder: Path,
+    out: Path,
+    preset: PresetName = "paper",
+) -> None:
     """Make a checkpoint to start stage 1 from, of Stable Diffusion's weights.
 
     Args:
         sd: folder with unet/ and vae/, as diffusers saves a pipeline.
+        unet: folder of the UNet, instead of that in --sd.
+        vae: folder of the VAE, instead of that in --sd, such as sd-vae-ft-mse.
         image_encoder: folder of a CLIPVisionModelWithProjection.
         out: folder to write.
-        preset: says what the files do not.
+        preset: Pose Guider and temporal layers. Size and noise schedule are those of the training.
     """
     from aa_model.checkpoints.stable_diffusion import import_stable_diffusion
 
-    import_stable_diffusion(PRESETS[preset].model, sd, image_encoder, out)
+    import_stable_diffusion(
+        PRESETS[preset].model, sd, image_encoder, out, unet_folder=unet, vae_folder=vae
+    )
     print(f"{out}: start stage 1 with --init {out}")
 
 
@@ -129,7 +141,7 @@ def import_(
     """Make a checkpoint of one in a public format.
 
     Args:
-        source: folder or file.
+        source: folder or file; for animatediff also a folder of diffusers' MotionAdapter.
         kind: whose format it is.
         out: folder to write.
         preset: says what the files do not, such as the schedule; by default the format's own.

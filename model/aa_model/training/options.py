@@ -38,8 +38,10 @@ class TrainOptions:
     """Checkpoints to start from; parts of later ones win."""
     resume: bool = False
     """Resume the run in --out from its last save."""
+    resume_step: PositiveInt | None = None
+    """Resume from the checkpoint that --keep kept at this step; steps after it are made again."""
     dry_run: bool = False
-    """Print what would be trained, and write nothing."""
+    """Print what would be trained, and write nothing; needs no weights."""
     split: Annotated[str | None, Parameter(group=_DATA)] = None
     """Train only on clips of this split, such as train."""
     exclude_test_of: Annotated[Benchmark | None, Parameter(group=_DATA)] = None
@@ -64,6 +66,8 @@ class TrainOptions:
     """Stop after this many seconds of training."""
     save_every: Annotated[PositiveInt, Parameter(group=_WATCH)] = 500
     """Steps between checkpoints."""
+    keep: Annotated[NonNegativeInt, Parameter(group=_WATCH)] = 0
+    """Keep so many of the last checkpoints, each in OUT/kept/step-N; 0 keeps the newest only."""
     samples_every: Annotated[NonNegativeInt, Parameter(group=_WATCH)] = 0
     """Every so many steps, and before the first: animate two clips and measure whether reference
     and pose change the result; 0 is off."""

@@ -10,6 +10,7 @@ import torch
 from aa_model.config import TrainConfig, to_json
 from aa_model.networks.animate_anyone import AnimateAnyone
 from aa_model.networks.parts import count_parameters
+from aa_model.presets import PEAK_GIB
 from aa_model.training.loop import Step, TrainingState
 from aa_model.training.memory import training_memory
 from aa_model.training.run_folder import Origin
@@ -21,7 +22,9 @@ def print_plan(
     config: TrainConfig,
     model: AnimateAnyone,
     origin: Origin,
+    preset: str,
 ) -> None:
+    """Print sizes, parts, and the memory that they take."""
     print("stage {} at {}x{}".format(stage.name, *model.config.size_hw))
     print("  training: " + _in_words(to_json(config)))
     network = to_json(model.config)
@@ -32,7 +35,9 @@ def print_plan(
     for part, count in count_parameters(model).items():
         if count and (part in stage.needs or part in stage.trains or part in origin.sources):
             role = "trained" if part in stage.trains else "frozen"
-            source = f"from {origin.sources[part]}" if part in origin.sources else "new"
+            source = "new" if part in stage.trains else "absent: give --init"
+            if part in origin.sources:
+                source = f"from {origin.sources[part]}"
             print(f"  {part:16} {count / 1e6:8.3f} M  {role:8} {source}")
     need = training_memory(model, config)
     print(
@@ -40,6 +45,9 @@ def print_plan(
         f" gradients {need.gradients / 1e9:.2f}, optimizer {need.optimizer / 1e9:.2f}, average "
         f"{need.ema / 1e9:.2f})"
     )
+    peak_gib = PEAK_GIB.get((preset, stage.name))
+    if peak_gib is not None:
+        print(f"  memory at a step's peak, counted for the preset as it is: {peak_gib} GiB")
 
 
 def _in_words(row: dict[str, Any]) -> str:

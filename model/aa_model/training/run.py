@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -75,13 +76,14 @@ def train_stage(options: TrainOptions) -> list[Step]:
     plan = make_plan(options)
     config, stage, processes, model = plan.config, plan.stage, plan.processes, plan.model
     if processes.is_first:
-        print_plan(stage, config, model, plan.origin)
+        print_plan(stage, config, model, plan.origin, options.preset)
     _check_clips(clips, options, plan)
     if options.dry_run:
         return []
-    folder = RunFolder(options.out)
+    folder = RunFolder(options.out, options.keep)
     if processes.is_first:
-        folder.begin(describe(options, plan), resume=options.resume)
+        resume = options.resume or options.resume_step is not None
+        folder.begin(describe(options, plan), resume=resume, resume_step=options.resume_step)
     wait_for_all(processes)
     loader = open_loader(options, plan)
     model.place(processes.device)
@@ -142,9 +144,12 @@ def make_plan(options: TrainOptions) -> Plan:
     if processes.world_size > 1 and math.isfinite(options.time_limit_s):
         raise ModelError("--time-limit-s is for one process: clocks differ; give --steps")
     torch.manual_seed(config.seed)
-    origin = Origin.of(stage, options.init)
+    origin = Origin.of(stage, options.init, complete=not options.dry_run)
     size_hw = parse_size(options.size) if options.size else None
-    model = make_model(network, stage, origin, config.seed, config.num_frames, size_hw)
+    absent = set(stage.needs) - set(origin.sources)
+    with torch.device("meta") if absent else nullcontext():  # a dry run without weights
+        loaded = Origin({}) if absent else origin
+        model = make_model(network, stage, loaded, config.seed, config.num_frames, size_hw)
     if model.has_temporal_layers and config.num_frames > model.config.temporal.max_frames:
         raise ModelError(
             f"{config.num_frames} frames a clip: the temporal layers have positions for "

@@ -5,6 +5,7 @@ OUT/training_state.pt                     everything an exact resume needs
 OUT/run.json                              stage, resolved configuration, shards
 OUT/loss.csv                              step, loss, lr, grad_norm
 OUT/loss_by_timestep.csv                  mean error by tenths of the timesteps, stages 1 and 2
+OUT/kept/step-000500/                     the first three as they were at that step, with --keep
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
+import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import astuple, dataclass, fields, replace
 from pathlib import Path
@@ -47,10 +50,13 @@ class Origin:
     sources: dict[str, Path]
 
     @classmethod
-    def of(cls, stage: Stage, init: Sequence[Path]) -> Origin:
-        """Find in `init` the parts that the stage needs or trains; its needs must be there.
+    def of(cls, stage: Stage, init: Sequence[Path], *, complete: bool = True) -> Origin:
+        """Find in `init` the parts that the stage needs or trains.
 
         Other parts are left out: stage 1 of a checkpoint with temporal layers goes on without.
+
+        Args:
+            complete: whether everything that the stage needs must be there.
 
         Raises:
             CheckpointError: a part that the stage needs is in none of the folders.
@@ -58,7 +64,7 @@ class Origin:
         wanted = (*stage.needs, *stage.trains)
         sources = {part: path for part, path in find_parts(init).items() if part in wanted}
         absent = [part for part in stage.needs if part not in sources]
-        if absent:
+        if absent and complete:
             raise CheckpointError(
                 f"stage {stage.name} needs {', '.join(absent)}, which "
                 f"{'no --init was given for' if not init else 'no --init folder holds'}: "
@@ -100,18 +106,27 @@ def make_model(
 class RunFolder:
     """Writes and reads a run's folder."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, keep: int = 0) -> None:
         self.path = path
+        self.keep = keep
         self.state_path = path / "training_state.pt"
         self.loss_path = path / "loss.csv"
 
-    def begin(self, description: dict[str, Any], *, resume: bool) -> None:
+    def begin(
+        self, description: dict[str, Any], *, resume: bool, resume_step: int | None = None
+    ) -> None:
         """Make the folder and note what was asked for.
 
+        Args:
+            resume_step: go back to the checkpoint that was kept at this step.
+
         Raises:
-            ModelError: a run is there and `resume` is off, or it was begun with other options that
-                decide its numbers.
+            ModelError: a run is there and `resume` is off; its options differ in what decides its
+                numbers (a lower learning rate is allowed, and recorded); or no checkpoint was kept
+                at `resume_step`.
         """
+        if resume_step is not None:
+            self._go_back(resume_step)
         exists = self.state_path.is_file() or self.loss_path.is_file()
         if exists and not resume:
             raise ModelError(
@@ -119,9 +134,13 @@ class RunFolder:
             )
         self.path.mkdir(parents=True, exist_ok=True)
         if self.state_path.is_file():
-            _refuse_another(
-                self.path, json.loads((self.path / "run.json").read_text()), description
-            )
+            before = json.loads((self.path / "run.json").read_text())
+            _refuse_another(self.path, before, description)
+            lowered = before.get("lowered_lr", [])
+            if (lr := before["training"]["lr"]) != description["training"]["lr"]:
+                lowered = [*lowered, lr]
+            if lowered:  # what the learning rate was before it was lowered at a resume
+                description = {**description, "lowered_lr": lowered}
         replace_file(self.path / "run.json", (json.dumps(description, indent=2) + "\n").encode())
 
     def save(
@@ -151,6 +170,8 @@ class RunFolder:
         frozen = {p: folder for p, folder in origin.sources.items() if p not in made_by}
         with state.averaged():
             write_checkpoint(self.path, model, made_by, copied=frozen)
+        if self.keep:
+            self._keep(state.step)
 
     def resume(
         self,
@@ -169,6 +190,36 @@ class RunFolder:
         if "by_timestep" in content:  # a run that was begun before these were kept goes on too
             by_timestep.load_state_dict(content["by_timestep"])
         return [Step(*row) for row in content["losses"]]
+
+    def _keep(self, step: int) -> None:
+        """Link the files of this save into a folder of its own, and drop the oldest folders.
+
+        Files are replaced and never written again, so that a link keeps what it was made of.
+        """
+        kept = self.path / "kept"
+        folder = kept / f"step-{step:06d}"
+        temporary = kept / f".step-{step:06d}.tmp"
+        for old in (folder, temporary):
+            if old.is_dir():
+                shutil.rmtree(old)
+        temporary.mkdir(parents=True)
+        names = ["training_state.pt", "config.json", "run.json"]
+        for path in (*map(self.path.joinpath, names), *self.path.glob("*.safetensors")):
+            _link(path, temporary / path.name)
+        temporary.rename(folder)
+        for old in sorted(kept.glob("step-*"))[: -self.keep]:
+            shutil.rmtree(old)
+
+    def _go_back(self, step: int) -> None:
+        folder = self.path / "kept" / f"step-{step:06d}"
+        if not folder.is_dir():
+            there = sorted(int(p.name[5:]) for p in self.path.glob("kept/step-*"))
+            raise ModelError(
+                f"{self.path} kept no checkpoint at step {step}: kept are "
+                f"{there or 'none'} (--keep N keeps the last N)"
+            )
+        with replacing(self.state_path) as file:
+            file.write((folder / self.state_path.name).read_bytes())
 
     def _write_losses(self, losses: list[Step]) -> None:
         text = io.StringIO()
@@ -191,19 +242,29 @@ class RunFolder:
         replace_file(self.path / "loss_by_timestep.csv", text.getvalue().encode())
 
 
+def _link(path: Path, to: Path) -> None:
+    """A hard link, or a copy where the file system has none."""
+    try:
+        os.link(path, to)
+    except OSError:
+        shutil.copyfile(path, to)
+
+
 # Options that a run may go on with in another way: the numbers stay, or are meant to go on.
 _FREE = {"steps", "batch_size", "accumulate", "cache_latents", "precomputed_latents",
          "gradient_checkpointing"}  # fmt: skip
 
 
 def _refuse_another(path: Path, before: dict[str, Any], now: dict[str, Any]) -> None:
-    """Hold a run against what it was begun as: half of each would be a run that nobody can name."""
+    """Refuse to resume with options that differ from the saved run's."""
     was, wanted = _identity(before), _identity(json.loads(json.dumps(now)))
     differ = [key for key in wanted if was.get(key) != wanted[key]]
+    if "lr" in differ and wanted["lr"] < was["lr"]:  # the remedy of a run that diverged
+        differ.remove("lr")
     if differ:
         begun, now = ({key: row.get(key) for key in differ} for row in (was, wanted))
         raise ModelError(
-            f"the run in {path} was begun with {begun}, not {now}: give its own options, or "
+            f"the run in {path} was started with {begun}, not {now}: give its own options, or "
             "another --out"
         )
 

@@ -262,3 +262,23 @@ def test_encoder_and_vae_may_lie_elsewhere(
     assert "sd-vae-ft-mse holds no AutoencoderKL" in capsys.readouterr().err
     places = ["--vae", tmp_path / "sd-vae-ft-mse", "--image-encoder", tmp_path / "image_encoder"]
     assert run_import(folder, tmp_path / "out", *places) == 0
+
+
+def test_an_export_gives_back_what_was_imported_bit_for_bit(
+    peer: tuple[Path, AnimateAnyone], tmp_path: Path
+) -> None:
+    """Tables of positions included: their authors' torch rounded some sines in another way."""
+    folder, _ = peer
+    motion = torch.load(folder / MOTION, weights_only=True)
+    tables = [name for name in motion if name.endswith("pos_encoder.pe")]
+    assert tables
+    for name in tables[::2]:
+        motion[name] = motion[name] + 9.5e-7
+    torch.save(motion, folder / MOTION)
+    assert run_import(folder, tmp_path / "ours") == 0
+    command = ["export", str(tmp_path / "ours"), "--to", "moore", "--dtype", "fp32"]
+    assert main([*command, "--out", str(tmp_path / "back")]) == 0
+    for name in (REFERENCE, DENOISING, POSE, MOTION):
+        was, now = (torch.load(f / name, weights_only=True) for f in (folder, tmp_path / "back"))
+        assert was.keys() == now.keys()
+        assert all(torch.equal(tensor, now[key]) for key, tensor in was.items()), name

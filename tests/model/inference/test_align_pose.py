@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from aa_datasets.pose import BODY_JOINTS, NUM_JOINTS, Pose, make_pose
 from aa_datasets.puppets.render import render_puppet
 from aa_model.errors import ModelError
-from aa_model.inference.align_pose import align_pose
+from aa_model.inference.align_pose import align_pose, foreshortened_limbs
 
 NECK = BODY_JOINTS.index("neck")
 
@@ -99,3 +99,15 @@ def test_a_reference_without_a_person_is_an_error_that_says_what_to_do(frames: i
     )
     with pytest.raises(ModelError, match="animate without alignment"):
         align_pose(rigid_pose(2, 1), empty)
+
+
+def test_limbs_whose_length_cannot_be_known_are_named() -> None:
+    driving = render_puppet(1, 2, num_frames=5, size_hw=(128, 128)).pose
+    assert foreshortened_limbs(driving, driving) == ()
+    keypoints_px = driving.keypoints_px[:1].copy()
+    body = list(BODY_JOINTS)
+    for side in ("left", "right"):  # both forearms point at the camera
+        elbow, wrist = (body.index(f"{side}_{joint}") for joint in ("elbow", "wrist"))
+        keypoints_px[0, wrist] = keypoints_px[0, elbow] + 1
+    person = make_pose(keypoints_px, driving.scores[:1], driving.size_hw)
+    assert foreshortened_limbs(driving, person) == ("right_wrist", "left_wrist")

@@ -15,7 +15,7 @@ from PIL import Image, ImageDraw
 
 from aa_datasets.errors import DatasetError
 from aa_datasets.pose import BODY, NUM_JOINTS, Pose, make_pose, write_pose
-from aa_datasets.pose_estimator import PoseEstimator
+from aa_datasets.pose_estimator import Person, PoseEstimator
 from aa_datasets.puppets.render import render_puppet
 from aa_datasets.video.canonical import encode_canonical, read_canonical
 from aa_model.checkpoints.store import read_checkpoint, write_checkpoint
@@ -23,6 +23,7 @@ from aa_model.cli import animate as animate_cli
 from aa_model.errors import ModelError
 from aa_model.inference.inputs import read_driving, read_picture
 from aa_model.inference.pose_detectors import find_estimator, find_pose
+from aa_model.inference.puppet_keypoints import PuppetEstimator, read_keypoint_net
 from aa_model.networks.animate_anyone import AnimateAnyone
 from aa_model.networks.parts import parts_of
 from aa_model.presets import TINY
@@ -350,3 +351,16 @@ def test_the_installed_estimator_finds_a_portrait_and_no_cat() -> None:
     nose, neck = pose.keypoints_px[0, 0], pose.keypoints_px[0, 1]
     assert np.linalg.norm(nose - [224, 112]) < 30  # of 512 x 512; half a face is 45
     assert neck[1] > nose[1]
+
+
+def test_several_people_in_the_driving_video_are_said(tmp_path: Path) -> None:
+    class TwoPeople(PuppetEstimator):
+        def people(self, frame: NDArray[np.uint8]) -> list[Person]:
+            return 2 * super().people(frame)
+
+    puppet = render_puppet(3, 5, num_frames=2, size_hw=(128, 128))
+    (tmp_path / "drive.mp4").write_bytes(encode_canonical(puppet.frames, 12.0))
+    notes: list[str] = []
+    estimator = TwoPeople(read_keypoint_net(PUPPET_WEIGHTS))
+    read_driving(tmp_path / "drive.mp4", lambda: estimator, notes.append, lambda *done: None)
+    assert "drive.mp4: 2 people in the first frame; the largest is followed" in notes[0]
