@@ -9,11 +9,11 @@ cd "$(dirname "$0")/.."
 case "${1:-full}" in
 full)
     train_puppets=120 test_puppets=20 frames=24 ddim=6
-    stage1_s=50 stage2_s=30 probe_videos=3 clips=6 workers=2
+    stage1_s=50 stage2_s=30 warmup=10 probe_videos=3 clips=6 workers=2
     ;;
 short)
     train_puppets=12 test_puppets=3 frames=16 ddim=4
-    stage1_s=15 stage2_s=10 probe_videos=2 clips=1 workers=1
+    stage1_s=15 stage2_s=10 warmup=2 probe_videos=2 clips=1 workers=1
     ;;
 *)
     echo "usage: demo/run.sh full|short" >&2
@@ -48,7 +48,7 @@ train() { # stage, seconds, learning rate, checkpoints to start from
     local stage=$1 seconds=$2 lr=$3
     shift 3
     aa-train "$out"/corpus/shards/train-*.tar --preset small --stage "$stage" --lr "$lr" \
-        --warmup-steps 20 --time-limit-s "$seconds" --out "$out/training/$stage" --init "$@"
+        --warmup-steps $warmup --time-limit-s "$seconds" --out "$out/training/$stage" --init "$@"
 }
 animate() { # checkpoint, shards, predictions, more
     local checkpoint=$1 shards=$2 to=$3

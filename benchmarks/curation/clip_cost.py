@@ -94,7 +94,7 @@ def make_clips(videos: Path, folder: Path, count: int, frames: int) -> list[Sour
 
 
 def make_parts(path: Path, folder: Path, frames: int) -> Iterator[Source]:
-    """A video's parts of `frames` frames as H.264, each with a pose in which nobody was found."""
+    """A video's parts of `frames` frames as H.264, each with a pose without a person."""
     rate = Fraction(probe_video(path).fps).limit_denominator(1001)
     shown = iter_foreign_frames(path)
     for part in itertools.count():

@@ -1,4 +1,4 @@
-"""How near the pose stage comes to the rate of its own models: BlazePose, hands and face.
+"""How much of its models' own rate the pose stage reaches: BlazePose, hands and face.
 
     python benchmarks/curation/pose_rate.py VIDEO... [--frames 60] [--side 1920]
 

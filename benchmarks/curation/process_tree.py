@@ -16,8 +16,8 @@ class Peak:
 
     Attributes:
         cpu_s: user and system time, of all of them together.
-        own_mib: the largest unique set size that one of them reached: memory that it shares with
-            nobody.
+        own_mib: the largest unique set size that one of them reached: memory that it does not
+            share.
         shared_mib: the largest resident shared memory; for Ray's raylet that is the object store.
     """
 

@@ -179,7 +179,7 @@ def curate(out: Path, puppets: int, *, real: bool) -> Outcome:
         names = {row["source_id"] for row in rows}
         copies = [row for row in csv.DictReader(file) if real and row["original"] in names]
     with tempfile.TemporaryDirectory(prefix="aa-scale-", dir=out) as folder:
-        listed = out / f"sources-{puppets}.csv"  # beside the videos that it names
+        listed = out / f"sources-{puppets}.csv"  # next to the videos that it names
         with listed.open("w", newline="") as file:
             writer = csv.DictWriter(file, COLUMNS, extrasaction="ignore")
             writer.writeheader()

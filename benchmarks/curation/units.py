@@ -1,4 +1,4 @@
-"""What each clip adds to a corpus besides its own steps, and what that makes of 5K, 500K and 50M.
+"""What each clip adds to a corpus on top of its own steps, and the sums at 5K, 500K and 50M.
 
     python benchmarks/curation/units.py CORPUS --videos DIR --clip-s 20 --without-pose-s 1.8
                                         [--frames 150] [--short-side-px 768]

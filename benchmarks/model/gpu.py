@@ -98,7 +98,7 @@ def make_model(preset: str, side_px: int) -> AnimateAnyone:
 
 @torch.no_grad()
 def run_inference(side_px: int, frames: int, ceiling: float, repeats: int) -> None:
-    """A guided step: autocast, half, by SDPA backend, and beside the peers' way."""
+    """A guided step: autocast, half, by SDPA backend, and compared with the peers' way."""
     tflop = count_flops(side_px, frames)["guided step"]
     print(f"\nguided step, {side_px} x {side_px}, {frames} frames, {tflop:.1f} TFLOP")
     print_row("", "ms", "GB", "TFLOP/s", "of the ceiling")

@@ -1,4 +1,4 @@
-"""A guided denoising step, beside the plain way of Moore-AnimateAnyone and its descendants.
+"""A guided denoising step, compared with the plain way of Moore-AnimateAnyone and its descendants.
 
     python benchmarks/model/guided_step.py [--channels 64 128 256 256] [--latents 64] [--frames 8]
 
@@ -9,7 +9,7 @@ attend to them, then the unconditional rows are computed once more without.
 
 Runs alternate; the figures are medians. CPU time of the process, not the clock: other work on the
 machine disturbs it less. The peak of memory is of the tensors that a step and its reference's
-features take, counted exactly, beside and with the UNet's weights.
+features take, counted exactly, without and with the UNet's weights.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A training step from precomputed latents, beside the same step that encodes its pictures.
+"""A training step from precomputed latents, compared with the same step that encodes its pictures.
 
     python benchmarks/model/precomputed_step.py [--stage 2] [--size 256] [--frames 8] [--repeats 5]
 

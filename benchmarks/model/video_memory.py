@@ -1,4 +1,4 @@
-"""Peak memory of animating a long video beside a short one, by the command, in fresh processes.
+"""Peak memory of animating a long video and a short one, by the command, in fresh processes.
 
     python benchmarks/model/video_memory.py [--checkpoint DIR] [--frames 96 480] [--steps 2]
 

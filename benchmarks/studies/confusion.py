@@ -5,9 +5,9 @@
                                             [--stop-after-s N]
 
 CORPUS holds `corpus.csv` (columns clip, kind, source, licence) and `clips/`. A clip that the recipe
-excludes by its form (its length, size or frame rate) is counted apart, whoever is in it; `--set` is
+excludes by its form (its length, size or frame rate) is counted apart; `--set` is
 that of `aa-curate redecide`, so that short and small clips can be judged, too. With --json all that
-was measured is kept after each clip: the same command goes on where it was, and one with other
+was measured is kept after each clip: the same command resumes there, and one with other
 thresholds decides again without decoding.
 
 Last come leave-one-source-out figures: the bounds of the filters on people are chosen on the clips
@@ -58,7 +58,7 @@ RIGHT = {
 }
 # Seen by eye: in this clip a man somersaults off a roof while the labelled woman walks by.
 SEEN_OTHERWISE = {"clip_026.mp4": "fullbody-two"}
-# What is chosen anew for leave-one-source-out, in the recipes' order.
+# What is chosen again for leave-one-source-out, in the recipes' order.
 GATES = ("no_person", "several_persons", "not_a_person", "animation", "small_person",
          "incomplete_body")  # fmt: skip
 
@@ -68,7 +68,7 @@ _STOPPED = "people_only"
 
 @dataclass(frozen=True)
 class Span:
-    """One clip that was cut from a file: what was measured, and a reason that is no measurement."""
+    """One clip that was cut from a file: what was measured, and a reason that was not measured."""
 
     checks: tuple[Check, ...]
     other_reason: str
@@ -159,7 +159,7 @@ def read_rows(path: Path | None, recipe: Recipe) -> list[Row]:
 def write_rows(
     path: Path, sha256: str, rows: Sequence[Row], thresholds: Mapping[str, float]
 ) -> None:
-    """The rows, and beside them the verdict under these thresholds, for other readers."""
+    """The rows, each with the verdict under these thresholds, for other readers."""
     decided = [
         {**asdict(row), "verdict": row.verdict(thresholds), "reasons": row.reasons(thresholds),
          "right_reason": row.right_reason(thresholds)}
@@ -246,7 +246,7 @@ def main() -> int:
         action="store_true",
         help="leave out the text and pose filters, and the encoder",
     )
-    parser.add_argument("--json", type=Path, help="keep what was measured here, and go on from it")
+    parser.add_argument("--json", type=Path, help="store what was measured, and resume from it")
     parser.add_argument("--stop-after-s", type=float, default=math.inf, metavar="N",
                         help="begin no clip after so many seconds")  # fmt: skip
     arguments = parser.parse_args()

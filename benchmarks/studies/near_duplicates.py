@@ -3,9 +3,9 @@
     python benchmarks/studies/near_duplicates.py [--puppets 400] [--copied 30] [--clips FOLDER]
 
 Distinct: every pair of puppets, of one puppet that moves otherwise, and of the videos in FOLDER.
-Copies: encoded anew at half the size and crf 36, enlarged, cropped, lit otherwise, at half the
+Copies: encoded again at half the size and crf 36, enlarged, cropped, lit otherwise, at half the
 rate, trimmed, with a caption. A puppet's pose is exact, so a copy's is the same but for its crop;
-a video's is estimated, anew in the copies that say so. At distance 1 the default bound lies.
+a video's is estimated, and again in the copies that say so. At distance 1 the default bound lies.
 """
 
 from __future__ import annotations

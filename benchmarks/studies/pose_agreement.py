@@ -157,7 +157,7 @@ def main() -> int:
     print(f"hands: both say that there is one, or none, in {hand_agrees} of {2 * both_found}")
     print(f"face: both say that there is one, or none, in {face_agrees} of {both_found}")
     for what, rows in (("MediaPipe's mesh", mesh_apart), ("dlib", dlib_apart)):
-        print(f"face, {len(rows)} beside {what}: {spread(np.concatenate(rows))} between the eyes")
+        print(f"face, {len(rows)} against {what}: {spread(np.concatenate(rows))} between the eyes")
         for part, points in _PARTS_OF_FACE.items():
             print(f"    {part}: {spread(np.stack(rows)[:, points])}")
     print(f"search in the frame and its tiles: {cpu_s / count:.3f} CPU s a frame")

@@ -28,7 +28,7 @@ class Estimate:
 
     @property
     def holds_zero(self) -> bool:
-        """Whether 0 cannot be excluded; also where there is no interval."""
+        """Whether 0 cannot be excluded; also True without an interval."""
         return self.half is None or abs(self.mean) <= self.half
 
 
@@ -74,7 +74,7 @@ def mean_of_sets(values: Values, deviations: Values, num_videos: int) -> Estimat
 
     Args:
         values: [S], one per seed.
-        deviations: [S], the standard deviation of each when videos are drawn anew. The videos are
+        deviations: [S], the standard deviation of each when videos are sampled again. They are
             the same for all seeds, so that more seeds do not make it smaller.
     """
     spreads = [over_seeds(values), _over_videos(deviations, num_videos)]

@@ -1,4 +1,4 @@
-"""One sheet of the miniature Table 3: what each variant makes of the first held-out puppets.
+"""One sheet of the miniature Table 3: what each variant generates for the first held-out puppets.
 
     python benchmarks/table3/pictures.py table3-out --write docs/images/table3.png
 

@@ -35,14 +35,14 @@ ReferenceNet and ControlNet are further networks. Budget, learning rates and met
 before the first run; all runs are reported.
 """
 _FOOTAGE = """\
-## Footage beside
+## On real footage
 
 {videos} real clips that ship in packages, poses estimated. No variant was trained on footage, and
 none is expected to carry over: the repeated reference says what doing nothing scores. Mean and
 95 % interval over clips and seeds.
 """
 _PICTURE = """\
-![The reference, what each variant makes of it, and the true frame]({path})
+![The reference, what each variant generates, and the true frame]({path})
 
 The first three held-out puppets by their ids, in the middle and at the end of the video,
 seed {seed} (`benchmarks/table3/pictures.py`)."""

@@ -5,7 +5,7 @@
 Makes and curates puppets, pre-trains one UNet without reference and pose (it stands for Stable
 Diffusion), trains every variant and seed of the budget from it, animates and scores held-out
 puppets, all by the installed commands, and writes OUT/table3.md and its picture. What is finished
-is not made again, a training goes on from its last save: kill it at any time and start it anew. As
+is not made again, and training resumes from its last save: it may be killed at any time. As
 many runs go side by side as there are cores, each on a thread of its own: small networks gain
 little from a second one. Commands take a GPU where there is one; `--no-scores` leaves scoring to
 another machine, which is given OUT and runs the same command without it.
@@ -76,9 +76,9 @@ class Steps:
         self.folder.mkdir(parents=True, exist_ok=True)
         program, *words = (str(word) for word in command)
         print(f"{self.whose}: {name} ({program})", flush=True)
-        # Beside this Python, or where `pip install --target` left it.
-        beside_python = Path(sys.executable).parent
-        path = shutil.which(program, path=f"{beside_python}{os.pathsep}{os.environ['PATH']}")
+        # Next to this Python, or where `pip install --target` left it.
+        bin_folder = Path(sys.executable).parent
+        path = shutil.which(program, path=f"{bin_folder}{os.pathsep}{os.environ['PATH']}")
         if path is None:
             raise SystemExit(f"{program} is not installed")
         started, log = time.monotonic(), self.folder / f"{name}.log"
@@ -211,14 +211,14 @@ def run(out: Path, budget: Budget, shared: Shared, variant: str, seed: int, more
 
 
 def keep_budget(budget: Path, out: Path) -> Budget:
-    """Copy the budget beside the runs.
+    """Copy the budget into the folder of the runs.
 
     Raises:
         SystemExit: runs under another budget are there.
     """
     kept, read = out / "budget.toml", read_budget(budget)
     if kept.is_file() and hash_of(kept) != hash_of(budget):
-        raise SystemExit(f"{out} was begun under another budget: {kept}; choose another --out")
+        raise SystemExit(f"{out} holds runs of another budget: {kept}; choose another --out")
     out.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(budget, kept)
     return read
@@ -258,7 +258,7 @@ def main() -> None:
             for each in [pool.submit(run, out, budget, shared, *one, more) for one in runs]:
                 each.result()
         finally:
-            pool.shutdown(cancel_futures=True)  # after a failure: those that have not begun
+            pool.shutdown(cancel_futures=True)  # after a failure: those that have not started
     if not args.scores:
         return
     report = Path(__file__).with_name("report.py")

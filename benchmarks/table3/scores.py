@@ -28,7 +28,7 @@ _SETS = {"fvd"}  # distances between sets: no value per video
 
 @dataclass(frozen=True)
 class Run:
-    """One variant and seed: its record, its result, and the repeated reference beside it; the same
+    """One variant and seed: its record, its result, and that of the repeated reference; the same
     two of footage, if it was scored."""
 
     record: dict[str, Any]
@@ -67,7 +67,7 @@ def read_runs(out: Path, budget: Budget) -> dict[tuple[str, int], Run]:
             _read_both(real) if real.is_dir() else None,
         )
         if one.result.references != next(iter(runs.values())).result.references:
-            raise SystemExit(f"{folder} was scored against other frames: score all of them anew")
+            raise SystemExit(f"{folder} was scored against other frames: score all of them again")
     return runs
 
 
@@ -112,7 +112,7 @@ class Scores:
         return mean_of(self.values(variant))
 
     def best_other(self) -> str | None:
-        """The variant with the best mean beside ReferenceNet; None until all four are there."""
+        """The variant with the best mean, ReferenceNet excepted; None until all four are there."""
         if set(self.estimates) != set(VARIANTS):
             return None
         sign = 1 if HIGHER_IS_BETTER[self.metric] else -1

@@ -31,7 +31,7 @@ TABLE3 = ROOT / "benchmarks" / "table3"
 
 @pytest.fixture(scope="module")
 def load() -> Iterator[Callable[[str], ModuleType]]:
-    """Modules beside the script, as Python finds them when it runs the script."""
+    """Modules in the folder of the script, as Python finds them when it runs the script."""
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(TABLE3))
         yield importlib.import_module
@@ -271,7 +271,7 @@ def test_runs_of_another_budget_are_not_mixed(
     m = load("run")
     m.keep_budget(TABLE3 / "budget.toml", tmp_path)
     m.keep_budget(TABLE3 / "budget.toml", tmp_path)
-    with pytest.raises(SystemExit, match="begun under another budget"):
+    with pytest.raises(SystemExit, match="runs of another budget"):
         m.keep_budget(TABLE3 / "trial.toml", tmp_path)
 
 
@@ -293,7 +293,7 @@ def test_the_chain_of_one_run_from_puppets_to_the_page(tmp_path: Path) -> None:
     page = (tmp_path / "table3.md").read_text(encoding="utf-8")
     assert "these numbers mean nothing" in page
     assert "1 of 8 runs are made" in page
-    footage = page.partition("## Footage beside")[2].partition("##")[0]
+    footage = page.partition("## On real footage")[2].partition("##")[0]
     assert "1 real clips that ship in packages" in footage
     assert re.search(r"\| `clip\+controlnet` \| 0\.\d{4}", footage)
     again = subprocess.run(command, check=True, capture_output=True, text=True)
