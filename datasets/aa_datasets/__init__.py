@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from aa_datasets.clip import Clip as Clip
     from aa_datasets.errors import DatasetError as DatasetError
+    from aa_datasets.export_trainers import export_for_trainer as export_for_trainer
     from aa_datasets.loader.augment import Augmentation as Augmentation
     from aa_datasets.loader.batch import Batch as Batch
     from aa_datasets.loader.batch import FrameBatch as FrameBatch
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
 _MODULES = {
     "clip": ("Clip",),
     "errors": ("DatasetError",),
+    "export_trainers": ("export_for_trainer",),
     "loader.augment": ("Augmentation",),
     "loader.batch": ("Batch", "FrameBatch"),
     "loader.config": ("LoaderConfig",),

@@ -22,6 +22,7 @@ app = make_app(
     "Render puppets; look into shards, check and export them; prepare benchmarks.",
     example="aa-datasets stats corpus",
 )
+_TRAINER = Group("With --to")
 Shards = Annotated[
     list[Path],
     Parameter(help="Tar files, or folders with all of their tars.", negative=(), name="SHARD"),
@@ -118,7 +119,7 @@ class ExportOptions:
 
     out: Path
     """Folder to write to."""
-    size: PositiveInt = 256
+    size: Annotated[PositiveInt | None, Parameter(show_default="256")] = None
     """Side of the picture in pixels."""
     max_frames: PositiveInt | None = None
     """Most frames of each clip; all of them without this option."""
@@ -127,17 +128,37 @@ class ExportOptions:
     nearest_pose: Annotated[tuple[Path, ...], _SEVERAL, Parameter(group=_INSTEAD)] = ()
     """A trivial prediction from these training shards: for each frame the training frame with the
     nearest pose."""
+    to: Annotated[
+        Literal["diffsynth", "musubi", "videox-fun"] | None, Parameter(group=_INSTEAD)
+    ] = None
+    """A training set for another trainer: videos at their own size, pose videos, references, face
+    crops (diffsynth), captions."""
+    caption: Annotated[str, Parameter(group=_TRAINER)] = ""
+    """Caption of every clip without one of its own."""
+    captions: Annotated[Path | None, Parameter(group=_TRAINER)] = None
+    """Folder of ID.txt, the clips' own captions."""
+
+    def __post_init__(self) -> None:
+        if self.to and (self.size or self.max_frames):
+            raise DatasetError("--to keeps size and length of the clips: no --size, --max-frames")
+        if not self.to and (self.caption or self.captions):
+            raise DatasetError("--caption and --captions go with --to, which writes them")
 
 
 @app.command(help_epilogue="Example: `aa-datasets export corpus --out references --size 256`")
 def export(shards: Shards, /, options: ExportOptions) -> None:
-    """Write frames as PNG: the references of aa-eval."""
+    """Write frames as PNG, the references of aa-eval; or a training set for another trainer."""
     from aa_datasets.export import export_frames, export_keypoints, export_nearest_pose
+    from aa_datasets.export_trainers import export_for_trainer
     from aa_datasets.shards import find_shards
 
-    size_hw = (options.size, options.size)
+    size_hw = (options.size or 256, options.size or 256)
     found = find_shards(shards)
-    if options.keypoints:
+    if options.to:
+        done = export_for_trainer(
+            found, options.out, options.to, caption=options.caption, captions=options.captions
+        )
+    elif options.keypoints:
         done = export_keypoints(found, options.out, size_hw, options.max_frames)
     elif options.nearest_pose:
         done = export_nearest_pose(

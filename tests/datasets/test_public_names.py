@@ -14,7 +14,8 @@ import aa_datasets
 PUBLIC = {
     "Augmentation", "Batch", "Clip", "DatasetError", "FrameBatch", "LoaderConfig", "Person",
     "Pose", "PoseEstimator", "PoseTracker", "Puppet", "ShardLoader", "ShardSample", "clips_frame",
-    "draw_pose", "encode_canonical", "find_shards", "iter_foreign_frames", "make_loader",
+    "draw_pose", "encode_canonical", "export_for_trainer",
+    "find_shards", "iter_foreign_frames", "make_loader",
     "make_pose", "probe_video", "read_canonical", "read_pose", "read_record", "read_shards",
     "render_puppet", "render_puppets", "verify_shard", "write_pose", "write_shard",
 }  # fmt: skip

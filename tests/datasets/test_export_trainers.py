@@ -1,0 +1,116 @@
+"""Exported training sets, read as each trainer's own reader does."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import cv2
+import decord
+import numpy as np
+import pandas as pd
+import pytest
+
+from aa_datasets.cli import main
+from aa_datasets.errors import DatasetError
+from aa_datasets.export_trainers import crop_faces, export_for_trainer
+from aa_datasets.pose import BODY_JOINTS, NUM_JOINTS, make_pose
+from aa_datasets.pose_drawing import draw_pose
+from aa_datasets.shards import ShardSample
+from aa_datasets.video.canonical import read_canonical
+
+
+def _frames(path: Path) -> np.ndarray:
+    reader = decord.VideoReader(str(path), num_threads=2)
+    return reader.get_batch(range(len(reader))).asnumpy()
+
+
+def test_diffsynth_reads_a_csv_relative_to_its_base_path(
+    samples: list[ShardSample], shards: list[Path], tmp_path: Path
+) -> None:
+    captions = tmp_path / "captions"
+    captions.mkdir()
+    (captions / "puppet_5.txt").write_text('waves, "slowly"\n')
+    argv = ["export", *map(str, shards), "--out", str(tmp_path / "wan"), "--to", "diffsynth"]
+    assert main([*argv, "--caption", "a puppet", "--captions", str(captions)]) == 0
+    rows = pd.read_csv(tmp_path / "wan" / "metadata.csv")
+    assert len(rows) == 7
+    for sample, row in zip(samples, rows.itertuples(), strict=True):
+        base = tmp_path / "wan"
+        stored = read_canonical(sample.mp4)
+        np.testing.assert_array_equal(_frames(base / row.video), stored)
+        pose = _frames(base / row.animate_pose_video)
+        assert np.abs(pose.astype(int) - draw_pose(sample.pose)).mean() < 3
+        assert _frames(base / row.animate_face_video).shape == (10, 512, 512, 3)
+        reference = cv2.imread(str(base / "references" / f"{sample.clip.clip_id}.png"))[..., ::-1]
+        np.testing.assert_array_equal(reference, stored[0])
+        own = sample.clip.clip_id == "puppet_5"
+        assert row.prompt == ('waves, "slowly"' if own else "a puppet")
+
+
+def test_musubi_reads_json_lines_with_absolute_paths(
+    samples: list[ShardSample], shards: list[Path], tmp_path: Path
+) -> None:
+    assert len(list(export_for_trainer(shards, tmp_path / "m", "musubi", caption="é"))) == 7
+    lines = (tmp_path / "m" / "metadata.jsonl").read_text(encoding="utf-8").splitlines()
+    for line, sample in zip(lines, samples, strict=True):
+        row = json.loads(line)
+        assert set(row) == {"video_path", "control_path", "caption"}
+        assert row["caption"] == "é"
+        video, control = Path(row["video_path"]), Path(row["control_path"])
+        assert video.is_absolute()
+        assert video.read_bytes() == sample.mp4
+        assert _frames(control).shape == _frames(video).shape
+    assert not (tmp_path / "m" / "faces").exists()
+
+
+def test_videox_fun_reads_a_json_list_relative_to_its_data_root(
+    shards: list[Path], tmp_path: Path
+) -> None:
+    list(export_for_trainer(shards, tmp_path, "videox-fun"))
+    rows = json.loads((tmp_path / "metadata.json").read_text())
+    assert len(rows) == 7
+    for row in rows:
+        assert row["type"] == "video"
+        assert row["text"] == ""
+        video, control = tmp_path / row["file_path"], tmp_path / row["control_file_path"]
+        assert len(_frames(video)) == len(_frames(control)) == 10
+        assert cv2.imread(row["object_file_path"][0]).shape == (64, 80, 3)
+
+
+def test_a_face_is_cropped_where_its_points_are() -> None:
+    frame = np.zeros((1, 200, 300, 3), np.uint8)
+    frame[0, 60:101, 120:161] = 255  # 41 pixels wide, its middle is (140, 80)
+    keypoints = np.full((1, NUM_JOINTS, 2), np.nan)
+    keypoints[0, 60], keypoints[0, 61] = (120, 60), (160, 100)
+    by_face = crop_faces(frame, make_pose(keypoints, np.isfinite(keypoints[..., 0]), (200, 300)))
+    side = 512 * 41 / 60  # the points are 40 apart, the crop is 1.5 times that
+    assert (by_face[0, 256] > 127).sum() == pytest.approx(3 * side, abs=12)
+    assert by_face[0, 256, 256].tolist() == [255, 255, 255]
+    assert by_face[0, 5, 5].tolist() == [0, 0, 0]
+    by_head = np.full((1, NUM_JOINTS, 2), np.nan)
+    for name, x in (("right_ear", 120), ("left_ear", 160)):
+        by_head[0, BODY_JOINTS.index(name)] = (x, 80)
+    pose = make_pose(by_head, np.isfinite(by_head[..., 0]), (200, 300))
+    assert crop_faces(frame, pose)[0, 256, 256].tolist() == [255, 255, 255]
+    unseen = dataclasses.replace(pose, scores=np.where(pose.scores > 0, 0.1, 0).astype(np.float32))
+    assert not crop_faces(frame, unseen).any()
+
+
+def test_what_cannot_be_exported_is_named(
+    shards: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(DatasetError, match=r"no folder .*gone"):
+        list(export_for_trainer(shards, tmp_path, "musubi", captions=tmp_path / "gone"))
+    with pytest.raises(DatasetError, match="no export to 'other': choose one of diffsynth"):
+        list(export_for_trainer(shards, tmp_path, "other"))
+    common = ["export", str(shards[0]), "--out", str(tmp_path / "e")]
+    for wrong, message in (
+        (["--to", "musubi", "--size", "64"], "--to keeps size and length"),
+        (["--caption", "x"], "go with --to"),
+        (["--to", "musubi", "--keypoints"], "--keypoints"),
+        (["--to", "kohya"], "kohya"),
+    ):
+        assert main([*common, *wrong]) == 2
+        assert message in capsys.readouterr().err
