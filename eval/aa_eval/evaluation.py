@@ -12,13 +12,13 @@ from typing import Concatenate, ParamSpec
 
 from aa_eval.errors import EvalError, PairingError
 from aa_eval.options import EvaluateOptions, FolderOptions
-from aa_eval.protocol import DEFAULT_PROTOCOL, Protocol, read_protocol
+from aa_eval.protocol import DEFAULT_PROTOCOL, Pairing, Protocol, read_protocol
 from aa_eval.result import RESULT_FILE, Result, read_result, write_result
 from aa_eval.scoring.baselines import BASELINES, choose_baselines
 from aa_eval.scoring.cache import Cache, default_cache
 from aa_eval.scoring.score_pairs import score_pairs
 from aa_eval.videos.benchmark import read_benchmark
-from aa_eval.videos.layout import find_videos
+from aa_eval.videos.layout import find_videos, named_after
 from aa_eval.videos.pairing import Pair, make_pairs
 from aa_eval.videos.region_pairs import pairs_with_regions
 
@@ -79,7 +79,7 @@ def evaluate(predictions: Path | str | None, options: EvaluateOptions) -> list[R
     names = options.protocols or (benchmark.protocols if benchmark else (DEFAULT_PROTOCOL,))
     protocols = [read_protocol(name) for name in dict.fromkeys(names)]
     baselines = choose_baselines(options.baselines)
-    pairs, overrides = pair_folders(predictions, options)
+    pairs, overrides = pair_folders(predictions, options, protocols)
     if predictions is None:
         assert benchmark is not None  # _require_sense has seen to it
         predictions = benchmark.predictions
@@ -109,12 +109,17 @@ def evaluate(predictions: Path | str | None, options: EvaluateOptions) -> list[R
 
 
 def pair_folders(
-    predictions: Path | str | None, options: FolderOptions, *, references_only: bool = False
+    predictions: Path | str | None,
+    options: FolderOptions,
+    protocols: Sequence[Protocol] = (),
+    *,
+    references_only: bool = False,
 ) -> tuple[list[Pair], tuple[str, ...]]:
     """Pair the folders' videos and check their headers; nothing is decoded.
 
     Args:
         predictions: None where a benchmark says where they lie.
+        protocols: they say which frames belong together, and which names; by number without any.
         references_only: pair the references with nothing.
 
     Returns:
@@ -144,7 +149,19 @@ def pair_folders(
             f"{problem}. Complete the folder, or override with --allow test-split "
             "(it will be written into the result)"
         )
-    pairs, overrides = make_pairs(ours, theirs, frozenset(options.allow))
+    frames: set[Pairing] = {protocol.pairing for protocol in protocols} or {"numbers"}
+    names = {protocol.prediction_name for protocol in protocols} or {""}
+    if max(len(frames), len(names)) > 1:
+        raise EvalError(
+            f"--protocol {' '.join(protocol.name for protocol in protocols)}: they pair frames "
+            "differently: score under one at a time"
+        )
+    if ours is not None:
+        ours = named_after(ours, theirs, names.pop())
+    any_size = bool(protocols) and all(protocol.resizes for protocol in protocols)
+    pairs, overrides = make_pairs(
+        ours, theirs, frozenset(options.allow), frames.pop(), any_size=any_size
+    )
     if problem:
         overrides += (f"allow test-split: {problem}",)
     overrides += _same_files(pairs, options)

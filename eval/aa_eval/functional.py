@@ -24,7 +24,7 @@ from aa_eval.metrics.ssim import ssim_colour_gaussian as ssim
 from aa_eval.metrics.ssim import ssim_grey_uniform7
 from aa_eval.metrics.temporal import flicker
 from aa_eval.protocol import DEFAULT_PROTOCOL, read_protocol
-from aa_eval.scoring.feature_windows import WindowFeatures, needed_starts
+from aa_eval.scoring.feature_windows import WindowFeatures, needed_windows
 from aa_eval.statistics import stacked
 
 if TYPE_CHECKING:
@@ -133,8 +133,8 @@ def _features(videos: Sequence[Frames], protocol: str, device: str) -> list[Valu
         )
     found = []
     for frames in videos:
-        starts = needed_starts(spec, "", range(len(frames)), is_reference=False)
-        stream = WindowFeatures(spec, lambda: _network(protocol, device), starts, device)
+        windows = needed_windows(spec, "", range(len(frames)), is_reference=False)
+        stream = WindowFeatures(spec, lambda: _network(protocol, device), windows, device)
         stream.push(frames)
         found.append(stream.finish())
     return found

@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import tomllib
-from dataclasses import asdict, dataclass
+from dataclasses import MISSING, asdict, dataclass, fields, replace
 from importlib.resources import files
-from typing import Literal
+from typing import Literal, TypeAlias
 
 from aa_eval.errors import ProtocolError
 from aa_eval.features.networks import NETWORKS
@@ -16,6 +16,7 @@ from aa_eval.parse import parse
 from aa_eval.resize import RESIZES
 
 DEFAULT_PROTOCOL = "aa-clean-v2"
+Pairing: TypeAlias = Literal["numbers", "positions", "humanvid-24"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,7 @@ KINDS: dict[str, Kind] = {
     "ssim_grey_uniform7": Kind("higher"),
     "ssim_colour_gaussian": Kind("higher"),
     "ssim_colour_gaussian_frame_range": Kind("higher"),
+    "ssim_colour_gaussian_padded_float32": Kind("higher"),
     "psnr": Kind("higher"),
     "psnr_float32": Kind("higher"),
     "psnr_uint8_overflow": Kind("higher"),
@@ -58,6 +60,7 @@ KINDS: dict[str, Kind] = {
     "fvd": Kind("lower", "set"),
     "kvd": Kind("lower", "set"),  # biased where both sides are of the same videos: the next is not
     "kvd_of_videos": Kind("lower", "set"),
+    "mean_feature_distance": Kind("lower", "set"),
 }
 TEMPORAL_KINDS = frozenset(name for name, kind in KINDS.items() if kind.over == "change")
 SET_KINDS = frozenset(name for name, kind in KINDS.items() if kind.over == "set")
@@ -97,10 +100,18 @@ class Protocol:
             frame. Methods are given that frame, so that it flatters whoever copies it. Windows of
             FVD and KVD hold it in any case.
         aggregation: "frames" (every frame counts alike) or "videos" (every video does).
-        identical_psnr_db: what PSNR is given where the error is zero, since infinity has no mean.
+        identical_psnr_db: what PSNR is given where the error is zero, since infinity has no mean;
+            with `inf` one such frame leaves the metric without a value.
         size_mismatch_resize: filter that brings predictions to the reference's size where
             `--allow size` was given; must give whole levels.
         pck_alpha: tolerance of PCK, used when keypoints are given.
+        size_mismatch_side: "prediction", or "reference": which of the two is resized.
+        resizes: sizes may differ: the resize is part of the protocol.
+        pairing: "numbers": by frame number. "positions": in order, whatever their numbers, both
+            sides cut to the shorter. "humanvid-24": the prediction's frames in order against the
+            first 24 of every third frame of the reference (of fewer than 73 frames: every
+            (frames // 24)-th).
+        prediction_name: names of predictions beside the reference's own: "{id}_*", "output_{id}".
         min_joint_score: a joint is visible from this score on; 0 is any score above 0.
         metrics: in the order in which they are shown.
         video_features: None when no metric needs them.
@@ -118,6 +129,10 @@ class Protocol:
     metrics: tuple[Metric, ...]
     video_features: VideoFeatures | None = None
     min_joint_score: float = 0.0
+    size_mismatch_side: Literal["prediction", "reference"] = "prediction"
+    resizes: bool = False
+    pairing: Pairing = "numbers"
+    prediction_name: str = ""
 
     def better(self, key: str) -> Literal["higher", "lower"] | None:
         """Which direction wins in a column of its results, such as "ssim@face"; None: unknown."""
@@ -134,14 +149,13 @@ class Protocol:
         """
         content = asdict(self)
         del content["description"], content["source"]
-        for name in _LATER_FIELDS:
-            if content[name] == type(self).__dataclass_fields__[name].default:
-                del content[name]
+        for kind, values in ((Protocol, content), (VideoFeatures, content["video_features"] or {})):
+            for field in fields(kind):
+                later = field.default is not MISSING and field.name != "video_features"
+                if later and values.get(field.name) == field.default:
+                    del values[field.name]
         text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
         return hashlib.sha256(text.encode()).hexdigest()
-
-
-_LATER_FIELDS = ("min_joint_score",)
 
 
 def list_protocols() -> list[str]:
@@ -170,21 +184,36 @@ def read_protocol(name: str) -> Protocol:
     Raises:
         ProtocolError: no such protocol, or its file is malformed.
     """
-    protocol = parse_protocol(protocol_text(name), name)
-    if protocol.name != name:
-        raise ProtocolError(f"{name}.toml calls itself '{protocol.name}': name both alike")
-    return protocol
+    return parse_protocol(protocol_text(name), name)
+
+
+@dataclass(frozen=True, slots=True)
+class _Alias:
+    """Another name of a protocol: a script that computes the very same numbers."""
+
+    name: str
+    same_as: str
+    description: str
+    source: str
 
 
 def parse_protocol(text: str, where: str) -> Protocol:
     """A protocol from TOML text; `where` names it in errors.
+
+    A text with `same_as` is another name of that protocol, and gives it with its own description.
 
     Raises:
         ProtocolError: not TOML, a field is missing, unknown or of another type, or a value that
             cannot be computed.
     """
     try:
-        protocol = parse(tomllib.loads(text), Protocol)
+        row = tomllib.loads(text)
+        if "same_as" in row:
+            words = parse(row, _Alias)
+            return replace(
+                read_protocol(words.same_as), description=words.description, source=words.source
+            )
+        protocol = parse(row, Protocol)
     except ValueError as error:
         raise ProtocolError(f"protocol {where}: malformed ({error})") from error
     if problem := _problem(protocol):
@@ -212,6 +241,9 @@ def _problem(protocol: Protocol) -> str | None:
             return f"metric '{metric.key}' has {sorted(given)}, needs {sorted(wanted)}"
         if metric.kind in SET_KINDS and features is None:
             return f"metric '{metric.key}' needs a [video_features] table"
+        prefixes = features is not None and features.window_rule == "prefixes"
+        if metric.kind in SET_KINDS and prefixes != (metric.kind == "mean_feature_distance"):
+            return f"metric '{metric.key}': mean_feature_distance and 'prefixes' belong together"
     return _features_problem(features) if features else None
 
 
@@ -221,8 +253,11 @@ def _features_problem(features: VideoFeatures) -> str | None:
     wanted = NETWORKS[features.net].size_hw
     if features.size_hw != wanted:
         return f"size_hw is {list(features.size_hw)}: {features.net} takes {list(wanted)}"
-    if min(features.window_frames, features.window_stride, features.runs) < 1:
-        return "window_frames, window_stride and runs must be at least 1"
-    if features.window_rule == "stride" and features.runs != 1:
-        return "runs must be 1 under window_rule 'stride', which draws nothing"
+    lengths = (features.window_frames, features.window_stride)
+    if features.window_rule == "whole" and lengths != (0, 0):
+        return "window_frames and window_stride must be 0 under window_rule 'whole'"
+    if features.window_rule != "whole" and min(lengths) < 1:
+        return "window_frames and window_stride must be at least 1"
+    if features.runs < 1 or (features.window_rule != "random-reference" and features.runs != 1):
+        return "runs must be at least 1, and 1 where nothing is sampled"
     return None

@@ -41,11 +41,15 @@ def _pil_float(filter_: Image.Resampling) -> Callable[[Frames, tuple[int, int]],
     return squash
 
 
-def _pil_uint8_bilinear(frames: Frames, size_hw: tuple[int, int]) -> FloatFrames:
-    """Pillow's bilinear on 8-bit frames: antialiased, squashes, rounds to whole levels."""
-    size_wh = (size_hw[1], size_hw[0])
-    images = [Image.fromarray(f).resize(size_wh, Image.Resampling.BILINEAR) for f in frames]
-    return np.stack([np.asarray(image, dtype=np.float32) for image in images])
+def _pil_uint8(filter_: Image.Resampling) -> Callable[[Frames, tuple[int, int]], FloatFrames]:
+    """Pillow on 8-bit frames: antialiased, squashes, rounds to whole levels and clips."""
+
+    def squash(frames: Frames, size_hw: tuple[int, int]) -> FloatFrames:
+        size_wh = (size_hw[1], size_hw[0])
+        images = [Image.fromarray(frame).resize(size_wh, filter_) for frame in frames]
+        return np.stack([np.asarray(image, dtype=np.float32) for image in images])
+
+    return squash
 
 
 def _short_side_bicubic_crop(frames: Frames, size_hw: tuple[int, int]) -> FloatFrames:
@@ -136,7 +140,8 @@ def _centre_crop(frames: Frames, size_hw: tuple[int, int]) -> Frames:
 RESIZES: dict[str, Callable[[Frames, tuple[int, int]], FloatFrames]] = {
     "pil-bicubic-float": _pil_float(Image.Resampling.BICUBIC),
     "pil-bilinear-float": _pil_float(Image.Resampling.BILINEAR),
-    "pil-bilinear-uint8": _pil_uint8_bilinear,
+    "pil-bilinear-uint8": _pil_uint8(Image.Resampling.BILINEAR),
+    "pil-bicubic-uint8": _pil_uint8(Image.Resampling.BICUBIC),
     "centre-crop-pil-bicubic-float": _short_side_bicubic_crop,
     "short-side-bilinear-centre-crop": _short_side_bilinear_crop,
     "bilinear": _bilinear,

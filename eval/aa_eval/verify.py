@@ -37,6 +37,13 @@ def require_known_protocol(result: Result) -> None:
     )
 
 
+def may_be_trimmed(result: Result) -> bool:
+    """Whether frames may be left out: by an override, or by what the protocol pairs."""
+    if any(override.startswith("allow frame-count:") for override in result.overrides):
+        return True
+    return read_protocol(result.protocol).pairing != "numbers"
+
+
 @dataclass(frozen=True, slots=True)
 class Verified:
     """What `verify_references` held.
@@ -63,8 +70,7 @@ def verify_references(result: Result, references: VideoFolder) -> Verified:
         VideoError: a reference cannot be read.
     """
     require_known_protocol(result)
-    allowed = any(override.startswith("allow frame-count:") for override in result.overrides)
-    if result.trimmed and not allowed:
+    if result.trimmed and not may_be_trimmed(result):
         raise ResultError(
             f"'{result.method}': frames of '{min(result.trimmed)}' were left out, but the result "
             "holds no override 'allow frame-count': it was altered; score it anew"

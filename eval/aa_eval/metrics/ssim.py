@@ -1,7 +1,8 @@
-"""Structural similarity (Wang et al. 2004), in the three forms that the field prints."""
+"""Structural similarity (Wang et al. 2004), in the forms that the field prints."""
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -126,6 +127,41 @@ def ssim_colour_gaussian_frame_range(
     frames = zip(prediction, reference, data_range, strict=True)
     maps = np.stack([_ssim_map_float32(x, y, span) for x, y, span in frames])
     return _means_inside(maps, mask)
+
+
+def ssim_colour_gaussian_padded_float32(
+    prediction: NDArray[np.generic], reference: NDArray[np.generic], mask: Mask | None = None
+) -> NDArray[np.float64]:
+    """SSIM per colour channel under an 11x11 Gaussian, borders padded with zeros, in float32.
+
+    HumanVid's script (metrics/utils/loss_utils.py at 28ff734), on levels / 255: the mean is over
+    the whole map, also where the window sees beyond the picture. Arguments as of
+    `ssim_grey_uniform7`; frames may be smaller than the window.
+    """
+    import torch  # takes seconds to import: only where this form is asked for
+    import torch.nn.functional as F
+
+    steps = torch.tensor([math.exp(-((x - 5) ** 2) / (2 * 1.5**2)) for x in range(11)])
+    column = (steps / steps.sum()).unsqueeze(1)
+    window = column.mm(column.t()).expand(3, 1, 11, 11).contiguous()
+
+    def means(frame: torch.Tensor) -> torch.Tensor:
+        return F.conv2d(frame, window, padding=5, groups=3)
+
+    maps = []
+    for ours, theirs in zip(prediction, reference, strict=True):
+        x, y = (
+            torch.from_numpy(np.asarray(side, dtype=np.float32)).movedim(-1, 0)[None] / 255
+            for side in (ours, theirs)
+        )
+        mean_x, mean_y = means(x), means(y)
+        var_x, var_y = means(x * x) - mean_x.pow(2), means(y * y) - mean_y.pow(2)
+        cov = means(x * y) - mean_x * mean_y
+        above = (2 * mean_x * mean_y + 0.01**2) * (2 * cov + 0.03**2)
+        below = (mean_x.pow(2) + mean_y.pow(2) + 0.01**2) * (var_x + var_y + 0.03**2)
+        maps.append((above / below)[0].movedim(0, -1).numpy())
+    frames = zip(maps, frame_masks(mask, prediction), strict=True)
+    return np.asarray([mean_inside(of_frame, inside) for of_frame, inside in frames])
 
 
 def _ssim_map_float32(

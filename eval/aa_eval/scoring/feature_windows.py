@@ -15,6 +15,7 @@ from aa_eval.features.networks import NETWORKS
 from aa_eval.features.spec import VideoFeatures
 from aa_eval.resize import resize
 from aa_eval.scoring.malloc import give_back_freed_memory
+from aa_eval.videos.reencode import X264RoundTrip
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -47,19 +48,28 @@ def drawn_starts(spec: VideoFeatures, video_id: str, numbers: Sequence[int]) -> 
     return [starts[int.from_bytes(digest[:8]) % len(starts)] for digest in digests]
 
 
-def needed_starts(
+def needed_windows(
     spec: VideoFeatures, video_id: str, numbers: Sequence[int], is_reference: bool
-) -> list[int]:
-    """Windows of one side that the window rule asks for, each once, in order."""
+) -> list[tuple[int, int]]:
+    """(first, end) of the windows of one side that the window rule asks for, each once, in order.
+
+    The end is not part of a window.
+    """
+    if spec.window_rule == "whole":
+        return [(0, len(numbers))]
+    if spec.window_rule == "prefixes":
+        return [(0, end) for end in range(spec.window_frames, len(numbers) + 1)]
     if spec.window_rule == "stride":
-        return window_starts(numbers, spec.window_frames, spec.window_stride)
-    if is_reference:
-        return sorted(set(drawn_starts(spec, video_id, numbers)))
-    return window_starts(numbers, spec.window_frames, 1)[:1]
+        starts = window_starts(numbers, spec.window_frames, spec.window_stride)
+    elif is_reference:
+        starts = sorted(set(drawn_starts(spec, video_id, numbers)))
+    else:
+        starts = window_starts(numbers, spec.window_frames, 1)[:1]
+    return [(start, start + spec.window_frames) for start in starts]
 
 
 class WindowFeatures:
-    """The features of one video, from frames pushed in order; one window of frames in memory.
+    """The features of one video, from frames pushed in order; the open windows are in memory.
 
     Each frame is resized once, however many windows hold it. A window equal to the one before it
     (a still picture) is not computed again.
@@ -68,7 +78,7 @@ class WindowFeatures:
         spec: how frames become windows.
         network: gives the network, windows [B, 3, T, H, W] in [-1, 1] -> vectors [B, d]; called
             when there is a window.
-        starts: indices of the windows' first frames, ascending.
+        windows: (first, end) of each, ascending.
         device: windows are sent there.
     """
 
@@ -76,49 +86,68 @@ class WindowFeatures:
         self,
         spec: VideoFeatures,
         network: Callable[[], Callable[[Tensor], Tensor]],
-        starts: Sequence[int],
+        windows: Sequence[tuple[int, int]],
         device: str,
     ) -> None:
         self._spec = spec
         self._network = network
         self._device = device
-        self._batch = 1 if device == "cpu" else 16
+        one_length = len({end - first for first, end in windows}) <= 1
+        self._batch = 16 if device != "cpu" and one_length else 1
         self._slides = (
             device == "cpu"
             and NETWORKS[spec.net].slide is not None
-            and any(2 * (b - a) <= spec.window_frames for a, b in pairwise(starts))
+            and one_length
+            and any(2 * (b - a) <= spec.window_frames for (a, _), (b, _) in pairwise(windows))
         )
         self._slide: Callable[[Tensor, int], Tensor] | None = None
-        self._ends = {start + spec.window_frames for start in starts}
-        self._last_end = max(self._ends, default=0)
-        self._frames: deque[NDArray[np.float32]] = deque(maxlen=spec.window_frames)
+        self._windows = deque(windows)
+        self._frames: deque[NDArray[np.float32]] = deque()  # from `_first` on
+        self._first = 0
         self._pushed = 0
+        self._round_trip = X264RoundTrip() if spec.reencode != "none" else None
         self._waiting: list[NDArray[np.float32]] = []
         self._last: NDArray[np.float32] | None = None
+        self._last_start = 0
         self._rows: list[NDArray[np.float64]] = []  # one per distinct window
         self._row_of_window: list[int] = []
 
     def push(self, frames: NDArray[np.uint8]) -> None:
         """The next frames, uint8 [T, H, W, 3]."""
-        if self._pushed >= self._last_end:
+        if self._round_trip is None:
+            self._push(frames)
+        elif self._windows:
+            for frame in frames:
+                self._round_trip.push(frame)
+
+    def _push(self, frames: NDArray[np.uint8]) -> None:
+        if not self._windows:
             return
         for frame in resize(frames, self._spec.resize, self._spec.size_hw):
             self._frames.append(frame / np.float32(127.5) - np.float32(1))
             self._pushed += 1
-            if self._pushed in self._ends:
-                self._add(np.stack(self._frames))
+            while self._windows and self._windows[0][1] == self._pushed:
+                start, _ = self._windows.popleft()
+                self._add(np.stack(list(self._frames)[start - self._first :]), start)
+            first_needed = self._windows[0][0] if self._windows else self._pushed
+            while self._first < min(first_needed, self._pushed):
+                self._frames.popleft()
+                self._first += 1
 
     def finish(self) -> NDArray[np.float64]:
         """float64 [windows, d]; call once, after the last frame."""
+        if self._round_trip is not None:
+            for frame in self._round_trip.frames():
+                self._push(frame[None])
         self._run()
         if not self._row_of_window:
             return np.zeros((0, NETWORKS[self._spec.net].dim))
         return np.concatenate(self._rows)[self._row_of_window]
 
-    def _add(self, window: NDArray[np.float32]) -> None:
+    def _add(self, window: NDArray[np.float32], start: int) -> None:
         if self._last is None or not np.array_equal(window, self._last):
             self._waiting.append(window)
-            self._last = window
+            self._last, self._last_start = window, start
         done = sum(len(rows) for rows in self._rows)
         self._row_of_window.append(done + len(self._waiting) - 1)
         if len(self._waiting) == self._batch:
@@ -135,7 +164,7 @@ class WindowFeatures:
         slide = NETWORKS[self._spec.net].slide
         if self._slides and slide is not None:
             self._slide = self._slide or slide(network)
-            vectors = self._slide(windows, self._pushed - self._spec.window_frames)
+            vectors = self._slide(windows, self._last_start)
         else:
             vectors = network(windows.to(self._device))
         self._rows.append(vectors.detach().cpu().double().numpy())

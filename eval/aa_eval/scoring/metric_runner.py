@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,7 @@ from aa_eval.metrics.psnr import psnr, psnr_float32, psnr_uint8_overflow
 from aa_eval.metrics.ssim import (
     ssim_colour_gaussian,
     ssim_colour_gaussian_frame_range,
+    ssim_colour_gaussian_padded_float32,
     ssim_grey_uniform7,
 )
 from aa_eval.metrics.temporal import dtssd, flicker, ssim_of_differences, tof, warp_error
@@ -41,6 +42,7 @@ _PIXEL_METRICS: dict[str, Callable[[Frames, Frames, Mask | None], Values]] = {
     "ssim_grey_uniform7": ssim_grey_uniform7,
     "ssim_colour_gaussian": ssim_colour_gaussian,
     "ssim_colour_gaussian_frame_range": ssim_colour_gaussian_frame_range,
+    "ssim_colour_gaussian_padded_float32": ssim_colour_gaussian_padded_float32,
     "psnr": psnr,
     "psnr_float32": psnr_float32,
     "psnr_uint8_overflow": psnr_uint8_overflow,
@@ -73,6 +75,25 @@ def full_float32(device: str) -> Iterator[None]:
         convolutions.allow_tf32, products.allow_tf32 = before
 
 
+class Fit(NamedTuple):
+    """How frames of unequal size are brought to one: by which filter, and which side."""
+
+    resize: str
+    side: str
+
+
+def fit_of(protocol: Protocol) -> Fit:
+    """How image metrics of the protocol compare frames of unequal size."""
+    return Fit(protocol.size_mismatch_resize, protocol.size_mismatch_side)
+
+
+def features_of(protocol: Protocol) -> tuple[VideoFeatures, Fit | None]:
+    """The protocol's video features, and how frames are fitted before."""
+    assert protocol.video_features is not None  # asked for set metrics only
+    spec = protocol.video_features
+    return spec, fit_of(protocol) if spec.fit_first else None
+
+
 def without_key(metric: Metric) -> Metric:
     """The metric as it is computed: protocols may name it differently."""
     return replace(metric, key="")
@@ -85,8 +106,8 @@ class Measures:
     on. Weights are verified at once; networks are built when first used.
 
     Attributes:
-        frame_metrics: distinct (metric without key, resize for mismatched sizes) to compute.
-        features: distinct video features to compute.
+        frame_metrics: distinct (metric without key, how sizes are fitted) to compute.
+        features: distinct (video features, how sizes are fitted before; None: not) to compute.
         device: where networks run.
         chunk_frames: how many frames to give at a time. One on a CPU, which gains nothing from
             batches: what is kept between calls stays small then.
@@ -107,7 +128,7 @@ class Measures:
         self._perceptual: dict[tuple[str, str], Perceptual] = {}
         self._networks: dict[VideoFeatures, Callable[[Tensor], Tensor]] = {}
         wanted = [
-            (without_key(metric), protocol.size_mismatch_resize)
+            (without_key(metric), fit_of(protocol))
             for protocol in protocols
             for metric in protocol.metrics
             if metric.kind not in SET_KINDS
@@ -120,8 +141,8 @@ class Measures:
                 spec = protocol.video_features
                 self._verify(spec, NETWORKS[spec.net].verify)
         self.frame_metrics = [w for w in dict.fromkeys(wanted) if w[0] not in self._reasons]
-        specs = dict.fromkeys(p.video_features for p in protocols)
-        self.features = [s for s in specs if s is not None and s not in self._reasons]
+        specs = dict.fromkeys(features_of(p) for p in protocols if p.video_features)
+        self.features = [(spec, fit) for spec, fit in specs if spec not in self._reasons]
 
     def _verify(self, what: Metric | VideoFeatures, verify: Callable[[], dict[str, str]]) -> None:
         if what in self._weights or what in self._reasons:

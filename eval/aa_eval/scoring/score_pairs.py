@@ -17,7 +17,7 @@ from aa_eval.provenance import describe_machine, package_versions
 from aa_eval.result import SCHEMA, MetricValue, Result, region_key
 from aa_eval.scoring.cache import Cache
 from aa_eval.scoring.malloc import keep_freed_memory
-from aa_eval.scoring.metric_runner import Measures, full_float32, without_key
+from aa_eval.scoring.metric_runner import Measures, features_of, fit_of, full_float32, without_key
 from aa_eval.scoring.process_pool import default_workers, score_in_processes
 from aa_eval.scoring.ray_pool import score_on_ray
 from aa_eval.scoring.set_metrics import set_metric
@@ -237,13 +237,12 @@ def _pixels(scores: VideoScores) -> str:
 
 
 def _of_set(context: _Context, metric: Metric, protocol: Protocol, name: str) -> MetricValue:
-    spec = protocol.video_features
-    assert spec is not None  # parse_protocol has seen to it
+    spec, fit = features_of(protocol)
     sides: list[list[Values]] = []
     for side in (name, REFERENCE):
         rows = []
         for pair in context.pairs:
-            features = context.scores[pair.video_id][Item(side, spec)]
+            features = context.scores[pair.video_id][Item(side, spec, fit)]
             if isinstance(features, str):
                 return MetricValue(None, None, None, features, 0, None)
             rows.append(features)
@@ -260,7 +259,7 @@ def _of_frames(
     per_video: dict[str, dict[str, float | None]],
     region: str = "",
 ) -> MetricValue:
-    item = Item(name, without_key(metric), protocol.size_mismatch_resize, region)
+    item = Item(name, without_key(metric), fit_of(protocol), region)
     key = region_key(metric.key, region) if region else metric.key
     identical = absent = 0
     for pair in context.pairs:
@@ -273,6 +272,11 @@ def _of_frames(
         per_frame[pair.video_id][key] = np.where(
             np.isposinf(values), protocol.identical_psnr_db, values
         )
+    if identical and np.isinf(protocol.identical_psnr_db):
+        for values_of in per_frame.values():
+            values_of[key] = np.where(np.isinf(values_of[key]), np.nan, values_of[key])
+        reason = f"infinite: {identical} frames of zero error, which {protocol.name} gives no cap"
+        return MetricValue(None, None, None, reason, 0, None)
     notes = []
     if identical:
         cap = f"{protocol.identical_psnr_db:g} dB"

@@ -14,7 +14,13 @@ from aa_eval.metrics.kvd import kernel_distance, kernel_distance_of_videos
 from aa_eval.protocol import Metric
 from aa_eval.result import MetricValue
 from aa_eval.scoring.feature_windows import drawn_starts
-from aa_eval.statistics import SetDistance, distance_spread, split_half_distance, stacked
+from aa_eval.statistics import (
+    SetDistance,
+    cluster_bootstrap,
+    distance_spread,
+    split_half_distance,
+    stacked,
+)
 from aa_eval.videos.pairing import Pair
 
 Values = NDArray[np.float64]
@@ -35,18 +41,20 @@ def set_metric(
 
     Args:
         predictions, references: per video the vectors [k, d] of the windows that
-            `aa_eval.scoring.feature_windows.needed_starts` names.
+            `aa_eval.scoring.feature_windows.needed_windows` names.
 
     Returns:
         The value; its interval is value +- 1.96 standard deviations of the bootstrap over videos.
         The note tells N and rank, and how far two halves of the references are from each other.
     """
+    if metric.kind == "mean_feature_distance":
+        return _mean_feature_distance(spec, predictions, references)
     draws = [_draw(spec, pairs, predictions, references, run) for run in range(spec.runs)]
     ours, theirs = draws[0]
     count = sum(len(rows) for rows in theirs)
     if count < 2:
         reason = (
-            f"{count} windows of {spec.window_frames} consecutive frames "
+            f"{count} windows of {spec.window_frames or 'all'} consecutive frames "
             f"({_rule(spec)}): a distribution needs at least 2"
         )
         return MetricValue(None, None, None, reason, count, None)
@@ -78,7 +86,7 @@ def _draw(
     references: Sequence[Values],
     run: int,
 ) -> tuple[list[Values], list[Values]]:
-    if spec.window_rule == "stride":
+    if spec.window_rule != "random-reference":
         return list(predictions), list(references)
     theirs = []
     for pair, rows in zip(pairs, references, strict=True):
@@ -86,6 +94,27 @@ def _draw(
         row_of = {start: row for row, start in enumerate(sorted(set(drawn)))}
         theirs.append(rows[[row_of[drawn[run]]]] if drawn else rows)
     return list(predictions), theirs
+
+
+def _mean_feature_distance(
+    spec: VideoFeatures, predictions: Sequence[Values], references: Sequence[Values]
+) -> MetricValue:
+    """Mean of |f - g|^2 over all pairs of windows, with an interval over videos.
+
+    HumanVid's "FVD" (metrics/utils/fvd.py at 28ff734): a Fréchet distance of one vector a side, for
+    each prefix of each video. It averages in float32.
+    """
+    pairs = zip(predictions, references, strict=True)
+    of_videos = [np.square(a - b).sum(axis=1) for a, b in pairs if len(a)]
+    if not of_videos:
+        reason = f"no video has {spec.window_frames} frames"
+        return MetricValue(None, None, None, reason, 0, None)
+    every = np.concatenate(of_videos)
+    counts = np.asarray([len(values) for values in of_videos], dtype=np.float64)
+    means = np.asarray([values.mean() for values in of_videos])
+    low, high = cluster_bootstrap(means, counts) or (None, None)
+    note = "no distance of distributions: comparable with no other FVD"
+    return MetricValue(float(every.astype(np.float32).mean()), low, high, None, len(every), note)
 
 
 def _value(distance: SetDistance, a: Sequence[Values], b: Sequence[Values]) -> float:
@@ -114,4 +143,6 @@ def _sample_notes(metric: Metric, count: int, theirs: Sequence[Values]) -> list[
 
 
 def _rule(spec: VideoFeatures) -> str:
-    return f"stride {spec.window_stride}" if spec.window_rule == "stride" else "one a video"
+    if spec.window_rule == "stride":
+        return f"stride {spec.window_stride}"
+    return "one a video"

@@ -19,8 +19,8 @@ from aa_eval.protocol import REGION_KINDS, TEMPORAL_KINDS, Metric
 from aa_eval.resize import resize
 from aa_eval.scoring.baselines import BACKWARDS, BASELINES
 from aa_eval.scoring.cache import Cache
-from aa_eval.scoring.feature_windows import WindowFeatures, needed_starts
-from aa_eval.scoring.metric_runner import Measures
+from aa_eval.scoring.feature_windows import WindowFeatures, needed_windows
+from aa_eval.scoring.metric_runner import Fit, Measures
 from aa_eval.videos.pairing import Pair
 from aa_eval.videos.regions import MaskFrames, Region, iter_masks
 from aa_eval.videos.source import VideoSource, iter_frames, iter_frames_backwards
@@ -40,13 +40,13 @@ class Item:
         name: the method, a trivial baseline, or `REFERENCE`.
         what: a metric without key (its values, [T]), video features (vectors, [windows, d]),
             "pixels" (sha256 of the reference's frames, uint8 [32]), or "masks" (of the region's).
-        resize: of predictions whose size is not the reference's; "" where `what` is no metric.
+        fit: how frames of unequal size are brought to one; None: they are taken as they are.
         region: the part of the picture that a metric looks at; "" for all of it.
     """
 
     name: str
     what: Metric | VideoFeatures | str
-    resize: str = ""
+    fit: Fit | None = None
     region: str = ""
 
 
@@ -101,15 +101,15 @@ def _found(items: Sequence[Item], keys: dict[Item, Any], cache: Cache) -> VideoS
 
 
 def _items(pair: Pair, names: Sequence[str], measures: Measures) -> list[Item]:
-    items = [PIXELS, *(Item(REFERENCE, spec) for spec in measures.features)]
+    items = [PIXELS, *(Item(REFERENCE, spec, fit) for spec, fit in measures.features)]
     items += [masks_of(region) for region in pair.regions]
     for name in names:
         items += [
-            Item(name, metric, resize, region)
-            for metric, resize in measures.frame_metrics
+            Item(name, metric, fit, region)
+            for metric, fit in measures.frame_metrics
             for region in ("", *(pair.regions if metric.kind in REGION_KINDS else ()))
         ]
-        items += [Item(name, spec) for spec in measures.features]
+        items += [Item(name, spec, fit) for spec, fit in measures.features]
     return items
 
 
@@ -122,21 +122,29 @@ def _keys(pair: Pair, items: Sequence[Item], measures: Measures, cache: Cache) -
     def key(item: Item) -> Any:
         side: Any = ["baseline", item.name, reference] if item.name in BASELINES else prediction
         inside = regions[item.region]
+        # what a fitted frame looks like depends on both sizes
+        fit = [*item.fit, pair.size_hw, pair.prediction_size_hw] if item.fit else None
         if isinstance(item.what, str):
             return [item.what, reference, *inside]
         weights = measures.weights(item.what)
         if isinstance(item.what, Metric):
             gaps = _gaps(pair) if item.what.kind in TEMPORAL_KINDS else []
             what = asdict(item.what)
-            return ["frames", what, item.resize, weights, side, reference, gaps, *inside]
-        starts = needed_starts(item.what, pair.video_id, pair.frame_numbers, item.name == REFERENCE)
+            return ["frames", what, fit, weights, side, reference, gaps, *inside]
+        windows = _windows(item, pair)
         spec = asdict(item.what)
-        # these decide which windows (`starts`) and what is done with the vectors afterwards
+        # these decide which windows and what is done with the vectors afterwards
         for field in ("window_rule", "window_stride", "runs", "unbiased_covariance"):
             del spec[field]
-        return ["features", spec, starts, weights, reference if item.name == REFERENCE else side]
+        of_side = reference if item.name == REFERENCE else side
+        return ["features", spec, fit, windows, weights, of_side]
 
     return {item: key(item) for item in items}
+
+
+def _windows(item: Item, pair: Pair) -> list[tuple[int, int]]:
+    assert isinstance(item.what, VideoFeatures)
+    return needed_windows(item.what, pair.video_id, pair.frame_numbers, item.name == REFERENCE)
 
 
 def _region_digest(region: Region, cache: Cache) -> str:
@@ -160,7 +168,7 @@ def _compute(pair: Pair, items: Sequence[Item], measures: Measures) -> VideoScor
         item: WindowFeatures(
             item.what,
             partial(measures.network, item.what),
-            needed_starts(item.what, pair.video_id, pair.frame_numbers, item.name == REFERENCE),
+            _windows(item, pair),
             measures.device,
         )
         for item in items
@@ -174,7 +182,8 @@ def _compute(pair: Pair, items: Sequence[Item], measures: Measures) -> VideoScor
         for name in dict.fromkeys(item.region for item in items if item.region)
     }
     mask_digests = {name: hashlib.sha256() for name in mask_readers}
-    before: dict[str, Frames] = {}  # the frame before, of each name
+    fits = dict.fromkeys([None, *(item.fit for item in items)])
+    before: dict[tuple[Fit | None, str], Frames] = {}  # the frame before, of each name
     done = 0
     for frames_of in _chunks(pair, names, measures.chunk_frames):
         reference = frames_of[REFERENCE]
@@ -190,17 +199,21 @@ def _compute(pair: Pair, items: Sequence[Item], measures: Measures) -> VideoScor
             for of_frame in mask:
                 mask_digests[name].update(f"{of_frame.shape}".encode())
                 mask_digests[name].update(np.packbits(of_frame).data)
+        fitted = {
+            (fit, name): frames
+            for fit in fits
+            for name, frames in _fitted(frames_of, fit, pair).items()
+        }
         for item in items:
-            frames = frames_of[item.name]
             if item in streams:
-                streams[item].push(frames)
+                streams[item].push(fitted[item.fit, item.name])
             elif isinstance(item.what, Metric) and item not in reasons:
                 try:
                     inside = masks.get(item.region)
-                    values[item].append(_values(item, pair, frames_of, before, measures, inside))
+                    values[item].append(_values(item, fitted, before, measures, inside))
                 except MetricUnavailable as error:
                     reasons[item] = f"'{pair.video_id}': {error}"
-        before = {name: frames[-1:] for name, frames in frames_of.items()}
+        before = {key: frames[-1:] for key, frames in fitted.items()}
     scores: VideoScores = {item: stream.finish() for item, stream in streams.items()}
     scores |= {i: np.concatenate(arrays) for i, arrays in values.items() if i not in reasons}
     for item, array in scores.items():
@@ -225,23 +238,40 @@ def _next_masks(
     return np.stack(masks)
 
 
+def _fitted(frames_of: dict[str, Frames], fit: Fit | None, pair: Pair) -> dict[str, Frames]:
+    """The frames of all names at one size; baselines are the reference's size, as it is."""
+    size_hw = pair.prediction_size_hw
+    if fit is None or size_hw is None or size_hw == pair.size_hw:
+        return frames_of
+    target_hw = pair.size_hw if fit.side == "prediction" else size_hw
+    return {
+        name: frames
+        if frames.shape[1:3] == target_hw
+        else resize(frames, fit.resize, target_hw).astype(np.uint8)
+        for name, frames in frames_of.items()
+    }
+
+
 def _values(
     item: Item,
-    pair: Pair,
-    frames_of: dict[str, Frames],
-    before: dict[str, Frames],
+    fitted: dict[tuple[Fit | None, str], Frames],
+    before: dict[tuple[Fit | None, str], Frames],
     measures: Measures,
     mask: NDArray[np.bool_] | None,
 ) -> Values:
-    """A metric of the frames at hand; a temporal one sees the frame before them, too."""
+    """A metric of the frames at hand; a temporal one sees the frame before them, too.
+
+    Raises:
+        MetricUnavailable: it has no value on these frames.
+    """
     assert isinstance(item.what, Metric)
-    frames, reference = frames_of[item.name], frames_of[REFERENCE]
+    sides = (item.fit, item.name), (item.fit, REFERENCE)
+    frames, reference = (fitted[side] for side in sides)
     lead = 1 if item.what.kind in TEMPORAL_KINDS and before else 0
     if lead:
-        frames = np.concatenate([before[item.name], frames])
-        reference = np.concatenate([before[REFERENCE], reference])
-    if frames.shape != reference.shape:
-        frames = resize(frames, item.resize, pair.size_hw).astype(np.uint8)
+        frames, reference = (np.concatenate([before[side], fitted[side]]) for side in sides)
+    if mask is not None and mask.shape[1:] != reference.shape[1:3]:
+        raise MetricUnavailable("the reference is resized, its masks are not: no value in a region")
     return measures.per_frame(item.what, frames, reference, mask)[lead:]
 
 

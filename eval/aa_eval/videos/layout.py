@@ -6,6 +6,8 @@ import os
 import re
 from collections import defaultdict
 from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
+from glob import escape
 from pathlib import Path
 from typing import get_args
 from unicodedata import normalize
@@ -107,6 +109,34 @@ def find_videos(folder: Path, layout: str | None = None) -> VideoFolder:
             )
         videos[source.video_id] = source
     return VideoFolder(folder, layout, videos)
+
+
+def named_after(predictions: VideoFolder, references: VideoFolder, pattern: str) -> VideoFolder:
+    """The predictions under their references' ids, where a script names them by a pattern.
+
+    Args:
+        pattern: with `{id}`, and `*` for anything, e.g. "{id}_*"; "" for the id itself. A
+            prediction that has the id itself is that video's.
+
+    Raises:
+        VideoError: two predictions fit one reference.
+    """
+    if not pattern:
+        return predictions
+    videos = dict(predictions.videos)
+    for video_id in references.videos.keys() - videos.keys():
+        before, _, after = pattern.partition("{id}")
+        fitting = [
+            v for v in predictions.videos if fnmatchcase(v, before + escape(video_id) + after)
+        ]
+        if len(fitting) > 1:
+            raise VideoError(
+                f"{predictions.path}: '{fitting[0]}' and '{fitting[1]}' are both named as "
+                f"predictions of '{video_id}' ({pattern}): keep one"
+            )
+        for name in fitting:
+            videos[video_id] = replace(videos.pop(name), video_id=video_id)
+    return replace(predictions, videos=videos)
 
 
 def _file_name(source: VideoSource) -> str:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 from aa_eval.errors import PairingError
+from aa_eval.protocol import Pairing
 from aa_eval.videos.layout import VideoFolder
 from aa_eval.videos.regions import Region
 from aa_eval.videos.source import VideoInfo, VideoSource, probe
@@ -37,6 +38,7 @@ class Pair:
         reference: the ground truth.
         frame_numbers: of the reference's frames (0, 1, ... for a video file).
         size_hw: of the reference.
+        prediction_size_hw: None where there is no prediction.
         kept: positions of the compared frames in the whole reference; None where all of them are.
         regions: name -> part of the picture that image metrics are computed in, too.
     """
@@ -46,6 +48,7 @@ class Pair:
     reference: VideoSource
     frame_numbers: tuple[int, ...]
     size_hw: tuple[int, int]
+    prediction_size_hw: tuple[int, int] | None = None
     kept: tuple[int, ...] | None = None
     regions: Mapping[str, Region] = field(default_factory=dict)
 
@@ -61,13 +64,19 @@ class _Problem:
 
 
 def make_pairs(
-    predictions: VideoFolder | None, references: VideoFolder, allow: frozenset[str] = frozenset()
+    predictions: VideoFolder | None,
+    references: VideoFolder,
+    allow: frozenset[str] = frozenset(),
+    frames: Pairing = "numbers",
+    any_size: bool = False,
 ) -> tuple[list[Pair], tuple[str, ...]]:
     """Pair by video id and check every pair's headers before anything is decoded.
 
     Args:
         predictions: None to pair references with nothing (baselines only).
         allow: names of `PROBLEMS` that shall not stop the run.
+        frames: which frames belong together: `Protocol.pairing`.
+        any_size: the protocol says what is done where sizes differ.
 
     Returns:
         The pairs, ordered by video id, and the overrides that were needed, e.g.
@@ -96,9 +105,13 @@ def make_pairs(
     pairs = []
     for video_id in ids:
         prediction = predictions.videos[video_id] if predictions else None
-        pair, found = _pair(video_id, prediction, references.videos[video_id])
+        pair, found = _pair(video_id, prediction, references.videos[video_id], frames)
         pairs.append(pair)
         problems += found
+    defined = {"size"} if any_size else set()
+    if frames != "numbers":  # the protocol says which frames, whatever their numbers
+        defined |= {"frame-numbers", "numbering-gap"}
+    problems = [p for p in problems if p.kind not in defined]
     refused = [p for p in problems if p.kind not in allow]
     if refused:
         shown = "; ".join(p.message for p in refused[:3])
@@ -112,28 +125,57 @@ def make_pairs(
 
 
 def _pair(
-    video_id: str, prediction: VideoSource | None, reference: VideoSource
+    video_id: str, prediction: VideoSource | None, reference: VideoSource, frames: str
 ) -> tuple[Pair, list[_Problem]]:
     reference_info = probe(reference)
     problems = list(_of_one_side(reference, reference_info, "reference"))
-    whole = reference
+    whole, whole_info, info = reference, reference_info, None
+    if frames == "humanvid-24":
+        reference = reference.at_positions(_humanvid_positions(video_id, whole_info.num_frames))
+        reference_info = replace(reference_info, num_frames=24)
     if prediction is not None:
         info = probe(prediction)
         problems += _of_one_side(prediction, info, "prediction")
         problems += _differences(video_id, info, reference_info)
-        prediction, reference, found = _same_frames(
-            video_id, prediction, info, reference, reference_info
-        )
-        problems += found
+        if frames == "positions":
+            count = min(info.num_frames, reference_info.num_frames)
+            prediction, reference = prediction.first(count), reference.first(count)
+        else:
+            prediction, reference, found = _same_frames(
+                video_id, prediction, info, reference, reference_info
+            )
+            problems += found
     count = reference.limit or reference_info.num_frames
-    numbers = reference.numbers if reference.numbers is not None else tuple(range(count))
+    numbers = reference.numbers
+    if numbers is None:
+        numbers = tuple(range(0, count * reference.step, reference.step))
     if not numbers:
         raise PairingError(f"'{video_id}': prediction and reference have no frame in common")
     kept = None
-    if len(numbers) < reference_info.num_frames:
+    if len(numbers) < whole_info.num_frames:
         places = {number: place for place, number in enumerate(whole.numbers or numbers)}
-        kept = tuple(places[number] for number in numbers)
-    return Pair(video_id, prediction, reference, numbers, reference_info.size_hw, kept), problems
+        kept = tuple(places[n] for n in numbers) if whole.numbers else numbers
+    size_hw = info.size_hw if info else None
+    pair = Pair(video_id, prediction, reference, numbers, reference_info.size_hw, size_hw, kept)
+    return pair, problems
+
+
+def _humanvid_positions(video_id: str, count: int) -> list[int]:
+    """Frames of a reference that HumanVid's script compares (metrics/metrics.py at 28ff734).
+
+    Raises:
+        PairingError: it has none, or the script's FVD takes other frames than its other metrics.
+    """
+    if count < 24:
+        raise PairingError(f"'{video_id}': {count} frames: HumanVid's script stops below 24")
+    if 48 <= count <= 72:
+        raise PairingError(
+            f"'{video_id}': {count} frames: of references of 48 to 72 frames HumanVid's script "
+            "takes other frames for FVD than for SSIM, PSNR and LPIPS: cut it, or take another "
+            "protocol"
+        )
+    step = 3 if count > 72 else 1
+    return list(range(0, 24 * step, step))
 
 
 def _same_frames(

@@ -32,7 +32,8 @@ class VideoSource:
         video_id: what pairs a prediction with its reference.
         files: one video file, one shard that holds it, or one image per frame in order.
         numbers: the frames' numbers as their file names say; None for a video file.
-        limit: read only the first so many frames; None for all.
+        limit: read only so many frames; None for all.
+        step: of a video file: read the first frame and every step-th after it.
         member: the video inside a shard; None where it is a file of its own.
     """
 
@@ -40,6 +41,7 @@ class VideoSource:
     files: tuple[Path, ...]
     numbers: tuple[int, ...] | None = None
     limit: int | None = None
+    step: int = 1
     member: TarMember | None = None
 
     @property
@@ -71,13 +73,14 @@ class VideoSource:
         """The frames at these positions (0 is the first frame, whatever its number) only.
 
         Raises:
-            VideoError: of a video file, which can only be read from its start on.
+            VideoError: of a video file, which is only read from its start on, at even steps.
         """
         if self.numbers is not None:
             return self.at_numbers({self.numbers[position] for position in keep})
-        if list(keep) != list(range(len(keep))):
+        step = keep[1] - keep[0] if len(keep) > 1 else 1
+        if step < 1 or list(keep) != list(range(0, len(keep) * step, step)):
             raise VideoError(f"{self.name}: some of its frames are asked for: give it as images")
-        return replace(self, limit=len(keep))
+        return replace(self, limit=len(keep), step=step)
 
     def first(self, num_frames: int) -> VideoSource:
         """The first `num_frames` frames."""
@@ -210,6 +213,7 @@ def _probe_file(source: VideoSource) -> VideoInfo:
         alpha = tags.get("alpha_mode") == "1"  # of VP8 and VP9; their decoders drop it
         kind = _kind(stream.codec_context.format, name, alpha)
     _require_plain_pictures(source)
+    shown = -(-shown // source.step)
     count = shown if source.limit is None else min(shown, source.limit)
     return VideoInfo(size_hw, count, fps, kind, is_steady(times_s))
 
@@ -259,7 +263,7 @@ def _kind(pixels: Any, name: str, alpha: bool) -> str:
 def _iter_file(source: VideoSource) -> Iterator[NDArray[np.uint8]]:
     name = source.name
     expected = _probe_file(source).num_frames
-    decoded = 0
+    decoded = read = 0
     with _open(source) as container:
         stream = container.streams.video[0]
         stream.codec_context.options = {"err_detect": "explode"}
@@ -269,17 +273,20 @@ def _iter_file(source: VideoSource) -> Iterator[NDArray[np.uint8]]:
                 if frame.is_corrupt:
                     raise VideoError(f"{name}: frame {decoded} is corrupt: write the file again")
                 decoded += 1
+                if (decoded - 1) % source.step:
+                    continue
                 rgb = reformatter.reformat(frame, format="rgb24")
                 yield cast(NDArray[np.uint8], rgb.to_ndarray())
-                if decoded == source.limit:
+                read += 1
+                if read == source.limit:
                     return
         except av.error.FFmpegError as error:
             raise VideoError(
                 f"{name}: corrupt after frame {decoded} ({_short(error)}): write it again"
             ) from error
-    if decoded < expected:
+    if read < expected:
         raise VideoError(
-            f"{name}: {decoded} of {expected} frames can be decoded: corrupt; write it again"
+            f"{name}: {read} of {expected} frames can be decoded: corrupt; write it again"
         )
 
 

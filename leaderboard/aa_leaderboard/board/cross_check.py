@@ -19,6 +19,7 @@ from aa_eval.protocol import KINDS, POSE_BETTER, SET_KINDS, Metric, Protocol
 from aa_eval.result import MetricValue, Result
 from aa_eval.scoring.feature_windows import window_starts
 from aa_eval.statistics import cluster_bootstrap
+from aa_eval.verify import may_be_trimmed
 from aa_eval.weights.weight_files import WEIGHTS
 from aa_leaderboard.board.frame_scores import PER_FRAME_FILE, PER_VIDEO_FILE, read_video_scores
 from aa_leaderboard.errors import SubmissionError
@@ -62,7 +63,7 @@ def _origin_problems(result: Result, protocol: Protocol) -> Iterator[str]:
     """What the numbers rest on must be named: references, frames left out, weights."""
     if unlike := sorted(result.references.keys() ^ result.per_video.keys()):
         yield f"{unlike[0]!r} is in only one of references and per_video"
-    if result.trimmed and not any(o.startswith("allow frame-count:") for o in result.overrides):
+    if result.trimmed and not may_be_trimmed(result):
         yield f"trimmed has {min(result.trimmed)!r}, but no override says 'allow frame-count'"
     for metric in protocol.metrics:
         value = result.metrics.get(metric.key)
