@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         ssim,
         ssim_grey_uniform7,
     )
+    from aa_eval.metric_module import FrameMetric
     from aa_eval.options import EvaluateOptions
     from aa_eval.protocol import Protocol, list_protocols, read_protocol
     from aa_eval.result import MetricValue, Result, read_result, write_result
@@ -38,6 +39,7 @@ _MODULE_OF = {
     "Benchmark": "videos.benchmark",
     "EvalError": "errors",
     "EvaluateOptions": "options",
+    "FrameMetric": "metric_module",
     "MetricValue": "result",
     "Protocol": "protocol",
     "Result": "result",
@@ -68,6 +70,7 @@ __all__ = [
     "Benchmark",
     "EvalError",
     "EvaluateOptions",
+    "FrameMetric",
     "MetricValue",
     "Protocol",
     "Result",

@@ -12,7 +12,13 @@ from typing import Concatenate, ParamSpec
 
 from aa_eval.errors import EvalError, PairingError
 from aa_eval.options import EvaluateOptions, FolderOptions
-from aa_eval.protocol import DEFAULT_PROTOCOL, Pairing, Protocol, read_protocol
+from aa_eval.protocol import (
+    DEFAULT_PROTOCOL,
+    Pairing,
+    Protocol,
+    protocol_of_module,
+    read_protocol,
+)
 from aa_eval.result import RESULT_FILE, Result, read_result, write_result
 from aa_eval.scoring.baselines import BASELINES, choose_baselines
 from aa_eval.scoring.cache import Cache, default_cache
@@ -78,6 +84,11 @@ def evaluate(predictions: Path | str | None, options: EvaluateOptions) -> list[R
     benchmark = read_benchmark(options.benchmark) if options.benchmark else None
     names = options.protocols or (benchmark.protocols if benchmark else (DEFAULT_PROTOCOL,))
     protocols = [read_protocol(name) for name in dict.fromkeys(names)]
+    if options.metric_module is not None:
+        protocols.append(protocol_of_module(options.metric_module))
+    doubled = {p.name for p in protocols if sum(p.name == q.name for q in protocols) > 1}
+    if doubled:
+        raise EvalError(f"--protocol: '{min(doubled)}' is there twice: name it once")
     baselines = choose_baselines(options.baselines)
     pairs, overrides = pair_folders(predictions, options, protocols)
     if predictions is None:
@@ -94,7 +105,8 @@ def evaluate(predictions: Path | str | None, options: EvaluateOptions) -> list[R
     )
     pairs = pairs_with_regions(pairs, masks, _names(options.region_boxes), theirs)
     results = score_pairs(
-        pairs, protocols, method=method, label=options.label, benchmark=options.benchmark,
+        pairs, protocols, method=method, label=options.label,
+        benchmark=benchmark.name if benchmark else None,
         baselines=baselines, overrides=overrides,
         keypoints=(keypoints, theirs) if keypoints and theirs else None,
         device=options.device, cache=_cache(options), workers=options.workers,
@@ -143,12 +155,13 @@ def pair_folders(
         _log.info("predictions %s", ours.describe())
     theirs = find_videos(references_at, options.layout)
     _log.info("references  %s", theirs.describe())
-    problem = benchmark.split_problem(theirs) if benchmark else None
-    if problem and "test-split" not in options.allow:
-        raise PairingError(
-            f"{problem}. Complete the folder, or override with --allow test-split "
-            "(it will be written into the result)"
-        )
+    problems = benchmark.problems(theirs) if benchmark else {}
+    for kind, problem in problems.items():
+        if kind not in options.allow:
+            raise PairingError(
+                f"{problem}. Complete the folder, or override with --allow {kind} "
+                "(it will be written into the result)"
+            )
     frames: set[Pairing] = {protocol.pairing for protocol in protocols} or {"numbers"}
     names = {protocol.prediction_name for protocol in protocols} or {""}
     if max(len(frames), len(names)) > 1:
@@ -162,8 +175,7 @@ def pair_folders(
     pairs, overrides = make_pairs(
         ours, theirs, frozenset(options.allow), frames.pop(), any_size=any_size
     )
-    if problem:
-        overrides += (f"allow test-split: {problem}",)
+    overrides += tuple(f"allow {kind}: {problem}" for kind, problem in problems.items())
     overrides += _same_files(pairs, options)
     for override in overrides:
         _log.warning("%s", override)

@@ -26,15 +26,17 @@ class FolderOptions:
     _: KW_ONLY
 
     benchmark: str | None = None
-    """A benchmark (`aa-eval benchmarks`): checks the references' ids, computes the protocols of its
-    published tables and ours in one pass, and looks for both folders in `data/<benchmark>/`."""
+    """A benchmark (`aa-eval benchmarks`) or one's own TOML file: checks the references' ids and
+    frames, computes the protocols of its published tables and ours in one pass, and looks for both
+    folders in `data/<benchmark>/`."""
 
     layout: Layout | None = None
     """Of both folders; detected if not given."""
 
     allow: Annotated[tuple[str, ...], Parameter(show_default=False)] = ()
     """Do not refuse this, and write it into the result: missing-videos, extra-videos, frame-count,
-    frame-numbers, numbering-gap, fps, same-files, size, channels, bit-depth or test-split."""
+    frame-numbers, numbering-gap, fps, same-files, size, channels, bit-depth, test-split or
+    test-frames."""
 
 
 @Parameter(name="*")
@@ -47,7 +49,12 @@ class EvaluateOptions(FolderOptions):
     protocols: Annotated[
         tuple[str, ...], Parameter(name="--protocol", consume_multiple=True, show_default=False)
     ] = ()
-    """Names (`aa-eval protocols`); the benchmark's own, or aa-clean-v2, if not given."""
+    """Names (`aa-eval protocols`) or TOML files of one's own; the benchmark's own, or aa-clean-v2,
+    if not given."""
+
+    metric_module: Path | str | None = None
+    """Python file with metrics of one's own: `METRICS = {name: FrameMetric(function, better=...)}`;
+    they are scored as a further protocol of the file's name."""
 
     baselines: str = "fast"
     """Trivial predictions that are scored, too: fast, all, off, or names with commas."""

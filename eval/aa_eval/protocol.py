@@ -7,11 +7,13 @@ import json
 import tomllib
 from dataclasses import MISSING, asdict, dataclass, fields, replace
 from importlib.resources import files
+from pathlib import Path
 from typing import Literal, TypeAlias
 
 from aa_eval.errors import ProtocolError
 from aa_eval.features.networks import NETWORKS
 from aa_eval.features.spec import VideoFeatures
+from aa_eval.metric_module import MetricModule, read_metric_module
 from aa_eval.parse import parse
 from aa_eval.resize import RESIZES
 
@@ -30,12 +32,14 @@ class Kind:
             no value), or the "set" of all videos.
         parameters: the fields that `Metric` must have for it.
         mean_in_float32: the script that it reproduces averages in float32.
+        module_sha256: of the user's module that has it; "" for ours.
     """
 
     better: Literal["higher", "lower"]
     over: Literal["frame", "change", "set"] = "frame"
     parameters: frozenset[str] = frozenset()
     mean_in_float32: bool = False
+    module_sha256: str = ""
 
 
 _OF_LPIPS = frozenset({"net", "input_range"})
@@ -111,6 +115,8 @@ class Protocol:
             sides cut to the shorter. "humanvid-24": the prediction's frames in order against the
             first 24 of every third frame of the reference (of fewer than 73 frames: every
             (frames // 24)-th).
+        metric_module: a Python file (beside the protocol's own, unless absolute) with metrics of
+            the user's: see `aa_eval.metric_module`. Its content, not its place, is in the hash.
         prediction_name: names of predictions beside the reference's own: "{id}_*", "output_{id}".
         min_joint_score: a joint is visible from this score on; 0 is any score above 0.
         metrics: in the order in which they are shown.
@@ -133,6 +139,8 @@ class Protocol:
     resizes: bool = False
     pairing: Pairing = "numbers"
     prediction_name: str = ""
+    metric_module: str = ""
+    metric_module_sha256: str = ""
 
     def better(self, key: str) -> Literal["higher", "lower"] | None:
         """Which direction wins in a column of its results, such as "ssim@face"; None: unknown."""
@@ -148,11 +156,11 @@ class Protocol:
         older protocols stay.
         """
         content = asdict(self)
-        del content["description"], content["source"]
+        del content["description"], content["source"], content["metric_module"]
         for kind, values in ((Protocol, content), (VideoFeatures, content["video_features"] or {})):
             for field in fields(kind):
                 later = field.default is not MISSING and field.name != "video_features"
-                if later and values.get(field.name) == field.default:
+                if later and values.get(field.name, ...) == field.default:
                     del values[field.name]
         text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
         return hashlib.sha256(text.encode()).hexdigest()
@@ -167,24 +175,71 @@ def list_protocols() -> list[str]:
 
 
 def protocol_text(name: str) -> str:
-    """The TOML of the protocol called `name`, comments included.
+    """The TOML of the protocol called `name`, or of the file at the path `name`, comments included.
 
     Raises:
         ProtocolError: no such protocol.
     """
+    if name.endswith(".toml"):
+        if not Path(name).is_file():
+            raise ProtocolError(f"protocol {name}: no such file")
+        return Path(name).read_text(encoding="utf-8")
     names = list_protocols()
     if name not in names:
-        raise ProtocolError(f"protocol '{name}' is unknown: choose from {', '.join(names)}")
+        raise ProtocolError(
+            f"protocol '{name}' is unknown: choose from {', '.join(names)}, or name a .toml file"
+        )
     return (files("aa_eval") / "protocols" / f"{name}.toml").read_text(encoding="utf-8")
 
 
 def read_protocol(name: str) -> Protocol:
-    """The protocol called `name`, from protocols/<name>.toml.
+    """The protocol called `name`, or the user's own in the file at the path `name`.
 
     Raises:
-        ProtocolError: no such protocol, or its file is malformed.
+        ProtocolError: no such protocol, or its file is malformed, or has the name of one of ours
+            and other content.
     """
-    return parse_protocol(protocol_text(name), name)
+    protocol = parse_protocol(protocol_text(name), name)
+    known = list_protocols()
+    if name not in known and protocol.name in known and protocol != read_protocol(protocol.name):
+        raise ProtocolError(f"protocol {name}: there is another '{protocol.name}': rename yours")
+    return protocol
+
+
+def protocol_of_module(path: Path | str) -> Protocol:
+    """The metrics of the module at `path`, all of them, as a protocol of its name.
+
+    Aggregated as `DEFAULT_PROTOCOL` does: over videos, the first frame left out.
+
+    Raises:
+        ProtocolError: see `aa_eval.metric_module.read_metric_module`.
+    """
+    module = use_metric_module(Path(path))
+    return replace(
+        read_protocol(DEFAULT_PROTOCOL),
+        name=module.path.stem,
+        version="1",
+        description=f"The metrics of {module.path.name}.",
+        source="the user's own",
+        metrics=tuple(Metric(name, name) for name in module.metrics),
+        video_features=None,
+        metric_module=str(module.path.resolve()),
+        metric_module_sha256=module.sha256,
+    )
+
+
+def use_metric_module(path: Path, sha256: str | None = None) -> MetricModule:
+    """Make the metrics of a module kinds of this process; the same module may be used again.
+
+    Raises:
+        ProtocolError: as `read_metric_module`, or one of its names is taken.
+    """
+    module = read_metric_module(path, sha256)
+    for name, metric in module.metrics.items():
+        if name in KINDS and KINDS[name].module_sha256 != module.sha256:
+            raise ProtocolError(f"{path}: there is another metric '{name}': rename yours")
+        KINDS[name] = Kind(metric.better, module_sha256=module.sha256)
+    return module
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,6 +269,14 @@ def parse_protocol(text: str, where: str) -> Protocol:
                 read_protocol(words.same_as), description=words.description, source=words.source
             )
         protocol = parse(row, Protocol)
+        if protocol.metric_module:
+            path = Path(where).parent / protocol.metric_module
+            module = use_metric_module(path)
+            protocol = replace(
+                protocol, metric_module=str(path.resolve()), metric_module_sha256=module.sha256
+            )
+    except ProtocolError:
+        raise
     except ValueError as error:
         raise ProtocolError(f"protocol {where}: malformed ({error})") from error
     if problem := _problem(protocol):

@@ -80,6 +80,61 @@ def test_tf1_bilinear_takes_every_second_pixel_at_half_size(frames: np.ndarray) 
     assert np.array_equal(resize(frames, "tf1-bilinear", (20, 30)), frames[:, ::2, ::2])
 
 
+def pillow(frame: np.ndarray, size_hw: tuple[int, int], kind: str, mode: str) -> np.ndarray:
+    """The frame resized by Pillow itself: 8-bit RGB at once, or channel by channel in float."""
+    filter_ = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}[kind]
+    if mode == "uint8":
+        return np.asarray(Image.fromarray(frame).resize(size_hw[::-1], filter_), dtype=float)
+    planes = [Image.fromarray(frame[..., c].astype(np.float32)) for c in range(3)]
+    return np.stack([np.asarray(plane.resize(size_hw[::-1], filter_)) for plane in planes], -1)
+
+
+@pytest.fixture
+def edges() -> np.ndarray:
+    """Stripes and a hard edge: what tells the filters apart."""
+    picture = np.zeros((1, 48, 36, 3), np.uint8)
+    picture[:, 7:, :20] = 255
+    picture[:, ::3, 5:, 1] = 200
+    return picture
+
+
+@pytest.mark.parametrize("size_hw", [(17, 23), (90, 61)])
+@pytest.mark.parametrize("kind", ["bilinear", "bicubic"])
+@pytest.mark.parametrize("mode", ["uint8", "float"])
+def test_every_pil_name_is_that_filter_of_pillow(
+    edges: np.ndarray, size_hw: tuple[int, int], kind: str, mode: str
+) -> None:
+    found = resize(edges, f"pil-{kind}-{mode}", size_hw)[0]
+    np.testing.assert_allclose(found, pillow(edges[0], size_hw, kind, mode), atol=1e-4)
+    other = {"bilinear": "bicubic", "bicubic": "bilinear"}[kind]
+    assert np.abs(found - pillow(edges[0], size_hw, other, mode)).max() > 5
+
+
+def test_the_crop_is_in_the_centre_and_the_filter_is_bicubic(edges: np.ndarray) -> None:
+    found = resize(edges, "centre-crop-pil-bicubic-float", (20, 20))[0]
+    centre = np.ascontiguousarray(edges[0, 6:42])  # 36 of 48 rows
+    np.testing.assert_allclose(found, pillow(centre, (20, 20), "bicubic", "float"), atol=1e-4)
+
+
+def test_bilinear_is_opencv_s_on_floats(edges: np.ndarray) -> None:
+    cv2 = pytest.importorskip("cv2")
+    for size_hw in ((17, 23), (90, 61)):
+        wanted = cv2.resize(edges[0].astype(np.float32), size_hw[::-1])
+        found = resize(edges, "bilinear", size_hw)[0]
+        np.testing.assert_allclose(found, wanted, atol=2e-2)
+        antialiased = pillow(edges[0], size_hw, "bilinear", "float")
+        if size_hw[0] < 48:
+            assert np.abs(found - antialiased).max() > 20
+
+
+@pytest.mark.parametrize("name", sorted(RESIZES))
+def test_only_bicubic_floats_leave_the_range(edges: np.ndarray, name: str) -> None:
+    found = resize(edges, name, (90, 90))
+    overshoots = bool(found.max() > 255.5 or found.min() < -0.5)
+    assert overshoots == ("bicubic-float" in name)
+    assert np.array_equal(found, np.rint(found)) or not name.endswith("uint8")
+
+
 def test_an_unknown_name_lists_the_known_ones(frames: np.ndarray) -> None:
     with pytest.raises(ProtocolError, match="pil-bicubic-float"):
         resize(frames, "lanczos", (8, 8))

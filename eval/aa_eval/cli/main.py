@@ -82,7 +82,7 @@ def score(
     """
     from aa_eval.cli.table import result_table
     from aa_eval.evaluation import evaluate
-    from aa_eval.protocol import read_protocol
+    from aa_eval.protocol import list_protocols, protocol_of_module, read_protocol
 
     predictions, options = _behind_the_protocols(predictions, options)
     if write_baselines is not None:
@@ -90,9 +90,13 @@ def score(
         if predictions is None:
             return 0
     results = evaluate(predictions, **vars(options))
-    for name in dict.fromkeys(result.protocol for result in results):
-        of_protocol = [result for result in results if result.protocol == name]
-        print("\n" + result_table(of_protocol, read_protocol(name)))
+    protocols = [read_protocol(name) for name in (*list_protocols(), *options.protocols)]
+    if options.metric_module is not None:
+        protocols.append(protocol_of_module(options.metric_module))
+    by_hash = {protocol.hash: protocol for protocol in protocols}
+    for found in dict.fromkeys(result.protocol_hash for result in results):
+        of_protocol = [result for result in results if result.protocol_hash == found]
+        print("\n" + result_table(of_protocol, by_hash[found]))
     if options.out:
         print(f"\nwritten: {options.out}")
     return 0
@@ -105,7 +109,8 @@ def _behind_the_protocols(
     from aa_eval.protocol import list_protocols
 
     *names, last = options.protocols or ("",)
-    if predictions is None and names and last not in list_protocols():
+    known = last in list_protocols() or last.endswith(".toml")
+    if predictions is None and names and not known:
         return Path(last), replace(options, protocols=tuple(names))
     return predictions, options
 

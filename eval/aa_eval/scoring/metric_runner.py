@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING, NamedTuple
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from aa_eval.errors import WeightsUnavailable
+from aa_eval.errors import MetricUnavailable, WeightsUnavailable
 from aa_eval.features.networks import NETWORKS, verified
 from aa_eval.features.spec import VideoFeatures
 from aa_eval.metrics.l1 import l1, l1_per_pixel_count, l1_unit_range_float32
@@ -23,7 +24,7 @@ from aa_eval.metrics.ssim import (
     ssim_grey_uniform7,
 )
 from aa_eval.metrics.temporal import dtssd, flicker, ssim_of_differences, tof, warp_error
-from aa_eval.protocol import SET_KINDS, Metric, Protocol
+from aa_eval.protocol import KINDS, SET_KINDS, Metric, Protocol, use_metric_module
 from aa_eval.scoring.cache import Cache
 from aa_eval.scoring.optical_flow import OpticalFlowILK
 
@@ -123,6 +124,7 @@ class Measures:
         self.chunk_frames = 1 if device == "cpu" else 8
         self._cache = cache
         self._flow = OpticalFlowILK()
+        self._own: dict[str, Callable[[Frames, Frames], Any]] = {}
         self._weights: dict[Metric | VideoFeatures, dict[str, str]] = {}
         self._reasons: dict[Metric | VideoFeatures, str] = {}
         self._perceptual: dict[tuple[str, str], Perceptual] = {}
@@ -133,7 +135,14 @@ class Measures:
             for metric in protocol.metrics
             if metric.kind not in SET_KINDS
         ]
+        for protocol in protocols:
+            if protocol.metric_module:
+                path, sha256 = Path(protocol.metric_module), protocol.metric_module_sha256
+                module = use_metric_module(path, sha256)  # a worker process has to load it, too
+                self._own |= {name: metric.function for name, metric in module.metrics.items()}
         for metric, _ in wanted:
+            if metric.kind in self._own:
+                self._weights[metric] = {"metric module": KINDS[metric.kind].module_sha256}
             if metric.net is not None:
                 self._verify(metric, verified(f"lpips-{metric.net}"))
         for protocol in protocols:
@@ -178,6 +187,8 @@ class Measures:
         Raises:
             MetricUnavailable: it has no value on these frames.
         """
+        if metric.kind in self._own:
+            return _checked(metric.kind, self._own[metric.kind](prediction, reference), prediction)
         if metric.kind in _FLOW_METRICS:
             return _FLOW_METRICS[metric.kind](prediction, reference, self._flow)
         if metric.kind in _CHANGE_METRICS:
@@ -216,3 +227,18 @@ def _what(metric: Metric, protocol: Protocol) -> Metric | VideoFeatures:
         assert protocol.video_features is not None  # parse_protocol has seen to it
         return protocol.video_features
     return without_key(metric)
+
+
+def _checked(name: str, values: Any, frames: Frames) -> Values:
+    """What a metric of the user's returned, as float64 [T].
+
+    Raises:
+        MetricUnavailable: it is something else.
+    """
+    found = np.asarray(values, dtype=np.float64)
+    if found.shape != (len(frames),):
+        raise MetricUnavailable(
+            f"{name} returned {list(found.shape)}, expected one value for each of {len(frames)} "
+            "frames"
+        )
+    return found

@@ -2,14 +2,34 @@
 
 from __future__ import annotations
 
+import hashlib
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
 
 from aa_eval.errors import EvalError, PairingError
 from aa_eval.parse import parse
 from aa_eval.videos.layout import VideoFolder
+
+
+@dataclass(frozen=True, slots=True)
+class Frames:
+    """Which frames of one test video are scored.
+
+    Attributes:
+        first, last, count: numbers of the first and the last, and how many there are.
+        missing: numbers between them that do not exist, as far as they are known one by one.
+        windows: how many windows of 16 consecutive frames there are.
+        name: of a frame's file, with {number}.
+    """
+
+    first: int
+    last: int
+    count: int
+    missing: tuple[int, ...] = ()
+    windows: int | None = None
+    name: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +41,12 @@ class Benchmark:
         protocols: computed together: the bug-compatible one of the published tables, and ours.
         layout: what the references are and where they come from, in words.
         made_by: the command that makes the folder of references from the user's own copy.
-        video_ids: of the test split.
+        video_ids: of the test split; empty where no list of them is public.
+        num_videos: how many there are, where `video_ids` is empty.
+        has_truth: whether there are true videos to score against.
+        frames: video id -> its frames.
+        names_sha256: of the sorted names of all frames' files, a line each, as many hexadecimal
+            digits as are known.
     """
 
     name: str
@@ -30,7 +55,11 @@ class Benchmark:
     protocols: tuple[str, ...]
     layout: str
     made_by: str
-    video_ids: tuple[str, ...]
+    video_ids: tuple[str, ...] = ()
+    num_videos: int | None = None
+    has_truth: bool = True
+    frames: dict[str, Frames] = field(default_factory=dict)
+    names_sha256: str = ""
 
     @property
     def references(self) -> Path:
@@ -44,6 +73,7 @@ class Benchmark:
 
     def describe(self) -> str:
         """What a user must know before scoring on it, as lines."""
+        count = len(self.video_ids) or self.num_videos
         lines = [
             f"{self.name}: {self.title}",
             f"source: {self.source}",
@@ -51,10 +81,25 @@ class Benchmark:
             f"references: {self.references}/: {self.layout}",
             f"made by: {self.made_by}",
             f"predictions: {self.predictions}/, named after the references, with as many frames",
-            f"{len(self.video_ids)} videos:",
-            *(f"  {video_id}" for video_id in self.video_ids),
+            f"{count} videos" + (":" if self.video_ids else "; no list of their ids is public"),
         ]
+        lines += [f"  {video_id}{self._describe_frames(video_id)}" for video_id in self.video_ids]
+        if self.frames:
+            frames = sum(of_video.count for of_video in self.frames.values())
+            windows = sum(of_video.windows or 0 for of_video in self.frames.values())
+            lines.append(f"{frames} frames, {windows} windows of 16 consecutive ones")
         return "\n".join(lines)
+
+    def _describe_frames(self, video_id: str) -> str:
+        frames = self.frames.get(video_id)
+        if frames is None:
+            return ""
+        holes = frames.last - frames.first + 1 - frames.count
+        return (
+            f": frames {frames.first}..{frames.last}, {frames.count} of them"
+            + (f" ({holes} missing between)" if holes else "")
+            + f", {frames.windows} windows"
+        )
 
     def require_folders(self, references: Path, predictions: Path | None) -> None:
         """Say what to put where.
@@ -62,11 +107,15 @@ class Benchmark:
         Raises:
             PairingError: one of the folders is absent.
         """
+        if not self.has_truth:
+            raise PairingError(
+                f"{self.title}: has no true videos: nothing here scores predictions without"
+            )
         absent = []
         if not references.exists():
             absent.append(
                 f"references into {references}/ ({self.layout}); `{self.made_by}` makes that "
-                f"folder from your copy of the {len(self.video_ids)} videos "
+                f"folder from your copy of the {len(self.video_ids) or self.num_videos} videos "
                 f"{', '.join(self.video_ids[:10])}{', ...' if len(self.video_ids) > 10 else ''}"
             )
         if predictions is not None and not predictions.exists():
@@ -79,8 +128,18 @@ class Benchmark:
                 "Or name other folders: PREDICTIONS --references DIR"
             )
 
-    def split_problem(self, references: VideoFolder) -> str | None:
-        """How the references differ from the test split, or None."""
+    def problems(self, references: VideoFolder) -> dict[str, str]:
+        """Kind of problem -> how the references differ from the benchmark's, by names alone."""
+        found = {"test-split": self._split_problem(references)}
+        if found["test-split"] is None:
+            found["test-frames"] = self._frames_problem(references)
+        return {kind: problem for kind, problem in found.items() if problem}
+
+    def _split_problem(self, references: VideoFolder) -> str | None:
+        if not self.video_ids:
+            if self.num_videos in (None, len(references.videos)):
+                return None
+            return f"benchmark {self.name}: {len(references.videos)} of {self.num_videos} videos"
         missing = [v for v in self.video_ids if v not in references.videos]
         extra = sorted(references.videos.keys() - set(self.video_ids))
         if not missing and not extra:
@@ -92,6 +151,28 @@ class Benchmark:
                 words.append(f"{name}: {', '.join(ids[:3])}{', ...' if len(ids) > 3 else ''}")
         return "; ".join(words)
 
+    def _frames_problem(self, references: VideoFolder) -> str | None:
+        names = []
+        for video_id, frames in self.frames.items():
+            numbers = references.videos[video_id].numbers
+            if numbers is None:  # a video file does not number its frames
+                return None
+            wrong = set(numbers) & set(frames.missing)
+            found = (numbers[0], numbers[-1], len(numbers))
+            if wrong or found != (frames.first, frames.last, frames.count):
+                return (
+                    f"benchmark {self.name}: '{video_id}' has frames {found[0]}..{found[1]}, "
+                    f"{found[2]} of them"
+                    + (f", {min(wrong)} among them" if wrong else "")
+                    + f"; the benchmark's are {frames.first}..{frames.last}, {frames.count} of them"
+                    + (f" without {frames.missing[0]}" if wrong else "")
+                )
+            names += [frames.name.format(number=number) for number in numbers]
+        text = "".join(f"{name}\n" for name in sorted(names))
+        if not hashlib.sha256(text.encode()).hexdigest().startswith(self.names_sha256):
+            return f"benchmark {self.name}: as many frames as expected, but not the same numbers"
+        return None
+
 
 def list_benchmarks() -> list[str]:
     """Names that `read_benchmark` knows, sorted."""
@@ -102,12 +183,24 @@ def list_benchmarks() -> list[str]:
 
 
 def read_benchmark(name: str) -> Benchmark:
-    """The benchmark called `name`, from benchmarks/<name>.toml.
+    """The benchmark called `name`, or the user's own in the TOML file at the path `name`.
 
     Raises:
-        EvalError: no such benchmark.
+        EvalError: no such benchmark, or its file is malformed.
     """
-    if name not in list_benchmarks():
-        raise EvalError(f"--benchmark {name}: choose from {', '.join(list_benchmarks())}")
-    text = (files("aa_eval") / "benchmarks" / f"{name}.toml").read_text(encoding="utf-8")
-    return parse(tomllib.loads(text), Benchmark)
+    if name.endswith(".toml") and Path(name).is_file():
+        text = Path(name).read_text(encoding="utf-8")
+    elif name in list_benchmarks():
+        text = (files("aa_eval") / "benchmarks" / f"{name}.toml").read_text(encoding="utf-8")
+    else:
+        raise EvalError(
+            f"--benchmark {name}: choose from {', '.join(list_benchmarks())}, or name a .toml file"
+        )
+    try:
+        benchmark = parse(tomllib.loads(text), Benchmark)
+    except ValueError as error:
+        raise EvalError(f"benchmark {name}: malformed ({error})") from error
+    known = list_benchmarks()
+    if name not in known and benchmark.name in known:
+        raise EvalError(f"benchmark {name}: there is another '{benchmark.name}': rename yours")
+    return benchmark

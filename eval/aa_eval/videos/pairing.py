@@ -25,6 +25,7 @@ PROBLEMS = {
     "channels": "alpha is dropped; grey and palette become RGB",
     "bit-depth": "frames become 8-bit by dropping the low bits",
     "test-split": "videos are scored that are not the benchmark's test split",
+    "test-frames": "frames are scored that are not the benchmark's",
 }
 
 

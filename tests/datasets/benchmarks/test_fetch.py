@@ -171,7 +171,8 @@ def test_tiktok_in_its_three_layouts_becomes_shards_and_references(
         reference = read_video(out / "references" / video_id).frames
         np.testing.assert_array_equal(reference, disco_frames(puppet.frames, (32, 32)))
     said = _eval("check", out / "references", "--benchmark", "tiktok", "--references",
-                 out / "references", "--allow", "same-files")  # fmt: skip
+                 out / "references", "--allow", "same-files", "--allow",
+                 "test-frames")  # fmt: skip
     assert "10 pairs, 30 frames: fit to be scored" in said
 
 

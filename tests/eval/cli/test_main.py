@@ -18,7 +18,7 @@ from PIL import Image
 
 from aa_eval.cli.main import main
 from aa_eval.options import FolderOptions
-from aa_eval.protocol import list_protocols, parse_protocol, read_protocol
+from aa_eval.protocol import list_protocols, parse_protocol, protocol_text, read_protocol
 from aa_eval.result import iter_results, read_result
 from aa_eval.videos.benchmark import list_benchmarks, read_benchmark
 from aa_eval.videos.pairing import PROBLEMS
@@ -111,7 +111,7 @@ def test_a_benchmark_knows_its_videos_folders_and_protocols(
     assert "other protocol: tiktok-disco-2023 (hash " in capsys.readouterr().err
 
 
-def test_the_whole_test_split_needs_no_override(
+def test_a_split_of_other_frames_is_refused_and_said(
     trees: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     frame = trees / "gt" / "video_0" / "0.png"
@@ -120,7 +120,11 @@ def test_the_whole_test_split_needs_no_override(
             (trees / name / video_id).mkdir(parents=True)
             shutil.copy(frame, trees / name / video_id / "1.png")
     words = ["check", trees / "split", "--references", trees / "split_gt"]
-    assert run(*words, "--benchmark", "tiktok") == 0
+    assert run(*words, "--benchmark", "tiktok") == 2
+    error = capsys.readouterr().err
+    assert "'00337' has frames 1..1, 1 of them; the benchmark's are 1..305, 305 of them" in error
+    assert "--allow test-frames" in error
+    assert run(*words, "--benchmark", "tiktok", "--allow", "test-frames") == 0
     assert "10 pairs, 10 frames" in capsys.readouterr().out
     assert len(set(read_benchmark("ubc").video_ids)) == 100
 
@@ -346,3 +350,81 @@ def test_help_names_every_problem_that_may_be_allowed() -> None:
     (allow,) = (f for f in fields(FolderOptions) if f.name == "allow")
     lines = inspect.getsource(FolderOptions).split(f"    {allow.name}: ")[1]
     assert set(re.findall(r"[a-z]+(?:-[a-z]+)+|fps|size|channels", lines)) >= PROBLEMS.keys()
+
+
+MODULE = """
+import numpy as np
+from aa_eval import FrameMetric
+
+def brightness(prediction, reference):
+    return np.abs(prediction.mean((1, 2, 3)) - reference.mean((1, 2, 3)))
+
+METRICS = {"brightness_of_a_test": FrameMetric(brightness, better="lower")}
+"""
+
+
+def test_a_protocol_a_benchmark_and_a_metric_of_ones_own(
+    trees: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (trees / "mine.py").write_text(MODULE)
+    (trees / "mine.toml").write_text(
+        protocol_text("tiktok-disco-2023")
+        .split("[[metrics]]")[0]
+        .replace('name = "tiktok-disco-2023"', 'name = "mine"\nmetric_module = "mine.py"')
+        + '[[metrics]]\nkey = "light"\nkind = "brightness_of_a_test"\n'
+    )
+    (trees / "five.toml").write_text(
+        'name = "five"\ntitle = "Five"\nprotocols = ["aa-clean-v2"]\nsource = "here"\n'
+        'layout = "l"\nmade_by = "m"\nvideo_ids = ["video_0", "video_1", "video_2", "video_3", '
+        '"video_4"]\n'
+    )
+    words = [trees / "good", "--references", trees / "gt", "--baselines", "off"]
+    words += ["--benchmark", trees / "five.toml", "--protocol", trees / "mine.toml"]
+    assert run(*words, "--out", trees / "out", "--workers", "2") == 0
+    result = read_result(trees / "out")
+    assert (result.protocol, result.benchmark) == ("mine", "five")
+    differences = []
+    for video in range(5):
+        sides = [
+            np.stack(
+                [
+                    np.asarray(Image.open(trees / s / f"video_{video}" / f"{n}.png"))
+                    for n in range(3)
+                ]
+            )
+            for s in ("good", "gt")
+        ]
+        differences.append(np.abs(sides[0].mean((1, 2, 3)) - sides[1].mean((1, 2, 3))))
+    assert result.metrics["light"].value == pytest.approx(np.concatenate(differences).mean())
+    assert "light ↓" in capsys.readouterr().out
+    hash_before = result.protocol_hash
+    (trees / "mine.py").write_text(MODULE + "# another content is another protocol\n")
+    (trees / "mine.toml").write_text(
+        (trees / "mine.toml").read_text().replace("brightness_of_a_test", "brightness_2")
+    )
+    (trees / "mine.py").write_text(MODULE.replace("brightness_of_a_test", "brightness_2"))
+    assert run(*words, "--out", trees / "out2") == 0
+    assert read_result(trees / "out2").protocol_hash != hash_before
+    plain = [trees / "good", "--references", trees / "gt", "--baselines", "off", "--protocol"]
+    plain += ["fvd-tf", "--metric-module", trees / "mine.py", "--out", trees / "out3"]
+    assert run(*plain) == 0
+    assert {p.name for p, _ in iter_results(trees / "out3")} == {"fvd-tf", "mine"}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("METRICS = {}", "METRICS is dict, expected a dictionary of name -> aa_eval.FrameMetric"),
+        ("1 / 0", "fails when it is run: ZeroDivisionError"),
+        (MODULE.replace("brightness_of_a_test", "psnr"), "there is another metric 'psnr'"),
+    ],
+)
+def test_a_metric_module_that_is_none_is_refused(
+    trees: Path, capsys: pytest.CaptureFixture[str], text: str, message: str
+) -> None:
+    (trees / "bad.py").write_text(text)
+    words = [trees / "good", "--references", trees / "gt", "--metric-module"]
+    assert run(*words, trees / "bad.py") == 2
+    assert message in capsys.readouterr().err
+    assert run(*words, trees / "nowhere.py") == 2
+    assert "no such file" in capsys.readouterr().err

@@ -11,6 +11,7 @@ from aa_eval.errors import MetricUnavailable, PairingError, WeightsUnavailable
 from aa_eval.metrics.lpips import lpips_per_frame, make_lpips
 from aa_eval.scoring.cache import Cache
 from aa_eval.scoring.lpips_features import _KEPT_FRAMES, Perceptual
+from aa_eval.weights.numpy_pickle import read_numpy_pickle
 from aa_eval.weights.weight_files import find_weight
 
 pytestmark = pytest.mark.weights
@@ -52,6 +53,29 @@ def test_backbone_is_torchvisions_and_heads_are_the_packages(
     for name, head in torch.load(heads, map_location="cpu", weights_only=True).items():
         assert torch.equal(state[name], head), name
     assert not any(p.requires_grad for p in model.parameters())
+
+
+@pytest.mark.parametrize("net", ["alex", "vgg"])
+def test_kernels_stand_upright(networks: dict[str, torch.nn.Module], net: str) -> None:
+    """A transposed kernel has the same sums: the first layer is computed here, place by place."""
+    name = {"alex": "AlexNet_0", "vgg": "VGG16_0"}[net]
+    tree = read_numpy_pickle(find_weight(f"lpips-{net}"))[name]
+    kernel, bias = (np.asarray(tree["Conv_0"][k], dtype=np.float64) for k in ("kernel", "bias"))
+    assert np.abs(kernel - kernel.transpose(1, 0, 2, 3)).max() > 0.1
+    convolution = next(m for m in networks[net].net.modules() if isinstance(m, torch.nn.Conv2d))
+    picture = np.random.default_rng(0).normal(size=(40, 40, 3))
+    padded = np.pad(picture, [(convolution.padding[0],) * 2] * 2 + [(0, 0)])
+    given = torch.from_numpy(picture).float().movedim(-1, 0)[None]
+    found = convolution(given)[0].detach().numpy()
+    side, step = len(kernel), convolution.stride[0]
+    for row, column in ((0, 3), (5, 2), (7, 7)):
+        seen = padded[row * step : row * step + side, column * step : column * step + side]
+        wanted = np.einsum("hwi,hwio->o", seen, kernel) + bias
+        np.testing.assert_allclose(found[:, row, column], wanted, atol=1e-4)
+    # as printed by anyone who has loaded torchvision's weights
+    row = {"alex": [0.11864, 0.09407, 0.09543], "vgg": [-0.55373, 0.14270, 0.52896]}[net]
+    printed = convolution.weight[0, 0, 0, :3].detach().numpy()
+    np.testing.assert_allclose(printed, row, atol=2e-5)
 
 
 def test_identical_is_zero_and_order_does_not_matter(
