@@ -40,4 +40,4 @@ class VideoFeatures:
     size_hw: tuple[int, int]
     unbiased_covariance: bool
     fit_first: bool = False
-    reencode: Literal["none", "x264-crf23-3fps"] = "none"
+    reencode: Literal["none", "x264-crf23-3fps-3threads"] = "none"
