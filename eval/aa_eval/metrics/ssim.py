@@ -159,7 +159,7 @@ def ssim_colour_gaussian_padded_float32(
         cov = means(x * y) - mean_x * mean_y
         above = (2 * mean_x * mean_y + 0.01**2) * (2 * cov + 0.03**2)
         below = (mean_x.pow(2) + mean_y.pow(2) + 0.01**2) * (var_x + var_y + 0.03**2)
-        maps.append((above / below)[0].movedim(0, -1).numpy())
+        maps.append((above / below)[0].movedim(0, -1).double().contiguous().numpy())
     frames = zip(maps, frame_masks(mask, prediction), strict=True)
     return np.asarray([mean_inside(of_frame, inside) for of_frame, inside in frames])
 

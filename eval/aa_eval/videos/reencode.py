@@ -18,7 +18,6 @@ import numpy as np
 from av.video.reformatter import Interpolation, VideoReformatter
 from numpy.typing import NDArray
 
-
 _THREADS = 3
 
 

@@ -237,7 +237,9 @@ def damaged(tmp_path: Path, problem: str) -> None:
             rewrite("I;16")
 
 
-@pytest.mark.parametrize("problem", sorted(PROBLEMS.keys() - {"fps", "same-files", "test-split"}))
+@pytest.mark.parametrize(
+    "problem", sorted(PROBLEMS.keys() - {"fps", "same-files", "test-split", "test-frames"})
+)
 def test_each_problem_is_refused_by_name_and_overridden_by_its_flag(
     tmp_path: Path, problem: str
 ) -> None:

@@ -23,7 +23,7 @@ from aa_eval.resize import resize
 from aa_eval.scoring.feature_windows import (
     WindowFeatures,
     drawn_starts,
-    needed_starts,
+    needed_windows,
     window_starts,
 )
 from aa_eval.scoring.score_pairs import score_pairs
@@ -98,8 +98,16 @@ def test_random_clips_are_drawn_by_video_and_run_alone() -> None:
     assert counts.min() > 50  # 80 each on average; below 50 in one of 10^4 runs
     assert drawn[:7] == drawn_starts(replace(SPEC, runs=7), "a", range(20))
     assert drawn != drawn_starts(spec, "b", range(20))
-    assert needed_starts(spec, "a", range(20), is_reference=True) == [0, 1, 2, 3, 4]
-    assert needed_starts(spec, "a", range(20), is_reference=False) == [0]
+    theirs = needed_windows(spec, "a", range(20), is_reference=True)
+    assert theirs == [(start, start + 16) for start in range(5)]
+    assert needed_windows(spec, "a", range(20), is_reference=False) == [(0, 16)]
+    whole = replace(SPEC, window_rule="whole", window_frames=0, window_stride=0)
+    assert needed_windows(whole, "a", (1, 2, 9), is_reference=True) == [(0, 3)]
+    prefixes = replace(SPEC, window_rule="prefixes", window_frames=10)
+    assert needed_windows(prefixes, "a", range(12), is_reference=False) == [
+        (0, 10), (0, 11), (0, 12)
+    ]  # fmt: skip
+    assert needed_windows(prefixes, "a", range(9), is_reference=False) == []
     assert drawn_starts(spec, "a", range(15)) == []
 
 
@@ -112,7 +120,7 @@ def test_stream_gives_what_a_plain_loop_gives(
     frames = random_frames(3, 30)
     frames[10:20] = frames[10]  # a still stretch: equal windows
     starts = [0, 1, 9, 11, 12, 13, 25]
-    stream = WindowFeatures(spec, lambda: toy, starts, "cpu")
+    stream = WindowFeatures(spec, lambda: toy, [(s, s + 4) for s in starts], "cpu")
     for start in range(0, 30, chunk):
         stream.push(frames[start : start + chunk])
     x = torch.from_numpy(resize(frames, "bilinear", (16, 16))).movedim(-1, 0) / 127.5 - 1

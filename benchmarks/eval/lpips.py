@@ -4,7 +4,7 @@ The scripts' way is the package's model called for each pair with batch 1. The s
 the references' features in the cache. Both sides take turns, pair by pair. Prints CPU seconds,
 ratios and how far the values are apart.
 
-    python benchmarks/eval_lpips.py [--net vgg] [--frames 6] [--side 256]
+    python benchmarks/eval/lpips.py [--net vgg] [--frames 6] [--side 256]
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The Frechet step: aa-eval beside scipy's matrix root, in one run on the same features.
 
-    python benchmarks/eval_frechet.py [--dim 400] [--counts 54 200 400 2048]
+    python benchmarks/eval/frechet.py [--dim 400] [--counts 54 200 400 2048]
 
 The scripts' way is np.mean, np.cov and scipy.linalg.sqrtm of the product. Prints CPU seconds
 (medians of three rounds in which both take turns), the ratio and both values; the third column of

@@ -3,9 +3,9 @@
 The scripts' way is DisCo's: one pass over both folders for each metric, OpenCV to read,
 scikit-image for SSIM, float64 arrays of all frames for L1. Each way runs in a process of its own,
 so that none finds another's heap. Rounds alternate; prints medians of CPU seconds, ratios, how far
-the values are apart, and what the columns of aa-clean-v1 cost beside.
+the values are apart, and what the columns of aa-clean-v2 cost beside.
 
-    python benchmarks/eval_image_metrics.py [--predictions DIR --references DIR] [--frames 60]
+    python benchmarks/eval/image_metrics.py [--predictions DIR --references DIR] [--frames 60]
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def write_frames(predictions: Path, references: Path, count: int) -> None:
 
 
 def report(pairs: list[Pair], rounds: int) -> None:
-    disco, clean = (without_networks(name) for name in ("tiktok-disco-2023", "aa-clean-v1"))
+    disco, clean = (without_networks(name) for name in ("tiktok-disco-2023", "aa-clean-v2"))
     files = [
         (str(ours), str(theirs))
         for pair in pairs

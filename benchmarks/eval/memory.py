@@ -1,9 +1,9 @@
 """Peak memory of aa-eval over the length and the number of videos, each run in a fresh process.
 
-Image metrics, LPIPS alex and FVD of aa-clean-v1 on small PNG frames, the fast baselines beside; the
+Image metrics, LPIPS alex and FVD of aa-clean-v2 on small PNG frames, the fast baselines beside; the
 peak is the process's largest resident size. The goal: within 10 % of the smallest run.
 
-    python benchmarks/eval_memory.py [--frames 32 1000] [--videos 4 40] [--side 64] [--without-fvd]
+    python benchmarks/eval/memory.py [--frames 32 1000] [--videos 4 40] [--side 64] [--without-fvd]
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def write(folder: Path, videos: int, frames: int, side: int) -> None:
 
 def score(folder: Path, with_fvd: bool) -> float:
     """Peak resident size in MiB of scoring the two trees below `folder` in this process."""
-    clean = read_protocol("aa-clean-v1")
+    clean = read_protocol("aa-clean-v2")
     keys = (*_KEYS, "fvd") if with_fvd else _KEYS
     metrics = tuple(metric for metric in clean.metrics if metric.key in keys)
     features = clean.video_features if with_fvd else None

@@ -4,7 +4,7 @@ The scripts' way is DisCo's: every window resizes its 16 frames anew and goes th
 with torch's own max pool. The weights are the same. Both sides take turns, window by window. Prints
 CPU seconds, the ratio and the largest relative difference of the features.
 
-    python benchmarks/eval_fvd_windows.py [--frames 24] [--references DIR]
+    python benchmarks/eval/fvd_windows.py [--frames 24] [--references DIR]
 """
 
 from __future__ import annotations
@@ -49,7 +49,8 @@ def main() -> None:
     for prepared in (network, theirs_network):
         prepared(torch.zeros(1, 3, 16, 224, 224))  # the first pass prepares kernels
 
-    stream = WindowFeatures(spec, lambda: network, starts, "cpu")
+    windows = [(start, start + spec.window_frames) for start in starts]
+    stream = WindowFeatures(spec, lambda: network, windows, "cpu")
     scripts = alone = here = 0.0
     rows = []
     for number in range(len(frames)):
