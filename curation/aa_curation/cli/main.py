@@ -225,7 +225,7 @@ class ReportOptions:
     clips: Annotated[bool, Parameter(negative=())] = False
     """Print every clip with its decision, too, one line each."""
     sources: tuple[str, ...] = ()
-    """Lists of the run, so that the page can show rejected clips of local sources."""
+    """Lists of the run, so that the page can show rejected clips whose sources have moved since."""
     pictures: NonNegativeInt = 6
     """On the page, at most so many for each reason."""
 
@@ -257,9 +257,10 @@ def report(
         page = render_report(ledger, out, paths, pictures=options.pictures)
         options.html.write_text(page, encoding="utf-8")
         print(f"wrote {options.html}")
-        if not listed and any(source_id not in ledger.fetches for source_id in ledger.surveys):
+        if any(not s.path and s.source_id not in paths for s in ledger.surveys.values()):
             print(
-                "rejected clips of local sources have no picture: name their lists with --sources"
+                "the ledger does not tell where some sources lie, whose rejected clips have no "
+                "picture: name their lists with --sources"
             )
     if options.csv is None and options.html is None:
         print(ledger)

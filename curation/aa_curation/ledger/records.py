@@ -112,6 +112,7 @@ class Survey:
         row_sha256: of the source's row in its list; a change (of the licence, say) means that the
             source is looked at again. "" where that is not to be.
         pose_sha256: of the pose that came with the source, "" without one; a change means the same.
+        path: where the file lay; the report shows pictures of what was rejected. "" if unknown.
     """
 
     source_id: str
@@ -123,6 +124,7 @@ class Survey:
     decisions: tuple[Decision, ...]
     row_sha256: str = ""
     pose_sha256: str = ""
+    path: str = ""
 
     @property
     def clip_ids(self) -> list[str]:

@@ -1,22 +1,51 @@
-"""The report as one static HTML page: funnel, reasons with pictures, histograms, licences."""
+"""The report as one HTML page: funnel, measurements with their bounds, pictures, licences."""
 
 from __future__ import annotations
 
-import math
-from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+import base64
+import hashlib
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from tqdm import tqdm
+from markupsafe import Markup
 
 from aa_curation.ledger.ledger import Ledger
 from aa_curation.ledger.records import Decision
+from aa_curation.report.charts import histogram_svg
 from aa_curation.report.contact_sheet import thumbnail
+from aa_curation.report.measurements import find_measurements
+from aa_curation.report.text import format_why
+from aa_datasets.progress import progress
 
-_BINS = 24
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+_CLIPS_LISTED = 2000
+
+# Shows only the clips whose text has every word that is typed. The page's policy names its hash:
+# nothing else may run, whatever a list of sources holds.
+_SEARCH = """
+const box = document.getElementById("search"), rows = document.querySelectorAll("#clips ~ details");
+box.addEventListener("input", () => {
+  const words = box.value.toLowerCase().split(/\\s+/);
+  rows.forEach(row => {
+    const text = row.textContent.toLowerCase();
+    row.hidden = !words.every(word => text.includes(word));
+  });
+});
+function reveal() {
+  const row = document.getElementById(decodeURIComponent(location.hash.slice(1)));
+  if (!row || row.tagName !== "DETAILS") return;
+  row.hidden = false;
+  row.open = true;
+  row.scrollIntoView();
+}
+window.addEventListener("hashchange", reveal);
+reveal();
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,44 +59,24 @@ class Bucket:
     pictures: tuple[tuple[str, str], ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Histogram:
-    """How a check's measurements are spread.
-
-    Attributes:
-        reason, side, threshold: of the check; side is "at least" or "at most".
-        low, high: the outer edges, in the check's unit.
-        passed, dropped: clips per bin.
-        bound: where the threshold lies between low (0) and high (1).
-        num_nan: measurements that are no number.
-    """
-
-    reason: str
-    side: str
-    threshold: float
-    low: float
-    high: float
-    passed: tuple[int, ...]
-    dropped: tuple[int, ...]
-    bound: float
-    num_nan: int
-
-    @property
-    def tallest(self) -> int:
-        return max(a + b for a, b in zip(self.passed, self.dropped, strict=True)) or 1
-
-
 def render_report(
     ledger: Ledger, folder: Path, sources: Mapping[str, Path], *, pictures: int = 6
 ) -> str:
-    """The page as text. It holds no script, and its own policy lets it load nothing.
+    """The page as text. Its policy lets it load nothing and run nothing but its own search.
 
     Args:
         ledger: of the corpus.
         folder: of the corpus.
-        sources: files by source id, to show rejected clips of local sources.
-        pictures: at most so many a reason.
+        sources: files by source id, where the ledger does not tell where they lie.
+        pictures: at most so many for each reason and each measurement.
     """
+    shown: dict[str, str | None] = {}
+
+    def picture(clip_id: str) -> str | None:
+        if clip_id not in shown:
+            shown[clip_id] = thumbnail(ledger.decisions[clip_id], ledger, folder, sources)
+        return shown[clip_id]
+
     environment = Environment(
         loader=PackageLoader("aa_curation.report", "."),
         autoescape=True,
@@ -75,83 +84,71 @@ def render_report(
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    statuses = Counter(decision.status for decision in ledger.decisions.values())
-    accepted = [d for d in ledger.decisions.values() if d.status == "accepted"]
+    frame = ledger.to_frame()
+    measurements = find_measurements(ledger, pictures // 2)
+    buckets = _buckets(ledger, picture, pictures)
+    plots = [
+        (
+            measurement,
+            Markup(histogram_svg(measurement)),
+            [(name, picture(name)) for name in measurement.inside],
+            [(name, picture(name)) for name in measurement.outside],
+        )
+        for measurement in progress(measurements, desc="report", unit="measurement")
+    ]
+    rest = [name for name in sorted(ledger.decisions) if name not in shown]
+    listed = sorted([*shown, *rest[: max(0, _CLIPS_LISTED - len(shown))]])
     return environment.get_template("report.html.j2").render(
         ledger=ledger,
         planned=len(ledger.planned_ids),
-        statuses=statuses,
-        undecided=len(ledger.planned_ids) - sum(statuses.values()),
-        hours=sum(d.clip.num_frames / d.clip.fps for d in accepted if d.clip) / 3600,
-        buckets=_buckets(ledger, folder, sources, pictures),
-        histograms=histograms(list(ledger.decisions.values())),
-        licences=_licences(accepted),
+        statuses={s: int((frame.status == s).sum()) for s in ("accepted", "rejected", "failed")},
+        undecided=len(ledger.planned_ids) - len(frame),
+        hours=float(frame[frame.status == "accepted"].duration_s.sum()) / 3600,
+        stages=_stages(frame),
+        buckets=buckets,
+        plots=plots,
+        shares=[(column, _hours(frame, column)) for column in ("licence", "owner", "split")],
+        clips=[(name, shown.get(name), format_why(ledger.decisions[name])) for name in listed],
+        unlisted=len(ledger.decisions) - len(listed),
+        inf=float("inf"),
+        script=Markup(_SEARCH),
+        script_hash=base64.b64encode(hashlib.sha256(_SEARCH.encode()).digest()).decode(),
     )
 
 
-def _buckets(
-    ledger: Ledger, folder: Path, sources: Mapping[str, Path], at_most: int
-) -> list[Bucket]:
+def _stages(frame: DataFrame) -> list[tuple[str, dict[str, int]]]:
+    """How many clips each stage accepted, rejected and failed, in the order of a run."""
+    counts = frame.groupby(["stage", "status"]).size()
+    order = ["plan", "fetch", "survey", "clip", "dedup", "redecide", "takedown"]
+    stages = sorted(set(frame.stage), key=lambda s: (order.index(s) if s in order else 99, s))
+    statuses = ("accepted", "rejected", "failed")
+    return [(s, {status: int(counts.get((s, status), 0)) for status in statuses}) for s in stages]
+
+
+def _hours(frame: DataFrame, column: str) -> list[tuple[str, int, float]]:
+    """(value, clips, hours) of the accepted clips, the most first."""
+    accepted = frame[frame.status == "accepted"]
+    groups = accepted.groupby(column, dropna=False).duration_s.agg(["size", "sum"])
+    groups = groups.sort_values("size", ascending=False)
+    return [
+        (str(name), int(row["size"]), float(row["sum"]) / 3600) for name, row in groups.iterrows()
+    ]
+
+
+def _buckets(ledger: Ledger, picture: Callable[[str], str | None], at_most: int) -> list[Bucket]:
     rows: dict[tuple[str, str], list[Decision]] = {}
     for clip_id in sorted(ledger.decisions):
         decision = ledger.decisions[clip_id]
         rows.setdefault((decision.status, decision.reason), []).append(decision)
     buckets = []
     ordered = sorted(rows.items(), key=lambda row: (row[0][0], -len(row[1]), row[0][1]))
-    for (status, reason), decisions in tqdm(ordered, desc="report", unit="reason", disable=None):
+    for (status, reason), decisions in progress(ordered, desc="report", unit="reason"):
         # Spread over the ids, not the first ones: these may all be of one source.
         step = max(1, len(decisions) // (2 * at_most)) if at_most else 1
         found: list[tuple[str, str]] = []
         for decision in decisions[::step][: 2 * at_most]:
-            if len(found) < at_most and (uri := thumbnail(decision, ledger, folder, sources)):
+            if len(found) < at_most and (uri := picture(decision.clip_id)):
                 found.append((decision.clip_id, uri))
         names = tuple(decision.clip_id for decision in decisions[:at_most])
         buckets.append(Bucket(status, reason, len(decisions), names, tuple(found)))
     return buckets
-
-
-def histograms(decisions: Sequence[Decision]) -> list[Histogram]:
-    """One for each check that ran, in the order of the recipe."""
-    measured: dict[str, list[tuple[float, bool]]] = {}
-    last = {}
-    for decision in decisions:
-        for check in decision.checks:
-            measured.setdefault(check.reason, []).append((check.measured, check.passed))
-            last[check.reason] = check
-    found = []
-    for reason, pairs in measured.items():
-        finite = [(value, passed) for value, passed in pairs if math.isfinite(value)]
-        if not finite:
-            continue
-        values = np.array([value for value, _ in finite])
-        passed = np.array([ok for _, ok in finite])
-        threshold = last[reason].threshold
-        shown = [*values, threshold] if math.isfinite(threshold) else list(values)
-        low, high = min(shown), max(shown)
-        edges = np.linspace(low, high if high > low else low + 1, _BINS + 1)
-        found.append(
-            Histogram(
-                reason=reason,
-                side="at least" if last[reason].low else "at most",
-                threshold=threshold,
-                low=float(edges[0]),
-                high=float(edges[-1]),
-                passed=tuple(np.histogram(values[passed], edges)[0].tolist()),
-                dropped=tuple(np.histogram(values[~passed], edges)[0].tolist()),
-                bound=float(np.clip((threshold - edges[0]) / (edges[-1] - edges[0]), 0, 1)),
-                num_nan=len(pairs) - len(finite),
-            )
-        )
-    return found
-
-
-def _licences(accepted: Sequence[Decision]) -> list[tuple[str, str, str, int, float]]:
-    """(licence, owner, consent, clips, seconds) of what is in the corpus, the most first."""
-    clips: Counter[tuple[str, str, str]] = Counter()
-    seconds: defaultdict[tuple[str, str, str], float] = defaultdict(float)
-    for decision in accepted:
-        if decision.clip is not None:
-            key = (decision.clip.licence, decision.owner, decision.consent)
-            clips[key] += 1
-            seconds[key] += decision.clip.num_frames / decision.clip.fps
-    return [(*key, count, seconds[key]) for key, count in clips.most_common()]

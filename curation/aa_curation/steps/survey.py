@@ -166,6 +166,7 @@ def _result(
         tuple(decisions),
         source.row_sha256,
         pose_sha256(source),
+        str(source.path),
     )
 
 

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+import aa_curation
 from aa_curation.check import at_least, at_most
 from aa_curation.cli.main import main
 from aa_curation.executors.local import Local
 from aa_curation.executors.run import run
-from aa_curation.ledger.ledger import read_ledger
-from aa_curation.ledger.records import Decision
+from aa_curation.ledger.ledger import Ledger, read_ledger
+from aa_curation.ledger.records import CorpusHead, Decision
 from aa_curation.recipe import Recipe
-from aa_curation.report.html_page import histograms
+from aa_curation.report.charts import histogram_svg, is_log
+from aa_curation.report.measurements import MEANINGS, find_measurements
 from aa_curation.sources.source_list import read_sources
 
 pytest.importorskip("selenium", reason="skipped: selenium is not installed")
@@ -68,15 +72,52 @@ def test_the_page_shows_the_funnel_the_pictures_and_the_licences(
         ("rejected", "too_short", "1"),
         ("rejected", "unreadable_video", "1"),
     }
-    images = browser.find_elements(By.TAG_NAME, "img")
-    captions = sorted(c.text for c in browser.find_elements(By.TAG_NAME, "figcaption"))
-    assert captions == ["puppet_1-0000", "puppet_2-0000", "short_7-0000"]
-    assert all(browser.execute_script("return arguments[0].naturalWidth", i) == 160 for i in images)
-    assert HOSTILE in browser.find_element(By.CSS_SELECTOR, "#licences + table").text
-    plots = [h.text for h in browser.find_elements(By.CSS_SELECTOR, ".plots h3")]
-    assert plots[:3] == ["low_resolution", "low_frame_rate", "too_short"]
-    assert browser.execute_script("return document.documentElement.scrollWidth <= innerWidth")
-    assert [entry["message"] for entry in browser.get_log("browser")] == []
+    pictures = browser.find_elements(By.CSS_SELECTOR, "#reasons ~ section img")
+    names = sorted(i.get_attribute("alt") for i in pictures)
+    ids = ["puppet_1-0000", "puppet_2-0000", "short_7-0000"]
+    assert names == [f"middle frame of {name}" for name in ids]
+    assert all(
+        browser.execute_script("return arguments[0].naturalWidth", i) == 240 for i in pictures
+    )
+    assert HOSTILE in browser.find_element(By.CSS_SELECTOR, "#licences ~ .columns").text
+    plots = [h.text for h in browser.find_elements(By.CSS_SELECTOR, ".plot h3")]
+    assert {"too_short", "blurred", "jittery_pose"} <= set(plots)
+    length = browser.find_element(By.ID, "measured-too_short")
+    assert "length; seconds; at least 1 passes: 2 pass, 1 do not." in length.text
+    assert "length; seconds" in length.find_element(By.TAG_NAME, "svg").text
+    assert not [e for e in browser.get_log("browser") if e["level"] == "SEVERE"]
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_the_page_fits_a_phone_and_its_clips_are_linked_and_searched(
+    corpus: tuple[Path, Path], browser: Any, tmp_path: Path, width: int
+) -> None:
+    page = tmp_path / "report.html"
+    assert main(["report", "--out", str(corpus[0]), "--html", str(page)]) == 0
+    size = browser.get_window_size()
+    browser.execute_cdp_cmd(
+        "Emulation.setDeviceMetricsOverride",
+        {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": False},
+    )
+    try:
+        browser.get(page.as_uri())
+        wide = browser.execute_script("return document.documentElement.scrollWidth")
+        assert wide <= width
+        link = browser.find_element(By.CSS_SELECTOR, "#reasons ~ section a")
+        browser.execute_script("arguments[0].click()", link)
+        row = browser.find_element(By.CSS_SELECTOR, link.get_attribute("hash"))
+        assert row.get_attribute("open")
+        assert "blurred" in row.text
+        browser.find_element(By.ID, "search").send_keys("unreadable puppet")
+        assert not [r for r in browser.find_elements(By.CSS_SELECTOR, "#clips ~ details")
+                    if r.is_displayed()]  # fmt: skip
+        browser.find_element(By.ID, "search").clear()
+        browser.find_element(By.ID, "search").send_keys("short_7")
+        rows = browser.find_elements(By.CSS_SELECTOR, "#clips ~ details")
+        assert [r.get_attribute("id") for r in rows if r.is_displayed()] == ["clip-short_7-0000"]
+    finally:
+        browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+        browser.set_window_size(size["width"], size["height"])
 
 
 def test_what_was_taken_down_is_counted_and_not_shown(
@@ -93,19 +134,68 @@ def test_what_was_taken_down_is_counted_and_not_shown(
     assert "middle frame of puppet_2" in text
 
 
-def test_a_histogram_holds_every_measurement_on_its_side(corpus: tuple[Path, Path]) -> None:
-    decisions = list(read_ledger(corpus[0]).decisions.values())
-    for plot in histograms(decisions):
-        checks = [c for d in decisions for c in d.checks if c.reason == plot.reason]
-        assert sum(plot.passed) == sum(check.passed for check in checks)
-        assert sum(plot.dropped) + plot.num_nan == sum(not check.passed for check in checks)
-    two = Decision(
-        "a-0",
-        "a",
-        "rejected",
-        "clip",
-        checks=(at_least("x", 1, 2), at_most("y", float("nan"), 1), at_most("z", 3, 3)),
-    )
-    x, z = histograms([two])
-    assert (x.bound, sum(x.dropped), x.side) == (1.0, 1, "at least")
-    assert (z.bound, sum(z.passed), z.side) == (0.0, 1, "at most")
+def test_a_measurement_holds_every_number_on_its_side(corpus: tuple[Path, Path]) -> None:
+    ledger = read_ledger(corpus[0])
+    for found in find_measurements(ledger):
+        checks = [c for d in ledger.decisions.values() for c in d.checks if c.reason == found.name]
+        assert found.num_passed == sum(check.passed for check in checks)
+        assert found.num_failed == sum(not check.passed for check in checks)
+        assert found.meaning, found.name
+
+
+def _ledger(values: list[tuple[float, str, str]]) -> Ledger:
+    """Clips with a measurement `x` of at least 100, a status and an owner."""
+    ledger = Ledger(CorpusHead("demo", "abc"))
+    for number, (value, status, owner) in enumerate(values):
+        checks = (at_least("x", value, 100), at_most("nan", float("nan"), 1))
+        name = f"s{number:03d}"
+        ledger.add_decision(
+            Decision(f"{name}-0000", name, status, "clip", checks=checks, owner=owner)  # type: ignore[arg-type]
+        )
+    return ledger
+
+
+def test_what_a_bound_would_cost_is_counted_with_the_owner_of_most() -> None:
+    """At 110 you would lose 5 of 100, 4 of them of one owner."""
+    values = [(105 + n, "accepted", "ann" if n < 4 else f"o{n}") for n in range(100)]
+    values += [(99, "rejected", "bob"), (20, "rejected", "bob")]
+    x, nan = find_measurements(_ledger(values))
+    assert [(bound.value, bound.lost) for bound in x.bounds] == [
+        (106, 1), (107, 2), (110, 5), (115, 10), (125, 20), (155, 50)
+    ]  # fmt: skip
+    five = x.bounds[2]
+    assert (five.accepted, five.owner, five.of_owner) == (100, "ann", 4)
+    assert x.inside == ("s000-0000", "s001-0000", "s002-0000")
+    assert x.outside == ("s100-0000", "s101-0000")
+    assert (nan.num_nan, nan.num_failed, nan.bounds) == (102, 102, ())
+
+
+def test_a_bound_on_the_other_side_is_mirrored() -> None:
+    ledger = Ledger(CorpusHead("demo", "abc"))
+    for number in range(10):
+        checks = (at_most("y", number / 10, float("inf")),)
+        name = f"s{number}"
+        ledger.add_decision(Decision(f"{name}-0000", name, "accepted", "clip", checks=checks))
+    (y,) = find_measurements(ledger)
+    assert [(bound.value, bound.lost) for bound in y.bounds] == [(0.8, 1), (0.7, 2), (0.4, 5)]
+    assert y.inside == ("s9-0000", "s8-0000", "s7-0000")  # no bound: the highest
+
+
+def test_a_histogram_has_axes_a_bound_and_a_log_scale_where_it_is_needed() -> None:
+    spread = [(10.0 ** (n / 10), "accepted", "") for n in range(-5, 40)]
+    (x, _) = find_measurements(_ledger(spread))
+    svg = histogram_svg(x)
+    assert is_log(x.values)
+    assert svg.count(">clips<") == 1
+    assert "stroke-dasharray" in svg
+    assert not is_log(np.linspace(1, 10, 50))
+    assert not is_log(np.linspace(0, 1000, 50))
+    assert histogram_svg(x) == svg
+
+
+def test_every_reason_of_our_filters_says_what_it_measures() -> None:
+    package = Path(aa_curation.__file__).parent
+    text = "".join(path.read_text() for path in package.glob("*/*.py"))
+    reasons = set(re.findall(r"at_(?:least|most)\(\s*\"([a-z_]+)\"", text))
+    assert len(reasons) > 20
+    assert reasons <= set(MEANINGS)
