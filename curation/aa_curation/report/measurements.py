@@ -37,7 +37,7 @@ MEANINGS = {
     "no_person": "share of the searched frames with a person",
     "not_a_person": "wobble of the joints where no sure face is seen; shares of the body's extent",
     "not_safe_for_work": "probability of content that is not safe for work",
-    "pixel_aspect": "how far the source's pixels are from square",
+    "pixel_aspect": "long over short side of a pixel of the source; 1 is square",
     "pose_lost": "share of frames in which the pose is found",
     "several_persons": "share of the searched frames with a second large person",
     "small_person": "area of the person; shares of the picture",
