@@ -26,7 +26,7 @@ import numpy as np
 from tqdm import tqdm
 
 from aa_curation.poses.blazepose import BlazePose
-from aa_curation.poses.detect import whole_frame
+from aa_curation.poses.mediapipe_networks import whole_frame
 from aa_curation.poses.openpose_layout import face_points
 from aa_curation.sources.list_formats import VIDEO_SUFFIXES
 from aa_datasets.errors import VideoError

@@ -1,4 +1,4 @@
-"""Out of focus, or scaled up from something small."""
+"""Reject what is out of focus, or was scaled up from something small."""
 
 from __future__ import annotations
 

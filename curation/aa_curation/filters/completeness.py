@@ -30,8 +30,8 @@ class Completeness:
 
     Attributes:
         body: "full" (head to ankles), "upper" (head to elbows) or "head" (with shoulders).
-        score_at_least: from which score on a joint is seen. One side of the body hides the other
-            when somebody walks by, so not all joints can be asked for.
+        score_at_least: the score from which on a joint is seen. One side of the body hides the
+            other of a person who walks by, so not all joints can be asked for.
         share_at_least: of the required joints.
     """
 

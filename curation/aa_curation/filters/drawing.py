@@ -1,4 +1,4 @@
-"""Lines on black: the skeletons of a pose dataset, in place of its videos."""
+"""Reject lines on black: the skeletons of a pose dataset instead of its videos."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from aa_curation.measure.frame_stats import Picture
 @dataclass(frozen=True, slots=True)
 class Drawing:
     """Measured: in pictures that `Dark` would drop, their sharpness over their brightness (medians
-    of the frames), in grey levels; 0 in brighter ones. Ask before `Dark`: this is another reason.
+    of the frames), in grey levels; 0 in brighter ones. Put it before `Dark`, to get its own reason.
 
     Sharpness and brightness grow alike with the number of lines, so that the share of black does
     not count: a dot of one pixel has 20 times its own level. Skeletons have 40 to 140, a dancer on

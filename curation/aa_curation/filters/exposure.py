@@ -1,4 +1,4 @@
-"""Too dark to see anybody, or burnt out."""
+"""Reject what is too dark, or burnt out."""
 
 from __future__ import annotations
 

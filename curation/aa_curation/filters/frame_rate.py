@@ -1,4 +1,4 @@
-"""Too few frames a second to learn motion from."""
+"""Reject frame rates too low to learn motion from."""
 
 from __future__ import annotations
 

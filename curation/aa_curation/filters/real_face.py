@@ -1,4 +1,4 @@
-"""A person indeed: by steady joints or a face, and by eyes that no animation has."""
+"""Reject non-humans and animation, by joint stability, face confidence and eye size."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from aa_curation.measure.people import People
 
 @dataclass(frozen=True, slots=True)
 class SteadyOrFace:
-    """Measured: as by `RealPerson`, the median wobble, but 0 for a frame in which a face is sure.
+    """Measured: the median wobble as by `RealPerson`, with 0 for a frame in which a face is sure.
 
-    Heads with shoulders hold on to four joints and wobble by 0.03 to 0.08 as cats do. On their
-    faces the face mesh is sure of 1.00; on cats, rabbits, hands and skeletons of 0.1 at most.
+    A head with shoulders shows four joints and wobbles by 0.03 to 0.08, as cats do. There the face
+    network has a confidence of 1.00; on cats, rabbits, hands and skeletons 0.1 at most.
 
     Attributes:
         wobble_at_most: a share of the person's size.
-        face_at_least: confidence from which on a face is sure.
+        face_at_least: the confidence from which on a face is sure.
     """
 
     wobble_at_most: float = 0.03
@@ -43,7 +43,7 @@ class HumanEyes:
 
     Attributes:
         width_at_most: the share of the face's height.
-        face_at_least: confidence from which on a face is sure.
+        face_at_least: the confidence from which on a face is sure.
     """
 
     width_at_most: float = 0.2

@@ -1,4 +1,4 @@
-"""Too few pixels."""
+"""Reject small videos."""
 
 from __future__ import annotations
 

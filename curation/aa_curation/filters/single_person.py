@@ -12,7 +12,7 @@ from aa_curation.measure.people import People
 
 @dataclass(frozen=True, slots=True)
 class SomePerson:
-    """Measured: the share of the sampled frames in which somebody is seen."""
+    """Measured: the share of the sampled frames in which a person is seen."""
 
     share_at_least: float = 0.8
 

@@ -1,4 +1,4 @@
-"""How many frames a clip really has, and how evenly they come: as decoded, not as headers say."""
+"""How many frames a clip has and how evenly they come, as decoded."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class VariableRate:
     repeated, or left out.
 
     Attributes:
-        share_at_most: infinity measures and drops nothing: `aa-curate redecide` can set a bound
+        share_at_most: infinity measures without dropping; `aa-curate redecide` can set a bound
             later.
     """
 

@@ -83,7 +83,7 @@ class FaceSeen:
 
 @dataclass(frozen=True, slots=True)
 class IdentitySwitches:
-    """Measured: how many times the skeleton jumps onto somebody else: the box around the body does
+    """Measured: how many times the skeleton jumps onto another person: the box around the body does
     not meet the box in the frame before that shows it, or by less than a tenth of the smaller one.
 
     A pose that flips over stays within its box. On 43 real clips all jumps overlap by nothing, and

@@ -1,4 +1,4 @@
-"""Black bars: the box of the frame that shows a picture, where the rest stays black throughout."""
+"""Black bars: find the box that shows a picture, where the rest of the frame stays black."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ class NearDuplicates:
         bits: of 64, mean over 8 frames, by which hashes differ at distance 1, all else equal.
         colour: in 1/255 of all light, mean over the picture: the same for colours.
         limbs: share of the body's extent, mean over elbows, wrists and ankles: the same for poses.
-        poses_at_most: what poses may add: in a small copy an estimator may take somebody else.
+        poses_at_most: what poses may add: in a small copy an estimator may take another person.
     """
 
     bits: float = 18.0

@@ -60,7 +60,7 @@ def iter_frames_at(
     # Where the container has no index, all that lies before is decoded, too.
     until_last_s = limits.s_per_video_s * float(times_s[-1])
     limits = replace(limits, total_s=max(limits.total_s, until_last_s))
-    # A second before: what is shown at the first time may have begun long before it.
+    # From a second before: the frame that is shown at the first time may start before it.
     frames = iter_foreign_frames(
         path,
         limits,
@@ -94,7 +94,7 @@ def resized(frame: NDArray[np.uint8], size_hw: tuple[int, int]) -> NDArray[np.ui
 def _each_shown_at(
     frames: Iterable[ForeignFrame], times_s: NDArray[np.float64]
 ) -> Iterator[NDArray[np.uint8]]:
-    """For each time, the last frame that has begun by then."""
+    """For each time, the last frame that started at or before it."""
     wanted = 0
     shown: NDArray[np.uint8] | None = None
     for frame in frames:

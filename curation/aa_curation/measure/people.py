@@ -1,4 +1,4 @@
-"""People: who is seen in a few frames of a clip, and how surely."""
+"""People in a few frames of a clip, and how surely they are seen."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class People:
 
     Attributes:
         count: int [N], people seen.
-        area: float32 [N], the main person's share of the frame's area; 0 where nobody is.
+        area: float32 [N], the main person's share of the frame's area; 0 without people.
         second_area: float32 [N], area of the next person over the main person's; 0 if alone.
         wobble: float32 [N], how far the main person's joints move when the estimator looks from a
             slightly other angle, as a share of the person's size; NaN where fewer than four joints
@@ -26,7 +26,7 @@ class People:
         scores: float32 [N, J], of the main person's joints.
         face: float32 [N] in [0, 1], that the main person's face is seen.
         eyes: float32 [N], the width of the main person's eyes over the height of their face; NaN
-            where nobody looked. Of use where `face` is sure.
+            where it was not measured. Of use where `face` is sure.
     """
 
     count: NDArray[np.int64]
@@ -44,7 +44,7 @@ def look_for_people(frames: Iterable[NDArray[np.uint8]], estimator: PoseEstimato
 
 
 def people_of_pose(pose: Pose, num_frames: int) -> People:
-    """What an exact pose says of `num_frames` of its frames: one person, no doubt."""
+    """People as an exact pose gives them, for `num_frames` of its frames: one person, for sure."""
     chosen = np.linspace(0, pose.num_frames - 1, num_frames).round().astype(np.int64)
     height, width = pose.size_hw
     people = []

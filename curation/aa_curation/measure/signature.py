@@ -56,12 +56,12 @@ class Signature:
 
     @classmethod
     def from_text(cls, text: str) -> Signature:
-        """Raises LedgerError where the text is no signature of this version."""
+        """Raises LedgerError where the text is not a signature of this version."""
         content, expected = bytes.fromhex(text), _HASH_BYTES + _COLOUR_BYTES + _POSE_BYTES
         if len(content) != expected:
             raise LedgerError(
                 f"a clip's signature has {len(content)} bytes, expected {expected}: another "
-                f"version made this corpus; curate it anew with another --out"
+                f"version made this corpus; curate it again with another --out"
             )
         hashes, rest = content[:_HASH_BYTES], content[_HASH_BYTES:]
         return cls(

@@ -16,10 +16,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aa_curation.models.tflite_file import TFLiteModel, read_model
-from aa_curation.poses import detect, face, hands, landmarks
-from aa_curation.poses.face import FaceLook
-from aa_curation.poses.hands import HandLandmarks, hand_landmarks
-from aa_curation.poses.landmarks import BodyLandmarks, body_landmarks
+from aa_curation.poses import mediapipe_networks as networks
+from aa_curation.poses.mediapipe_networks import (
+    BodyLandmarks,
+    FaceLook,
+    HandLandmarks,
+    body_landmarks,
+    hand_landmarks,
+)
 from aa_curation.poses.openpose_layout import LEFT_PALM, RIGHT_PALM, to_joints
 from aa_curation.poses.region import Region
 from aa_datasets.pose import NUM_JOINTS, Pose, make_pose
@@ -66,11 +70,11 @@ class BlazePose:
         def model(name: str, outputs: tuple[str, ...]) -> TFLiteModel:
             return TFLiteModel(read_model(name, models), outputs)
 
-        self._detector = model("pose_detection", detect.OUTPUTS)
-        self._body = model("pose_landmark_full", landmarks.OUTPUTS)
-        self._recrop = model("hand_recrop", hands.RECROP_OUTPUTS)
-        self._hand = model("hand_landmark_full", hands.LANDMARK_OUTPUTS)
-        self._face = model("face_landmark", face.OUTPUTS)
+        self._detector = model("pose_detection", networks.DETECT_OUTPUTS)
+        self._body = model("pose_landmark_full", networks.BODY_OUTPUTS)
+        self._recrop = model("hand_recrop", networks.RECROP_OUTPUTS)
+        self._hand = model("hand_landmark_full", networks.HAND_OUTPUTS)
+        self._face = model("face_landmark", networks.FACE_OUTPUTS)
 
     def people(self, frame: NDArray[np.uint8]) -> list[Person]:
         """See `PoseEstimator`; of the others than the first only the joints are measured."""
@@ -87,7 +91,7 @@ class BlazePose:
     def person(self, frame: NDArray[np.uint8], body: BodyLandmarks, area: float) -> Person:
         """Everything that is measured of the main person."""
         _, scores = to_joints(body, None, None, None, _size_hw(frame))
-        seen = face.look_at_face(self._face, frame, body.points)
+        seen = networks.look_at_face(self._face, frame, body.points)
         return Person(area, self.wobble(frame, body), scores, seen.confidence, seen.eyes)
 
     def track(self) -> BlazePoseTracker:
@@ -109,7 +113,7 @@ class BlazePose:
 
     def bodies_in(self, frame: NDArray[np.uint8], region: Region) -> list[BodyLandmarks]:
         """Those that the detector finds in a region, surest first."""
-        found = detect.detect_people(self._detector, frame, region)
+        found = networks.detect_people(self._detector, frame, region)
         bodies = (self.body_in(frame, person.body_region) for person in found)
         return [body for body in bodies if body is not None]
 
@@ -132,8 +136,8 @@ class BlazePose:
         not seen."""
         if body.visibility[0] * body.presence[0] <= _NOSE_SEEN_ABOVE:
             return None
-        seen = face.follow_face(self._face, frame, body.points, region)
-        return seen if seen.confidence >= face.FACE_AT_LEAST else None
+        seen = networks.follow_face(self._face, frame, body.points, region)
+        return seen if seen.confidence >= networks.FACE_AT_LEAST else None
 
     def _find(self, frame: NDArray[np.uint8]) -> list[_Found]:
         """Every person, by area. Findings on the frame and on its tiles are the same person where
@@ -141,8 +145,8 @@ class BlazePose:
         size_hw = _size_hw(frame)
         candidates = []
         for region in (
-            detect.whole_frame(size_hw),
-            *detect.overlapping_tiles(size_hw, _TILE_SHARE),
+            networks.whole_frame(size_hw),
+            *networks.overlapping_tiles(size_hw, _TILE_SHARE),
         ):
             for body in self.bodies_in(frame, region):
                 if _seen(body) < _SEEN_AT_LEAST:

@@ -37,7 +37,7 @@ _BINS_A_PIXEL = 2
 _NUM_WHOLEBODY = 133
 _BOX_FILLED = 0.5  # by a body, as `people_of_pose` has it
 _SEEN_AT_LEAST = 0.3  # DWPose's bound for a joint
-_LOST_BELOW = 4  # body joints: fewer are no person to follow
+_LOST_BELOW = 4  # body joints: with fewer the person is lost
 _BOX_MARGIN = 0.1  # of the joints' extent, to hold head and feet
 # Where the tracked person may be by the next frame: a share of the joints' extent.
 _NUDGE = 0.04
@@ -163,8 +163,8 @@ class DWPoseTracker:
             found = self._in(frame, boxes[0]) if boxes else None
         if found is None:
             self._box = None
-            nobody = np.full((NUM_JOINTS, 2), np.nan, np.float32)
-            found = nobody, np.zeros(NUM_JOINTS, np.float32)
+            absent = np.full((NUM_JOINTS, 2), np.nan, np.float32)
+            found = absent, np.zeros(NUM_JOINTS, np.float32)
         else:
             points = found[0][BODY][found[1][BODY] > 0]
             low, high = points.min(0), points.max(0)

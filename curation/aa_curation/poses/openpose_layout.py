@@ -5,9 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from aa_curation.poses.face import FaceLook
-from aa_curation.poses.hands import HandLandmarks
-from aa_curation.poses.landmarks import BodyLandmarks
+from aa_curation.poses.mediapipe_networks import BodyLandmarks, FaceLook, HandLandmarks
 from aa_curation.poses.region import Points
 from aa_datasets.pose import BODY, FACE, JOINT_NAMES, LEFT_HAND, NUM_JOINTS, RIGHT_HAND
 

@@ -1,6 +1,6 @@
-"""Strided: the pose is found in every n-th frame, and interpolated between.
+"""Find the pose in every n-th frame, and interpolate between.
 
-Poses cost more than twenty times as much as decoding; what is given up is measured by
+Poses cost more than twenty times as much as decoding; the loss in accuracy is measured by
 `benchmarks/studies/pose_stride.py`.
 """
 

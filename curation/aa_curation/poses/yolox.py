@@ -55,7 +55,7 @@ class Yolox:
         self._name = name
 
     def __call__(self, frame: NDArray[np.uint8]) -> list[Box]:
-        """Everybody in uint8 RGB [H, W, 3], the largest first."""
+        """All people in uint8 RGB [H, W, 3], the largest first."""
         height, width = frame.shape[:2]
         into_h, into_w = self._model.size_hw
         scale = min(into_h / height, into_w / width)

@@ -1,4 +1,4 @@
-"""YOLOX says who is there, BlazePose where their joints are.
+"""Find people by YOLOX and their joints by BlazePose.
 
 BlazePose's own detector takes cartoons and cats for people and reports one of a crowd; YOLOX knows
 80 kinds of things, a person among them. Its file is given by path (see `OnnxFile`).
@@ -15,9 +15,7 @@ from numpy.typing import NDArray
 
 from aa_curation.models.onnx_file import OnnxFile
 from aa_curation.poses.blazepose import BlazePose, BlazePoseTracker
-from aa_curation.poses.face import FaceLook
-from aa_curation.poses.hands import HandLandmarks
-from aa_curation.poses.landmarks import BodyLandmarks
+from aa_curation.poses.mediapipe_networks import BodyLandmarks, FaceLook, HandLandmarks
 from aa_curation.poses.region import Region
 from aa_curation.poses.yolox import Box, Yolox
 from aa_datasets.pose import NUM_JOINTS
@@ -33,7 +31,7 @@ class YoloxThenBlazePose:
 
     Attributes:
         detector: YOLOX's ONNX file.
-        score_at_least: of a person. Low: somebody half hidden must not go unseen.
+        score_at_least: of a person. Low, so that a half hidden person is found.
     """
 
     detector: OnnxFile

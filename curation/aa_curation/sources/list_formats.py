@@ -314,11 +314,11 @@ def _csv(content: bytes) -> Iterator[tuple[int, dict[str, Any]]]:
     reader = csv.DictReader(
         io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True, strict=True
     )
-    begun = 1
+    first = 1
     try:
         if reader.fieldnames is None:
             raise ValueError("it is empty: expected a line with the columns' names")
-        begun = reader.line_num + 1
+        first = reader.line_num + 1
         for cells in reader:
             if None in cells:
                 raise ValueError(
@@ -326,9 +326,9 @@ def _csv(content: bytes) -> Iterator[tuple[int, dict[str, Any]]]:
                     f"expected {len(reader.fieldnames)}: quote text that holds {delimiter!r}"
                 )
             yield reader.line_num, cells
-            begun = reader.line_num + 1
+            first = reader.line_num + 1
     except csv.Error as error:
-        raise ValueError(f"the row that begins in line {begun}: {error}") from None
+        raise ValueError(f"the row that starts in line {first}: {error}") from None
 
 
 def _delimiter(text: str) -> str:

@@ -1,1 +1,1 @@
-"""Text that was laid over a video: found in frames, told from text that belongs to the scene."""
+"""Overlaid text: find text in frames, and tell it from text that belongs to the scene."""

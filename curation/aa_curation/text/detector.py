@@ -16,7 +16,7 @@ from aa_curation.models.onnx_file import OnnxModel, WheelOnnxFile
 
 TextBox = tuple[float, float, float, float]
 
-# Apache-2.0. The wheel asks for opencv-python, which cannot stand beside the headless one: it is
+# Apache-2.0. The wheel asks for opencv-python, which conflicts with the headless one: it is
 # installed with --no-deps, and its file is read.
 DETECTOR = WheelOnnxFile(
     "rapidocr-onnxruntime",

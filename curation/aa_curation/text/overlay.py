@@ -17,7 +17,7 @@ from aa_curation.text.detector import TextBox, TextDetector
 
 _EDGE = 0.25  # of the height of a line: how far its upper and lower edge may shift
 _SHARED = 0.5  # of the shorter line: subtitles change their words, but stand in one place
-_LINE_AT_MOST = 1 / 5  # of the frame's short side: what is thicker is a pattern, or somebody
+_LINE_AT_MOST = 1 / 5  # of the frame's short side: what is thicker is a pattern, or a person
 
 PixelBox = tuple[int, int, int, int]
 

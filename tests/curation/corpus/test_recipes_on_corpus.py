@@ -47,7 +47,8 @@ def decided(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Decided]:
 @pytest.mark.slow
 @pytest.mark.weights
 @pytest.mark.parametrize(
-    ("recipe", "kept_out_at_least", "right_at_least"), [("default", 0.95, 0.9), ("yolox", 0.95, 0.9)]
+    ("recipe", "kept_out_at_least", "right_at_least"),
+    [("default", 0.95, 0.9), ("yolox", 0.95, 0.9)],
 )
 def test_the_accept_decision_agrees_with_the_labels(
     decided: Decided,

@@ -20,8 +20,7 @@ from aa_curation.measure.people import look_for_people
 from aa_curation.models import tflite_file
 from aa_curation.models.tflite_file import MODELS, TFLiteModel, read_model
 from aa_curation.poses.blazepose import BlazePose
-from aa_curation.poses.detect import ANCHORS, overlapping_tiles
-from aa_curation.poses.landmarks import body_landmarks
+from aa_curation.poses.mediapipe_networks import ANCHORS, body_landmarks, overlapping_tiles
 from aa_curation.poses.region import Region, region_from_axis
 from aa_curation.recipe import Recipe
 from aa_datasets.pose import BODY, JOINT_NAMES, Pose

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from aa_curation.measure.frames import iter_frames_at
 from aa_curation.poses.blazepose import BlazePose
-from aa_curation.poses.face import FaceLook, follow_face, look_at_face
+from aa_curation.poses.mediapipe_networks import FaceLook, follow_face, look_at_face
 from aa_curation.poses.openpose_layout import face_points
 from aa_curation.poses.region import Region
 from aa_datasets.pose import BODY, FACE, MIRRORED_JOINTS

@@ -17,7 +17,7 @@ from aa_curation.measure.frames import iter_frames_at
 from aa_curation.models.onnx_file import OnnxFile
 from aa_curation.poses.blazepose import BlazePose
 from aa_curation.poses.dwpose import DWPose, DWPoseFiles
-from aa_curation.poses.landmarks import BodyLandmarks
+from aa_curation.poses.mediapipe_networks import BodyLandmarks
 from aa_curation.poses.region import Region
 from aa_curation.poses.yolox import Box, Yolox
 from aa_curation.poses.yolox_blazepose import YoloxBlazePose, YoloxThenBlazePose

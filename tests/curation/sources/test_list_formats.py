@@ -89,7 +89,7 @@ def test_every_form_gives_the_same_sources(tmp_path: Path, suffix: str) -> None:
         ("x.jsonl", b"{", "cannot read the source list"),
         ("x.csv", b"", "it is empty"),
         ("x.csv", b"location,owner\na.mp4,me,and you\n", "line 2 has 3 cells, expected 2"),
-        ("x.csv", b'location\na.mp4\n"b.mp4\n', "the row that begins in line 3"),
+        ("x.csv", b'location\na.mp4\n"b.mp4\n', "the row that starts in line 3"),
         ("x.csv", b"name,caption\na,b\n", "none of the columns location, url.* it has name, capt"),
         ("x.csv", b"url,licence,license\na.mp4,MIT,GPL\n", "line 2: .* different licences"),
         (
