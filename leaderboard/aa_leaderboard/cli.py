@@ -149,6 +149,8 @@ def make(*methods: Path, options: StudyOptions) -> None:
 
     made = make_study(methods, options)
     print(f"{made.page}: {made.num_trials} pairs; send it to the raters, it needs no network")
+    if made.left_out:
+        print(f"left out, as not every folder has them: {', '.join(made.left_out)}")
     print(f"{made.key}: which method is which; keep it, and collect the votes in the same folder")
 
 

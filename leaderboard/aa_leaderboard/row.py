@@ -27,7 +27,7 @@ class Cell:
             papers' number of digits.
         value: the number behind `text`; None when there is none.
         ci_low, ci_high: 95 % interval over videos; None for published values.
-        unavailable: why there is no value, in `aa-eval`'s words.
+        unavailable: why a value is missing, in `aa-eval`'s words.
         note: what a reader must know about the value, e.g. that FVD is rank-deficient.
         ranked: False for a value that is shown but takes no part in any ranking.
     """

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from aa_leaderboard.paper_tables import paper_table
+from aa_eval.protocol import list_protocols
+from aa_leaderboard.errors import LeaderboardError
+from aa_leaderboard.paper_tables import SCORED_AS, paper_table
 from aa_leaderboard.published import (
     VALUE_FIELDS,
     package_text,
@@ -84,6 +86,24 @@ def test_table_1_marks_bdmm_alone_as_true_psnr_and_does_not_rank_it_with_overflo
         "DreamPose*": 2,
     }
     assert any("BDMM" in note for note in paper_table(1).notes)
+
+
+@pytest.mark.parametrize("number", [1, 2, 3])
+def test_what_aa_eval_scored_as_a_table_was_has_the_tables_own_protocol(number: int) -> None:
+    protocol, benchmark = SCORED_AS[number]
+    rows = [
+        r for r in read_published() if isinstance(r.origin, Published) and r.origin.table == number
+    ]
+    assert {row.benchmark for row in rows} == {benchmark}
+    known = {published_protocols()[row.protocol].recompute_with for row in rows}
+    assert known == {protocol}
+    assert protocol in list_protocols()
+
+
+@pytest.mark.parametrize("number", [0, 4])
+def test_a_table_that_the_paper_does_not_have_is_refused(number: int) -> None:
+    with pytest.raises(LeaderboardError, match=f"no table {number}: the paper's"):
+        paper_table(number)
 
 
 def test_every_record_is_well_formed() -> None:

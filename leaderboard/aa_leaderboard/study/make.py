@@ -32,11 +32,18 @@ _SPOILT_BLOCKS = 12  # a spoilt clip has so many blocks along its shorter side
 
 @dataclass(frozen=True, slots=True)
 class Study:
-    """What `make_study` wrote: `page` for the raters, `key` for the person who runs the study."""
+    """What `make_study` wrote.
+
+    Attributes:
+        page: for the raters.
+        key: for the person who runs the study.
+        left_out: videos that some folder lacks, and so are not shown.
+    """
 
     page: Path
     key: Path
     num_trials: int
+    left_out: tuple[str, ...]
 
 
 def make_study(methods: Sequence[Path | str], options: StudyOptions) -> Study:
@@ -57,8 +64,9 @@ def make_study(methods: Sequence[Path | str], options: StudyOptions) -> Study:
     if len(found) < len(paths):
         raise StudyError("two of the folders have one name: rename one, it names the method")
     truth = find_videos(options.references).videos if options.references else None
-    shared = set.intersection(*(set(videos) for videos in found.values())) if found else set()
-    shared &= set(truth) if truth is not None else shared
+    folders = [*found.values(), *([truth] if truth is not None else [])]
+    shared = set(folders[0]).intersection(*folders) if folders else set()
+    left_out = tuple(sorted({video for videos in found.values() for video in videos} - shared))
     videos = sorted(shared)[: options.videos]
     trials = plan_trials(list(found), videos, options.checks, options.seed)
     wanted = dict.fromkeys(
@@ -98,7 +106,7 @@ def make_study(methods: Sequence[Path | str], options: StudyOptions) -> Study:
         "clips": {names[c]: base64.b64encode(content).decode() for c, content in contents.items()},
     }  # fmt: skip
     options.out.mkdir(parents=True, exist_ok=True)
-    made = Study(options.out / "study.html", options.out / KEY_FILE, len(trials))
+    made = Study(options.out / "study.html", options.out / KEY_FILE, len(trials), left_out)
     made.page.write_text(_page(data), encoding="utf-8")
     write_key(made.key, key)
     return made

@@ -178,7 +178,7 @@ def test_a_metric_that_the_protocol_does_not_have_is_refused(
 def test_where_frames_count_alike_their_mean_is_held_and_not_that_of_the_videos(
     make_result: Make, tmp_path: Path
 ) -> None:
-    # Two frames of one video and one of another: the mean over frames is no mean over videos.
+    # Two frames of one video and one of another: the two means differ.
     protocol = read_protocol("tiktok-disco-2023")
     result = make_result(
         protocol=protocol.name,
@@ -319,3 +319,17 @@ def test_an_interval_of_fvd_lies_around_its_value_cut_at_0(
         add_results(folder, tmp_path / "board")
     else:
         refused(folder, tmp_path / "board", "is not the middle of")
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [("extra,1,2,3,4\r\n", "'extra', a video that"), ("", "per_video.csv has None as video_2")],
+)
+def test_a_table_of_videos_with_one_too_many_or_too_few_is_refused(
+    make_result: Make, write_with_frames: Write, tmp_path: Path, line: str, words: str
+) -> None:
+    folder = write_with_frames(make_result())
+    lines = (folder / "per_video.csv").read_text().splitlines(keepends=True)
+    kept = [*lines, line] if line else lines[:-1]
+    (folder / "per_video.csv").write_text("".join(kept))
+    refused(folder, tmp_path / "board", words)

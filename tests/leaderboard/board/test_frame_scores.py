@@ -33,7 +33,7 @@ def test_the_worst_frames_are_the_worst_ones_that_lie_apart(
     for i, a in enumerate(found):
         for b in found[:i]:
             assert a.video != b.video or abs(a.position - b.position) >= APART_FRAMES
-    # Whatever is left out is no worse than the last one, or next to one that is no better.
+    # A frame that is left out is at most as bad as the last one, or near one at least as bad.
     full = len(found) == count
     for video, row in of_video.items():
         for position, value in enumerate(row):

@@ -242,7 +242,7 @@ def test_the_worst_frames_show_the_very_frames_and_lead_to_them(
     wait.until(lambda _: browser.find_element(By.ID, "time").text == words)
     assert run("return document.getElementById('scrub').value") == str(position)
 
-    # By name alone where there is no clip; another metric has other frames.
+    # By name alone without a clip; another metric has other frames.
     Select(browser.find_element(By.ID, "worst-metric")).select_by_visible_text("SSIM")
     texts = [item.text for item in browser.find_elements(By.CSS_SELECTOR, "#worst li")]
     expected = worst_frames(scores, "ssim", "higher", 6)
