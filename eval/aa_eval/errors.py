@@ -3,7 +3,7 @@
 EvalError                   a sentence for the user: what was found, what was expected, what to do
 ├── VideoError              a video or frame that cannot be read as what it claims to be
 ├── PairingError            predictions and references that do not belong together, frame for frame
-├── ProtocolError           a protocol that does not exist, or whose file says what nobody can do
+├── ProtocolError           a protocol that does not exist, or whose file cannot be carried out
 ├── WeightsUnavailable      a weight that is missing or altered: its metrics are unavailable
 ├── MetricUnavailable       a metric that has no value on this input, with the reason
 └── ResultError             a result file that is malformed or holds what no evaluation wrote

@@ -157,7 +157,7 @@ def pair_folders(
     _log.info("references  %s", theirs.describe())
     problems = benchmark.problems(theirs) if benchmark else {}
     for kind, problem in problems.items():
-        if kind not in options.allow:
+        if kind != "renumbered" and kind not in options.allow:
             raise PairingError(
                 f"{problem}. Complete the folder, or override with --allow {kind} "
                 "(it will be written into the result)"
@@ -175,7 +175,10 @@ def pair_folders(
     pairs, overrides = make_pairs(
         ours, theirs, frozenset(options.allow), frames.pop(), any_size=any_size
     )
-    overrides += tuple(f"allow {kind}: {problem}" for kind, problem in problems.items())
+    overrides += tuple(
+        problem if kind == "renumbered" else f"allow {kind}: {problem}"
+        for kind, problem in problems.items()
+    )
     overrides += _same_files(pairs, options)
     for override in overrides:
         _log.warning("%s", override)

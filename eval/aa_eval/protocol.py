@@ -101,7 +101,7 @@ class Protocol:
         name, version: a changed protocol gets a new version, and has another hash anyway.
         description, source: for people; not part of the hash.
         score_reference_frame: whether metrics with a value per frame count each video's first
-            frame. Methods are given that frame, so that it flatters whoever copies it. Windows of
+            frame. Methods are given that frame, so that copying it pays. Windows of
             FVD and KVD hold it in any case.
         aggregation: "frames" (every frame counts alike) or "videos" (every video does).
         identical_psnr_db: what PSNR is given where the error is zero, since infinity has no mean;
@@ -115,9 +115,10 @@ class Protocol:
             sides cut to the shorter. "humanvid-24": the prediction's frames in order against the
             first 24 of every third frame of the reference (of fewer than 73 frames: every
             (frames // 24)-th).
-        metric_module: a Python file (beside the protocol's own, unless absolute) with metrics of
+        metric_module: a Python file (relative to the protocol's own) with metrics of
             the user's: see `aa_eval.metric_module`. Its content, not its place, is in the hash.
-        prediction_name: names of predictions beside the reference's own: "{id}_*", "output_{id}".
+        prediction_name: what predictions may be called, apart from the reference's name: "{id}_*",
+            "output_{id}".
         min_joint_score: a joint is visible from this score on; 0 is any score above 0.
         metrics: in the order in which they are shown.
         video_features: None when no metric needs them.

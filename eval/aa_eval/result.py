@@ -33,7 +33,7 @@ class MetricValue:
         ci_low, ci_high: bounds of the 95 % interval over videos; None where there is none.
         unavailable: why there is no value; None where there is one.
         n: how many frames (image metrics) or windows (FVD, KVD) the value rests on.
-        note: what a reader must know beside the value, e.g. "rank-deficient: N = 9 <= d = 400".
+        note: what a reader must know about the value, e.g. "rank-deficient: N = 9 <= d = 400".
     """
 
     value: float | None
@@ -139,7 +139,7 @@ class Result:
         if self.folder is None or not (self.folder / PER_FRAME_FILE).is_file():
             raise ResultError(
                 f"'{self.method}' under {self.protocol}: no values per frame: "
-                f"{PER_FRAME_FILE} is missing beside its {RESULT_FILE}; run aa-eval again"
+                f"{PER_FRAME_FILE} is missing from its folder; run aa-eval again"
             )
         return pd.read_csv(self.folder / PER_FRAME_FILE, dtype={"video": str})
 

@@ -33,7 +33,7 @@ def require_known_protocol(result: Result) -> None:
     )  # fmt: skip
     raise ResultError(
         f"'{result.method}' was scored under {result.protocol} ({result.protocol_hash[:12]}), "
-        f"which no protocol here is: {known}; score it anew with this version of aa-eval"
+        f"which is not a protocol of this version: {known}; score it again with this aa-eval"
     )
 
 
@@ -73,7 +73,7 @@ def verify_references(result: Result, references: VideoFolder) -> Verified:
     if result.trimmed and not may_be_trimmed(result):
         raise ResultError(
             f"'{result.method}': frames of '{min(result.trimmed)}' were left out, but the result "
-            "holds no override 'allow frame-count': it was altered; score it anew"
+            "holds no override 'allow frame-count': it was altered; score it again"
         )
     trimmed, kept = [], {}
     for video_id in sorted(result.references):

@@ -95,7 +95,7 @@ def make_i3d(
     wanted = model.state_dict()
     if state.keys() != wanted.keys():
         wrong = ", ".join(sorted(state.keys() ^ wanted.keys())[:5])
-        raise WeightsUnavailable(f"{path}: lacks, or has beside the expected tensors: {wrong}")
+        raise WeightsUnavailable(f"{path}: lacks, or has in excess, the tensors {wrong}")
     for name, tensor in state.items():
         if tensor.shape != wanted[name].shape:
             raise WeightsUnavailable(

@@ -27,7 +27,7 @@ class FeatureNetwork:
             the remedy where it is missing or altered: the metrics are unavailable then.
         make: (features of the protocol, device) -> callable from float windows [B, 3, T, H, W] in
             [-1, 1] to float vectors [B, dim]. Called once, when first needed.
-        slide: None, or what makes of that callable one for the overlapping windows of one video,
+        slide: None, or what turns that callable into one for the overlapping windows of one video,
             (window [1, 3, T, H, W], index of its first frame) -> [1, dim]: to share work between
             windows that ascend. Used on the CPU, where windows are not batched.
     """

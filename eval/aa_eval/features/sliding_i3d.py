@@ -60,9 +60,7 @@ class SlidingI3D:
         # By `_Output.key`. Sums of the first taps of Conv3d_1a, and of how many:
         self._begun: dict[int, tuple[int, Tensor]] = {}
         self._early: dict[int, Tensor] = {}  # behind Conv3d_2b
-        self._taps: dict[
-            int, dict[int, Tensor]
-        ] = {}  # what each tap of Conv3d_2c makes of `_early`
+        self._taps: dict[int, dict[int, Tensor]] = {}  # `_early` under each tap of Conv3d_2c
         self._late: dict[int, Tensor] = {}  # behind MaxPool3d_3a
 
     def logits(self, window: Tensor, start: int) -> Tensor:

@@ -14,8 +14,8 @@ def frechet_distance(
     """|mu1 - mu2|^2 + tr S1 + tr S2 - 2 tr (S1 S2)^(1/2), in float64, at least 0.
 
     The last trace is the nuclear norm of A B^T, where A^T A = S1 and B^T B = S2; A is the centred
-    set, or the R of its QR decomposition when it has more rows than columns. So there is no matrix
-    square root, no epsilon and no complex result, also where the covariances are singular.
+    set, or the R of its QR decomposition when it has more rows than columns. A matrix square
+    root, an epsilon and complex results are avoided, also where the covariances are singular.
 
     Args:
         a, b: [n1, d] and [n2, d].

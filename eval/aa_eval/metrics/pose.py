@@ -60,7 +60,7 @@ def akd_px(
 ) -> NDArray[np.float64]:
     """Average keypoint distance in pixels, per frame: [T] (Siarohin et al. 2019).
 
-    Over the joints that both sides have: read it beside `missing_rate`, or a prediction without a
+    Over the joints that both sides have: read it with `missing_rate`, or a prediction without a
     person looks perfect. It grows with the size of the frames. Arguments and errors as in `pck`;
     NaN for frames without a joint in common.
     """

@@ -49,7 +49,7 @@ def psnr_uint8_overflow(
 
     The arithmetic of DisCo's first release (tool/metrics/ssim_l1_lpips_psnr.py, commit 4772790):
     the PSNR column of the seed paper's Tables 1-3. Never below 24.169 dB, and not monotone in the
-    error: report it beside `psnr` or not at all.
+    error: report it together with `psnr` or not at all.
     """
     difference = prediction - reference  # uint8: wraps
     squares = difference * difference  # uint8: wraps again

@@ -1,4 +1,4 @@
-"""Change over time: how a prediction moves from frame to frame, beside how its reference does.
+"""Change over time: how a prediction moves from frame to frame, against its reference.
 
 Each takes consecutive frames of both, uint8 [T, H, W, 3], and gives [T] values; the first frame has
 none before it and is NaN.

@@ -111,7 +111,7 @@ class Cache:
         return self._load(self._path("features", [self._computed_by, key], ".npy"))
 
     def put_features(self, key: Any, array: NDArray[np.generic]) -> None:
-        """Keep features under `key`, unless there is no room for them; that is said once."""
+        """Keep features under `key`, while there is room for them; the end of it is logged once."""
         if self._feature_bytes is None:
             there = (self.folder / "features").glob("*/*.npy")
             self._feature_bytes = sum(file.stat().st_size for file in there)

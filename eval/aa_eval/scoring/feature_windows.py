@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 def window_starts(numbers: Sequence[int], length: int, stride: int) -> list[int]:
     """Indices at which a window of `length` frames with consecutive numbers begins.
 
-    The stride counts anew after every gap. 24 frames give 9 windows of 16 at stride 1.
+    The stride restarts after every gap. 24 frames give 9 windows of 16 at stride 1.
     """
     starts: list[int] = []
     run = 0

@@ -45,7 +45,7 @@ class Perceptual:
         model: of `aa_eval.metrics.lpips.make_lpips`.
         input_range: as of `lpips_per_frame`.
         cache: where the references' features go, and come from; None for nowhere.
-        key: what decides the features beside the frame: the weights' hashes.
+        key: what decides the features, apart from the frame: the weights' hashes.
     """
 
     def __init__(
@@ -102,7 +102,7 @@ class Perceptual:
             found |= zip(some, lpips_features(self._model, batch, self._input_range), strict=True)
         for digest, frame in zip(digests, frames, strict=True):
             features = found[digest]
-            # channels last, as they lie in memory: frames come so, and so the network goes on
+            # channels last, as they lie in memory: so frames come, and so the network computes
             layers = [layer.movedim(0, -1) for layer in features]
             self._layers[frame.shape] = [layer.shape for layer in layers]
             if stored and self._cache is not None and digest in absent:

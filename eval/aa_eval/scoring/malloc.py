@@ -11,8 +11,8 @@ _KEPT_BYTES = 32 * 2**20  # the most that glibc takes as the latter
 def keep_freed_memory() -> None:
     """Let what is freed wait for the next frame: of this whole process, up to 32 MiB at its end.
 
-    By default a picture's memory goes back with each free, and comes anew, page by page, with the
-    next: a quarter of the time of image metrics.
+    By default a picture's memory goes back with each free, and is mapped again, page by page, with
+    the next: a quarter of the time of image metrics.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:

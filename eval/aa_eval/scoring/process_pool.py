@@ -70,7 +70,7 @@ def score_in_processes(
     threads = threads_of_each(workers)
     longest_first = sorted(pairs, key=lambda pair: -pair.num_frames)
     context = multiprocessing.get_context("spawn")  # torch's threads do not survive a fork
-    started = context.Value("i", 0)  # how many processes have begun
+    started = context.Value("i", 0)  # how many processes have started
     with ProcessPoolExecutor(
         max_workers=min(workers, len(pairs)),
         mp_context=context,
@@ -134,7 +134,7 @@ def _start(
 
 
 def _device_of(number: int, device: str) -> str:
-    """Of the process that was begun as `number`: the GPUs in turn, unless one was named."""
+    """Of the process that started as `number`: the GPUs in turn, unless one was named."""
     if device != "cuda":
         return device
     import torch  # takes seconds to import

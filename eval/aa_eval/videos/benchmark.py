@@ -129,11 +129,20 @@ class Benchmark:
             )
 
     def problems(self, references: VideoFolder) -> dict[str, str]:
-        """Kind of problem -> how the references differ from the benchmark's, by names alone."""
-        found = {"test-split": self._split_problem(references)}
-        if found["test-split"] is None:
-            found["test-frames"] = self._frames_problem(references)
-        return {kind: problem for kind, problem in found.items() if problem}
+        """Kind of problem -> how the references differ from the benchmark's, by names alone.
+
+        The kinds are "test-split" and "test-frames", and "renumbered": as many frames, without the
+        benchmark's holes in their numbers. They are scored with a warning: windows of FVD cross the
+        holes.
+        """
+        if problem := self._split_problem(references):
+            return {"test-split": problem}
+        if not self.frames:
+            return {}
+        if problem := self._renumbered(references):
+            return {"renumbered": problem}
+        problem = self._frames_problem(references)
+        return {"test-frames": problem} if problem else {}
 
     def _split_problem(self, references: VideoFolder) -> str | None:
         if not self.video_ids:
@@ -151,12 +160,30 @@ class Benchmark:
                 words.append(f"{name}: {', '.join(ids[:3])}{', ...' if len(ids) > 3 else ''}")
         return "; ".join(words)
 
+    def _renumbered(self, references: VideoFolder) -> str | None:
+        renumbered = 0
+        for video_id, frames in self.frames.items():
+            numbers = references.videos[video_id].numbers
+            if numbers is None:  # a video file does not number its frames
+                renumbered += 1
+                continue
+            in_turn = numbers[-1] - numbers[0] + 1 == len(numbers) == frames.count
+            exact = (numbers[0], numbers[-1]) == (frames.first, frames.last)
+            renumbered += in_turn and not exact
+            if not (in_turn or exact):
+                return None
+        if not renumbered:
+            return None
+        return (
+            f"benchmark {self.name}: the frames of {renumbered} videos are numbered in turn, "
+            "without the benchmark's holes: FVD's windows cross them"
+        )
+
     def _frames_problem(self, references: VideoFolder) -> str | None:
         names = []
         for video_id, frames in self.frames.items():
             numbers = references.videos[video_id].numbers
-            if numbers is None:  # a video file does not number its frames
-                return None
+            assert numbers is not None  # _renumbered has seen to it
             wrong = set(numbers) & set(frames.missing)
             found = (numbers[0], numbers[-1], len(numbers))
             if wrong or found != (frames.first, frames.last, frames.count):

@@ -182,7 +182,7 @@ def _entries(folder: Path) -> list[Path]:
     for entry in entries:
         if _UNPRINTABLE.search(str(entry)):
             raise VideoError(
-                f"{str(entry)!a}: a name with bytes that are no text, or a line break: "
+                f"{str(entry)!a}: a name with bytes that are not text, or a line break: "
                 "rename it in UTF-8"
             )
         if not entry.exists():
@@ -236,7 +236,7 @@ def _numbered_source(video_id: str, files: list[Path], folder: Path) -> VideoSou
         affixes = affixes or here
         if here != affixes:
             raise VideoError(
-                f"{path}: named otherwise than '{files[0].name}' beside it: frames of one video "
+                f"{path}: named differently from '{files[0].name}': frames of one video "
                 "differ in their number only"
             )
         number = int(match["number"])

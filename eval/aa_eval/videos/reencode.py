@@ -24,7 +24,7 @@ _THREADS = 3
 class X264RoundTrip:
     """Frames in by `push`, and all of them back, decoded, from `frames`.
 
-    Sides that are no multiples of 16 are stretched to the next one, as imageio does.
+    Sides that are not multiples of 16 are stretched to the next one, as imageio does.
     """
 
     def __init__(self, fps: int = 3) -> None:

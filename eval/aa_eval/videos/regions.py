@@ -113,7 +113,7 @@ def boxes_of_joints(
 def _box(
     points_px: NDArray[np.floating], visible: NDArray[np.bool_], size_hw: tuple[int, int]
 ) -> NDArray[np.int64]:
-    """[T, 4]; zeros where there is no box."""
+    """[T, 4]; zeros where the frame has none."""
     shown = visible[..., None]
     low = np.where(shown, points_px, np.inf).min(axis=1)
     high = np.where(shown, points_px, -np.inf).max(axis=1)

@@ -89,7 +89,7 @@ def find_weight(name: str, path: Path | None = None) -> Path:
 
     Raises:
         WeightsUnavailable: the package or the file is not there.
-        EvalError: there is no weight of that name.
+        EvalError: the name is unknown.
     """
     weight = _weight(name)
     if path is None:
@@ -107,7 +107,7 @@ def find_weight(name: str, path: Path | None = None) -> Path:
             )
         path = found[0]
     if not path.is_file():
-        raise WeightsUnavailable(f"weight {name}: {path} is no file: {weight.remedy}")
+        raise WeightsUnavailable(f"weight {name}: {path} is not a file: {weight.remedy}")
     return path
 
 
@@ -117,7 +117,7 @@ def verify_weight(name: str, path: Path | None = None) -> Path:
     Raises:
         WeightsUnavailable: missing or altered; the message says what was found and expected, and
             the command that installs the right one.
-        EvalError: there is no weight of that name.
+        EvalError: the name is unknown.
     """
     weight = _weight(name)
     path = find_weight(name, path)
@@ -183,7 +183,7 @@ def weights_folder() -> Path:
 
 
 def verify_own_weight(weight: OwnWeight) -> tuple[Path, str]:
-    """The file, and the sha256 of its content: that of `<file>.sha256` beside it.
+    """The file, and the sha256 of its content: that of `<file>.sha256` in the same folder.
 
     The user states the hash (in sha256sum's form), since none is published with the file: a file
     that is altered later is refused, and results of two different files are never compared.
@@ -197,7 +197,7 @@ def verify_own_weight(weight: OwnWeight) -> tuple[Path, str]:
     if not path.is_file():
         raise WeightsUnavailable(
             f"weight {weight.name}: {path} is not there: fetch {weight.file} ({weight.origin}), "
-            f"and state its hash beside it: {state}"
+            f"and state its hash in the same folder: {state}"
         )
     if not stated_at.is_file():
         raise WeightsUnavailable(

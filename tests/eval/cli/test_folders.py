@@ -103,7 +103,7 @@ def test_flat_folders_come_apart_again(
         ([], "no video in it: expected"),
         (["a.mp4", "b_1.png"], r"more than one layout \(1 as video-files, 1 as flat-frames\)"),
         (["a.mp4", "a.gif"], r"two videos are called 'a' \(a.gif and a.mp4\)"),
-        (["v/1.png", "v/x1.png"], "named otherwise than"),
+        (["v/1.png", "v/x1.png"], "named differently from"),
         (["v/1.png", "v/01.png"], r"frame 1 is there twice \(also 01.png\)"),
         (["v/1.png", "v/one.png"], "holds no frame number"),
         (["frame.png"], "names them <video>_<number>.png"),
@@ -115,8 +115,8 @@ def test_flat_folders_come_apart_again(
         (["v/1.png", "w/"], "w: empty, between folders of frames"),
         (["a.mp4", "b.mp4 -> nothing.mp4"], r"b\.mp4: a link to nothing"),
         (["v/1.png", "v/2.png -> 3.png"], r"2\.png: a link to nothing"),
-        (["v\n/1.png"], r"v\\n': a name with bytes that are no text"),
-        ([os.fsdecode(b"\xff.mp4")], r"\\udcff.mp4': a name with bytes that are no text"),
+        (["v\n/1.png"], r"v\\n': a name with bytes that are not text"),
+        ([os.fsdecode(b"\xff.mp4")], r"\\udcff.mp4': a name with bytes that are not text"),
     ],
 )
 def test_what_cannot_be_understood_is_refused(

@@ -146,7 +146,7 @@ def test_verify_holds_references_to_the_result(
     row["protocol_hash"] = "0" * 64
     (trees / "out" / "result.json").write_text(json.dumps(row))
     assert run("verify", trees / "out", "--references", trees / "gt") == 2
-    assert "which no protocol here is: its hash here is" in capsys.readouterr().err
+    assert "which is not a protocol of this version: its hash here is" in capsys.readouterr().err
 
 
 def test_verify_holds_the_frames_that_were_compared_of_a_trimmed_video(

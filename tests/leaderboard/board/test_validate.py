@@ -74,8 +74,11 @@ def edit(folder: Path, change: Callable[[dict[str, Any]], object]) -> Path:
         ({"protocol": "a/../b"}, "protocol"),
         ({"protocol_hash": "mine"}, "protocol_hash is 'mine', expected a sha256"),
         ({"protocol_hash": "AB" * 32}, "expected a sha256"),
-        ({"protocol_hash": "ab" * 32}, r"\(abababababab\), which no protocol here is: its hash"),
-        ({"protocol": "mine"}, "which no protocol here is: there are aa-clean-v1, "),
+        (
+            {"protocol_hash": "ab" * 32},
+            r"\(abababababab\), which is not a protocol of this version: its",
+        ),
+        ({"protocol": "mine"}, "which is not a protocol of this version: there are aa-clean-v1, "),
         ({"references": {"v": "none"}}, r"references\.v is 'none', expected a sha256"),
         ({"references": {"../v": "ab" * 32}}, "a path"),
         ({"weights": {"lpips": "none"}}, r"weights\.lpips"),
