@@ -13,7 +13,7 @@ class Drop:
     Attributes:
         reason: in snake_case; the funnel counts by it.
         measured: what was found, in the unit that the filter's docstring names; None where the
-            reason is no number (a damaged file).
+            reason has no number (a damaged file).
         threshold: the bound that it broke.
         detail: a sentence, where the number does not say it all.
     """
@@ -26,7 +26,7 @@ class Drop:
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One measurement of a clip beside its bound. It is kept for the clips that pass, too.
+    """One measurement of a clip and its bound. It is kept for the clips that pass, too.
 
     Attributes:
         reason: the reason of the Drop if the check fails.
@@ -70,7 +70,7 @@ def at_most(reason: str, measured: float, threshold: float) -> Check:
 
 
 def with_thresholds(checks: Sequence[Check], thresholds: Mapping[str, float]) -> tuple[Check, ...]:
-    """The same measurements beside other bounds: `{reason: threshold}`."""
+    """The same measurements with other bounds: `{reason: threshold}`."""
     return tuple(
         replace(check, threshold=thresholds[check.reason]) if check.reason in thresholds else check
         for check in checks

@@ -1,4 +1,4 @@
-"""What can go wrong in this room; that a clip is rejected is no error but a `Drop`.
+"""What can go wrong in this room; a clip that is rejected is a `Drop`, not an error.
 
 CurationError               a sentence for the user: what was found, what was expected, what to do
 ├── SourceError             a list of sources that cannot be read, or a row that may not be used

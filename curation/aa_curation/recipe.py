@@ -1,8 +1,7 @@
-"""Recipe: what a corpus is made of and every threshold of it, as one Python value."""
+"""Recipe: the steps of a curation and every threshold, as one Python value."""
 
 from __future__ import annotations
 
-import hashlib
 import importlib.util
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
@@ -24,7 +23,7 @@ from aa_datasets.pose import Pose
 from aa_datasets.pose_estimator import PoseEstimator
 from aa_datasets.video.foreign import DecodeLimits, VideoInfo
 
-# Our recipes: beside this file in an installed wheel, beside the package in a checkout.
+# Our recipes: next to this file in an installed wheel, next to the package in a checkout.
 _IN_WHEEL, _IN_CHECKOUT = (folder / "recipes" for folder in Path(__file__).parents[:2])
 
 _NOT_HASHED = frozenset({"thresholds", "weights", "decode"})
@@ -129,11 +128,6 @@ class Recipe:
         return sha256_of_form(self.form)
 
     @property
-    def repr_sha256(self) -> str:
-        """The hash that ledgers held before `form` was there; compared to resume old corpora."""
-        return hashlib.sha256(f"{STEPS_VERSION} {self!r}".encode()).hexdigest()
-
-    @property
     def head(self) -> CorpusHead:
         """The first row of the ledger of a corpus of this recipe."""
         near = None if self.near_duplicates is None else asdict(self.near_duplicates)
@@ -161,7 +155,7 @@ def load_recipe(path: Path | str) -> Recipe:
         )
     spec = importlib.util.spec_from_file_location(f"recipe_{path.stem}", path)
     if spec is None or spec.loader is None:
-        raise RecipeError(f"{path} is no Python file: a recipe ends in .py")
+        raise RecipeError(f"{path} is not a Python file: a recipe ends in .py")
     module = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(module)

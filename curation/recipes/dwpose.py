@@ -3,7 +3,7 @@
 
 DIR holds the two ONNX files of huggingface.co/yzd-v/DWPose (Apache-2.0; 216,746,733 and 134,399,116
 bytes); nine public repositories name these sha256. The recipe is tested on small files of the same
-interface, not on these two. Nobody looks for a face here:
+interface, not on these two. Faces are not searched for here:
 heads that wobble are dropped, and animated people pass as real ones.
 """
 

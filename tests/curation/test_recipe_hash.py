@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import math
 import re
 import subprocess
@@ -131,18 +132,15 @@ def test_another_recipe_is_refused_and_the_difference_is_named(
     assert "Choose another --out" in str(caught.value)
 
 
-def test_a_ledger_of_version_0_1_is_continued_while_nothing_was_renamed(
-    tmp_path: Path, demo_recipe: Recipe
-) -> None:
+def test_a_corpus_of_version_0_1_says_what_to_do(tmp_path: Path, demo_recipe: Recipe) -> None:
     head = {
         "recipe_name": demo_recipe.name,
-        "recipe_sha256": demo_recipe.repr_sha256,
+        "recipe_sha256": "a" * 64,
         "clips_per_shard": 64,
         "near_duplicates": None,
     }
-    line = str({"run": head}).replace("'", '"').replace("None", "null")
-    (tmp_path / LEDGER_NAME).write_text(line + "\n")
-    with LedgerWriter(tmp_path, demo_recipe.head, older_sha256=demo_recipe.repr_sha256) as writer:
-        assert writer.ledger.head.recipe_sha256 == demo_recipe.repr_sha256
-    with pytest.raises(LedgerError, match=r"of version 0\.1 .* Choose another --out"):
-        LedgerWriter(tmp_path, dataclasses.replace(demo_recipe, max_s=9.0).head)
+    (tmp_path / LEDGER_NAME).write_text(json.dumps({"run": head}) + "\n")
+    with pytest.raises(LedgerError, match=r"version 0\.1 made it.* Choose another --out, or"):
+        LedgerWriter(tmp_path, demo_recipe.head)
+    with LedgerWriter.reopen(tmp_path) as writer:  # redecide, takedown and verify work as before
+        assert writer.ledger.head.recipe is None

@@ -180,7 +180,7 @@ def plan(
     chosen, rows = _inputs(name, places, sources)
     known = read_ledger(out) if (out / LEDGER_NAME).is_file() else None
     if known is not None:
-        refuse_another_recipe(known.head, chosen.head, out, chosen.repr_sha256)
+        refuse_another_recipe(known.head, chosen.head, out)
     form = chosen.canonical
     print(
         f"recipe {chosen.name} ({chosen.sha256[:12]}): clips of {chosen.min_s:g} to "

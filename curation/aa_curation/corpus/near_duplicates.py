@@ -1,7 +1,7 @@
 """Near duplicates and leaks: one recording stays once, and what belongs together in one split.
 
 A function of the clips that passed everything else, whatever order they came in. It is computed
-anew at the end of every run, so a better copy that comes later takes the place of the one before.
+again at the end of every run, so a better copy that comes later replaces the earlier one.
 """
 
 from __future__ import annotations

@@ -48,9 +48,9 @@ def take_down(writer: LedgerWriter, source_id: str) -> Takedown:
 
 
 def purge(ledger: Ledger, clips_folder: Path, store: Store) -> None:
-    """Delete the clips and the fetched files of all that is taken down; what is gone stays so.
+    """Delete the clips and the fetched files of all that is taken down; repeatable.
 
-    A takedown that was killed between its line and this is finished by whoever runs next.
+    A takedown that was killed between its line and this is finished by the next run.
     """
     held = {survey.source_id for survey in ledger.surveys.values() if _is_held(ledger, survey)}
     if held:
@@ -96,10 +96,10 @@ def adopt_takedowns(writer: LedgerWriter, folder: Path) -> int:
     """Let the tombstones of another corpus hold here, too; returns how many are new.
 
     They bar an URL and a content, not an id: that names another source here. With "@" in it, it is
-    nobody's id.
+    the id of no source here.
 
     Raises:
-        LedgerError: there is no corpus.
+        LedgerError: `folder` holds no corpus.
     """
     other, new = read_ledger(folder), 0
     for tombstone in other.takedowns.values():

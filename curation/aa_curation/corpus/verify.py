@@ -29,7 +29,7 @@ from aa_datasets.video.canonical import read_canonical
 
 
 def iter_problems(ledger: Ledger, folder: Path, *, decode: bool = False) -> Iterator[str]:
-    """Whatever is wrong with a corpus, a sentence each; nothing for one that is right.
+    """Yield what is wrong with a corpus, a sentence each.
 
     Args:
         ledger: of the corpus.
@@ -46,7 +46,7 @@ def iter_problems(ledger: Ledger, folder: Path, *, decode: bool = False) -> Iter
     yield from _leaks(ledger, plan)
     shards = folder / SHARDS
     for surplus in sorted({path.name for path in shards.glob("*.tar")} - set(plan)):
-        yield f"{surplus} is no shard of this corpus: run the same `aa-curate run` again"
+        yield f"{surplus} is not a shard of this corpus: run the same `aa-curate run` again"
     for name, decisions in progress(plan.items(), desc="verify", unit="shard"):
         yield from _shard_problems(shards / name, decisions, decode)
     try:
@@ -59,7 +59,7 @@ def iter_problems(ledger: Ledger, folder: Path, *, decode: bool = False) -> Iter
 
 
 def mend(ledger: Ledger, folder: Path) -> None:
-    """Write every shard anew that is not as it should be, from the accepted clips' files.
+    """Rewrite every shard that is not as it should be, from the accepted clips' files.
 
     Raises:
         LedgerError: a clip's file is gone or altered, too.

@@ -1,4 +1,4 @@
-"""Pack: the accepted clips as shards, the same bytes whoever made them, in whatever order."""
+"""Pack the accepted clips as shards; the bytes depend on the clips alone, not on their order."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def _was_taken_down(decision: Decision) -> bool:
 def pack(ledger: Ledger, folder: Path, clips_per_shard: int) -> list[ShardRecord]:
     """Write the shards and `clips.csv`; shards that are already right stay untouched.
 
-    Latents beside a shard that changes or goes are deleted, and what a killed run left unfinished.
+    Latents of a shard that changes or goes are deleted, and what a killed run left unfinished.
 
     Raises:
         LedgerError: a clip's file is not the one that was accepted.
@@ -110,7 +110,7 @@ def _up_to_date(path: Path, decisions: Sequence[Decision]) -> ShardRecord | None
 
 
 def distrust(path: Path) -> None:
-    """Have the next `pack` write a shard anew."""
+    """Have the next `pack` rewrite a shard."""
     _sums_path(path).unlink(missing_ok=True)
 
 

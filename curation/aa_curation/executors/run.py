@@ -116,7 +116,7 @@ def run(
     places = [place for place in sources if not isinstance(place, Source)]
     sources = listed + (read_sources(places, licence=licence) if places else [])
     folder = folder.resolve()
-    with LedgerWriter(folder, recipe.head, older_sha256=recipe.repr_sha256) as writer:
+    with LedgerWriter(folder, recipe.head) as writer:
         ledger = writer.ledger
         store, clips = Store(folder / FETCHED), folder / CLIPS
         for other in takedowns_of:

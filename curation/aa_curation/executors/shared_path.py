@@ -18,7 +18,7 @@ _TIMEOUT_S = 60.0
 
 
 def check_shared(folder: Path, sources: Sequence[Source]) -> None:
-    """Ask every node whether it reads what the driver wrote, can write beside it, and sees a file
+    """Ask every node whether it reads what the driver wrote, can write next to it, and sees a file
     of each folder of sources and their poses.
 
     Args:

@@ -1,6 +1,6 @@
 """Ledger: one line of JSON per survey and per clip, appended when it is finished.
 
-A run that is killed loses at most what was in flight: whoever runs it again skips what the ledger
+A run that is killed loses at most what was in flight: the next run skips what the ledger
 holds. The lines stand in the order in which work was finished; everything made from them sorts.
 """
 
@@ -228,24 +228,22 @@ def _add(
         raise KeyError(kind)
 
 
-def refuse_another_recipe(
-    known: CorpusHead, head: CorpusHead, folder: Path, older_sha256: str = ""
-) -> None:
+def refuse_another_recipe(known: CorpusHead, head: CorpusHead, folder: Path) -> None:
     """Refuse to continue a corpus with a recipe that would decide otherwise.
 
     Args:
         known: of the corpus in `folder`.
-        head, older_sha256: of the recipe, and another hash by which `known` may name it.
+        head: of the recipe.
 
     Raises:
         LedgerError: the recipes differ; the message says in what, where the ledger tells.
     """
-    if known.recipe_sha256 in {head.recipe_sha256, older_sha256}:
+    if known.recipe_sha256 == head.recipe_sha256:
         return
     differences = list(iter_differences(known.recipe, head.recipe))
     why = "; ".join(differences[:3]) + "; ..." * (len(differences) > 3)
     if known.recipe is None:
-        why = "its ledger is of version 0.1 and does not say in what they differ"
+        why = "version 0.1 made it, whose clips this version would decide or store otherwise"
     raise LedgerError(
         f"{folder} was made with recipe {known.recipe_name!r} ({known.recipe_sha256[:12]}), this "
         f"is {head.recipe_name!r} ({head.recipe_sha256[:12]}): {why}. Choose another --out, or "
@@ -259,13 +257,12 @@ class LedgerWriter:
     Args:
         folder: of the corpus; made if need be.
         head: of the recipe; a corpus is continued by the recipe that it was started with.
-        older_sha256: another hash by which a ledger may name this recipe.
 
     Raises:
         LedgerError: another run is writing, or the corpus is of another recipe.
     """
 
-    def __init__(self, folder: Path, head: CorpusHead, *, older_sha256: str = "") -> None:
+    def __init__(self, folder: Path, head: CorpusHead) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._file = (folder / LEDGER_NAME).open("ab")
         try:
@@ -281,7 +278,7 @@ class LedgerWriter:
             self._append("run", head)
         try:
             self.ledger = read_ledger(folder)
-            refuse_another_recipe(self.ledger.head, head, folder, older_sha256)
+            refuse_another_recipe(self.ledger.head, head, folder)
         except LedgerError:
             self._file.close()
             raise

@@ -41,7 +41,7 @@ class OnnxFile:
             content = (folder / self.name).read_bytes()
         except OSError as error:
             raise WeightsError(f"{self.name} is unavailable: {error}") from error
-        remedy = "fetch it anew, or name your file's hash in the recipe"
+        remedy = "fetch it again, or name your file's hash in the recipe"
         return verified(content, self.name, self.sha256, remedy)
 
 
@@ -99,7 +99,7 @@ class OnnxModel:
                 content, options, providers=["CPUExecutionProvider"]
             )
         except Exception as error:  # ONNX Runtime's errors share no class of their own
-            raise WeightsError(f"{name} is no model that ONNX Runtime can load: {error}") from error
+            raise WeightsError(f"ONNX Runtime cannot load {name}: {error}") from error
         inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
         shape = inputs[0].shape
         if (

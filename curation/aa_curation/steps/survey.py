@@ -171,7 +171,7 @@ def _result(
 
 
 def file_stamp(source: Source) -> tuple[int, int]:
-    """Size in bytes and modification time in ns; (0, 0) where there is no file."""
+    """Size in bytes and modification time in ns; (0, 0) where the file is missing."""
     try:
         stat = source.path.stat()
     except OSError:

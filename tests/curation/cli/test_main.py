@@ -179,7 +179,7 @@ def test_a_recipe_of_ours_goes_by_its_name_and_a_file_of_that_name_goes_first(
     with pytest.raises(RecipeError, match=r"no recipe defualt: .* or one of default, demo, dwpose"):
         load_recipe(Path("defualt"))
     (tmp_path / "default").write_text("mine")
-    with pytest.raises(RecipeError, match="is no Python file"):
+    with pytest.raises(RecipeError, match="is not a Python file"):
         load_recipe(Path("default"))
 
 

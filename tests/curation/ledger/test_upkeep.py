@@ -425,7 +425,7 @@ def test_a_remux_is_a_duplicate_of_its_source(
         (lambda c: (c / "clips.csv").unlink(), "cannot be read"),
         (
             lambda c: shutil.copy(next(c.glob("shards/*.tar")), c / "shards/train-000009.tar"),
-            "train-000009.tar is no shard of this corpus",
+            "train-000009.tar is not a shard of this corpus",
         ),
     ],
 )
