@@ -338,6 +338,46 @@ def takedown(
     upkeep.takedown(out, source, dry_run=dry_run)
 
 
+@app.command(
+    help_epilogue="Example: `aa-curate identities people.csv --model w600k_r50.onnx --sha256 HASH "
+    "--weights models --out corpus`"
+)
+def identities(
+    csv: Path,
+    /,
+    *,
+    model: str,
+    sha256: str,
+    weights: Path,
+    similarity: float = 0.5,
+    out: Corpus = Path("corpus"),
+) -> None:
+    """Find who is the same person in several sources, by their faces.
+
+    Writes source_id and person, a column that splits do not cross: put it into your lists, and run
+    again.
+
+    Args:
+        csv: Where the table goes.
+        model: A face recogniser's ONNX file, of ArcFace's form, in the folder of --weights.
+        sha256: Of the file.
+        weights: Folder of the file.
+        similarity: Cosine of two faces from which on they are one person's.
+    """
+    import pandas
+
+    from aa_curation.corpus.identities import FaceRecogniser, find_identities
+    from aa_curation.ledger.ledger import read_ledger
+    from aa_curation.models.onnx_file import OnnxFile
+
+    recogniser = FaceRecogniser(OnnxFile(model, sha256), similarity)
+    found = find_identities(read_ledger(out), out, recogniser, weights)
+    table = pandas.DataFrame(sorted(found.items()), columns=["source_id", "person"])
+    table.to_csv(csv, index=False)
+    people = table["person"].nunique()
+    print(f"wrote {csv}: {len(table)} sources with a face, {people} people")
+
+
 @app.command(help_epilogue="Example: `aa-curate verify --out corpus`")
 def verify(
     *,

@@ -113,7 +113,7 @@ def _near(
 def _leaks(
     ledger: Ledger, kept: Sequence[Decision], clips: Sequence[Decision], pairs: Sequence[_Pair]
 ) -> dict[str, Decision]:
-    groups = _Groups()
+    groups = Groups()
     for decision in clips:
         survey = ledger.surveys.get(decision.source_id)
         groups.join(decision.clip_id, f"source {decision.source_id}")
@@ -141,7 +141,7 @@ def _leaks(
     return verdicts
 
 
-class _Groups:
+class Groups:
     """Union-find over names."""
 
     def __init__(self) -> None:
