@@ -10,6 +10,7 @@ CurationError               a sentence for the user: what was found, what was ex
 ├── SharedPathError         a path of a cluster's run that not all of its nodes have
 ├── WorkerDiedError         a task killed its worker as often as it was tried: becomes a failed row
 ├── WorkerStartError        no worker of a cluster could be started
+├── CaptionError            a command for captions that cannot be run
 └── LedgerError             a ledger that is not ours, of another recipe, or does not add up
 """
 
@@ -38,6 +39,10 @@ class RecipeError(CurationError):
 
 class SharedPathError(CurationError):
     """A path that a run on a cluster needs is relative, or not there on every node."""
+
+
+class CaptionError(CurationError):
+    """A command for captions is empty, or cannot be run."""
 
 
 class LedgerError(CurationError):

@@ -378,6 +378,26 @@ def identities(
     print(f"wrote {csv}: {len(table)} sources with a face, {people} people")
 
 
+@app.command(help_epilogue="Example: `aa-curate captions texts --command 'python caption.py {}'`")
+def captions(
+    folder: Path, /, *, command: str, timeout_s: float = 600.0, out: Corpus = Path("corpus")
+) -> int:
+    """Caption accepted clips by a command of your choice, for `aa-datasets export --captions`.
+
+    Args:
+        folder: Where the texts go, CLIP_ID.txt each; those that are there stay.
+        command: A program that prints a caption; {} stands for the clip's mp4.
+        timeout_s: Of one clip.
+    """
+    from aa_curation.corpus.captions import write_captions
+    from aa_curation.ledger.ledger import read_ledger
+
+    troubles = write_captions(read_ledger(out), out, folder, command, timeout_s=timeout_s)
+    for clip_id, trouble in troubles.items():
+        print(f"{clip_id}: {trouble}", file=sys.stderr)
+    return 1 if troubles else 0
+
+
 @app.command(help_epilogue="Example: `aa-curate verify --out corpus`")
 def verify(
     *,
