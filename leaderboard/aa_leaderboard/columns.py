@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Literal
 
 
@@ -75,17 +76,30 @@ PAPER_KEYS = ("ssim", "psnr", "lpips", "fvd")
 
 
 def column_of(key: str) -> Column:
-    """The column of a metric; one that the board does not know is shown but never ranked.
+    """The column of a metric; one of unknown direction is shown but never ranked.
 
-    "ssim@face" is the column of "ssim" within region "face".
+    "ssim@face" is the column of "ssim" within region "face". A metric that only a protocol of
+    aa-eval knows is ranked in the direction that it states.
     """
     metric, _, region = key.partition("@")
-    if region and metric in BY_KEY:
-        whole = BY_KEY[metric]
+    if region:
+        whole = column_of(metric)
         meaning = f"{whole.meaning}; within region {region} only"
         return replace(whole, key=key, heading=f"{whole.heading} {region}", meaning=meaning)
-    unknown = Column(key, key, None, 4, -1e9, 1e9, "not known to this board: shown, never ranked")
-    return BY_KEY.get(key, unknown)
+    if key in BY_KEY:
+        return BY_KEY[key]
+    better = _directions().get(key)
+    meaning = "a metric of aa-eval" if better else "not known to this board: shown, never ranked"
+    return Column(key, key, better, 4, -1e9, 1e9, meaning)
+
+
+@cache
+def _directions() -> dict[str, Literal["higher", "lower"]]:
+    """Metric key -> which direction wins, as the protocols of aa-eval state it."""
+    from aa_eval.protocol import KINDS, list_protocols, read_protocol
+
+    protocols = map(read_protocol, list_protocols())
+    return {metric.key: KINDS[metric.kind].better for p in protocols for metric in p.metrics}
 
 
 def columns_of(keys: Iterable[str]) -> tuple[Column, ...]:

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from aa_eval.protocol import KINDS, POSE_BETTER, list_protocols, read_protocol
 from aa_eval.result import MetricValue, Result
 from aa_leaderboard.columns import COLUMNS, column_of, columns_of
 from aa_leaderboard.errors import NotComparableError
@@ -311,6 +312,14 @@ def test_every_metric_is_ranked_in_its_own_direction(key: str) -> None:
     assert rank(rows_with(key, [0.9, 0.2]), key) == best_first
     column = column_of(key)
     assert column.arrow == ("↑" if key in HIGHER else "↓")
+
+
+def test_every_metric_of_every_protocol_is_ranked_as_aa_eval_says() -> None:
+    for name in list_protocols():
+        for metric in read_protocol(name).metrics:
+            assert column_of(metric.key).better == KINDS[metric.kind].better, metric.key
+    for key, better in POSE_BETTER.items():
+        assert column_of(key).better == better
 
 
 def test_every_known_metric_is_in_one_of_the_lists_of_directions() -> None:
