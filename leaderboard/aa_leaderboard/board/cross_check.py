@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from aa_eval.protocol import KINDS, POSE_BETTER, SET_KINDS, Metric, Protocol
 from aa_eval.result import MetricValue, Result
-from aa_eval.scoring.feature_windows import window_starts
+from aa_eval.scoring.feature_windows import needed_windows
 from aa_eval.statistics import cluster_bootstrap
 from aa_eval.verify import may_be_trimmed
 from aa_eval.weights.weight_files import WEIGHTS
@@ -99,7 +99,7 @@ def _metric_problems(
         if name not in kinds and name not in POSE_BETTER:
             yield f"metrics.{key}, a metric that {protocol.name} does not have"
         elif kinds.get(name) in SET_KINDS:
-            yield from _set_problems(key, metric, result, protocol, frames)
+            yield from _set_problems(key, kinds[name], metric, result, protocol, frames)
         elif metric.value is None:
             if any(values.get(key) is not None for values in result.per_video.values()):
                 yield f"metrics.{key} is unavailable, but per_video has values of it"
@@ -177,7 +177,12 @@ def _mean(
 
 
 def _set_problems(
-    key: str, metric: MetricValue, result: Result, protocol: Protocol, frames: pd.DataFrame | None
+    key: str,
+    kind: str,
+    metric: MetricValue,
+    result: Result,
+    protocol: Protocol,
+    frames: pd.DataFrame | None,
 ) -> Iterator[str]:
     """FVD and KVD: as many windows as the frames have, an interval around the value."""
     if metric.value is None:
@@ -185,8 +190,10 @@ def _set_problems(
     low, high = metric.ci_low, metric.ci_high
     if low is not None and high is not None:
         above, below = high - metric.value, metric.value - low
-        # value +- 1.96 standard deviations; a Frechet distance is cut at 0
-        if not (_close(above, below) or (_close(low, 0.0) and above >= below)):
+        # value +- 1.96 standard deviations; a Frechet distance is cut at 0. A mean over windows
+        # has the interval of a bootstrap, which lies around it in any way.
+        of_means = kind == "mean_feature_distance" and min(above, below) >= 0
+        if not (of_means or _close(above, below) or (_close(low, 0.0) and above >= below)):
             yield f"metrics.{key}: the value {metric.value} is not the middle of [{low}, {high}]"
     windows, is_exact = _num_windows(result, protocol, frames)
     if metric.n > windows or (is_exact and metric.n < windows):
@@ -199,19 +206,18 @@ def _num_windows(
 ) -> tuple[int, bool]:
     """How many windows the protocol's rule finds, and whether that is exact or a bound."""
     spec = protocol.video_features
-    if spec is None or spec.window_rule not in ("stride", "random-reference"):
+    if spec is None:
         return result.num_frames, False
-    draws = spec.window_rule == "random-reference"  # one window a video
-    stride = 1 if draws else spec.window_stride
     if frames is None:
         # One long video has the most windows that so many frames can have.
+        stride = spec.window_stride if spec.window_rule == "stride" else 1
         bound = max(0, (result.num_frames - spec.window_frames) // stride + 1)
-        return min(bound, result.num_videos) if draws else bound, False
-    counts = [
-        len(window_starts(numbers.tolist(), spec.window_frames, stride))
-        for _, numbers in frames.groupby("video")["frame"]
-    ]
-    return sum(map(bool, counts)) if draws else sum(counts), True
+        one_a_video = spec.window_rule in ("random-reference", "whole")
+        return min(bound, result.num_videos) if one_a_video else bound, False
+    by_video = frames.groupby("video")["frame"]
+    counts = (len(needed_windows(spec, str(video), numbers.tolist(), is_reference=False))
+              for video, numbers in by_video)  # fmt: skip
+    return sum(counts), True
 
 
 def _video_file_problems(directory: Path, result: Result) -> Iterator[str]:

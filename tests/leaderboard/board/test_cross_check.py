@@ -11,11 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from aa_eval.protocol import read_protocol
 from aa_eval.result import MetricValue, Result, write_result
 from aa_eval.weights.weight_files import WEIGHTS
+from aa_leaderboard.board.cross_check import _num_windows
 from aa_leaderboard.board.store import add_results, read_board
 from aa_leaderboard.errors import SubmissionError
 
@@ -333,3 +335,24 @@ def test_a_table_of_videos_with_one_too_many_or_too_few_is_refused(
     kept = [*lines, line] if line else lines[:-1]
     (folder / "per_video.csv").write_text("".join(kept))
     refused(folder, tmp_path / "board", words)
+
+
+@pytest.mark.parametrize(
+    ("name", "exact", "at_most"),
+    [
+        ("aa-clean-v2", 3, 4),  # windows of 16 that do not overlap: one in each of 24 frames
+        ("tiktok-disco-2023", 27, 57),  # of 16 at stride 1: 9 in each
+        ("tiktok-onetoall-2025", 3, 3),  # each video whole
+        ("tiktok-humanvid-2024", 45, 63),  # 10, 11, ... 24 frames of each
+        ("fvd-styleganv", 3, 3),  # one a video and draw
+    ],
+)
+def test_windows_are_counted_by_each_protocols_own_rule(
+    make_result: Make, name: str, exact: int, at_most: int
+) -> None:
+    protocol = read_protocol(name)
+    lines = [(f"video_{v}", t) for v in range(3) for t in range(24)]
+    frames = pd.DataFrame(lines, columns=["video", "frame"])
+    result = make_result(num_frames=72)
+    assert _num_windows(result, protocol, frames) == (exact, True)
+    assert _num_windows(result, protocol, None) == (at_most, False)
