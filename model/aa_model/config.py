@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass, field
-from types import UnionType
-from typing import Any, Literal, TypeAlias, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypeAlias, TypeVar
+
+import msgspec
 
 from aa_model.errors import ConfigError
 
@@ -342,33 +343,22 @@ def from_json(kind: type[T], row: Any) -> T:
     """Build the dataclass `kind` from what `to_json` gave, after a trip through JSON or not.
 
     Raises:
-        ConfigError: a field is missing, unknown, or not a dict where a dataclass is expected.
+        ConfigError: a field is missing, unknown, or of another type.
     """
-    fields = {f.name: f for f in dataclasses.fields(kind)}  # type: ignore[arg-type]  # T is one of the dataclasses here
-    if not isinstance(row, dict):
-        raise ConfigError(f"{kind.__name__} was read as {row!r}: expected its fields")
-    unknown = sorted(set(row) - set(fields))
-    required = {n for n, f in fields.items() if f.default is dataclasses.MISSING}
-    missing = sorted(required - set(row))
-    if unknown or missing:
-        raise ConfigError(f"{kind.__name__}: unknown fields {unknown}, missing fields {missing}")
-    hints = get_type_hints(kind)
-    return kind(**{name: _value(hints[name], value) for name, value in row.items()})
+    try:
+        built = msgspec.convert(row, kind)
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"{kind.__name__}: {error}") from error
+    unknown = sorted(_unknown(row, dataclasses.asdict(built)))  # type: ignore[call-overload]
+    if unknown:
+        raise ConfigError(f"{kind.__name__}: unknown fields {unknown}")
+    return built
 
 
-def _value(hint: Any, value: Any) -> Any:
-    if dataclasses.is_dataclass(hint) and isinstance(hint, type):
-        return from_json(hint, value)
-    if get_origin(hint) is tuple and isinstance(value, (list, tuple)):
-        return tuple(value)
-    kinds = (
-        get_args(hint) if get_origin(hint) is Literal or isinstance(hint, UnionType) else (hint,)
-    )
-    if get_origin(hint) is Literal:
-        if value not in kinds:
-            raise ConfigError(f"{value!r} is not one of {list(kinds)}")
-    elif float in kinds and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    elif not isinstance(value, kinds):
-        raise ConfigError(f"{value!r} is not of type {hint}")
-    return value
+def _unknown(row: dict[str, Any], known: dict[str, Any]) -> list[str]:
+    """Keys of `row` and of its dicts that `known` lacks."""
+    found = [key for key in row if key not in known]
+    for key, value in row.items():
+        if isinstance(value, dict) and isinstance(known.get(key), dict):
+            found += _unknown(value, known[key])
+    return found

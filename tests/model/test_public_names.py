@@ -65,6 +65,12 @@ def test_options_and_commands_are_imported_without_torch(code: str) -> None:
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
 
 
+def test_animation_by_pose_files_is_imported_where_there_is_no_fcntl() -> None:
+    """As on Windows."""
+    script = "import sys; sys.modules['fcntl'] = None; import aa_model.inference.animate_photo"
+    assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
+
+
 def test_choices_on_the_command_line_are_what_there_is() -> None:
     assert set(get_args(PresetName)) == set(PRESETS)
     assert set(get_args(StageName)) == set(STAGES)

@@ -12,7 +12,6 @@ FFmpeg read the files it names.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import multiprocessing
 import os
 import signal
@@ -158,8 +157,11 @@ def _from_child(
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([__name__])
     receiver, sender = context.Pipe(duplex=False)
-    with contextlib.suppress(OSError):  # a user's share of such memory may be used up
-        fcntl.fcntl(receiver.fileno(), fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
+    if sys.platform == "linux":  # elsewhere pipes have one size, and Windows has no fcntl
+        import fcntl
+
+        with contextlib.suppress(OSError):  # a user's share of such memory may be used up
+            fcntl.fcntl(receiver.fileno(), fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
     child = context.Process(
         target=run, args=(sender, str(path), task, limits, scale_to, span_s), daemon=True
     )

@@ -33,7 +33,7 @@ def read_network(kind: Any, folder: Path) -> Any:
 
     Raises:
         CheckpointError: the folder holds no such network, or tensors of it are missing, surplus or
-            misshapen: both libraries go on with a warning, and with random weights.
+            misshapen: both libraries only warn, and leave random weights.
     """
     if not (folder / "config.json").is_file():
         raise CheckpointError(f"{folder} holds no {kind.__name__}: it has no config.json")

@@ -55,7 +55,7 @@ _NO_REFERENCE = ("conv_norm_out.", "conv_out.")  # Moore's ReferenceNet ends bef
 
 @dataclass(frozen=True, slots=True)
 class Companions:
-    """The folders that the four files need beside them; None looks in the usual places."""
+    """The folders that the four files need as well; None looks in the usual places."""
 
     base: Path | None = None
     vae: Path | None = None

@@ -166,7 +166,7 @@ def swapped(jobs: Iterable[Job], swap: Swap | None) -> Iterator[Job]:
         swap: "reference", "pose" or None, which leaves them as they are.
 
     Raises:
-        ModelError: there is no job, or none to swap with.
+        ModelError: the shards hold no clip, or only one to swap.
     """
     first = now = None
     for job in jobs:
@@ -194,8 +194,8 @@ def _mixed(job: Job, other: Job, swap: Swap | None) -> Job:
 def keep_settings(path: Path, settings: Mapping[str, object]) -> None:
     """Write what the videos of a folder are made with, or hold it against what is there.
 
-    A run that goes on with another checkpoint or number of steps would mix two methods in one
-    predictions folder, and nobody could tell which video is of which.
+    Resuming with another checkpoint or number of steps would mix two methods in one predictions
+    folder, without a trace of which video is whose.
 
     Raises:
         ModelError: the file is there and says otherwise.

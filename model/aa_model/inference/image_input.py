@@ -19,7 +19,7 @@ def fit_picture(picture: Picture, size_hw: tuple[int, int]) -> NDArray[np.uint8]
     Cropped at the centre and resized as training frames are (Sec. 4.1), and the driving pose too.
 
     Raises:
-        ModelError: an array that is no picture, or an image of numbers that are no brightness.
+        ModelError: an array that is not a picture, or an image of values that cannot be brightness.
     """
     if isinstance(picture, np.ndarray):
         if picture.dtype != np.uint8 or not (

@@ -48,7 +48,7 @@ def read_picture(path: Path, note: Note) -> NDArray[np.uint8]:
     """A picture file of any mode as uint8 RGB [H, W, 3], upright.
 
     Raises:
-        ModelError: it is no picture, is cut short, or holds numbers that are no brightness.
+        ModelError: it is not a picture, is cut short, or holds values that cannot be brightness.
     """
     try:
         with _open_large(path) as opened:

@@ -1,4 +1,4 @@
-"""PoseFeatures: what the Pose Guider makes of a video's skeletons, once where they fit in memory.
+"""PoseFeatures: the Pose Guider's output for a video, computed once where it fits in memory.
 
 At SD-1.5 sizes the features of a frame are eighty times its latents (5 MB at 512, 12 MB at 768).
 A long video makes them again for every window that it denoises, which adds 0.6 % to a guided step

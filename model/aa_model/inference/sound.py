@@ -1,4 +1,4 @@
-"""The sound of a driving video, under the video that was made of it."""
+"""Copy the sound of a driving video to the generated one."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """The other way of Table 3 to show the network a reference: a ControlNet (Zhang et al. 2023).
 
-It sees the reference picture beside the noisy latents and adds to the denoising UNet's skips, in
+It sees the reference picture and the noisy latents and adds to the denoising UNet's skips, in
 every step and for every frame, where ReferenceNet runs once and is read by attention.
 """
 

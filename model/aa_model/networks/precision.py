@@ -51,7 +51,7 @@ def as_stored(module: nn.Module) -> AbstractContextManager[object]:
     """Autocast only where a module's weights are halved.
 
     What a frozen encoder gives does not then depend on what surrounds it: on the fly under
-    `autocast`, from the cache, or stored beside the shards.
+    `autocast`, from the cache, or stored next to the shards.
     """
     parameters = list(module.parameters())
     device = parameters[0].device.type

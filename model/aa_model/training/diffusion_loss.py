@@ -77,8 +77,8 @@ def diffusion_loss(
     `person_weight` makes errors in the person's box count more: background, which is copied, is
     most of a picture, and most of the error lies on the figure.
 
-    Under `videos.loss_mask` there is no error and no gradient; each video's error is the mean of
-    what counts, so that every video weighs the same, in any process.
+    Under `videos.loss_mask` errors do not count and give no gradient; each video's error is the
+    mean of what counts, so that every video weighs the same, in any process.
     """
     V, device = len(videos.target), videos.target.device
     kept, which = _kept_references(len(videos.reference), config.reference_drop, generator)
@@ -154,7 +154,7 @@ def _between_first_and_last(marked: Tensor) -> Tensor:
 def mean_of_counted(error: Tensor, loss_mask: Tensor) -> Tensor:
     """Mean error of each video over the latents that show no masked pixel; 0 if there are none.
 
-    (A VAE looks further than its cell: latents beside a text know a little of it.)
+    (A VAE looks further than its cell: latents next to a text know a little of it.)
 
     Args:
         error: [V, T, C, h, w].

@@ -1,6 +1,6 @@
 """Several processes that train one network, each on its share of the batch.
 
-`accelerate launch` or torchrun starts them (torchrun alone where there is no GPU), and accelerate
+`accelerate launch` or torchrun starts them (on CPUs only torchrun), and accelerate
 joins them: NCCL between GPUs, gloo between CPUs. Each step then equals that of one process with
 all clips in one batch.
 """

@@ -17,7 +17,7 @@ class LatentCache:
 
     Worth it where pictures come back, as when a small corpus is read many times without random
     crops. Pictures are encoded one by one and in float32: the result does not depend on what else
-    is in the batch, so a resumed run, whose cache is empty, goes on with the same numbers. A VAE
+    is in the batch, so a resumed run, whose cache is empty, gets the same numbers. A VAE
     that is kept in bfloat16 (`frozen_bfloat16`) encodes under autocast, as without the cache.
 
     Args:

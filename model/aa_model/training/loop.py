@@ -129,7 +129,7 @@ def train(
     with whichever limit is nearer; a run with a time limit is therefore not reproducible.
 
     Raises:
-        TrainingDiverged: loss or gradient is no number; the weights are those before this step.
+        TrainingDiverged: loss or gradient is NaN or infinite; the weights are of the step before.
     """
     parameters = list(state.trained.values())
     device = parameters[0].device

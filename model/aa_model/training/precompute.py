@@ -1,7 +1,7 @@
 """aa-train precompute: the frozen encoders see every frame of the shards once, before training.
 
-Stages 1 and 2 with `--precomputed-latents` then read moments and image tokens from beside the
-shards; they decode no video and run neither VAE nor image encoder.
+Stages 1 and 2 with `--precomputed-latents` then read moments and image tokens from there;
+they decode no video and run neither VAE nor image encoder.
 """
 
 from __future__ import annotations

@@ -53,7 +53,7 @@ class Origin:
     def of(cls, stage: Stage, init: Sequence[Path], *, complete: bool = True) -> Origin:
         """Find in `init` the parts that the stage needs or trains.
 
-        Other parts are left out: stage 1 of a checkpoint with temporal layers goes on without.
+        Other parts are left out: stage 1 from a checkpoint with temporal layers drops them.
 
         Args:
             complete: whether everything that the stage needs must be there.
@@ -187,7 +187,7 @@ class RunFolder:
         state.load_state_dict(content)
         loader.load_state_dict(content["loader"])
         model.set_scaling_factor(content["scaling_factor"])
-        if "by_timestep" in content:  # a run that was begun before these were kept goes on too
+        if "by_timestep" in content:  # older runs have no such entry
             by_timestep.load_state_dict(content["by_timestep"])
         return [Step(*row) for row in content["losses"]]
 
@@ -250,7 +250,7 @@ def _link(path: Path, to: Path) -> None:
         shutil.copyfile(path, to)
 
 
-# Options that a run may go on with in another way: the numbers stay, or are meant to go on.
+# Options that may change at a resume: the numbers stay the same, or are meant to go further.
 _FREE = {"steps", "batch_size", "accumulate", "cache_latents", "precomputed_latents",
          "gradient_checkpointing"}  # fmt: skip
 
@@ -262,9 +262,9 @@ def _refuse_another(path: Path, before: dict[str, Any], now: dict[str, Any]) -> 
     if "lr" in differ and wanted["lr"] < was["lr"]:  # the remedy of a run that diverged
         differ.remove("lr")
     if differ:
-        begun, now = ({key: row.get(key) for key in differ} for row in (was, wanted))
+        started, now = ({key: row.get(key) for key in differ} for row in (was, wanted))
         raise ModelError(
-            f"the run in {path} was started with {begun}, not {now}: give its own options, or "
+            f"the run in {path} was started with {started}, not {now}: give its own options, or "
             "another --out"
         )
 

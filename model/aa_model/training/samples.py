@@ -129,7 +129,7 @@ class TrainingSamples:
     def _write_probes(self, step: int, probes: dict[str, float]) -> None:
         path = self.folder / "probes.csv"
         rows = list(csv.DictReader(path.read_text().splitlines())) if path.exists() else []
-        # A run that goes on from an earlier save comes by here again.
+        # A run that resumes from an earlier save passes here again.
         rows = [row for row in rows if int(row["step"]) < step]
         rows.append({"step": step, **{name: f"{change:.4f}" for name, change in probes.items()}})
         table = io.StringIO(newline="")

@@ -66,7 +66,7 @@ STAGES = {
         Stage("autoencoder", (), ("vae",), 1),
         Stage("image-encoder", (), ("image_encoder",), 1),
         Stage("1", ("vae", "image_encoder"), ("reference_net", "denoising_unet", "pose_guider"), 1),
-        # Table 3: stage 1 fine-tunes SD, then the ControlNet is trained beside it.
+        # Table 3: stage 1 fine-tunes SD, then the ControlNet is trained on the frozen UNet.
         Stage(
             "1-controlnet",
             ("vae", "image_encoder", "denoising_unet", "pose_guider"),

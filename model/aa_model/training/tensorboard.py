@@ -1,6 +1,6 @@
 """TensorBoard's event file of a run: scalars of every step, and the samples as moving pictures.
 
-Needs the extra `tensorboard`. A resumed run goes on in a file of its own, which tells TensorBoard
+Needs the extra `tensorboard`. A resumed run writes a file of its own, which tells TensorBoard
 to forget what came after the save that it resumed from.
 """
 
