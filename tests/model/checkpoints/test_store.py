@@ -44,13 +44,9 @@ def test_unknown_missing_and_mistyped_fields_are_named() -> None:
     for more in ({"extra": 1}, {"vae": {**row["vae"], "extra": 1}}):
         with pytest.raises(ConfigError, match=r"unknown fields \['extra'\]"):
             from_json(ModelConfig, {**row, **more})
-    with pytest.raises(
-        ConfigError, match=r"Expected `int`, got `str` - at `\$.temporal.max_frames`"
-    ):
+    with pytest.raises(ConfigError, match=r"got `str` - at `\$.temporal.max_frames`"):
         from_json(ModelConfig, {**row, "temporal": {**row["temporal"], "max_frames": "many"}})
-    with pytest.raises(
-        ConfigError, match=r"Invalid enum value 'moore' - at `\$.pose_guider.layout`"
-    ):
+    with pytest.raises(ConfigError, match=r"'moore' - at `\$.pose_guider.layout`"):
         from_json(ModelConfig, {**row, "pose_guider": {**row["pose_guider"], "layout": "moore"}})
 
 
