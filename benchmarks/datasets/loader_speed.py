@@ -48,7 +48,7 @@ from aa_datasets.loader.sampler import Draws
 from aa_datasets.pose import read_pose
 from aa_datasets.puppets.corpus import render_puppets
 from aa_datasets.shards import read_shards
-from aa_datasets.video.canonical import read_canonical, read_sequentially
+from aa_datasets.video.canonical import read_canonical
 
 NUM_FRAMES, SIZE_HW = 24, (256, 256)
 SEED = 0
@@ -82,9 +82,12 @@ def by_webdataset(shards: list[Path], *, whole: bool) -> Iterator[Batch]:
     def decode(row: dict[str, Any]) -> Sample:
         pose = read_pose(row["pose.npz"])
         window = choose_window(pose.num_frames, NUM_FRAMES, 1, generator)
-        read = read_sequentially if whole else read_canonical
         wanted = np.array([window.reference, *window.targets])
-        frames = torch.from_numpy(resize_frames(read(row["mp4"], wanted), SIZE_HW))
+        if whole:
+            chosen = read_canonical(row["mp4"])[wanted]
+        else:
+            chosen = read_canonical(row["mp4"], wanted, decoder="decord")
+        frames = torch.from_numpy(resize_frames(chosen, SIZE_HW))
         resized = resize_pose(pose.at_frames(window.targets), SIZE_HW)
         return Sample(frames[0], frames[1:], resized, row["__key__"])
 

@@ -74,10 +74,12 @@ def test_nearest_pose_needs_training_clips(shards: list[Path], tmp_path: Path) -
         list(export_nearest_pose(shards, [tmp_path / "none.tar"], tmp_path / "x", (16, 16)))
 
 
-def test_opencv_still_writes_and_reads_png_beside_decord(tmp_path: Path) -> None:
+def test_opencv_still_writes_and_reads_png_after_decord(tmp_path: Path) -> None:
     """decord's zlib, loaded first, makes cv2 lose every PNG; a fresh process shows the order."""
     code = (
-        "import sys; from aa_datasets.video.canonical import read_canonical; import cv2, numpy;"
+        "import sys, numpy; from aa_datasets.video.canonical import *;"
+        "read_canonical(encode_canonical(numpy.zeros((2, 32, 32, 3), 'u1'), 24), decoder='decord');"
+        "import cv2;"
         "ok, png = cv2.imencode('.png', numpy.zeros((8, 8, 3), 'u1'));"
         "sys.exit(not ok or cv2.imdecode(png, 1) is None)"
     )

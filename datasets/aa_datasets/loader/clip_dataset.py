@@ -146,7 +146,12 @@ class ClipDataset(Dataset[Sample]):
             empty = np.empty((len(wanted), *self.config.size_hw, 0), np.uint8)
             return _Decoded(empty, pose, stored.clip)
         try:
-            frames = read_canonical(stored.mp4, wanted, num_frames=stored.clip.num_frames)
+            frames = read_canonical(
+                stored.mp4,
+                wanted,
+                num_frames=stored.clip.num_frames,
+                decoder=self.config.decoder,
+            )
         except VideoError as error:
             raise ShardError(
                 f"{place.shard.name}: clip {place.clip_id} at byte {entry.members['mp4'].offset}: "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from aa_datasets.errors import DatasetError
 
@@ -45,6 +45,8 @@ class LoaderConfig:
     latents: LatentsKey | None = None
     """Read the latents that these encoders stored next to the shards instead of decoding: reference
     and target then have 0 channels."""
+    decoder: Literal["pyav", "decord"] = "pyav"
+    """Both give the same pixels; PyAV takes less time."""
     num_workers: int = 0
     """Processes that decode ahead and draw the skeletons; 0 decodes in this process and leaves
     drawing to `FrameBatch.to`."""
