@@ -20,7 +20,7 @@ import aa_eval
 from aa_datasets.loader.crop_resize import resize_frames
 from aa_datasets.shards import read_shards
 from aa_datasets.video.canonical import read_canonical
-from aa_model.checkpoints.store import load_part, read_info
+from aa_model.checkpoints.store import load_part, read_checkpoint
 from aa_model.networks.animate_anyone import AnimateAnyone
 from aa_model.networks.vae import decode_latents, encode_moments
 
@@ -29,7 +29,7 @@ _SHOWN = 8  # puppets in the picture
 
 def main(checkpoint: Path, *shards: Path, every: int = 10, picture: Path | None = None) -> None:
     """Measure a checkpoint's autoencoder on every `every`-th frame of the shards' clips."""
-    model = AnimateAnyone(read_info(checkpoint).model).eval()
+    model = AnimateAnyone(read_checkpoint(checkpoint).model).eval()
     load_part(model, checkpoint, "vae")
     size_hw = model.config.size_hw
     true = np.concatenate(
