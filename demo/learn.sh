@@ -27,7 +27,7 @@ for option in "$@"; do
 done
 
 out=learn-out cores=$(nproc)
-autoencoder_steps=8000 image_encoder_steps=400 keypoint_steps=1000
+autoencoder_steps=6500 image_encoder_steps=400 keypoint_steps=1000
 validation=40
 if [ $gpu = yes ]; then
     # Estimates, from a lab without a GPU: 5,000 to 10,000 steps of 512 frames in 7 minutes of an H200.
