@@ -7,6 +7,7 @@ all clips in one batch.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +18,7 @@ from torch import Tensor, distributed
 from torch.nn.parallel import DistributedDataParallel
 
 from aa_model.config import TrainConfig
+from aa_model.errors import ModelError
 from aa_model.networks.animate_anyone import AnimateAnyone
 from aa_model.networks.sharded_random import ShareOfWorld
 from aa_model.training.stages import StageLoss
@@ -42,6 +44,21 @@ def join_processes(device: str) -> Processes:
     if state.num_processes == 1:
         return Processes(0, 1, torch.device(device))
     return Processes(state.process_index, state.num_processes, state.device)
+
+
+def refuse_mixed_precision(config: TrainConfig) -> None:
+    """Hold what `accelerate launch --mixed_precision` asks for against the configuration.
+
+    Raises:
+        ModelError: it asks for a precision that this training does not have.
+    """
+    asked = os.environ.get("ACCELERATE_MIXED_PRECISION", "no")
+    if asked != "no" and not (asked == "bf16" and config.autocast):
+        raise ModelError(
+            f"accelerate asks for mixed precision {asked}, and this training is in "
+            f"{'bf16' if config.autocast else 'float32'}: launch with --mixed_precision "
+            f"{'bf16' if config.autocast else 'no, or give --autocast for bf16'}"
+        )
 
 
 def wait_for_all(processes: Processes) -> None:

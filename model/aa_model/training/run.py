@@ -27,6 +27,7 @@ from aa_model.training.distributed import (
     Processes,
     join_processes,
     make_generator,
+    refuse_mixed_precision,
     share_loss,
     wait_for_all,
 )
@@ -140,6 +141,7 @@ def make_plan(options: TrainOptions) -> Plan:
     config, network = options.config, resolve_network(options)
     stage = STAGES[options.stage].of(network)
     _refuse_options(options, stage, network)
+    refuse_mixed_precision(config)
     processes = join_processes(choose_device(options.device))
     if processes.world_size > 1 and math.isfinite(options.time_limit_s):
         raise ModelError("--time-limit-s is for one process: clocks differ; give --steps")
