@@ -17,11 +17,14 @@ import subprocess
 import sys
 import tempfile
 import time
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 import pytest
+import yaml
+from ray._private.runtime_env.packaging import create_package
 
 from aa_curation.errors import SharedPathError
 from aa_curation.executors.ray_executor import Ray
@@ -158,6 +161,24 @@ def test_a_relative_folder_inside_a_job_is_refused(monkeypatch: pytest.MonkeyPat
         refuse_relative_in_job(Path("corpus"))
 
 
+def test_the_upload_of_a_job_holds_every_module(tmp_path: Path) -> None:
+    """Folders of a corpus are left out, and packages have folders of the same names."""
+    excludes = yaml.safe_load((REPOSITORY / "curation/job.yaml").read_text())["excludes"]
+    package = shutil.copytree(REPOSITORY / "curation/aa_curation", tmp_path / "aa_curation")
+    for name in ("corpus/clips/a.mp4", "sources/ab/abcd", "corpus/shards/a.tar"):
+        (package / name).parent.mkdir(parents=True, exist_ok=True)
+        (package / name).write_bytes(b"big")
+    create_package(
+        str(package), tmp_path / "upload.zip", include_gitignore=False, include_parent_dir=True,
+        excludes=excludes,
+    )  # fmt: skip
+    with zipfile.ZipFile(tmp_path / "upload.zip") as upload:
+        names = {name for name in upload.namelist() if not name.endswith("/")}
+    assert not [name for name in names if name.endswith((".mp4", ".tar", "abcd"))]
+    modules = {str(path.relative_to(tmp_path)) for path in package.rglob("*.py")}
+    assert modules == {name for name in names if name.endswith(".py")}
+
+
 @pytest.mark.slow
 def test_a_job_over_http_makes_the_bytes_of_a_local_run(
     cluster: Cluster, by_local_ray: Path, sources_folder: Path, tmp_path: Path
@@ -179,15 +200,21 @@ def test_a_job_over_http_makes_the_bytes_of_a_local_run(
         ]
         command += ["--runtime-env", "curation/job.yaml", "--", sys.executable, "-m", "aa_curation"]
         command += ["run", str(recipe), "--sources", str(sources_folder), "--out", str(folder)]
-        return subprocess.run(
-            command,
-            cwd=REPOSITORY,
-            env=environment,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=280,
-        )
+        deadline = time.monotonic() + 120
+        while True:
+            done = subprocess.run(
+                command,
+                cwd=REPOSITORY,
+                env=environment,
+                capture_output=True,
+                text=True,
+                check=False,
+                timeout=280,
+            )
+            # The dashboard answers before the agent that starts jobs is there.
+            if "No available agent" not in done.stderr or time.monotonic() > deadline:
+                return done
+            time.sleep(2)
 
     relative = submit(Path("corpus"), cluster.environment)
     assert relative.returncode != 0
