@@ -20,7 +20,7 @@ from aa_eval.videos.layout import find_videos
 from aa_eval.videos.pairing import make_pairs
 from aa_eval.weights import weight_files as weights
 
-SHARED = Path(__file__).parents[2] / "../shared/cases"
+SHARED = Path(__file__).parents[3] / "../shared/cases"
 needs_shared = pytest.mark.skipif(not SHARED.is_dir(), reason="skipped: no ../shared")
 
 
