@@ -32,7 +32,7 @@ def write_captions(
         What went wrong, by clip id: these clips have no caption, and the next call tries again.
 
     Raises:
-        CaptionError: the command is empty, or there is no such program.
+        CaptionError: the command is empty, or its program is missing.
     """
     words = shlex.split(command)
     if not words:

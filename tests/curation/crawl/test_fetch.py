@@ -6,9 +6,12 @@ import gzip
 import hashlib
 import itertools
 import random
+import shutil
 import socket
 import socketserver
+import ssl
 import struct
+import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -690,6 +693,26 @@ def test_a_host_that_is_down_is_given_up_and_does_not_stop_the_others(
     given_up = [str(outcomes[url]) for url in dead if "not asked" in str(outcomes[url])]
     assert len(given_up) == 6
     assert all(isinstance(outcomes[url], FetchOutageError) for url in dead)
+
+
+def test_a_certificate_that_signs_itself_is_refused(web: Web, store: Store, tmp_path: Path) -> None:
+    if shutil.which("openssl") is None:
+        pytest.skip("skipped: no openssl, which makes the certificate")
+    files = ["-keyout", str(tmp_path / "key.pem"), "-out", str(tmp_path / "certificate.pem")]
+    make = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=localhost"]
+    subprocess.run([*make, *files], check=True, capture_output=True)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(tmp_path / "certificate.pem", tmp_path / "key.pem")
+    handler = type("Bound", (Handler,), {"web": web})
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+        threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+        url = f"https://localhost:{server.server_address[1]}/good.mp4"
+        drop = Fetcher(replace(POLICY, attempts=1), store).fetch(url)
+        server.shutdown()
+    assert isinstance(drop, Drop)
+    assert drop.reason == "bad_certificate"
+    assert web.seen == []
 
 
 def test_a_server_that_never_answers_is_an_outage(store: Store) -> None:
