@@ -51,7 +51,7 @@ def refuse_test_clips(name: str, clips: Iterable[Clip]) -> int:
     if leaks:
         shown = "; ".join(leaks[:5]) + (f"; and {len(leaks) - 5} more" if leaks[5:] else "")
         raise SplitError(
-            f"recipe {name} trains on its train split alone, and the shards hold more: {shown}; "
+            f"training for {name} takes its train split only, and the shards hold more: {shown}; "
             "give shards without them"
         )
     return count

@@ -184,7 +184,7 @@ class AnimatePipeline(DiffusionPipeline):  # type: ignore[misc]  # diffusers has
         return_dict: bool = True,
         callback_on_step_end: StepEndCallback | None = None,
         callback_on_step_end_tensor_inputs: Sequence[str] = ("latents",),
-    ) -> AnimatePipelineOutput | tuple[Frames]:
+    ) -> AnimatePipelineOutput:
         """Animate `reference` by `pose`; with diffusers' argument names.
 
         Args:
@@ -238,7 +238,8 @@ class AnimatePipeline(DiffusionPipeline):  # type: ignore[misc]  # diffusers has
             frames = np.stack(list(self._decode(denoised, config)))
             if output_type == "pt":
                 frames = torch.from_numpy(frames).permute(0, 3, 1, 2).float() / 255
-        return AnimatePipelineOutput(frames) if return_dict else (frames,)
+        # Typed as what it nearly always is: diffusers' own pipelines are typed in this way, too.
+        return AnimatePipelineOutput(frames) if return_dict else (frames,)  # type: ignore[return-value]
 
     @property
     def interrupt(self) -> bool:
