@@ -7,6 +7,7 @@ import os
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -374,3 +375,34 @@ def test_a_row_id_is_a_plain_file_name_whatever_the_method_is_called(method: str
     assert row_id_of(result).isascii()
     assert row_id_of(result).replace("-", "").isalnum()
     assert len(row_id_of(result)) <= 80
+
+
+@pytest.mark.parametrize(
+    ("limit", "value", "why"),
+    [
+        ("frame_scores.MAX_BYTES", 10, "larger than 0 MiB: not written by aa-eval"),
+        ("media.MAX_FILES", 0, "1 files, expected at most 0"),
+        ("media.MAX_FILE_BYTES", 10, "larger than 0 MiB: encode it smaller"),
+        ("media.MAX_SIDE_PX", 8, "16x16 px, .* expected sides up to 8 px"),
+        ("validate.MAX_FILES", 2, "more than 2 files"),
+        ("validate.MAX_VIDEOS", 2, "more than 2 videos"),
+        ("validate.MAX_METRICS", 3, "or 3 metrics"),
+        ("validate.MAX_COUNT", 71, "num_frames is 72, expected 0 to 71"),
+    ],
+)
+def test_what_is_larger_than_a_result_ever_is_is_refused(
+    make_result: Make,
+    write_with_frames: Write,
+    tmp_path: Path,
+    mp4: bytes,
+    monkeypatch: pytest.MonkeyPatch,
+    limit: str,
+    value: int,
+    why: str,
+) -> None:
+    folder = write_with_frames(make_result())
+    (folder / "media").mkdir()
+    (folder / "media" / "video_0.prediction.mp4").write_bytes(mp4)
+    module, name = limit.split(".")
+    monkeypatch.setattr(import_module(f"aa_leaderboard.board.{module}"), name, value)
+    refused(folder, tmp_path, why)

@@ -77,6 +77,16 @@ def test_a_video_that_one_folder_lacks_is_named_and_left_out(
     assert len(key.trials) == 1
 
 
+def test_a_page_too_large_to_open_is_refused_by_the_video_that_breaks_the_bound(
+    study: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("aa_leaderboard.study.make.MAX_PAGE_BYTES", 100)
+    folders = [str(tmp_path / method) for method in LEVELS]
+    assert main(["study", "make", *folders, "--out", str(tmp_path / "large")]) == 2
+    assert "choose fewer (--videos)" in capsys.readouterr().err
+    assert not (tmp_path / "large").exists()
+
+
 @pytest.mark.parametrize(
     ("words", "why"),
     [
