@@ -175,11 +175,20 @@ def test_humanvid_takes_24_frames_by_its_stride(tmp_path: Path) -> None:
         assert pair.frame_numbers == tuple(n + 1 for n in expected)
         assert pair.prediction is not None
         assert overrides == ()
-    for count, reason in ((23, "stops below 24"), (48, "other frames for FVD")):
-        write(tmp_path / str(count) / "gt" / "a", np.zeros((count, 4, 4, 3), np.uint8))
-        gt = find_videos(tmp_path / str(count) / "gt")
-        with pytest.raises(PairingError, match=reason):
-            make_pairs(None, gt, frozenset(), "humanvid-24")
+    write(tmp_path / "48" / "gt" / "a", np.zeros((48, 4, 4, 3), np.uint8))
+    with pytest.raises(PairingError, match="other frames for FVD"):
+        make_pairs(None, find_videos(tmp_path / "48" / "gt"), frozenset(), "humanvid-24")
+
+
+def test_below_24_frames_humanvid_has_no_image_metric(tmp_path: Path) -> None:
+    write(tmp_path / "gt" / "a", noise(0, 9))
+    write(tmp_path / "gen" / "a", noise(1, 9))
+    found = score(only("tiktok-humanvid-2024", {"psnr"}), tmp_path / "gen", tmp_path / "gt")
+    assert found.metrics["psnr"].value is None
+    assert "'a': 9 frames: HumanVid's script stops below 24" in str(found.metrics["psnr"])
+    both = only("tiktok-humanvid-2024", {"psnr", "fvd"})
+    fvd = score(both, tmp_path / "gen", tmp_path / "gt").metrics["fvd"]
+    assert fvd.unavailable == "no video has 10 frames"
 
 
 def test_every_third_frame_of_a_video_file(tmp_path: Path) -> None:

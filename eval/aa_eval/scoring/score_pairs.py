@@ -32,7 +32,7 @@ from aa_eval.scoring.video_scores import (
 )
 from aa_eval.statistics import cluster_bootstrap
 from aa_eval.videos.keypoints import pose_metrics
-from aa_eval.videos.pairing import Pair
+from aa_eval.videos.pairing import HUMANVID_FRAMES, Pair
 
 Values = NDArray[np.float64]
 
@@ -259,6 +259,13 @@ def _of_frames(
     per_video: dict[str, dict[str, float | None]],
     region: str = "",
 ) -> MetricValue:
+    if protocol.pairing == "humanvid-24":
+        for pair in context.pairs:
+            if pair.num_frames < HUMANVID_FRAMES:
+                reason = (
+                    f"'{pair.video_id}': {pair.num_frames} frames: HumanVid's script stops below"
+                )
+                return MetricValue(None, None, None, f"{reason} {HUMANVID_FRAMES}", 0, None)
     item = Item(name, without_key(metric), fit_of(protocol), region)
     key = region_key(metric.key, region) if region else metric.key
     identical = absent = 0

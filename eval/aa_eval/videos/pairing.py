@@ -12,6 +12,7 @@ from aa_eval.videos.layout import VideoFolder
 from aa_eval.videos.regions import Region
 from aa_eval.videos.source import VideoInfo, VideoSource, probe
 
+HUMANVID_FRAMES = 24  # that its script compares of each video
 # What `--allow` may name, and what is done then.
 PROBLEMS = {
     "missing-videos": "references without a prediction are left out",
@@ -133,7 +134,8 @@ def _pair(
     whole, whole_info, info = reference, reference_info, None
     if frames == "humanvid-24":
         reference = reference.at_positions(_humanvid_positions(video_id, whole_info.num_frames))
-        reference_info = replace(reference_info, num_frames=24)
+        count = min(HUMANVID_FRAMES, whole_info.num_frames)
+        reference_info = replace(reference_info, num_frames=count)
     if prediction is not None:
         info = probe(prediction)
         problems += _of_one_side(prediction, info, "prediction")
@@ -164,11 +166,13 @@ def _pair(
 def _humanvid_positions(video_id: str, count: int) -> list[int]:
     """Frames of a reference that HumanVid's script compares (metrics/metrics.py at 28ff734).
 
+    Of fewer than 24 frames only its FVD has a value, and takes all of them.
+
     Raises:
-        PairingError: it has none, or the script's FVD takes other frames than its other metrics.
+        PairingError: the script's FVD takes other frames than its other metrics.
     """
-    if count < 24:
-        raise PairingError(f"'{video_id}': {count} frames: HumanVid's script stops below 24")
+    if count < HUMANVID_FRAMES:
+        return list(range(count))
     if 48 <= count <= 72:
         raise PairingError(
             f"'{video_id}': {count} frames: of references of 48 to 72 frames HumanVid's script "
@@ -176,7 +180,7 @@ def _humanvid_positions(video_id: str, count: int) -> list[int]:
             "protocol"
         )
     step = 3 if count > 72 else 1
-    return list(range(0, 24 * step, step))
+    return list(range(0, HUMANVID_FRAMES * step, step))
 
 
 def _same_frames(
