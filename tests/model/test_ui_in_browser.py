@@ -14,7 +14,8 @@ from aa_datasets.pose import write_pose
 from aa_datasets.puppets.render import render_puppet
 from aa_datasets.video.canonical import encode_canonical
 from aa_model.checkpoints.store import write_checkpoint
-from aa_model.cli.ui import UiOptions, open_page
+from aa_model.cli.ui import open_page
+from aa_model.inference.options import UiOptions
 from aa_model.networks.animate_anyone import AnimateAnyone
 from aa_model.networks.parts import parts_of
 from aa_model.presets import TINY

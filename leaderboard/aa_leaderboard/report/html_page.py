@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import shutil
 from collections.abc import Sequence
 from itertools import groupby
 from pathlib import Path
 
-from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup
 
 from aa_eval.protocol import list_protocols
 from aa_leaderboard.board.media import MEDIA_DIR
 from aa_leaderboard.columns import COLUMNS
+from aa_leaderboard.page_files import page_script, page_template, script_hash
 from aa_leaderboard.paper_tables import CAPTIONS, paper_table
-from aa_leaderboard.published import package_text, published_protocols, read_conflicts
+from aa_leaderboard.published import published_protocols, read_conflicts
 from aa_leaderboard.report.page_data import page_data, read_media
 from aa_leaderboard.report.psnr_plot import psnr_orders, psnr_pairs, psnr_svg
 from aa_leaderboard.report.quotes import printings, quotes, timeline
@@ -87,26 +85,3 @@ def render_sources(rows: Sequence[Row], title: str) -> str:
         timeline=timeline(found),
         printings=printings(published),
     )
-
-
-def page_template(name: str) -> Template:
-    """A template of page/, which escapes what is put into it."""
-    environment = Environment(
-        loader=PackageLoader("aa_leaderboard", "page"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template(name)
-
-
-def page_script(*names: str) -> str:
-    """Scripts of page/ as one, in a scope of their own."""
-    parts = "\n".join(package_text(f"page/{name}") for name in names)
-    return f'"use strict";\n(() => {{\n{parts}}})();\n'
-
-
-def script_hash(script: str) -> str:
-    """What the page's policy allows to run: the base64 of the script's sha256."""
-    return base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()

@@ -22,7 +22,7 @@ from aa_eval.videos.layout import find_videos
 from aa_eval.videos.source import VideoSource, iter_frames, probe
 from aa_leaderboard.board.make_clips import FPS_OF_IMAGES, enlarge, write_h264
 from aa_leaderboard.errors import StudyError
-from aa_leaderboard.report.html_page import page_script, page_template, script_hash
+from aa_leaderboard.page_files import page_script, page_template, script_hash
 from aa_leaderboard.study.key import KEY_FILE, SCHEMA, BlindClip, Key, write_key
 from aa_leaderboard.study.plan import StudyOptions, plan_trials
 

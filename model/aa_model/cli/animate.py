@@ -11,8 +11,7 @@ from cyclopts import Parameter
 from aa_datasets.command_line import make_app
 from aa_datasets.progress import progress
 from aa_model.cli.command_line import run_command
-from aa_model.cli.ui import UiOptions
-from aa_model.inference.options import AnimateOptions
+from aa_model.inference.options import AnimateOptions, UiOptions
 
 if TYPE_CHECKING:
     from tqdm import tqdm

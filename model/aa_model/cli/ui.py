@@ -4,37 +4,16 @@ from __future__ import annotations
 
 import os
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from aa_datasets.command_line import NonNegativeInt, PositiveInt
 from aa_model.errors import ModelError
+from aa_model.inference.options import UiOptions
 
 if TYPE_CHECKING:
     from gradio import Blocks
 
 _LARGEST_UPLOAD = "1gb"
-
-
-@dataclass(frozen=True, kw_only=True)
-class UiOptions:
-    """What the page loads and where it is served."""
-
-    checkpoint: Path
-    """Folder that `aa-train` or `aa-model import` wrote."""
-    pose_detector: str | None = None
-    """As of aa-animate."""
-    steps: PositiveInt = 20
-    """Denoising steps where the slider starts."""
-    host: str = "127.0.0.1"
-    """Address to serve at; the default is this machine only. There is no password."""
-    port: NonNegativeInt = 7860
-    """0 takes a free one."""
-    half: bool = False
-    """Weights and activations in bfloat16."""
-    device: str | None = None
-    """By default cuda if torch sees a GPU, else cpu."""
 
 
 def open_page(options: UiOptions, folder: Path) -> tuple[Blocks, str]:

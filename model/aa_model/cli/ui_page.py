@@ -16,11 +16,10 @@ import gradio as gr
 import torch
 
 from aa_datasets.errors import DatasetError
-from aa_model.cli.ui import UiOptions
 from aa_model.config import GenerateConfig, Merge
 from aa_model.errors import ModelError
 from aa_model.inference.animate_photo import Animated, animate_photo
-from aa_model.inference.options import AnimateOptions
+from aa_model.inference.options import AnimateOptions, UiOptions
 from aa_model.inference.pipeline import AnimatePipeline
 from aa_model.networks.precision import choose_device
 

@@ -1,4 +1,4 @@
-"""AnimateOptions: all that decides a video, as `aa-animate` and `animate_photo` take it."""
+"""Options of animation: `AnimateOptions` decide a video, `UiOptions` the page that makes them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Annotated, Literal, TypeAlias
 
 from cyclopts import Group, Parameter
 
-from aa_datasets.command_line import Fps, PositiveInt
+from aa_datasets.command_line import Fps, NonNegativeInt, PositiveInt
 from aa_model.config import Benchmark, GenerateConfig, parse_size
 from aa_model.errors import ModelError
 
@@ -120,3 +120,23 @@ class AnimateOptions:
     def size_hw(self, checkpoint_hw: tuple[int, int] | None) -> tuple[int, int] | None:
         """`size`, or the checkpoint's."""
         return parse_size(self.size) if self.size else checkpoint_hw
+
+
+@dataclass(frozen=True, kw_only=True)
+class UiOptions:
+    """What the page loads and where it is served."""
+
+    checkpoint: Path
+    """Folder that `aa-train` or `aa-model import` wrote."""
+    pose_detector: str | None = None
+    """As of aa-animate."""
+    steps: PositiveInt = 20
+    """Denoising steps where the slider starts."""
+    host: str = "127.0.0.1"
+    """Address to serve at; the default is this machine only. There is no password."""
+    port: NonNegativeInt = 7860
+    """0 takes a free one."""
+    half: bool = False
+    """Weights and activations in bfloat16."""
+    device: str | None = None
+    """By default cuda if torch sees a GPU, else cpu."""
