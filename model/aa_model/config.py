@@ -258,6 +258,12 @@ class TrainConfig:
         for name in ("steps", "batch_size", "num_frames", "accumulate", "stride"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} is {getattr(self, name)}: expected 1 or more")
+        if self.person_weight <= 0:
+            raise ConfigError(f"person_weight is {self.person_weight:g}: expected more than 0")
+        if self.perceptual_weight < 0:
+            raise ConfigError(
+                f"perceptual_weight is {self.perceptual_weight:g}: expected 0 or more"
+            )
         if not 0 <= self.early_num_frames <= self.num_frames:
             raise ConfigError(
                 f"early_num_frames is {self.early_num_frames}: expected at most num_frames, which "

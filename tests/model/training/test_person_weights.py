@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from aa_datasets.loader.batch import Batch
+from aa_model.errors import ConfigError
 from aa_model.networks.animate_anyone import AnimateAnyone
 from aa_model.presets import TINY
 from aa_model.training import diffusion_loss
@@ -47,6 +48,12 @@ def test_a_box_at_the_border_and_partial_cells_count_by_their_share() -> None:
     corner, partial, outside = weights[0, 0], weights[1, 0], weights[5, 5]
     assert (corner / outside).item() == pytest.approx(2.0)
     assert (partial / outside).item() == pytest.approx(1.25)  # one row of four
+
+
+def test_a_weight_of_nothing_or_less_is_refused() -> None:
+    for fields in ({"person_weight": 0.0}, {"perceptual_weight": -0.5}):
+        with pytest.raises(ConfigError, match=f"{next(iter(fields))} is .*: expected"):
+            dataclasses.replace(TINY.training["1"], **fields)
 
 
 @pytest.mark.parametrize("stage", ["1", "2"])
