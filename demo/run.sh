@@ -93,21 +93,21 @@ score() { # predictions, references, method, more
     aa-eval "$out/$predictions" --references "$out/$references" --method "$method" \
         --out "$out/results/$predictions" --workers $workers "$@"
 }
-score_pose() { # predictions of the puppets, method, more
-    local predictions=$1 method=$2
-    shift 2
-    score "$predictions" references-puppets "$method" --label demo \
+score_pose() { # predictions of the puppets, method, label, more
+    local predictions=$1 method=$2 label=$3
+    shift 3
+    score "$predictions" references-puppets "$method" --label "$label" \
         --keypoints "$out/keypoints/$predictions" --reference-keypoints "$out/keypoints-truth" "$@"
 }
 evaluate() {
-    score_pose puppets "small preset, after this demo" --baselines mid-grey
-    score_pose puppets-before "small preset, before this demo" --baselines off
+    score_pose puppets "small preset, after this demo" demo --baselines mid-grey
+    score_pose puppets-before "small preset, before this demo" demo --baselines off
     # As a folder that aa-eval wrote, so that its pose can be measured like any method's.
-    score_pose trivial-puppets/repeat-reference "the reference, repeated" --label baseline \
+    score_pose trivial-puppets/repeat-reference "the reference, repeated" baseline \
         --baselines off
-    score_pose nearest-pose "nearest training pose" --baselines off
+    score_pose nearest-pose "nearest training pose" demo --baselines off
     # What the keypoint network itself reaches on true frames: the ceiling of the column `pck`.
-    score_pose references-puppets "the true frames" --baselines off --allow same-files
+    score_pose references-puppets "the true frames" demo --baselines off --allow same-files
     score real references-real "small preset, after this demo, real clip" --label demo-real \
         --baselines repeat-reference,mid-grey
     score real-before references-real "small preset, before this demo, real clip" \

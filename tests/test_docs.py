@@ -133,7 +133,7 @@ def test_files_tests_and_targets_that_a_page_names_exist(page: Path) -> None:
     if page.name == "CHANGELOG.md":
         pytest.skip("tells where things were before")
     text = page.read_text()
-    paths = re.findall(r"(?<![\w/.<])((?:benchmarks|demo|docs|tests|requirements|curation"
+    paths = re.findall(r"(?<![\w/.<])((?:benchmarks|demo|docs|examples|tests|requirements|curation"
                        r"|datasets|eval|model|leaderboard)/[\w/.-]+\.(?:py|sh|md|toml|txt|csv|yaml))",
                        text)  # fmt: skip
     lost = {path for path in paths if not any(map(Path.exists, _places(page, path)))}
