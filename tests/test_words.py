@@ -16,13 +16,8 @@ WORDS = ("anew", "beside", "begun", "whoever", "nobody",
          r"(?:is|are|was|were) no (?!longer\b|more\b)\w+", "goes on", "go on", "makes of",
          "comes? to")  # fmt: skip
 FORBIDDEN = re.compile(rf"\b(?:{'|'.join(WORDS)})\b", re.IGNORECASE)
-pytestmark = pytest.mark.xfail(reason="the last pages are being rewritten", strict=False)
-ALLOWED: tuple[str, ...] = ()
-FOLDERS = (*ROOMS, "benchmarks", "demo", "examples", "tests")
-
-
-def _sources() -> list[Path]:
-    return sorted(path for folder in FOLDERS[:-1] for path in (ROOT / folder).rglob("*.py"))
+ALLOWED = ("is no password",)
+FOLDERS = (*ROOMS, "benchmarks", "demo", "examples")
 
 
 def _pages() -> list[Path]:
@@ -46,7 +41,7 @@ def _found(line: int, text: str) -> list[str]:
     return [f"{line}: {match}" for match in FORBIDDEN.findall(" ".join(text.split()))]
 
 
-@pytest.mark.parametrize("folder", FOLDERS[:-1])
+@pytest.mark.parametrize("folder", FOLDERS)
 def test_sources_use_plain_words(folder: str) -> None:
     found = {
         str(path.relative_to(ROOT)): words

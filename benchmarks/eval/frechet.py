@@ -1,4 +1,4 @@
-"""The Frechet step: aa-eval beside scipy's matrix root, in one run on the same features.
+"""The Frechet step: aa-eval and scipy's matrix root, in one run on the same features.
 
     python benchmarks/eval/frechet.py [--dim 400] [--counts 54 200 400 2048]
 

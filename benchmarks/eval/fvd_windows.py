@@ -1,6 +1,6 @@
-"""Stride-1 windows of FVD: aa-eval beside the scripts' way, in one run on the same frames.
+"""Stride-1 windows of FVD: aa-eval and the scripts' way, in one run on the same frames.
 
-The scripts' way is DisCo's: every window resizes its 16 frames anew and goes through I3D by itself,
+The scripts' way is DisCo's: every window resizes its 16 frames and goes through I3D by itself,
 with torch's own max pool. The weights are the same. Both sides take turns, window by window. Prints
 CPU seconds, the ratio and the largest relative difference of the features.
 

@@ -1,9 +1,9 @@
-"""Image metrics without networks: aa-eval beside the scripts' way, in one run on the same files.
+"""Image metrics without networks: aa-eval and the scripts' way, in one run on the same files.
 
 The scripts' way is DisCo's: one pass over both folders for each metric, OpenCV to read,
 scikit-image for SSIM, float64 arrays of all frames for L1. Each way runs in a process of its own,
 so that none finds another's heap. Rounds alternate; prints medians of CPU seconds, ratios, how far
-the values are apart, and what the columns of aa-clean-v2 cost beside.
+the values are apart, and what the columns of aa-clean-v2 add.
 
     python benchmarks/eval/image_metrics.py [--predictions DIR --references DIR] [--frames 60]
 """
@@ -78,7 +78,7 @@ def report(pairs: list[Pair], rounds: int) -> None:
         "decoding both sides once, OpenCV": (decode_by_opencv, files),
         "the scripts' way": (scripts, files),
         "aa-eval": (score, (pairs, [disco])),
-        "aa-eval, clean columns beside": (score, (pairs, [disco, clean])),
+        "aa-eval, clean columns too": (score, (pairs, [disco, clean])),
     }
     runs: dict[str, list[float]] = {way: [] for way in ways}
     with ExitStack() as stack:
@@ -100,7 +100,7 @@ def report(pairs: list[Pair], rounds: int) -> None:
     print(f"the scripts' way / aa-eval           {there / here:8.2f}   (target: at least 5)")
     print(f"aa-eval / its own decoding           {here / own:8.2f}   (target: at most 2)")
     print(f"aa-eval / decoding by OpenCV         {here / opencv:8.2f}   (target: at most 2)")
-    print(f"clean columns beside / without       {both / here:8.2f}")
+    print(f"with clean columns / without         {both / here:8.2f}")
     for key, value in expected.items():
         found = evaluation.metrics[key].value or 0
         print(f"  {key:14} {value:.12g}, here {abs(value - found):.1e} off")

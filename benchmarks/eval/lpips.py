@@ -1,4 +1,4 @@
-"""LPIPS: aa-eval's first and second method beside the lpips package, in one run on the same frames.
+"""LPIPS: aa-eval's first and second method, and the lpips package, in one run on the same frames.
 
 The scripts' way is the package's model called for each pair with batch 1. The second method finds
 the references' features in the cache. Both sides take turns, pair by pair. Prints CPU seconds,

@@ -1,6 +1,6 @@
 """Peak memory of aa-eval over the length and the number of videos, each run in a fresh process.
 
-Image metrics, LPIPS alex and FVD of aa-clean-v2 on small PNG frames, the fast baselines beside; the
+Image metrics, LPIPS alex and FVD of aa-clean-v2 on small PNG frames, with the fast baselines; the
 peak is the process's largest resident size. The goal: within 10 % of the smallest run.
 
     python benchmarks/eval/memory.py [--frames 32 1000] [--videos 4 40] [--side 64] [--without-fvd]

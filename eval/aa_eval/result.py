@@ -31,7 +31,7 @@ class MetricValue:
     Attributes:
         value: None where the metric is unavailable.
         ci_low, ci_high: bounds of the 95 % interval over videos; None where there is none.
-        unavailable: why there is no value; None where there is one.
+        unavailable: why the value is missing; None where it is there.
         n: how many frames (image metrics) or windows (FVD, KVD) the value rests on.
         note: what a reader must know about the value, e.g. "rank-deficient: N = 9 <= d = 400".
     """

@@ -1,7 +1,7 @@
 """Takedown: a source leaves the corpus and cannot come back.
 
-Its line in the ledger is a tombstone: of the source's id, of its URL and of its content. Whoever
-lists the same file again, under another id, another name or in another container, is refused.
+Its line in the ledger is a tombstone: of the source's id, of its URL and of its content. The
+same file under another id, another name or in another container is refused.
 """
 
 from __future__ import annotations

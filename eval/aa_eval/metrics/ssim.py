@@ -82,7 +82,7 @@ def _sum_grey_uniform7(
     below = both + c1
     below *= variances + c2 / sample
     maps /= below
-    # a window that begins in a row's last 6 columns would go on in the next row
+    # a window that begins in a row's last 6 columns would continue in the next row
     whole = quarters.reshape(height - 6, width)[:, :-6]
     return 4 * float(whole.sum() if inside is None else whole[inside].sum())
 

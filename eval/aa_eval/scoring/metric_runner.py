@@ -103,8 +103,8 @@ def without_key(metric: Metric) -> Metric:
 class Measures:
     """What the given protocols need, each metric and network once however many share it.
 
-    A metric whose weights are missing or altered is unavailable: `reason` says why; the others go
-    on. Weights are verified at once; networks are built when first used.
+    A metric whose weights are missing or altered is unavailable: `reason` says why; the others are
+    computed. Weights are verified at once; networks are built when first used.
 
     Attributes:
         frame_metrics: distinct (metric without key, how sizes are fitted) to compute.

@@ -40,7 +40,7 @@ class Pair:
         reference: the ground truth.
         frame_numbers: of the reference's frames (0, 1, ... for a video file).
         size_hw: of the reference.
-        prediction_size_hw: None where there is no prediction.
+        prediction_size_hw: None without a prediction.
         kept: positions of the compared frames in the whole reference; None where all of them are.
         regions: name -> part of the picture that image metrics are computed in, too.
     """

@@ -151,7 +151,7 @@ def detect_in_videos(videos: Sequence[Path], weights: Path, out: Path) -> int:
         videos: folders of <video_id>/<frame>.png, or tar shards.
 
     Raises:
-        ModelError: there is no video in them.
+        ModelError: they hold no video.
     """
     net = read_keypoint_net(weights)
     print(f"{weights}: sha256 {sha256_of_file(weights)}")
