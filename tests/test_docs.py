@@ -33,7 +33,9 @@ SCRIPTS: dict[str, str] = tomllib.loads((ROOT / "pyproject.toml").read_text())["
 FOREIGN = {"--no-deps", "--strict", "--require-hashes", "--num_processes", "--standalone",
            "--nproc-per-node", "--head", "--port", "--dashboard-host", "--disable-usage-stats",
            "--address",
-           "--working-dir", "--runtime-env", "--python-version", "--target"}  # fmt: skip
+           "--working-dir", "--runtime-env", "--python-version", "--target",
+           "--data_file_keys", "--dataset_base_path", "--dataset_metadata_path",
+           "--train_data_dir", "--train_data_meta"}  # fmt: skip
 
 
 @dataclass(frozen=True)
