@@ -42,7 +42,7 @@ make_puppets() {
 curate() {
     aa-curate run curation/recipes/demo.py --sources "$out/puppets-train" \
         --sources "$out/puppets-test" --sources curation/recipes/demo_sources.csv --out "$out/corpus"
-    aa-curate report --out "$out/corpus"
+    aa-curate report --out "$out/corpus" --csv "$out/measurements.csv"
 }
 train() { # stage, seconds, learning rate, checkpoints to start from
     local stage=$1 seconds=$2 lr=$3

@@ -22,6 +22,7 @@ from aa_curation.corpus.pending import sources_to_survey
 from aa_curation.corpus.purge import adopt_takedowns
 from aa_curation.corpus.verify import iter_problems
 from aa_curation.corpus.write_shards import pack
+from aa_curation.errors import LedgerError
 from aa_curation.executors.local import Local
 from aa_curation.executors.run import run
 from aa_curation.filters.resolution import Resolution
@@ -31,6 +32,7 @@ from aa_curation.ledger.redecide import redecided
 from aa_curation.measure.distance import NearDuplicates
 from aa_curation.recipe import Recipe
 from aa_curation.sources.source_list import Source, read_sources
+from aa_curation.steps.worker import Worker
 from aa_datasets.pose import read_pose, write_pose
 from aa_datasets.shards import read_shards, write_shard
 
@@ -454,3 +456,23 @@ def _flip(path: Path) -> None:
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
     path.write_bytes(content)
+
+
+def test_a_run_whose_list_has_lost_a_row_says_so_or_drops_its_clips(
+    small_shards: Recipe, sources_folder: Path, tmp_path: Path
+) -> None:
+    sources = [s for s in read_sources([sources_folder]) if s.source_id in {"puppet_1", "puppet_2"}]
+    folder = tmp_path / "corpus"
+    with LedgerWriter(folder, small_shards.head) as writer:  # killed after the surveys
+        for source in sources:
+            writer.add_survey(Worker(small_shards, tmp_path).survey(source))
+    with pytest.raises(LedgerError, match=r"1 of 2 .* \(puppet_1-0000\).*--drop-missing.*takedown"):
+        run(small_shards, sources[1:], folder, Local())
+    ledger = run(small_shards, sources[1:], folder, Local(), drop_missing=True)
+    assert {d.source_id: d.reason for d in ledger.decisions.values()} == {
+        "puppet_1": "not_listed", "puppet_2": ""
+    }  # fmt: skip
+    assert list(iter_problems(read_ledger(folder), folder)) == []
+    # Once the row is back, the clip is curated.
+    assert _run(small_shards, sources, folder) == ["puppet_1-0000"]
+    assert _accepted(folder) == {"puppet_1", "puppet_2"}
