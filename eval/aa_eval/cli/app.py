@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from functools import partial
 from importlib import metadata
 from io import TextIOWrapper
-from typing import Annotated
+from typing import Annotated, Any
 
 from cyclopts import App, CycloptsError, Parameter
 from cyclopts.validators import Number
@@ -31,8 +31,20 @@ def make_app(name: str, help: str, *, example: str) -> App:  # noqa: A002 - cycl
         help_epilogue=f"Example: `{example}`",
         help_format="markdown",
         version=partial(metadata.version, "animate-anyone-toolkit"),
-        default_parameter=Parameter(negative_iterable=(), negative_none=()),
+        default_parameter=Parameter(
+            negative_iterable=(), negative_none=(), show_default=_default_in_help
+        ),
+        suppress_keyboard_interrupt=False,  # run_app says what Ctrl-C leaves
     )
+
+
+def _default_in_help(value: Any) -> str | None:
+    """As it would be typed; None, which shows nothing, for flags and for options left out."""
+    if value is None or value is False or value in ((), [], ""):
+        return None
+    if isinstance(value, tuple | list):
+        return " ".join(filter(None, map(_default_in_help, value)))
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def run_app(
