@@ -87,7 +87,8 @@ def _command_lines(page: Path) -> Iterator[tuple[int, list[str]]]:
             if "-m" in words and "aa_curation" in words:
                 words = ["aa-curate", *words[words.index("aa_curation") + 1 :]]
             if words and words[0] in SCRIPTS:
-                yield block.line, words
+                end = next((n for n, word in enumerate(words) if word in (">", "|", "&&")), None)
+                yield block.line, words[:end]
 
 
 PAGES_WITH_COMMANDS = [page for page in PAGES if list(_command_lines(page))]
