@@ -18,6 +18,12 @@ class _LogLines(tqdm):  # type: ignore[type-arg]
 
     _shown: float | None = None
 
+    @property
+    def format_dict(self) -> dict[str, Any]:
+        """What `bar_format` may name: tqdm's fields, and `s`, the ending of the unit's plural."""
+        counted = self.n if self.total is None else self.total
+        return {**super().format_dict, "s": "" if counted == 1 else "s"}
+
     def display(self, msg: str | None = None, pos: int | None = None) -> None:
         if self.n != self._shown:
             print(msg or str(self), file=self.fp, flush=True)
@@ -63,5 +69,5 @@ def progress(
         "maxinterval": LOG_INTERVAL_S,
         "miniters": 1,
     }
-    line = "{desc}: {n_fmt}/{total_fmt} {unit}s, {elapsed} elapsed, {remaining} left"
+    line = "{desc}: {n_fmt}/{total_fmt} {unit}{s}, {elapsed} elapsed, {remaining} left"
     return cast("tqdm[T]", _LogLines(items, bar_format=line, **shown, **every_s, **options))

@@ -24,3 +24,8 @@ def test_between_two_lines_of_a_log_lie_30_seconds(capfd: pytest.CaptureFixture[
         for _ in range(1000):
             bar.update()
     assert len(capfd.readouterr().err.splitlines()) == 2  # the first state and the last
+
+
+def test_one_clip_is_no_plural(capfd: pytest.CaptureFixture[str]) -> None:
+    list(progress(range(1), desc="pack", unit="shard"))
+    assert capfd.readouterr().err.splitlines()[-1].startswith("pack: 1/1 shard, ")
