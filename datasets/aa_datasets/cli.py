@@ -133,6 +133,8 @@ class ExportOptions:
     ] = None
     """A training set for another trainer: videos at their own size, pose videos, references, face
     crops (diffsynth), captions."""
+    split: Annotated[str | None, Parameter(group=_TRAINER, show_default="train")] = None
+    """Only clips of this split."""
     caption: Annotated[str, Parameter(group=_TRAINER)] = ""
     """Caption of every clip without one of its own."""
     captions: Annotated[Path | None, Parameter(group=_TRAINER)] = None
@@ -141,8 +143,8 @@ class ExportOptions:
     def __post_init__(self) -> None:
         if self.to and (self.size or self.max_frames):
             raise DatasetError("--to keeps size and length of the clips: no --size, --max-frames")
-        if not self.to and (self.caption or self.captions):
-            raise DatasetError("--caption and --captions go with --to, which writes them")
+        if not self.to and (self.split or self.caption or self.captions):
+            raise DatasetError("--split, --caption and --captions go with --to")
 
 
 @app.command(help_epilogue="Example: `aa-datasets export corpus --out references --size 256`")
@@ -156,7 +158,12 @@ def export(shards: Shards, /, options: ExportOptions) -> None:
     found = find_shards(shards)
     if options.to:
         done = export_for_trainer(
-            found, options.out, options.to, caption=options.caption, captions=options.captions
+            found,
+            options.out,
+            options.to,
+            split=options.split or "train",
+            caption=options.caption,
+            captions=options.captions,
         )
     elif options.keypoints:
         done = export_keypoints(found, options.out, size_hw, options.max_frames)

@@ -45,7 +45,13 @@ class TrainerFiles:
 
 
 def export_for_trainer(
-    shards: Paths, out: Path, trainer: Trainer, *, caption: str = "", captions: Path | None = None
+    shards: Paths,
+    out: Path,
+    trainer: Trainer,
+    *,
+    split: str = "train",
+    caption: str = "",
+    captions: Path | None = None,
 ) -> Iterator[str]:
     """Write a training set for another trainer; yields the clip ids done.
 
@@ -63,11 +69,13 @@ def export_for_trainer(
         shards: as of `find_shards`.
         out: the folder.
         trainer: whose form.
+        split: only clips of this one, so that no held-out clip is trained on.
         caption: of every clip without one of its own.
         captions: folder of ID.txt.
 
     Raises:
-        DatasetError: `captions` is not a folder, or the trainer is not known.
+        DatasetError: `captions` is not a folder, the trainer is not known, or no clip is of the
+            split.
     """
     if trainer not in get_args(Trainer):
         known = ", ".join(get_args(Trainer))
@@ -78,8 +86,11 @@ def export_for_trainer(
         (out / folder).mkdir(parents=True, exist_ok=True)
     rows = []
     for sample in read_shards(shards):
-        rows.append(_write_clip(sample, out, trainer == "diffsynth", caption, captions))
-        yield sample.clip.clip_id
+        if sample.clip.split == split:
+            rows.append(_write_clip(sample, out, trainer == "diffsynth", caption, captions))
+            yield sample.clip.clip_id
+    if not rows:
+        raise DatasetError(f"no clip is of split {split!r}: `aa-datasets stats` lists the splits")
     name, text = _METADATA[trainer](rows, out)
     replace_file(out / name, text.encode())
 

@@ -17,7 +17,7 @@ from aa_datasets.errors import DatasetError
 from aa_datasets.export_trainers import crop_faces, export_for_trainer
 from aa_datasets.pose import BODY_JOINTS, NUM_JOINTS, make_pose
 from aa_datasets.pose_drawing import draw_pose
-from aa_datasets.shards import ShardSample
+from aa_datasets.shards import ShardSample, write_shard
 from aa_datasets.video.canonical import read_canonical
 
 
@@ -77,6 +77,26 @@ def test_videox_fun_reads_a_json_list_relative_to_its_data_root(
         video, control = tmp_path / row["file_path"], tmp_path / row["control_file_path"]
         assert len(_frames(video)) == len(_frames(control)) == 10
         assert cv2.imread(row["object_file_path"][0]).shape == (64, 80, 3)
+
+
+def test_no_held_out_clip_is_in_a_training_set(samples: list[ShardSample], tmp_path: Path) -> None:
+    held_out = {samples[0].clip.clip_id, samples[3].clip.clip_id}
+    some = [
+        dataclasses.replace(s, clip=dataclasses.replace(s.clip, split="test"))
+        if s.clip.clip_id in held_out
+        else s
+        for s in samples
+    ]
+    write_shard(tmp_path / "all.tar", some)
+    argv = ["export", str(tmp_path / "all.tar"), "--to", "musubi", "--out"]
+    for split, expected in (([], 5), (["--split", "test"], 2)):
+        out = tmp_path / f"set_{expected}"
+        assert main([*argv, str(out), *split]) == 0
+        exported = {path.stem for path in (out / "videos").iterdir()}
+        assert exported & held_out == (held_out if split else set())
+        assert len((out / "metadata.jsonl").read_text().splitlines()) == len(exported) == expected
+    with pytest.raises(DatasetError, match="no clip is of split 'val'"):
+        list(export_for_trainer(tmp_path / "all.tar", tmp_path / "none", "musubi", split="val"))
 
 
 def test_a_face_is_cropped_where_its_points_are() -> None:

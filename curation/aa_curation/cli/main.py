@@ -108,7 +108,7 @@ def run(
 
     Args:
         recipe: Python file that defines RECIPE, or the name of one of ours: default, demo, dwpose,
-            whole_videos, yolox.
+            humanvid, openhumanvid, whole_videos, wyd, yolox.
     """
     from aa_curation.crawl.policy import FetchPolicy
     from aa_curation.executors.local import Local

@@ -32,7 +32,7 @@ def write_captions(
         What went wrong, by clip id: these clips have no caption, and the next call tries again.
 
     Raises:
-        CaptionError: the command is empty, or its program is missing.
+        CaptionError: the command is empty, or its program cannot be run.
     """
     words = shlex.split(command)
     if not words:
@@ -50,7 +50,7 @@ def write_captions(
                 [str(mp4) if word == "{}" else word for word in words],
                 capture_output=True, timeout=timeout_s, check=True,
             )  # fmt: skip
-        except (FileNotFoundError, PermissionError) as error:
+        except OSError as error:
             raise CaptionError(f"cannot run {words[0]}: {error.strerror}") from error
         except subprocess.CalledProcessError as error:
             last = error.stderr.decode(errors="replace").strip().splitlines()[-1:]

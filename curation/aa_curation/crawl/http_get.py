@@ -200,7 +200,6 @@ def _connect(url: Url, addresses: list[str], policy: FetchPolicy) -> HTTPConnect
                 url.port,
                 timeout=policy.connect_s,
                 server_hostname=url.host,
-                assert_hostname=url.host,
                 ssl_context=ssl.create_default_context(),
             )
         else:

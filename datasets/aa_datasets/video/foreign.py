@@ -16,6 +16,7 @@ import multiprocessing
 import os
 import signal
 import sys
+import threading
 import time
 from collections.abc import Generator
 from dataclasses import dataclass
@@ -57,6 +58,7 @@ __all__ = [
 # Most frames of a survey fit: with the usual 64 KiB, both processes wake for each piece of a frame.
 _PIPE_BYTES = 1 << 18
 _LONGEST_S = 6 * 3600.0  # of a video, whatever its header says
+_without_main = threading.Lock()  # one thread at a time takes the main module away
 
 
 def probe_video(path: Path, limits: DecodeLimits | None = None) -> VideoInfo:
@@ -243,9 +245,10 @@ def _read(
 def _start_without_main(child: BaseProcess) -> None:
     """Start a child that does not import the caller's main module again (in a Ray worker that is
     Ray: half a second a file; in a script without a main guard it is the script itself)."""
-    main = sys.modules["__main__"]
-    sys.modules["__main__"] = ModuleType("__main__")
-    try:
-        child.start()
-    finally:
-        sys.modules["__main__"] = main
+    with _without_main:
+        main = sys.modules["__main__"]
+        sys.modules["__main__"] = ModuleType("__main__")
+        try:
+            child.start()
+        finally:
+            sys.modules["__main__"] = main

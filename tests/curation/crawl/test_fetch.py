@@ -695,14 +695,24 @@ def test_a_host_that_is_down_is_given_up_and_does_not_stop_the_others(
     assert all(isinstance(outcomes[url], FetchOutageError) for url in dead)
 
 
-def test_a_certificate_that_signs_itself_is_refused(web: Web, store: Store, tmp_path: Path) -> None:
+@pytest.mark.parametrize("wrong", ["signer", "name"])
+def test_a_certificate_of_another_signer_or_name_is_refused(
+    web: Web, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wrong: str
+) -> None:
     if shutil.which("openssl") is None:
         pytest.skip("skipped: no openssl, which makes the certificate")
-    files = ["-keyout", str(tmp_path / "key.pem"), "-out", str(tmp_path / "certificate.pem")]
-    make = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=localhost"]
-    subprocess.run([*make, *files], check=True, capture_output=True)
+    certificate = str(tmp_path / "certificate.pem")
+    name = "elsewhere.example" if wrong == "name" else "localhost"
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", f"/CN={name}",
+         "-addext", f"subjectAltName=DNS:{name}", "-keyout", str(tmp_path / "key.pem"),
+         "-out", certificate],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    if wrong == "name":
+        monkeypatch.setenv("SSL_CERT_FILE", certificate)  # its signer is trusted
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(tmp_path / "certificate.pem", tmp_path / "key.pem")
+    context.load_cert_chain(certificate, tmp_path / "key.pem")
     handler = type("Bound", (Handler,), {"web": web})
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         server.socket = context.wrap_socket(server.socket, server_side=True)

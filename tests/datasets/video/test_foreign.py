@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import multiprocessing
+import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import av
@@ -335,3 +337,14 @@ def test_frames_come_in_the_size_that_is_asked_for_as_displayed(mp4: bytes, tmp_
     assert small.pixels.shape == (20, 44, 3)
     by_opencv = cv2.resize(full.pixels, (44, 20), interpolation=cv2.INTER_AREA)
     assert np.abs(small.pixels.astype(float) - by_opencv).mean() < 2
+
+
+def test_threads_that_read_videos_leave_the_main_module_in_place(
+    mp4: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, main = _write(tmp_path, mp4), sys.modules["__main__"]
+    monkeypatch.setitem(sys.modules, "__main__", main)  # back in its place if this fails
+    with ThreadPoolExecutor(4) as pool:
+        rates = {info.fps for info in pool.map(probe_video, [path] * 12)}
+    assert rates == {25.0}
+    assert sys.modules["__main__"] is main
