@@ -124,7 +124,10 @@ class ClipDataset(Dataset[Sample]):
         if index in self._decoded or size <= self._cache_bytes_left:
             if index not in self._decoded:
                 self._cache_bytes_left -= size
-                self._decoded[index] = self._decode(place, np.arange(place.num_frames))
+                whole = self._decode(place, np.arange(place.num_frames))
+                # A crop would keep the memory of what it was cut out of.
+                kept_frames = np.ascontiguousarray(whole.frames)
+                self._decoded[index] = whole._replace(frames=kept_frames)
             kept = self._decoded[index]
             reference, target = kept.frames[wanted[0]].copy(), kept.frames[wanted[1:]]
             return reference, target, kept.pose.at_frames(wanted), kept.clip

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 
@@ -181,6 +182,12 @@ def test_a_recipe_of_ours_goes_by_its_name_and_a_file_of_that_name_goes_first(
     (tmp_path / "default").write_text("mine")
     with pytest.raises(RecipeError, match="is not a Python file"):
         load_recipe(Path("default"))
+
+
+def test_help_names_every_recipe_of_ours(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", "--help"]) == 0
+    words = set(re.findall(r"\w+", capsys.readouterr().out))
+    assert {path.stem for path in RECIPES.glob("*.py")} <= words
 
 
 @pytest.mark.weights

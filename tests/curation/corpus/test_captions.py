@@ -67,5 +67,8 @@ def test_a_command_that_cannot_be_run_is_one_line(
     arguments = ["captions", str(corpus / "texts"), "--out", str(corpus), "--command"]
     assert main([*arguments, "no-such-program {}"]) == 2
     assert "cannot run no-such-program: No such file" in capsys.readouterr().err
+    (corpus / "empty").touch(mode=0o755)
+    assert main([*arguments, str(corpus / "empty")]) == 2
+    assert "empty: Exec format error" in capsys.readouterr().err
     assert main([*arguments, "false"]) == 1
     assert capsys.readouterr().err.count("exit code 1") == 4

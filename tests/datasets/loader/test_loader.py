@@ -8,6 +8,7 @@ import math
 import re
 import shutil
 import time
+import tracemalloc
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable
@@ -463,6 +464,18 @@ def test_what_is_kept_in_memory_changes_no_batch(
     one, other = loader(cache_bytes), loader(0)
     for _ in range(6):
         _assert_equal_batches(next(one), next(other))
+
+
+def test_what_is_kept_in_memory_is_no_more_than_was_counted(shards: list[Path]) -> None:
+    config = LoaderConfig(stage=2, batch_size=7, size_hw=(64, 16), num_frames=4)
+    next(make_loader(shards, config))  # what is imported only once is not measured
+    loader = make_loader(shards, config)
+    tracemalloc.start()
+    next(loader)
+    kept_bytes, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    clips_bytes = 7 * 10 * 64 * 16 * 3  # crops of pictures of 64 x 80
+    assert clips_bytes <= kept_bytes < 2 * clips_bytes
 
 
 def test_short_clips_are_counted(samples: list[ShardSample], tmp_path: Path) -> None:
