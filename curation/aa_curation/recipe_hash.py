@@ -15,7 +15,7 @@ import textwrap
 from collections.abc import Iterator, Mapping
 from enum import Enum
 from pathlib import Path
-from types import BuiltinFunctionType, FunctionType, MethodType
+from types import BuiltinFunctionType, CodeType, FunctionType, MethodType
 from typing import Any
 
 import msgspec
@@ -28,8 +28,9 @@ Form = None | bool | int | float | str | list["Form"] | dict[str, "Form"]
 def canonical_form(value: object, where: str, leave_out: frozenset[str] = frozenset()) -> Form:
     """Describe a value by what JSON has.
 
-    A dataclass is its class name and fields; a class its name; a function its name, its source, and
-    what it captures (defaults and closure).
+    A dataclass is its class name and fields; a class its name; a function its name, its source,
+    what it captures (defaults and closure), and what it reads of its module: constants, and other
+    functions with theirs.
 
     Args:
         where: names the value in errors, such as "pose_filters[1]".
@@ -74,24 +75,55 @@ def _form_of_callable(value: object, where: str) -> Form:
     if isinstance(value, BuiltinFunctionType):
         return {"function": value.__qualname__}
     if isinstance(value, FunctionType):
-        try:
-            source = textwrap.dedent(inspect.getsource(value))
-        except (OSError, TypeError) as error:
-            raise RecipeError(
-                f"{where} is the function {value.__qualname__}, whose source cannot be read "
-                f"({error}): define it in a file"
-            ) from error
-        cells = [cell.cell_contents for cell in value.__closure__ or ()]
-        captured = [value.__defaults__, value.__kwdefaults__, cells]
-        return {
-            "function": value.__qualname__,
-            "source_sha256": hashlib.sha256(source.encode()).hexdigest(),
-            "captured": canonical_form(captured, f"{where} (captured by {value.__qualname__})"),
-        }
+        functions, constants = _read_of_module(value)
+        form, *others = (_form_of_function(function, where) for function in functions)
+        if others:
+            form["functions"] = list(others)
+        if constants:
+            form["constants"] = canonical_form(constants, f"{where} ({value.__qualname__})")
+        return form
     raise RecipeError(
         f"{where} is a {type(value).__qualname__}, which has no canonical form, so that no later "
         "run could tell whether it has changed: use a frozen dataclass or a plain function"
     )
+
+
+def _form_of_function(function: FunctionType, where: str) -> dict[str, Form]:
+    try:
+        source = textwrap.dedent(inspect.getsource(function))
+    except (OSError, TypeError) as error:
+        raise RecipeError(
+            f"{where} is the function {function.__qualname__}, whose source cannot be read "
+            f"({error}): define it in a file"
+        ) from error
+    cells = [cell.cell_contents for cell in function.__closure__ or ()]
+    captured = [function.__defaults__, function.__kwdefaults__, cells]
+    return {
+        "function": function.__qualname__,
+        "source_sha256": hashlib.sha256(source.encode()).hexdigest(),
+        "captured": canonical_form(captured, f"{where} (captured by {function.__qualname__})"),
+    }
+
+
+def _read_of_module(function: FunctionType) -> tuple[list[FunctionType], dict[str, object]]:
+    """The function and those of its module that it calls; the constants that all of them read."""
+    functions, constants = [function], dict[str, object]()
+    for reader in functions:  # which grows
+        for name in _names(reader.__code__):
+            value = reader.__globals__.get(name)
+            if isinstance(value, FunctionType):
+                if value.__module__ == function.__module__ and value not in functions:
+                    functions.append(value)
+            elif isinstance(value, bool | int | float | str | Path | tuple | list | Mapping):
+                constants[name] = value
+    return functions, constants
+
+
+def _names(code: CodeType) -> Iterator[str]:
+    yield from (name for name in code.co_names if not name.startswith("__"))  # `__file__` moves
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            yield from _names(constant)
 
 
 def sha256_of_form(form: Form) -> str:

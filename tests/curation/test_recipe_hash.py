@@ -33,15 +33,27 @@ def bound(least):
 def wide(info, least=WIDE):
     return at_least("wide", info.size_hw[1], least)
 
+SLOWEST_FPS = SLOW
+
+def slowest_fps():
+    return SLOWEST_FPS
+
+def slow(info):
+    least = min(slowest_fps() for _ in __file__)
+    return at_least("slow", info.fps, least)
+
 RECIPE = dataclasses.replace(
     load_recipe(Path({str(RECIPES / "demo.py")!r})),
-    video_filters=(bound(TALL), wide, functools.partial(wide, least=3), lambda info: wide(info)),
+    video_filters=(
+        bound(TALL), wide, functools.partial(wide, least=3), lambda info: wide(info), slow
+    ),
 )
 """
 
 
-def _write(path: Path, tall: int = 100, wide: int = 200) -> Path:
-    path.write_text(WITH_FUNCTIONS.replace("TALL", str(tall)).replace("WIDE", str(wide)))
+def _write(path: Path, tall: int = 100, wide: int = 200, slow: int = 15) -> Path:
+    text = WITH_FUNCTIONS.replace("TALL", str(tall)).replace("WIDE", str(wide))
+    path.write_text(text.replace("= SLOW\n", f"= {slow}\n"))
     return path
 
 
@@ -60,8 +72,8 @@ def test_three_processes_give_a_recipe_with_plain_functions_one_hash(tmp_path: P
     assert hashes == {load_recipe(recipe).sha256}
 
 
-@pytest.mark.parametrize("change", [{"tall": 101}, {"wide": 201}])
-def test_what_a_function_captures_is_part_of_the_hash(
+@pytest.mark.parametrize("change", [{"tall": 101}, {"wide": 201}, {"slow": 12}])
+def test_what_a_function_captures_or_reads_is_part_of_the_hash(
     tmp_path: Path, change: dict[str, int]
 ) -> None:
     one, other = _write(tmp_path / "one.py"), _write(tmp_path / "other.py", **change)
