@@ -165,8 +165,10 @@ def _why_not_ranked(key: str, metric: MetricValue, result: Result, has_frames: b
         return "not ranked: without values per frame its windows cannot be counted"
     if result.protocol == "aa-clean-v1" and key == "kvd":
         return "not ranked: favours degraded copies when predictions and references are paired"
-    if key == "kvd" and result.num_videos < MIN_RANKED_VIDEOS:
-        return f"not ranked: KVD of {result.num_videos} videos, fewer than {MIN_RANKED_VIDEOS}"
+    # videos too short for a window count among the result's, and only the note tells of them
+    few = result.num_videos < MIN_RANKED_VIDEOS or "not ranked" in (metric.note or "")
+    if key == "kvd" and few:
+        return f"not ranked: KVD of fewer than {MIN_RANKED_VIDEOS} videos"
     dimensions = FRECHET_DIMENSIONS.get(key, 0)
     if result.protocol.startswith("aa-clean") and metric.n <= dimensions:
         return f"not ranked: {metric.n} windows in {dimensions} dimensions"

@@ -180,6 +180,21 @@ def test_humanvid_takes_24_frames_by_its_stride(tmp_path: Path) -> None:
         make_pairs(None, find_videos(tmp_path / "48" / "gt"), frozenset(), "humanvid-24")
 
 
+@pytest.mark.parametrize("count", [20, 26])
+def test_humanvid_pairs_in_order_also_where_counts_differ(tmp_path: Path, count: int) -> None:
+    write(tmp_path / "gt" / "a", np.zeros((100, 4, 4, 3), np.uint8))
+    write(tmp_path / "gen" / "a", np.zeros((count, 4, 4, 3), np.uint8))
+    gen, gt = find_videos(tmp_path / "gen"), find_videos(tmp_path / "gt")
+    with pytest.raises(PairingError, match=f"{count} predicted frames, 24 in the reference"):
+        make_pairs(gen, gt, frozenset(), "humanvid-24")
+    (pair,), overrides = make_pairs(gen, gt, frozenset({"frame-count"}), "humanvid-24")
+    both = min(count, 24)
+    assert pair.frame_numbers == tuple(range(0, 3 * both, 3))
+    assert pair.prediction is not None
+    assert pair.prediction.numbers == tuple(range(both))
+    assert len(overrides) == 1
+
+
 def test_below_24_frames_humanvid_has_no_image_metric(tmp_path: Path) -> None:
     write(tmp_path / "gt" / "a", noise(0, 9))
     write(tmp_path / "gen" / "a", noise(1, 9))

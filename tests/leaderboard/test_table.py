@@ -203,6 +203,14 @@ def test_kvd_of_fewer_videos_than_tiktok_has_is_never_ranked(
     assert rank([row_of_result("a", result)], "kvd") == [place]
 
 
+def test_kvd_is_not_ranked_where_aa_eval_says_so_of_videos_without_a_window(
+    make_result: Callable[..., Result],
+) -> None:
+    metrics = {"kvd": MetricValue(5.0, None, None, None, 5000, "not ranked: 2 videos < 10")}
+    result = make_result(metrics=metrics, protocol="aa-clean-v2", num_videos=12)
+    assert rank([row_of_result("a", result)], "kvd") == [None]
+
+
 def test_fewer_samples_than_dimensions_are_never_ranked_whatever_the_note_says(
     make_result: Callable[..., Result],
 ) -> None:

@@ -280,8 +280,6 @@ def _of_frames(
             np.isposinf(values), protocol.identical_psnr_db, values
         )
     if identical and np.isinf(protocol.identical_psnr_db):
-        for values_of in per_frame.values():
-            values_of[key] = np.where(np.isinf(values_of[key]), np.nan, values_of[key])
         reason = f"infinite: {identical} frames of zero error, which {protocol.name} gives no cap"
         return MetricValue(None, None, None, reason, 0, None)
     notes = []

@@ -112,7 +112,9 @@ def make_pairs(
         problems += found
     defined = {"size"} if any_size else set()
     if frames != "numbers":  # the protocol says which frames, whatever their numbers
-        defined |= {"frame-numbers", "numbering-gap"}
+        defined.add("numbering-gap")
+    if frames == "positions":  # and that both sides are cut to the shorter
+        defined.add("frame-count")
     problems = [p for p in problems if p.kind not in defined]
     refused = [p for p in problems if p.kind not in allow]
     if refused:
@@ -140,14 +142,10 @@ def _pair(
         info = probe(prediction)
         problems += _of_one_side(prediction, info, "prediction")
         problems += _differences(video_id, info, reference_info)
-        if frames == "positions":
-            count = min(info.num_frames, reference_info.num_frames)
-            prediction, reference = prediction.first(count), reference.first(count)
-        else:
-            prediction, reference, found = _same_frames(
-                video_id, prediction, info, reference, reference_info
-            )
-            problems += found
+        prediction, reference, found = _same_frames(
+            video_id, prediction, info, reference, reference_info, frames == "numbers"
+        )
+        problems += found
     count = reference.limit or reference_info.num_frames
     numbers = reference.numbers
     if numbers is None:
@@ -189,9 +187,10 @@ def _same_frames(
     info: VideoInfo,
     reference: VideoSource,
     reference_info: VideoInfo,
+    by_number: bool,
 ) -> tuple[VideoSource, VideoSource, list[_Problem]]:
     problems = []
-    if prediction.numbers is not None and reference.numbers is not None:
+    if by_number and prediction.numbers is not None and reference.numbers is not None:
         ours, theirs = set(prediction.numbers), set(reference.numbers)
         if ours == theirs:
             return prediction, reference, []

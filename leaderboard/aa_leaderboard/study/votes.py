@@ -33,7 +33,8 @@ class StudyReport:
         scores: a line a method, the best first: `score` (log strength, mean 0), `low`, `high` (95 %
             interval when raters and videos are resampled), `won`, `tied`, `lost`.
         pairs: a line for every two methods: `a`, `b`, votes for each, `ties`, `difference` of their
-            scores with `low` and `high`, and `clear` where that interval leaves out 0.
+            scores with `low` and `high`, and `clear` where that interval leaves out 0 and an exact
+            sign test of these votes (p < 0.05) does not take them for chance.
         num_raters, num_votes: counted.
         inattentive: raters who failed an attention check, and were left out unless kept.
         ties: share of the votes.
@@ -224,6 +225,7 @@ def _read_votes(file: Path, key: Key) -> pd.DataFrame:
 
 def _scores(table: pd.DataFrame, methods: Sequence[str]) -> tuple[pd.DataFrame, pd.DataFrame]:
     import pandas as pd
+    from scipy.stats import binomtest
 
     index = {method: i for i, method in enumerate(methods)}
     left, right = (table[f"{side}_method"].map(index).to_numpy() for side in ("left", "right"))
@@ -260,10 +262,14 @@ def _scores(table: pd.DataFrame, methods: Sequence[str]) -> tuple[pd.DataFrame, 
     pairs = []
     for a, b in combinations(np.argsort(-score).tolist(), 2):
         ends = np.quantile(resampled[:, a] - resampled[:, b], [0.025, 0.975])
+        # Resamples of few votes that agree are all alike: the interval has no width then.
+        sided = int(wins[a, b] + wins[b, a])
+        by_chance = sided == 0 or binomtest(int(wins[a, b]), sided).pvalue >= 0.05
+        clear = not by_chance and (ends[0] > 0 or ends[1] < 0)
         pairs.append({"a": methods[a], "b": methods[b], "for a": int(wins[a, b]),
                       "for b": int(wins[b, a]), "ties": int(ties[a, b]),
                       "difference": score[a] - score[b], "low": ends[0], "high": ends[1],
-                      "clear": "yes" if ends[0] > 0 or ends[1] < 0 else "no"})  # fmt: skip
+                      "clear": "yes" if clear else "no"})  # fmt: skip
     return scores, pd.DataFrame(pairs)
 
 

@@ -147,6 +147,22 @@ def test_raters_of_known_preference_give_their_strengths_back(study: tuple[Path,
     assert "Krippendorff" in text
 
 
+def test_a_few_votes_that_agree_make_nothing_clear(study: tuple[Path, Key]) -> None:
+    folder, key = study
+    pair = {"ours", "old"}
+    trials = [t for t, two in key.trials.items() if {key.clips[c].method for c in two} == pair]
+    for count, clear in ((1, "no"), (5, "no"), (6, "yes")):
+        votes = []
+        for trial in trials[:count]:
+            left, right = key.trials[trial]
+            choice = "left" if key.clips[left].method == "ours" else "right"
+            votes.append([key.study, "r", trial, left, right, choice, "4.2"])
+        with (folder / "votes.csv").open("w", newline="", encoding="utf-8") as file:
+            csv.writer(file).writerows([COLUMNS, *votes])
+        report = study_report([folder / "votes.csv"])
+        assert report.pairs.set_index(["a", "b"]).clear["ours", "old"] == clear
+
+
 def test_sides_do_not_matter_only_what_stood_on_them(study: tuple[Path, Key]) -> None:
     folder, key = study
     path = vote(folder, key, "r")
