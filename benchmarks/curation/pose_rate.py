@@ -17,7 +17,7 @@ from pathlib import Path
 import cv2
 from ai_edge_litert.interpreter import Interpreter
 
-from aa_curation.poses import tflite
+from aa_curation.models import tflite_file
 from aa_curation.poses.blazepose import BlazePose
 from aa_datasets.video.foreign import iter_foreign_frames
 
@@ -41,7 +41,7 @@ def main() -> None:
     parser.add_argument("--side", type=int, default=1920, help="long side at which frames are read")
     args = parser.parse_args()
     cv2.setNumThreads(1)
-    tflite.Interpreter = TimedInterpreter  # type: ignore[misc]
+    tflite_file.Interpreter = TimedInterpreter  # type: ignore[misc]
     estimator = BlazePose()
     total_s, frames = 0.0, 0
     for path in args.videos:

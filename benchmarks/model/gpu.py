@@ -20,9 +20,9 @@ from functools import partial
 
 import torch
 from diffusers.utils import logging as diffusers_logging
-from model_flops import count_training
-from model_flops import measure as count_flops
-from model_guided_step import make_random, make_ways
+from flops import count_training
+from flops import measure as count_flops
+from guided_step import make_random, make_ways
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
