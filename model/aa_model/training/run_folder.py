@@ -125,22 +125,24 @@ class RunFolder:
                 numbers (a lower learning rate is allowed, and recorded); or no checkpoint was kept
                 at `resume_step`.
         """
-        if resume_step is not None:
-            self._go_back(resume_step)
         exists = self.state_path.is_file() or self.loss_path.is_file()
         if exists and not resume:
             raise ModelError(
                 f"{self.path} already holds a run: add --resume, or choose another --out"
             )
+        source = self.path if resume_step is None else self._kept(resume_step)
         self.path.mkdir(parents=True, exist_ok=True)
-        if self.state_path.is_file():
-            before = json.loads((self.path / "run.json").read_text())
+        if (source / self.state_path.name).is_file():
+            before = json.loads((source / "run.json").read_text())
             _refuse_another(self.path, before, description)
             lowered = before.get("lowered_lr", [])
             if (lr := before["training"]["lr"]) != description["training"]["lr"]:
                 lowered = [*lowered, lr]
             if lowered:  # what the learning rate was before it was lowered at a resume
                 description = {**description, "lowered_lr": lowered}
+        if source != self.path:  # now that nothing is refused: the state there may be the only one
+            with replacing(self.state_path) as to, (source / self.state_path.name).open("rb") as of:
+                shutil.copyfileobj(of, to)
         replace_file(self.path / "run.json", (json.dumps(description, indent=2) + "\n").encode())
 
     def save(
@@ -207,19 +209,20 @@ class RunFolder:
         for path in (*map(self.path.joinpath, names), *self.path.glob("*.safetensors")):
             _link(path, temporary / path.name)
         temporary.rename(folder)
-        for old in sorted(kept.glob("step-*"))[: -self.keep]:
-            shutil.rmtree(old)
+        # Steps after this one are of before the run went back; they are dropped first.
+        oldest_first = sorted(_kept_steps(self.path), key=lambda n: (n <= step, n))
+        for old_step in oldest_first[: -self.keep]:
+            shutil.rmtree(kept / f"step-{old_step:06d}")
 
-    def _go_back(self, step: int) -> None:
+    def _kept(self, step: int) -> Path:
+        """The folder of a checkpoint that was kept."""
         folder = self.path / "kept" / f"step-{step:06d}"
         if not folder.is_dir():
-            there = sorted(int(p.name[5:]) for p in self.path.glob("kept/step-*"))
             raise ModelError(
                 f"{self.path} kept no checkpoint at step {step}: kept are "
-                f"{there or 'none'} (--keep N keeps the last N)"
+                f"{_kept_steps(self.path) or 'none'} (--keep N keeps the last N)"
             )
-        with replacing(self.state_path) as file:
-            file.write((folder / self.state_path.name).read_bytes())
+        return folder
 
     def _write_losses(self, losses: list[Step]) -> None:
         text = io.StringIO()
@@ -240,6 +243,10 @@ class RunFolder:
         writer.writerow(["step", *(f"from_{i * span}" for i in range(losses.buckets))])
         writer.writerows((int(step), *(f"{m:.6g}" for m in means)) for step, *means in losses.rows)
         replace_file(self.path / "loss_by_timestep.csv", text.getvalue().encode())
+
+
+def _kept_steps(run: Path) -> list[int]:
+    return sorted(int(folder.name.removeprefix("step-")) for folder in run.glob("kept/step-*"))
 
 
 def _link(path: Path, to: Path) -> None:

@@ -54,6 +54,25 @@ def test_a_run_resumes_from_any_kept_step_with_a_lower_rate_that_is_recorded(
     assert all(torch.equal(tensor, other[name]) for name, tensor in one.items())
 
 
+def test_a_refused_return_leaves_the_newest_state_and_old_futures_are_dropped_first(
+    puppet_shards: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "run"
+    arguments = [*puppet_shards, "--stage", "image-encoder", "--preset", "tiny", "--save-every", 1,
+                 "--out", out]  # fmt: skip
+    assert train(*arguments, "--steps", 6, "--keep", 3, "--lr", 0.01) == 0  # 4, 5, 6
+    assert train(*arguments, "--steps", 7, "--lr", 0.01, "--resume") == 0  # 7 is kept nowhere
+    newest = (out / "training_state.pt").read_bytes()
+    assert train(*arguments, "--steps", 7, "--lr", 0.02, "--resume-step", 4) == 2
+    assert "not {'lr': 0.02}" in capsys.readouterr().err
+    assert (out / "training_state.pt").read_bytes() == newest
+    back = [*arguments, "--steps", 5, "--keep", 1, "--resume-step", 4]
+    assert train(*back, "--lr", 0.005) == 0
+    assert [p.name for p in (out / "kept").iterdir()] == ["step-000005"]  # not 6, of another future
+    kept = torch.load(out / "kept" / "step-000005" / "training_state.pt", weights_only=True)
+    assert kept["losses"][-1][2] == 0.005  # the rate
+
+
 @pytest.mark.parametrize("preset", ["base-12gb", "tiny"])
 def test_a_dry_run_needs_no_weights(
     puppet_shards: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str], preset: str
