@@ -9,6 +9,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from PIL import Image
 
 from aa_datasets.clip import Clip
@@ -20,7 +21,7 @@ from aa_datasets.video.canonical import encode_canonical, read_canonical
 from aa_model.checkpoints.store import read_checkpoint, write_checkpoint
 from aa_model.cli import animate as animate_cli
 from aa_model.config import ConfigError, parse_size
-from aa_model.inference.inputs import letterbox, letterbox_pose, read_picture
+from aa_model.inference.inputs import letterbox, letterbox_pose, read_drawn_poses, read_picture
 from aa_model.networks.animate_anyone import AnimateAnyone
 from aa_model.networks.parts import parts_of
 from aa_model.presets import PRESETS, TINY
@@ -154,7 +155,7 @@ def test_the_sound_of_the_driving_video_is_kept_as_long_as_the_video(
 
 
 def test_drawn_skeletons_animate_as_the_pose_that_they_show(
-    checkpoint: Path, tmp_path: Path
+    checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     puppet = render_puppet(1, 2, num_frames=3, size_hw=(32, 32))
     write_photo(tmp_path / "photo.png", (32, 32))
@@ -170,6 +171,33 @@ def test_drawn_skeletons_animate_as_the_pose_that_they_show(
     assert animate(*command, "--pose", tmp_path / "pose.npz", "--no-align", "--out",
                    tmp_path / "b.mp4") == 0  # fmt: skip
     assert (tmp_path / "a.mp4").read_bytes() == (tmp_path / "b.mp4").read_bytes()
+    capsys.readouterr()
+    assert animate(*command, "--pose-video", tmp_path / "kps.mkv", "--out", tmp_path / "a.mp4",
+                   "--dry-run") == 0  # fmt: skip
+    assert "kps.mkv" in capsys.readouterr().out
+
+
+def test_letterbox_pads_drawn_skeletons_too(tmp_path: Path) -> None:
+    drawn = np.full((48, 24, 3), 255, np.uint8)  # to the very edge, which is not drawn further
+    with av.open(str(tmp_path / "kps.mkv"), "w") as made:
+        stream = made.add_stream("ffv1", rate=24)
+        stream.width, stream.height, stream.pix_fmt = 24, 48, "bgr0"
+        made.mux(stream.encode(av.VideoFrame.from_ndarray(drawn, format="rgb24")))
+        made.mux(stream.encode(None))
+    notes: list[str] = []
+
+    def read(*, pad: bool) -> NDArray[np.uint8]:
+        found, _ = read_drawn_poses(
+            tmp_path / "kps.mkv", (48, 48), notes.append, lambda *seen: None, pad=pad
+        )
+        return found[0]
+
+    expected = np.zeros((48, 48, 3), np.uint8)
+    expected[:, 12:36] = 255
+    assert np.array_equal(read(pad=True), expected)
+    assert not notes
+    assert (read(pad=False) == 255).all()
+    assert "cropped at its centre" in notes[0]
 
 
 def test_a_photo_of_200_megapixels_is_reduced_while_it_is_read(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from cyclopts import App, Parameter
 
 from aa_datasets.command_line import PositiveInt, make_app
 from aa_model.cli.command_line import run_command
+from aa_model.errors import ModelError
 from aa_model.presets import PRESETS, PresetName
 
 Dtype: TypeAlias = Literal["fp16", "bf16", "fp32"]
@@ -158,6 +159,14 @@ def import_(
     if beta_schedule:
         config = replace(config, noise=replace(config.noise, beta_schedule=beta_schedule))
     if kind == "animatediff":
+        unused = {"--beta-schedule": beta_schedule, "--base": base, "--vae": vae,
+                  "--image-encoder": image_encoder}  # fmt: skip
+        for flag, value in unused.items():
+            if value:
+                raise ModelError(
+                    f"{flag} is not for --from animatediff, which is temporal layers alone: "
+                    "leave it out"
+                )
         import_animatediff(config, source, out)
         print(f"{out}: start stage 2 with --init STAGE_1 {out}")
         return

@@ -106,7 +106,9 @@ def animate_photo(
             _write_png(alignment, sheet)
     else:
         assert options.pose_video is not None
-        pose, fps = read_drawn_poses(options.pose_video, size_hw, progress, options.max_frames)
+        pose, fps = read_drawn_poses(
+            options.pose_video, size_hw, note, progress, options.max_frames, pad=options.letterbox
+        )
         count = len(pose)
     if shown is None:
         alignment.unlink(missing_ok=True)  # of an earlier run, it would mislead

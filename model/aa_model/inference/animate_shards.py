@@ -111,10 +111,11 @@ def foretell(options: AnimateOptions) -> Iterator[str]:
         f"steps, guidance {config.guidance:g}"
     )
     if not options.shards:
-        for path in (options.reference, options.pose):
+        driving = options.pose or options.pose_video
+        for path in (options.reference, driving):
             if path is None or not path.is_file():
                 raise ModelError(f"no file {path}")
-        yield f"{options.out}: {options.reference} moved by {options.pose}"
+        yield f"{options.out}: {options.reference} moved by {driving}"
         return
     clips = read_clips(find_shards(options.shards))
     names = video_ids(options.benchmark, clips)

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -181,9 +182,18 @@ def _read_video(
 
 
 def read_drawn_poses(
-    path: Path, size_hw: tuple[int, int], progress: Progress, max_frames: int | None = None
+    path: Path,
+    size_hw: tuple[int, int],
+    note: Note,
+    progress: Progress,
+    max_frames: int | None = None,
+    *,
+    pad: bool = False,
 ) -> tuple[list[NDArray[np.uint8]], float]:
     """A video of drawn skeletons as uint8 RGB [H, W, 3] each, and its frames per second.
+
+    Args:
+        pad: with black to the shape of `size_hw`, as `letterbox_pose` does, instead of cropping.
 
     Raises:
         ModelError: it has no frames.
@@ -192,7 +202,12 @@ def read_drawn_poses(
     info = probe_video(path)
     frames = []
     for frame in itertools.islice(iter_foreign_frames(path, max_side_px=_MAX_SIDE_PX), max_frames):
-        frames.append(fit_picture(frame.pixels, size_hw))
+        pixels = frame.pixels
+        if pad:
+            pixels, _ = letterbox(pixels, size_hw, mode="constant")
+        elif not frames:
+            note_crop(path.name, (pixels.shape[0], pixels.shape[1]), size_hw, note)
+        frames.append(fit_picture(pixels, size_hw))
         progress("reading skeletons", len(frames), max_frames or info.num_frames_claimed)
     if not frames:
         raise ModelError(f"{path} has no frames: give a video of drawn skeletons")
@@ -200,9 +215,15 @@ def read_drawn_poses(
 
 
 def letterbox(
-    picture: NDArray[np.uint8], to_hw: tuple[int, int]
+    picture: NDArray[np.uint8],
+    to_hw: tuple[int, int],
+    *,
+    mode: Literal["edge", "constant"] = "edge",
 ) -> tuple[NDArray[np.uint8], tuple[slice, slice]]:
-    """Pad a picture at its edges to the shape of `to_hw`, not its size.
+    """Pad a picture to the shape of `to_hw`, not its size.
+
+    Args:
+        mode: pad with the pixels at its edges, or with black.
 
     Returns:
         the padded picture, and where it lies in a picture of size `to_hw`; even numbers, as videos
@@ -211,7 +232,7 @@ def letterbox(
     height, width = picture.shape[:2]
     top, left, padded_hw = _padding((height, width), to_hw)
     below, right = padded_hw[0] - height - top, padded_hw[1] - width - left
-    padded = np.pad(picture, ((top, below), (left, right), (0, 0)), mode="edge")
+    padded = np.pad(picture, ((top, below), (left, right), (0, 0)), mode=mode)
     scale_y, scale_x = to_hw[0] / padded_hw[0], to_hw[1] / padded_hw[1]
 
     def span(start: int, length: int, scale: float) -> slice:

@@ -114,6 +114,8 @@ class AnimateOptions:
             raise ModelError("--half leaves no float32 for --autocast to cast: give one of them")
         if self.pose_video and self.reference_pose:
             raise ModelError("--reference-pose rescales a skeleton; --pose-video shows it as it is")
+        if self.pose_video and self.pose_detector:
+            raise ModelError("--pose-detector finds skeletons; --pose-video shows them: give one")
         if not self.align and self.reference_pose:
             raise ModelError("--reference-pose is for the alignment that --no-align leaves out")
 

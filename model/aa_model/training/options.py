@@ -115,6 +115,8 @@ class PrecomputeOptions:
     """As of aa-train: checkpoints with vae and image_encoder."""
     batch_size: PositiveInt = 8
     """Frames encoded together."""
+    size: str | None = None
+    """Height x width, as of the training; unless given, that of --init or the preset."""
     replace: bool = False
     """Replace latents that other encoders made."""
     device: str | None = None

@@ -6,6 +6,7 @@ they decode no video and run neither VAE nor image encoder.
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
@@ -30,7 +31,7 @@ from aa_model.checkpoints.store import (
     read_part,
     resolve_config,
 )
-from aa_model.config import ModelConfig, to_json
+from aa_model.config import ModelConfig, parse_size, to_json
 from aa_model.errors import CheckpointError, ModelError
 from aa_model.inference.image_input import to_pixels
 from aa_model.networks.image_encoder import ImageEncoder
@@ -131,6 +132,8 @@ def precompute(options: PrecomputeOptions) -> None:
     if absent:
         raise CheckpointError(f"no --init folder holds {', '.join(absent)}: train or import it")
     config = resolve_config(PRESETS[options.preset].model, sources)
+    if options.size:
+        config = dataclasses.replace(config, size_hw=parse_size(options.size))
     key = latents_key(config, sources)
     shards = [(path, verify_shard(path)) for path in find_shards(options.shards)]
     wanted = [item for item in shards if not _is_done(*item, key, replace=options.replace)]

@@ -88,13 +88,20 @@ def test_written_weights_give_the_peers_numbers(make_tiny: Make) -> None:
 
 @pytest.mark.parametrize(("length", "mid"), [(24, False), (32, True), (32, False), (128, True)])
 def test_a_file_of_each_version_starts_stage_2(
-    make_tiny: Make, tmp_path: Path, layers: dict[str, Tensor], length: int, mid: bool
+    make_tiny: Make,
+    tmp_path: Path,
+    layers: dict[str, Tensor],
+    length: int,
+    mid: bool,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     """v1, v2, v3 and MusePose, as training scripts save them: under state_dict, with a prefix."""
     tensors = {n: t for n, t in to_animatediff(layers, length).items() if mid or n[:3] != "mid"}
     path, out = tmp_path / "mm.ckpt", tmp_path / "out"
     torch.save({"epoch": 3, "state_dict": {f"module.{n}": t for n, t in tensors.items()}}, path)
     command = ["import", "--from", "animatediff", str(path), "--preset", "tiny", "--out", str(out)]
+    assert main([*command, "--vae", "elsewhere"]) == 2
+    assert "--vae is not for --from animatediff" in capsys.readouterr().err
     assert main(command) == 0
     config = read_checkpoint(out).model
     assert (config.temporal.max_frames, config.temporal.mid_block) == (length, mid)

@@ -409,6 +409,10 @@ def test_one_photo_becomes_a_video(
         (["--shards", "a.tar", "--half", "--autocast"], "--half leaves no float32"),
         (["--shards", "a.tar", "--fps", "12"], "--fps is not for --shards"),
         (
+            ["--reference", "a.png", "--pose-video", "b.mp4", "--pose-detector", "dwpose"],
+            "--pose-detector finds skeletons",
+        ),
+        (
             ["--reference", "a.png", "--pose", "b.npz", "--no-align", "--reference-pose", "c.npz"],
             "--reference-pose is for the alignment",
         ),

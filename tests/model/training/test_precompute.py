@@ -50,7 +50,10 @@ def losses(out: Path) -> list[float]:
         return [float(row["loss"]) for row in csv.DictReader(file)]
 
 
-@pytest.mark.parametrize(("stage", "more"), [("1", []), ("2", []), ("1", ["--autocast"])])
+@pytest.mark.parametrize(
+    ("stage", "more"),
+    [("1", []), ("2", []), ("1", ["--autocast"]), ("1", ["--size", "48x24"])],
+)
 def test_training_from_what_is_stored_equals_encoding_on_the_fly(
     start: Path,
     shards: list[Path],
@@ -60,7 +63,8 @@ def test_training_from_what_is_stored_equals_encoding_on_the_fly(
     more: list[str],
 ) -> None:
     before = [path.read_bytes() for path in shards]
-    assert aa_train("precompute", *shards, "--preset", "tiny", "--init", start) == 0
+    size = more if "--size" in more else []
+    assert aa_train("precompute", *shards, "--preset", "tiny", "--init", start, *size) == 0
     assert [path.read_bytes() for path in shards] == before
     arguments = [*shards, "--stage", stage, "--preset", "tiny", "--init", start, "--num-frames", 3]
     arguments += ["--reference-drop", 0.4, "--steps", 3, *more]
