@@ -200,7 +200,7 @@ def read_drawn_poses(
         DatasetError: it is not a video, or damaged.
     """
     info = probe_video(path)
-    frames = []
+    frames: list[NDArray[np.uint8]] = []
     for frame in itertools.islice(iter_foreign_frames(path, max_side_px=_MAX_SIDE_PX), max_frames):
         pixels = frame.pixels
         if pad:
