@@ -149,6 +149,10 @@ def test_the_sound_of_the_driving_video_is_kept_as_long_as_the_video(
     assert animate(*command, "--out", tmp_path / "dropped.mp4", "--audio", "drop") == 0
     with av.open(str(tmp_path / "dropped.mp4")) as made:
         assert not made.streams.audio
+    assert animate(*command, "--out", tmp_path / "fast.mp4", "--fps", 24) == 0
+    assert "no sound, since --fps makes it 2 times as fast" in capsys.readouterr().err
+    with av.open(str(tmp_path / "fast.mp4")) as made:
+        assert not made.streams.audio
     with av.open(str(tmp_path / "kept.mp4")) as a, av.open(str(tmp_path / "dropped.mp4")) as b:
         one, other = ([f.to_ndarray() for f in c.decode(video=0)] for c in (a, b))
     assert all(np.array_equal(x, y) for x, y in zip(one, other, strict=True))

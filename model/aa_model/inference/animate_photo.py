@@ -130,7 +130,7 @@ def animate_photo(
     video = encode_canonical(frames(), options.fps or fps)  # streamed: no list of frames
     source = options.pose or options.pose_video
     if options.audio == "keep" and source is not None and source.suffix.lower() != POSE_SUFFIX:
-        video = add_sound(video, source, note)
+        video = add_sound(video, source, note, speed=(options.fps or fps) / fps)
     options.out.parent.mkdir(parents=True, exist_ok=True)
     replace_file(options.out, video)
     made_hw = (len(range(size_hw[0])[box[0]]), len(range(size_hw[1])[box[1]]))

@@ -10,14 +10,18 @@ import av
 from aa_model.inference.inputs import Note
 
 
-def add_sound(video: bytes, source: Path, note: Note) -> bytes:
+def add_sound(video: bytes, source: Path, note: Note, speed: float = 1.0) -> bytes:
     """`video` (.mp4) with the first sound track of `source` as AAC, as long as the video is.
 
-    A source without sound, or with sound that cannot be decoded, leaves the video as it is.
+    A source without sound, with sound that cannot be decoded, or played at another speed than 1,
+    leaves the video as it is.
     """
     out = io.BytesIO()
     with av.open(str(source), "r") as driving, av.open(io.BytesIO(video), "r") as silent:
         if not driving.streams.audio:
+            return video
+        if speed != 1:
+            note(f"{source.name}: no sound, since --fps makes it {speed:.3g} times as fast")
             return video
         track, picture = driving.streams.audio[0], silent.streams.video[0]
         assert picture.duration is not None
