@@ -61,7 +61,7 @@ demo: install
 demo-short: install
 	PATH="$(CURDIR)/$(BIN):$$PATH" demo/run.sh short
 
-# Trains the checkpoint in demo/learned that the demo starts from: 1 h 42 min on 2 cores, resumable.
+# Trains a checkpoint for the demo, in learn-out/: about 8 h on 2 free cores (an estimate), resumable.
 learn: install
 	PATH="$(CURDIR)/$(BIN):$$PATH" demo/learn.sh
 
