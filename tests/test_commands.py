@@ -45,6 +45,25 @@ def test_help_and_version_load_nothing_heavy(command: str, option: str) -> None:
     assert set(loaded) & set(HEAVY) == set()
 
 
+@pytest.mark.parametrize(
+    ("command", "line", "wrong", "help_of"),
+    [
+        ("aa-datasets", "show --cuont 1", "--cuont", "aa-datasets show"),
+        ("aa-datasets", "--cuont 1", "--cuont", "aa-datasets"),
+        ("aa-eval", "protocols shwo", ": shwo.", "aa-eval protocols"),
+        ("aa-leaderboard", "study make --otu x", "--otu", "aa-leaderboard study make"),
+    ],
+)
+def test_a_wrong_word_points_to_the_help_of_its_own_command(
+    command: str, line: str, wrong: str, help_of: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    module, function = SCRIPTS[command].split(":")
+    assert getattr(importlib.import_module(module), function)(line.split()) == 2
+    said = capsys.readouterr().err
+    assert wrong in said
+    assert said.endswith(f"See `{help_of} --help`.\n")
+
+
 @pytest.mark.parametrize("command", SCRIPTS)
 def test_a_command_alone_shows_its_help_or_one_line(
     command: str, capsys: pytest.CaptureFixture[str]

@@ -9,7 +9,7 @@ from importlib import metadata
 from io import TextIOWrapper
 from typing import Annotated, Any
 
-from cyclopts import App, CycloptsError, Parameter
+from cyclopts import App, CycloptsError, Parameter, UnusedCliTokensError
 from cyclopts.validators import Number
 
 PositiveInt = Annotated[int, Parameter(validator=Number(gte=1))]
@@ -68,7 +68,8 @@ def run_app(
     try:
         status = app(argv, exit_on_error=False, print_error=False, result_action="return_value")
     except CycloptsError as error:
-        print(f"{name}: error: {_one_line(error)} See `{name} --help`.", file=sys.stderr)
+        command = " ".join((name, *(error.command_chain or ())))
+        print(f"{name}: error: {_one_line(error)} See `{command} --help`.", file=sys.stderr)
         return 2
     except mendable as error:
         print(f"{name}: error: {_one_line(error)}", file=sys.stderr)
@@ -80,4 +81,8 @@ def run_app(
 
 
 def _one_line(error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror and error.filename is not None:
+        return f"{error.filename}: {error.strerror}"  # without "[Errno 2]"
+    if isinstance(error, UnusedCliTokensError):
+        return f"Not understood: {' '.join(error.unused_tokens or ())}."  # not a Python list
     return " ".join(str(error).split())

@@ -13,6 +13,7 @@ from aa_eval.errors import EvalError
     [
         (EvalError("two\nlines"), 2, "aa-x: error: two lines\n"),
         (OSError("disk full"), 2, "aa-x: error: disk full\n"),
+        (FileNotFoundError(2, "No such file", "a/b"), 2, "aa-x: error: a/b: No such file\n"),
         (KeyboardInterrupt(), 130, "aa-x: stopped: resume it\n"),
     ],
 )
