@@ -14,7 +14,7 @@ from typing import Annotated, Literal
 from cyclopts import Group, Parameter
 from cyclopts.validators import MutuallyExclusive
 
-from aa_datasets.command_line import Fps, NonNegativeInt, PositiveInt, make_app, run_app
+from aa_datasets.command_line import Fps, NonNegativeInt, PositiveInt, counted, make_app, run_app
 from aa_datasets.errors import DatasetError
 
 app = make_app(
@@ -69,7 +69,8 @@ def puppets(options: PuppetOptions) -> None:
         options.fps,
         (options.size, options.size),
     )
-    print(f"{_count(done, 'puppets', 'clip', options.count)} synthetic puppets in {options.out}")
+    number = _count(done, "puppets", "clip", options.count)
+    print(f"{counted(number, 'synthetic puppet')} in {options.out}")
 
 
 @app.command(help_epilogue="Example: `aa-datasets show corpus/shards/train-000000.tar`")
@@ -94,7 +95,7 @@ def verify(shards: Shards, /) -> None:
     from aa_datasets.shards import find_shards, verify_shard
 
     for path in find_shards(shards):
-        print(f"{path.name}: {len(verify_shard(path).clips)} clips, sha256 as recorded")
+        print(f"{path.name}: {counted(len(verify_shard(path).clips), 'clip')}, sha256 as recorded")
 
 
 @app.command(help_epilogue="Example: `aa-datasets stats corpus --window 24`")
@@ -173,7 +174,7 @@ def export(shards: Shards, /, options: ExportOptions) -> None:
         )
     else:
         done = export_frames(found, options.out, size_hw, options.max_frames)
-    print(f"{_count(done, 'export', 'clip')} clips in {options.out}")
+    print(f"{counted(_count(done, 'export', 'clip'), 'clip')} in {options.out}")
 
 
 @Parameter(name="*")

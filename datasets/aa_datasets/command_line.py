@@ -81,6 +81,11 @@ def run_app(
     return status or 0
 
 
+def counted(number: int, noun: str) -> str:
+    """A number and what it counts: "1 clip", "2 clips"."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
 def _one_line(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror and error.filename is not None:
         return f"{error.filename}: {error.strerror}"  # without "[Errno 2]"

@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
+from aa_datasets.command_line import counted
 from aa_datasets.pose import BODY, FACE, LEFT_HAND, RIGHT_HAND
 from aa_datasets.shards import ShardSample
 
@@ -54,7 +55,8 @@ def describe(clips: pd.DataFrame, num_frames: int) -> Iterator[str]:
     yield f"length in s: {_spread(clips.length_s)}"
     yield f"length in frames: {_spread(clips.num_frames)}"
     short = (clips.num_frames < num_frames).sum()
-    yield f"shorter than a window of {num_frames} frames: {short} clips, which stage 2 leaves out"
+    shorter = f"shorter than a window of {num_frames} frames"
+    yield f"{shorter}: {counted(short, 'clip')}, which stage 2 leaves out"
     yield f"frames per second: {_shares(clips.fps.map('{:g}'.format))}"
     yield f"width x height: {_shares(clips.size_hw.map(lambda hw: f'{hw[1]}x{hw[0]}'))}"
     video_bytes = clips.video_bytes.sum()
@@ -69,13 +71,9 @@ def describe(clips: pd.DataFrame, num_frames: int) -> Iterator[str]:
 
 def _amount(clips: pd.DataFrame) -> str:
     return (
-        f"{_count(len(clips), 'clip')} of {_count(clips.source_id.nunique(), 'source')}, "
+        f"{counted(len(clips), 'clip')} of {counted(clips.source_id.nunique(), 'source')}, "
         f"{clips.num_frames.sum()} frames, {clips.length_s.sum():.1f} s"
     )
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def _spread(values: pd.Series[float]) -> str:
@@ -84,4 +82,4 @@ def _spread(values: pd.Series[float]) -> str:
 
 def _shares(values: pd.Series[str]) -> str:
     counts = values.value_counts(sort=True)
-    return ", ".join(f"{value} ({_count(number, 'clip')})" for value, number in counts.items())
+    return ", ".join(f"{value} ({counted(number, 'clip')})" for value, number in counts.items())

@@ -107,7 +107,9 @@ def render(*, options: RenderOptions) -> None:
     rows = read_rows(board)
     published = sum(row.is_published for row in rows)
     where = board if board is not None else "no board given"
-    print(f"{len(rows) - published} measured rows ({where}), {published} published rows")
+    measured = len(rows) - published
+    s = "" if measured == 1 else "s"
+    print(f"{measured} measured row{s} ({where}), {published} published rows")
 
 
 @app.command(help_epilogue="Example: `aa-leaderboard table 2 --board board --format tex`")

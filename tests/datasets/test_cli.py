@@ -44,6 +44,19 @@ def test_puppets_writes_videos_poses_and_sources(tmp_path: Path) -> None:
         assert read_canonical(out / row["location"]).shape == (5, 64, 64, 3)
 
 
+def test_one_puppet_is_not_counted_in_the_plural(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shard = str(tmp_path / "one.tar")
+    assert main(["puppets", "--out", shard, "--count", "1", "--frames", "5", "--size", "64"]) == 0
+    assert main(["verify", shard]) == 0
+    assert main(["stats", shard]) == 0
+    said = capsys.readouterr().out
+    assert f"1 synthetic puppet in {shard}" in said
+    assert "one.tar: 1 clip, sha256" in said
+    assert "of 24 frames: 1 clip, which" in said
+
+
 def test_show_verify_and_stats_say_what_is_there(
     shards: list[Path], capsys: pytest.CaptureFixture[str]
 ) -> None:

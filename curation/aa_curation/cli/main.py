@@ -114,7 +114,7 @@ def run(
     from aa_curation.executors.local import Local
     from aa_curation.executors.run import Executor
     from aa_curation.executors.run import run as run_recipe
-    from aa_curation.report.text import counted
+    from aa_datasets.command_line import counted
 
     if not sources.sources:
         raise CurationError("nothing to curate: give --sources LIST_OR_FOLDER")
@@ -174,7 +174,8 @@ def plan(
     """
     from aa_curation.corpus.pending import expected_to_survey
     from aa_curation.ledger.ledger import LEDGER_NAME, read_ledger, refuse_another_recipe
-    from aa_curation.report.text import counted, format_plan
+    from aa_curation.report.text import format_plan
+    from aa_datasets.command_line import counted
 
     name, places = (recipe, sources.sources) if sources.sources else ("default", (recipe,))
     chosen, rows = _inputs(name, places, sources)

@@ -15,7 +15,7 @@ from aa_curation.crawl.store import Store
 from aa_curation.errors import LedgerError
 from aa_curation.ledger.ledger import Ledger, LedgerWriter, read_ledger
 from aa_curation.ledger.records import Decision
-from aa_curation.report.text import counted
+from aa_datasets.command_line import counted
 
 
 def redecide(out: Path, thresholds: Mapping[str, float], *, dry_run: bool) -> None:

@@ -17,11 +17,6 @@ if TYPE_CHECKING:
     from aa_curation.sources.source_list import Source
 
 
-def counted(number: int, noun: str) -> str:
-    """A number and what it counts: "1 clip", "2 clips"."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
-
-
 def format_licences(ledger: Ledger) -> str:
     """Under which licence, owner and split how many clips and hours were accepted, as a table."""
     frame = ledger.to_frame()

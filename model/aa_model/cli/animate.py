@@ -77,6 +77,8 @@ class Bars:
             unit = "step" if what == "denoising" else "frame"
             self._bar = progress(desc=what, unit=unit, total=total)
         self._bar.update(done - self._bar.n)
+        if done == total:
+            self._close()  # its last line comes before what is said next
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -260,5 +260,6 @@ def note_crop(name: str, size_hw: tuple[int, int], to_hw: tuple[int, int], note:
     if (height, width) != size_hw:
         note(
             f"{name}: {size_hw[1]}x{size_hw[0]} cropped at its centre to {width}x{height}, the "
-            f"shape of {to_hw[1]}x{to_hw[0]}; --size HEIGHTxWIDTH makes another, --letterbox pads"
+            f"shape of {to_hw[1]}x{to_hw[0]} (width x height); --size HEIGHTxWIDTH makes another, "
+            "--letterbox pads"
         )

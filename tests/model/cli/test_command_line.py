@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from aa_datasets.command_line import make_app
+from aa_model.cli.animate import Bars
 from aa_model.cli.command_line import run_command
 from aa_model.config import TrainConfig
 from aa_model.errors import ConfigError, ModelError
@@ -64,3 +65,16 @@ def test_training_needs_at_least_one_of_each(make: Callable[[int], TrainConfig])
     assert make(1)
     with pytest.raises(ConfigError, match="is 0: expected 1 or more"):
         make(0)
+
+
+def test_a_bar_ends_before_what_is_said_next(capsys: pytest.CaptureFixture[str]) -> None:
+    with Bars() as bars:
+        for done in (1, 2):
+            bars.show("finding poses", done, 2)
+        assert "finding poses: 2/2 frames" in capsys.readouterr().err
+        bars.show("denoising", 1, 2)
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.partition(",")[0] for line in lines] == [
+        "denoising: 0/2 steps",
+        "denoising: 1/2 steps",
+    ]

@@ -271,7 +271,10 @@ def test_a_picture_without_a_skeleton_is_animated_without_alignment_and_said(
     assert read_canonical(tmp_path / "out.mp4").shape == (3, 32, 32, 3)
     error = capsys.readouterr().err
     assert "photo.png: puppet-keypoints finds no skeleton; animated without alignment" in error
-    assert "photo.png: 51x33 cropped at its centre to 33x33" in error
+    assert (
+        "photo.png: 51x33 cropped at its centre to 33x33, the shape of 32x32 (width x height); "
+        "--size HEIGHTxWIDTH makes another" in error
+    )
     assert not (tmp_path / "out-alignment.png").exists()
 
     write_pose(tmp_path / "reference.npz", puppet_pose(1))
