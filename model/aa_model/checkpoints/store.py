@@ -133,8 +133,9 @@ def read_checkpoint(folder: Path) -> CheckpointInfo:
             raise CheckpointError(f"{path} names parts that this version does not know: {unknown}")
         return CheckpointInfo(from_json(ModelConfig, row["model"]), parts)
     except FileNotFoundError as error:
+        lack = "it has no config.json" if folder.is_dir() else "there is no such folder"
         raise CheckpointError(
-            f"{folder} is not a checkpoint: it has no config.json; give one that aa-train wrote"
+            f"{folder} is not a checkpoint: {lack}; give one that aa-train wrote"
         ) from error
     except (json.JSONDecodeError, KeyError, AttributeError, ConfigError) as error:
         raise CheckpointError(f"{path} cannot be read as a checkpoint: {error}") from error

@@ -254,7 +254,10 @@ def test_dry_run_prints_what_is_trained_and_writes_nothing(
     ("arguments", "message"),
     [
         (["--stage", "1"], "stage 1 needs vae, image_encoder"),
-        (["--stage", "1", "--init", "nowhere"], "nowhere is not a checkpoint"),
+        (
+            ["--stage", "1", "--init", "nowhere"],
+            "nowhere is not a checkpoint: there is no such folder",
+        ),
     ],
 )
 def test_training_without_its_parts_is_one_line_and_exit_2(
