@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import re
 import subprocess
 import sys
@@ -56,3 +57,17 @@ def test_the_page_of_a_package_lists_exactly_its_names(package: str) -> None:
     page = Path(__file__).parents[1] / "docs" / "api" / f"{package}.md"
     listed = re.findall(rf"^::: {package}\.(\w+)$", page.read_text(), re.MULTILINE)
     assert sorted(listed) == sorted(importlib.import_module(package).__all__)
+
+
+@pytest.mark.parametrize("package", NAMES)
+def test_where_a_path_is_taken_a_string_is_too(package: str) -> None:
+    module = importlib.import_module(package)
+    functions = [f for name in module.__all__ if inspect.isfunction(f := getattr(module, name))]
+    only_paths = [
+        f"{function.__name__}({parameter.name}: {parameter.annotation})"
+        for function in functions
+        for parameter in inspect.signature(function).parameters.values()
+        if re.search(r"\bPath\b", annotation := str(parameter.annotation))
+        and not re.search(r"\bPath \| str\b|\bstr \| Path\b", annotation)
+    ]
+    assert only_paths == []

@@ -46,12 +46,12 @@ class TrainerFiles:
 
 def export_for_trainer(
     shards: Paths,
-    out: Path,
+    out: Path | str,
     trainer: Trainer,
     *,
     split: str = "train",
     caption: str = "",
-    captions: Path | None = None,
+    captions: Path | str | None = None,
 ) -> Iterator[str]:
     """Write a training set for another trainer; yields the clip ids done.
 
@@ -77,6 +77,8 @@ def export_for_trainer(
         DatasetError: `captions` is not a folder, the trainer is not known, or no clip is of the
             split.
     """
+    out = Path(out)
+    captions = None if captions is None else Path(captions)
     if trainer not in get_args(Trainer):
         known = ", ".join(get_args(Trainer))
         raise DatasetError(f"no export to {trainer!r}: choose one of {known}")

@@ -136,8 +136,9 @@ def make_pose(
     return Pose(keypoints_px, scores, size_hw)
 
 
-def write_pose(file: Path | BinaryIO, pose: Pose) -> None:
+def write_pose(file: Path | str | BinaryIO, pose: Pose) -> None:
     """Write a pose as an uncompressed npz; the same pose gives the same bytes."""
+    file = Path(file) if isinstance(file, str) else file
     np.savez(
         file,
         keypoints_px=pose.keypoints_px,
@@ -146,12 +147,13 @@ def write_pose(file: Path | BinaryIO, pose: Pose) -> None:
     )
 
 
-def read_pose(file: Path | bytes) -> Pose:
+def read_pose(file: Path | str | bytes) -> Pose:
     """Read a pose that `write_pose` wrote; never unpickles.
 
     Raises:
         PoseError: the file is not an npz, lacks an array, or has another joint table.
     """
+    file = Path(file) if isinstance(file, str) else file
     name = file.name if isinstance(file, Path) else "pose in memory"
     try:
         with np.load(io.BytesIO(file) if isinstance(file, bytes) else file) as arrays:

@@ -73,13 +73,14 @@ class ShardRecord:
     clips: tuple[ClipEntry, ...]
 
 
-def write_shard(path: Path, samples: Iterable[ShardSample]) -> ShardRecord:
+def write_shard(path: Path | str, samples: Iterable[ShardSample]) -> ShardRecord:
     """Write samples, sorted by clip id, as `path` (.tar) and its record; atomically, record last.
 
     Raises:
         ShardError: a clip id twice, or with characters that WebDataset keys do not carry; or a
             pose of another length than its clip.
     """
+    path = Path(path)
     ordered = sorted(samples, key=lambda s: s.clip.clip_id)
     clips = [sample.clip for sample in ordered]
     _check_ids(path.name, [clip.clip_id for clip in clips])
@@ -178,12 +179,13 @@ def find_shards(paths: Paths) -> list[Path]:
     return sorted(found)
 
 
-def read_record(path: Path) -> ShardRecord:
+def read_record(path: Path | str) -> ShardRecord:
     """Read the commit record of the shard at `path` (.tar); compares the tar's length with it.
 
     Raises:
         ShardError: the tar or its record is missing, or does not match the other in length.
     """
+    path = Path(path)
     record = _read_record_as(path, ShardRecord)
     for entry in record.clips:
         _check_members(path, entry, record.num_bytes)
@@ -289,12 +291,13 @@ def _of_another(path: Path, name: str) -> str:
     return "" if name == path.name else f", which is of {name},"
 
 
-def verify_shard(path: Path) -> ShardRecord:
+def verify_shard(path: Path | str) -> ShardRecord:
     """Compare a shard's sha256 and its own headers with its record; reads all of it.
 
     Raises:
         ShardError: as `read_record`, or shard or record was altered.
     """
+    path = Path(path)
     record = read_record(path)
     found = sha256_of_file(path)
     if found != record.sha256:

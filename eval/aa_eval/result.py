@@ -149,7 +149,7 @@ def region_key(key: str, region: str) -> str:
     return f"{key}@{region}"
 
 
-def write_result(directory: Path, result: Result) -> None:
+def write_result(directory: Path | str, result: Result) -> None:
     """Write result.json, per_video.csv and per_frame.csv into `directory` (made if absent).
 
     per_frame.csv is left out where the result has no values per frame.
@@ -157,6 +157,7 @@ def write_result(directory: Path, result: Result) -> None:
     Raises:
         ResultError: a number is not finite.
     """
+    directory = Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
     row = {name: value for name, value in asdict(_stored(result)).items() if name in _STORED}
     _parse(json.loads(json.dumps(row)), directory / RESULT_FILE)
@@ -169,12 +170,13 @@ def write_result(directory: Path, result: Result) -> None:
         )
 
 
-def read_result(directory: Path) -> Result:
+def read_result(directory: Path | str) -> Result:
     """Read the result.json of `directory`; every field's type and finiteness is checked.
 
     Raises:
         ResultError: the file is absent, too large, not JSON, or a field is not as `Result` says.
     """
+    directory = Path(directory)
     path = Path(directory) / RESULT_FILE
     if path.is_symlink() or not path.is_file():
         raise ResultError(f"{path}: no such file: expected a folder that aa-eval --out wrote")

@@ -73,7 +73,7 @@ def run(
     *,
     licence: str = "",
     fetch: FetchPolicy | None = None,
-    takedowns_of: Sequence[Path] = (),
+    takedowns_of: Sequence[Path | str] = (),
     drop_missing: bool = False,
 ) -> Ledger:
     """Curate all sources into the corpus `out`; resume where an earlier run stopped.
@@ -119,7 +119,7 @@ def run(
     with LedgerWriter(folder, recipe.head) as writer:
         ledger = writer.ledger
         store, clips = Store(folder / FETCHED), folder / CLIPS
-        for other in takedowns_of:
+        for other in map(Path, takedowns_of):
             adopt_takedowns(writer, other)
         recipe = replace(recipe, thresholds=ledger.thresholds)
         clips.mkdir(exist_ok=True)

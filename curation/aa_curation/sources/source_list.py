@@ -90,7 +90,7 @@ def read_sources(
     places: Iterable[Path | str],
     *,
     licence: str = "",
-    videos: Path | None = None,
+    videos: Path | str | None = None,
     tell: Callable[[str], None] = _warn,
 ) -> list[Source]:
     """Read lists and folders of videos; returns their sources, sorted by id.
@@ -110,7 +110,7 @@ def read_sources(
     sources: dict[str, Source] = {}
     repeated = 0
     for place in places:
-        found = read_rows(place, videos)
+        found = read_rows(place, None if videos is None else Path(videos))
         for note in found.notes:
             tell(note)
         if not licence:

@@ -18,7 +18,7 @@ _LICENCE = "CC0-1.0"
 
 
 def render_puppets(
-    out: Path,
+    out: Path | str,
     *,
     count: int = 4,
     first_seed: int = 0,
@@ -45,6 +45,7 @@ def render_puppets(
     Returns:
         The shard, or the folder's sources.csv.
     """
+    out = Path(out)
     for _ in iter_written_puppets(out, count, first_seed, split, num_frames, fps, size_hw):
         pass
     return out if out.suffix == ".tar" else out / "sources.csv"

@@ -95,7 +95,7 @@ def _configure(stream: av.VideoStream, size_hw: tuple[int, int], crf: int) -> No
 
 
 def read_canonical(
-    mp4: bytes | Path,
+    mp4: bytes | Path | str,
     indices: NDArray[np.int64] | None = None,
     *,
     num_frames: int | None = None,
@@ -115,6 +115,7 @@ def read_canonical(
     Raises:
         VideoError: not decodable, or of another length than promised.
     """
+    mp4 = Path(mp4) if isinstance(mp4, str) else mp4
     read = _read_by_pyav if decoder == "pyav" else _read_by_decord
     return read(mp4, indices, num_frames)
 

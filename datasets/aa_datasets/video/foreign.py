@@ -61,13 +61,14 @@ _LONGEST_S = 6 * 3600.0  # of a video, whatever its header says
 _without_main = threading.Lock()  # one thread at a time takes the main module away
 
 
-def probe_video(path: Path, limits: DecodeLimits | None = None) -> VideoInfo:
+def probe_video(path: Path | str, limits: DecodeLimits | None = None) -> VideoInfo:
     """Read a file's header in a child process.
 
     Raises:
         VideoError: missing, empty, no video in it, or the child died.
         KilledDecodeError: it took too long, or the system killed it.
     """
+    path = Path(path)
     messages = _from_child(path, "probe", limits or DecodeLimits())
     info = next(messages)
     assert isinstance(info, VideoInfo)
@@ -75,7 +76,7 @@ def probe_video(path: Path, limits: DecodeLimits | None = None) -> VideoInfo:
 
 
 def iter_foreign_frames(
-    path: Path,
+    path: Path | str,
     limits: DecodeLimits | None = None,
     *,
     max_side_px: int | None = None,
@@ -99,6 +100,7 @@ def iter_foreign_frames(
 
     The child ends with the frames; `close()` them where they are not read to the end.
     """
+    path = Path(path)
     span_s = (start_s, end_s)
     yield from _from_child(path, "frames", limits or DecodeLimits(), size_hw or max_side_px, span_s)
 

@@ -20,7 +20,7 @@ class Video:
     fps: float | None
 
 
-def read_video(path: Path) -> Video:
+def read_video(path: Path | str) -> Video:
     """Read a video file (mp4, gif, webm, mkv), or a folder of images named by frame number.
 
     `evaluate` streams instead: see `aa_eval.videos.source.iter_frames`.
@@ -28,6 +28,7 @@ def read_video(path: Path) -> Video:
     Raises:
         VideoError: empty, truncated, corrupt, or misnumbered.
     """
+    path = Path(path)
     source = image_source(path) if path.is_dir() else VideoSource(path.stem, (path,))
     info = probe(source)
     return Video(np.stack(list(iter_frames(source))), info.fps)

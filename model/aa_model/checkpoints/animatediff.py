@@ -94,7 +94,7 @@ def tables_of(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name: table.contiguous() for name, table in tensors.items() if name.endswith(_TABLE)}
 
 
-def import_animatediff(config: ModelConfig, path: Path, out: Path) -> None:
+def import_animatediff(config: ModelConfig, path: Path | str, out: Path | str) -> None:
     """Write a checkpoint with temporal layers alone: stage 2 takes it as a further --init.
 
     Args:
@@ -103,6 +103,8 @@ def import_animatediff(config: ModelConfig, path: Path, out: Path) -> None:
     Raises:
         CheckpointError: the file is not AnimateDiff's, or of other sizes than `config`.
     """
+    path = Path(path)
+    out = Path(out)
     tensors: Mapping[str, Tensor]
     if path.is_dir():
         tensors, temporal = _from_motion_adapter(path, config.temporal)

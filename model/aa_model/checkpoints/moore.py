@@ -63,7 +63,7 @@ class Companions:
 
 
 def import_moore(
-    config: ModelConfig, folder: Path, out: Path, companions: Companions | None = None
+    config: ModelConfig, folder: Path | str, out: Path | str, companions: Companions | None = None
 ) -> None:
     """Write a checkpoint of all six parts from a folder of the format.
 
@@ -78,6 +78,8 @@ def import_moore(
         CheckpointError: a file or folder is absent, is more than weights, or its tensors are not
             those of the network that the other files describe; they are named.
     """
+    folder = Path(folder)
+    out = Path(out)
     found = companions or Companions()
     base = found.base or first_folder(
         folder, (BASE, "sd-image-variations-diffusers/unet", "base/unet", "unet")
@@ -128,7 +130,7 @@ def import_moore(
     replace_file(out / UNUSED, save(unused))
 
 
-def export_moore(checkpoint: Path, out: Path, dtype: torch.dtype) -> None:
+def export_moore(checkpoint: Path | str, out: Path | str, dtype: torch.dtype) -> None:
     """Write a checkpoint as a folder of the format, and inference.yaml in Moore's form.
 
     That file carries the schedule that the weights were trained with, which Moore's own gets wrong.
@@ -138,6 +140,8 @@ def export_moore(checkpoint: Path, out: Path, dtype: torch.dtype) -> None:
     Raises:
         CheckpointError: the network has something that the format cannot hold.
     """
+    checkpoint = Path(checkpoint)
+    out = Path(out)
     config = read_checkpoint(checkpoint).model
     _check_expressible(config)
     read_part(checkpoint, "temporal_layers")  # absent in stage 1: say so before the work

@@ -27,12 +27,12 @@ from aa_model.networks.parts import part_parameters
 
 def import_stable_diffusion(
     config: ModelConfig,
-    sd_folder: Path | None,
-    image_encoder_folder: Path,
-    out: Path,
+    sd_folder: Path | str | None,
+    image_encoder_folder: Path | str,
+    out: Path | str,
     *,
-    unet_folder: Path | None = None,
-    vae_folder: Path | None = None,
+    unet_folder: Path | str | None = None,
+    vae_folder: Path | str | None = None,
 ) -> None:
     """Write a checkpoint with vae, image_encoder, reference_net and denoising_unet.
 
@@ -47,6 +47,11 @@ def import_stable_diffusion(
     Raises:
         CheckpointError: a folder is missing, or its network is not the preset's.
     """
+    sd_folder = None if sd_folder is None else Path(sd_folder)
+    image_encoder_folder = Path(image_encoder_folder)
+    out = Path(out)
+    unet_folder = None if unet_folder is None else Path(unet_folder)
+    vae_folder = None if vae_folder is None else Path(vae_folder)
     unet_folder = unet_folder or (sd_folder and sd_folder / "unet")
     vae_folder = vae_folder or (sd_folder and sd_folder / "vae")
     if unet_folder is None or vae_folder is None:

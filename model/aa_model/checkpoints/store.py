@@ -54,11 +54,11 @@ class CheckpointInfo:
 
 
 def write_checkpoint(
-    folder: Path,
+    folder: Path | str,
     model: AnimateAnyone,
     made_by: dict[str, str],
     dtype: torch.dtype | None = None,
-    copied: Mapping[str, Path] | None = None,
+    copied: Mapping[str, Path | str] | None = None,
 ) -> CheckpointInfo:
     """Write the parts named in `made_by`, as `write_parts` does.
 
@@ -67,6 +67,7 @@ def write_checkpoint(
         dtype: to store the weights in; None keeps theirs.
         copied: part -> the checkpoint whose file of it is taken over as it is.
     """
+    folder = Path(folder)
     parts = {part: part_parameters(model, part) for part in made_by}
     return write_parts(folder, model.config, parts, made_by, dtype, copied)
 
@@ -77,7 +78,7 @@ def write_parts(
     parts: Mapping[str, Mapping[str, Tensor]],
     made_by: Mapping[str, str],
     dtype: torch.dtype | None = None,
-    copied: Mapping[str, Path] | None = None,
+    copied: Mapping[str, Path | str] | None = None,
 ) -> CheckpointInfo:
     """Write each part's tensors and config.json; files are replaced whole, all of them or none.
 
@@ -86,7 +87,7 @@ def write_parts(
         made_by, dtype, copied: as in `write_checkpoint`.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    records = {part: _copy_part(path, folder, part) for part, path in (copied or {}).items()}
+    records = {part: _copy_part(Path(path), folder, part) for part, path in (copied or {}).items()}
     # All are renamed at the end, in a moment: writing them may take minutes, and a kill in between
     # would leave parts that config.json denies.
     with ExitStack() as files:
@@ -116,12 +117,13 @@ def write_parts(
     return info
 
 
-def read_checkpoint(folder: Path) -> CheckpointInfo:
+def read_checkpoint(folder: Path | str) -> CheckpointInfo:
     """Read config.json.
 
     Raises:
         CheckpointError: it is missing, or not of this format.
     """
+    folder = Path(folder)
     path = folder / "config.json"
     try:
         row: dict[str, Any] = json.loads(path.read_text())
@@ -249,12 +251,13 @@ def resolve_config(config: ModelConfig, sources: dict[str, Path]) -> ModelConfig
     return config
 
 
-def read_model(folder: Path) -> AnimateAnyone:
+def read_model(folder: Path | str) -> AnimateAnyone:
     """The whole network of a checkpoint, for inference: with temporal layers if it has them.
 
     Raises:
         CheckpointError: as `load_part`; every part but the temporal layers must be there.
     """
+    folder = Path(folder)
     info = read_checkpoint(folder)
     model = AnimateAnyone(info.model, temporal="temporal_layers" in info.parts)
     for part in parts_of(info.model):

@@ -7,7 +7,14 @@ from pathlib import Path
 
 import numpy as np
 
-from aa_datasets import LoaderConfig, make_loader, read_pose, read_shards, render_puppets
+from aa_datasets import (
+    LoaderConfig,
+    make_loader,
+    read_pose,
+    read_record,
+    read_shards,
+    render_puppets,
+)
 from aa_datasets.puppets.render import render_puppet
 from aa_datasets.video.canonical import read_canonical
 
@@ -36,3 +43,9 @@ def test_the_loader_takes_the_shard(tmp_path: Path) -> None:
     batch = next(make_loader([shard], config))
     assert set(batch.clip_ids) == {"puppet_0000000", "puppet_0000001"}
     assert batch.target.shape == (2, 3, 64, 80, 3)
+
+
+def test_a_folder_and_a_shard_may_be_named_by_strings(tmp_path: Path) -> None:
+    render_puppets(str(tmp_path / "train-000000.tar"), count=1, num_frames=4)
+    assert len(list(read_shards(str(tmp_path)))) == 1
+    assert len(read_record(str(tmp_path / "train-000000.tar")).clips) == 1
