@@ -8,6 +8,7 @@ command's own parser.
 from __future__ import annotations
 
 import functools
+import os
 import re
 import shlex
 import subprocess
@@ -214,11 +215,16 @@ def test_marked_examples_of_a_page_run(page: Path, tmp_path: Path) -> None:
     for given in re.findall(r"<!-- given: ([\w ]+) -->", page.read_text()):
         for name in given.split():
             GIVEN[name](tmp_path)
+    # The commands of this environment, as after `. .venv/bin/activate`.
+    env = {
+        **os.environ,
+        "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
+    }
     for block in (block for block in _read_blocks(page) if block.run):
         words = {"python": [sys.executable, "-c"], "sh": ["bash", "-euo", "pipefail", "-c"]}
         done = subprocess.run(
             [*words[block.language], block.text],
-            capture_output=True, text=True, check=False, cwd=tmp_path,
+            capture_output=True, text=True, check=False, cwd=tmp_path, env=env,
         )  # fmt: skip
         shown = done.stdout[-2000:] + done.stderr[-2000:]
         assert done.returncode == 0, f"{_name(page)}:{block.line}: {shown}"

@@ -135,7 +135,7 @@ def read_checkpoint(folder: Path | str) -> CheckpointInfo:
             raise CheckpointError(f"{path} names parts that this version does not know: {unknown}")
         return CheckpointInfo(from_json(ModelConfig, row["model"]), parts)
     except FileNotFoundError as error:
-        lack = "it has no config.json" if folder.is_dir() else "there is no such folder"
+        lack = "it has no config.json" if folder.is_dir() else "the folder does not exist"
         raise CheckpointError(
             f"{folder} is not a checkpoint: {lack}; give one that aa-train wrote"
         ) from error

@@ -256,7 +256,7 @@ def test_dry_run_prints_what_is_trained_and_writes_nothing(
         (["--stage", "1"], "stage 1 needs vae, image_encoder"),
         (
             ["--stage", "1", "--init", "nowhere"],
-            "nowhere is not a checkpoint: there is no such folder",
+            "nowhere is not a checkpoint: the folder does not exist",
         ),
     ],
 )
