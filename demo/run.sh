@@ -13,7 +13,7 @@ full)
     ;;
 short)
     train_puppets=12 test_puppets=3 frames=16 ddim=4
-    stage1_s=15 stage2_s=10 warmup=2 probe_videos=2 clips=1 workers=1
+    stage1_s=15 stage2_s=20 warmup=2 probe_videos=2 clips=1 workers=1
     ;;
 *)
     echo "usage: demo/run.sh full|short" >&2
