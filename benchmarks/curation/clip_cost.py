@@ -60,13 +60,13 @@ def main() -> None:
         }
         worker = Worker(recipe, Path(folder))
         spent_s = dict.fromkeys(ways, 0.0)
-        begun = time.monotonic()
+        started = time.monotonic()
         for source in tqdm(sources, unit="clips", mininterval=10):
             for name, way in ways.items():
                 before = cpu_s()
                 way(source)
                 spent_s[name] += cpu_s() - before
-        wall_s = time.monotonic() - begun
+        wall_s = time.monotonic() - started
     print(f"{len(sources)} clips, {frames / len(sources):.0f} frames each, in {wall_s:.0f} s\n")
     print("| | CPU s a clip | of decoding |")
     print("|---|---|---|")

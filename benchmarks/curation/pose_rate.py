@@ -28,9 +28,9 @@ class TimedInterpreter(Interpreter):
     """LiteRT's, with the CPU time of its models taken."""
 
     def invoke(self) -> None:
-        begun = time.thread_time()
+        started = time.thread_time()
         super().invoke()
-        SPENT_S["models"] += time.thread_time() - begun
+        SPENT_S["models"] += time.thread_time() - started
         SPENT_S["calls"] += 1
 
 
@@ -48,11 +48,11 @@ def main() -> None:
         decoded = itertools.islice(iter_foreign_frames(path, max_side_px=args.side), args.frames)
         pixels = [frame.pixels for frame in decoded]
         tracker = estimator.track()
-        begun = time.thread_time()
+        started = time.thread_time()
         for frame in pixels:
             tracker.see(frame)
         tracker.pose()
-        total_s += time.thread_time() - begun
+        total_s += time.thread_time() - started
         frames += len(pixels)
     models_s = SPENT_S["models"]
     print(

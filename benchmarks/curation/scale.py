@@ -186,11 +186,11 @@ def curate(out: Path, puppets: int, *, real: bool) -> Outcome:
             writer.writerows([*rows, *copies])
         command = ["aa-curate", "run", str(RECIPE), "--sources", str(listed), "--out", folder]
         command += ["--sources", str(REAL)] if real else []
-        begun = time.monotonic()
+        started = time.monotonic()
         process = subprocess.Popen(command)
         with ProcessTreeMeter(process.pid) as meter:
             process.wait()
-        wall_s = time.monotonic() - begun
+        wall_s = time.monotonic() - started
         if process.returncode:
             raise SystemExit(process.returncode)
         ledger = read_ledger(Path(folder))

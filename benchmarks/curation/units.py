@@ -85,9 +85,9 @@ def measure_ledger(corpus: Path) -> tuple[float, float, float]:
                 for line, source in zip(lines, sources, strict=True):
                     file.write(line.replace(source, f"{source}x{number:03}") + "\n")
         process = psutil.Process()
-        before, begun = process.memory_info().rss, time.process_time()
+        before, started = process.memory_info().rss, time.process_time()
         ledger = read_ledger(Path(scratch))
-        read_s = time.process_time() - begun
+        read_s = time.process_time() - started
         clips = len(ledger.decisions)
         memory = process.memory_info().rss - before
         return copy.stat().st_size / clips, read_s / clips, memory / clips
@@ -126,10 +126,10 @@ def seconds_a_pair() -> float:
     stacked = Stacked(hashes, draw.integers(0, 256, (PAIRS, 4, 4, 2), dtype=np.uint8))
     one = Signature(hashes[0], stacked.colours[0], np.zeros((8, 18, 2), np.int8))
     bounds, rounds = NearDuplicates(), 20
-    begun = time.process_time()
+    started = time.process_time()
     for _ in range(rounds):
         bounds.near_pictures(one, stacked)
-    return (time.process_time() - begun) / (rounds * PAIRS)
+    return (time.process_time() - started) / (rounds * PAIRS)
 
 
 if __name__ == "__main__":

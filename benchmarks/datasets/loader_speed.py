@@ -98,10 +98,10 @@ def by_webdataset(shards: list[Path], *, whole: bool) -> Iterator[Batch]:
 
 
 def cpu_s(samples: Iterator[object], count: int) -> float:
-    begun = time.process_time()
+    started = time.process_time()
     for _ in itertools.islice(samples, count):
         pass
-    return time.process_time() - begun
+    return time.process_time() - started
 
 
 def main() -> None:

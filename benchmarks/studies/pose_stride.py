@@ -28,11 +28,11 @@ PARTS = {"body": [BODY], "hands": [LEFT_HAND, RIGHT_HAND], "face": [FACE]}
 
 def follow(tracker: PoseTracker, frames: list[NDArray[np.uint8]]) -> tuple[Pose, float]:
     """The pose, and CPU seconds."""
-    begun = time.process_time()
+    started = time.process_time()
     for frame in frames:
         tracker.see(frame)
     pose = tracker.pose()
-    return pose, time.process_time() - begun
+    return pose, time.process_time() - started
 
 
 def apart(pose: Pose, reference: Pose, part: list[slice]) -> tuple[NDArray[np.float64], int, int]:

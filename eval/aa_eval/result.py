@@ -189,12 +189,6 @@ def read_result(directory: Path | str) -> Result:
     return replace(_parse(row, path), folder=path.parent)
 
 
-def iter_results(directory: Path) -> Iterator[tuple[Path, Result]]:
-    """Every result below `directory`, its folder first: protocols and baselines included."""
-    for path in sorted(directory.rglob(RESULT_FILE), key=lambda p: (len(p.parts), p)):
-        yield path.parent, read_result(path.parent)
-
-
 _STORED = [
     stored.name for stored in fields(Result) if stored.compare
 ]  # what is not compared is not stored

@@ -300,11 +300,11 @@ def test_kill_minus_nine_at_any_time_any_number_of_times(
     recipe.write_text(RECIPE_FILE)
     command = [str(Path(sys.executable).with_name("aa-curate")), "run", str(recipe)]
     command += ["--sources", str(sources_folder), "--out", str(out), "--workers", "1"]
-    begun = time.monotonic()
+    started = time.monotonic()
     subprocess.run(
         [*command[:-3], str(tmp_path / "timed"), "--workers", "1"], check=True, capture_output=True
     )
-    whole_s = time.monotonic() - begun
+    whole_s = time.monotonic() - started
     for _ in range(kills):
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         time.sleep(draw.uniform(0, whole_s))

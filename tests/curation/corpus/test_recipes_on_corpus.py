@@ -21,11 +21,11 @@ Decided = dict[str, tuple[subprocess.Popen[str], Path]]
 
 @pytest.fixture(scope="module")
 def decided(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Decided]:
-    """The script, begun for all recipes at once: each keeps one core busy for minutes."""
+    """The script, started for all recipes at once: each keeps one core busy for minutes."""
     if not CORPUS.is_dir() or not ASSETS.is_dir():
         pytest.skip("skipped: no ../shared")
     folder = tmp_path_factory.mktemp("decided")
-    begun = {}
+    started = {}
     for recipe in RECIPES:
         command = [
             *(sys.executable, "benchmarks/studies/confusion.py", str(CORPUS)),
@@ -35,11 +35,11 @@ def decided(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Decided]:
             *("--json", str(folder / f"{recipe}.json")),
         ]
         with (folder / f"{recipe}.txt").open("w") as printed:
-            begun[recipe] = subprocess.Popen(
+            started[recipe] = subprocess.Popen(
                 command, cwd=ROOT, text=True, stdout=printed, stderr=subprocess.STDOUT
             )
-    yield {recipe: (process, folder) for recipe, process in begun.items()}
-    for process in begun.values():
+    yield {recipe: (process, folder) for recipe, process in started.items()}
+    for process in started.values():
         process.kill()
         process.wait()
 

@@ -144,10 +144,10 @@ def test_workers_that_cannot_start_end_the_run_with_their_own_error(
 
     local_ray(num_cpus=2)
     pool = WorkerPool(demo_recipe, tmp_path, 2, Broken)
-    begun = time.monotonic()
+    started = time.monotonic()
     with pytest.raises(WorkerStartError, match=r"No module named 'no_such_package'.* every node"):
         list(pool.each("survey", [("a",)]))
-    assert time.monotonic() - begun < 120
+    assert time.monotonic() - started < 120
     assert (tmp_path / "starts").read_text() == "x" * 2 * START_ATTEMPTS
     assert "is given up after 3 failed starts" in capsys.readouterr().err
 

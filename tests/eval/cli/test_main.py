@@ -19,7 +19,7 @@ from PIL import Image
 from aa_eval.cli.main import main
 from aa_eval.options import FolderOptions
 from aa_eval.protocol import list_protocols, parse_protocol, protocol_text, read_protocol
-from aa_eval.result import iter_results, read_result
+from aa_eval.result import RESULT_FILE, read_result
 from aa_eval.videos.benchmark import list_benchmarks, read_benchmark
 from aa_eval.videos.pairing import PROBLEMS
 
@@ -57,7 +57,10 @@ def test_end_to_end_with_baselines_and_compare(
     assert "unavailable: 0 windows" in printed
     good = read_result(trees / "out" / "good")
     assert (good.method, good.label, good.num_frames) == ("good", "demo", 15)
-    found = {path.name: r for path, r in iter_results(trees / "out" / "good")}
+    found = {
+        path.parent.name: read_result(path.parent)
+        for path in (trees / "out" / "good").rglob(RESULT_FILE)
+    }
     assert {n: r.label for n, r in found.items()} == {
         "good": "demo",
         "white": "baseline",
@@ -408,7 +411,7 @@ def test_a_protocol_a_benchmark_and_a_metric_of_ones_own(
     plain = [trees / "good", "--references", trees / "gt", "--baselines", "off", "--protocol"]
     plain += ["fvd-tf", "--metric-module", trees / "mine.py", "--out", trees / "out3"]
     assert run(*plain) == 0
-    assert {p.name for p, _ in iter_results(trees / "out3")} == {"fvd-tf", "mine"}
+    assert {path.parent.name for path in (trees / "out3").rglob(RESULT_FILE)} == {"fvd-tf", "mine"}
 
 
 @pytest.mark.parametrize(

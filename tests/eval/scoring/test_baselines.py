@@ -13,7 +13,7 @@ from torchvision.transforms.functional import gaussian_blur
 
 from aa_eval.cli.main import main
 from aa_eval.errors import EvalError
-from aa_eval.result import iter_results, read_result
+from aa_eval.result import RESULT_FILE, read_result
 from aa_eval.scoring.baselines import BASELINES, write_baselines
 from aa_eval.videos.layout import find_videos
 from aa_eval.videos.pairing import make_pairs
@@ -72,7 +72,7 @@ def test_written_baselines_score_as_the_harness_scores_its_own(
     some = ("repeat-reference", "reversed", "blurred")  # their frames are compared for all, above
     assert main([str(references), *words, "--baselines", ",".join(some), "--out", str(own),
                  "--allow", "same-files"]) == 0  # fmt: skip
-    assert {r.method for _, r in iter_results(own)} == {"gt", *some}
+    assert {read_result(path.parent).method for path in own.rglob(RESULT_FILE)} == {"gt", *some}
     for name in some:
         out = tmp_path / "out" / name
         folder = str(written / name)
