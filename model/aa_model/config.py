@@ -240,7 +240,7 @@ class TrainConfig:
     person_weight: float = 1.0
     """How much more an error counts in the person's box than outside of it; 1 is off."""
     kl_weight: float = 1e-6
-    """Autoencoder only: weight of the KL divergence of its latents."""
+    """Autoencoder only: weight of the KL divergence of its latents; `dc` latents have none."""
     gradient_weight: float = 0.0
     """Autoencoder only: weight of the L1 of edges."""
     perceptual_weight: float = 0.0
@@ -270,10 +270,46 @@ class TrainConfig:
                 f"is {self.num_frames}, or 0"
             )
 
+    def check_stage(self, stage: str) -> None:
+        """Refuse values that the stage would ignore.
+
+        Raises:
+            ConfigError: an option that only other stages read has another value than its default.
+        """
+        for name, stages in _STAGES_OF.items():
+            if stage not in stages and getattr(self, name) != _default_of(name):
+                raise ConfigError(
+                    f"--{name.replace('_', '-')} is an option of stage {', '.join(stages)}, and "
+                    f"stage {stage} would ignore it: leave it out"
+                )
+
     def frames_after(self, step: int) -> int:
         """Frames per clip of the step that follows `step` steps."""
         early = self.early_num_frames and step < self.steps / 10
         return self.early_num_frames if early else self.num_frames
+
+
+def _default_of(name: str) -> Any:
+    return TrainConfig.__dataclass_fields__[name].default
+
+
+_OF_DIFFUSION = ("1", "1-controlnet", "2")
+_WITH_FRAMES = ("autoencoder", *_OF_DIFFUSION)
+# Fields of TrainConfig that not every stage reads, and those that do.
+_STAGES_OF = {
+    **dict.fromkeys(("num_frames", "early_num_frames"), _WITH_FRAMES),
+    "stride": ("2",),
+    **dict.fromkeys(
+        ("reference_drop", "timestep_shift", "noise_offset", "min_snr_gamma", "person_weight",
+         "gradient_checkpointing", "cache_latents", "precomputed_latents"),
+        _OF_DIFFUSION,
+    ),
+    **dict.fromkeys(
+        ("kl_weight", "gradient_weight", "perceptual_weight", "latent_noise", "crop_px"),
+        ("autoencoder",),
+    ),
+    "temperature": ("image-encoder",),
+}  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -167,9 +167,22 @@ def make_plan(options: TrainOptions) -> Plan:
 
 def _refuse_options(options: TrainOptions, stage: Stage, network: ModelConfig) -> None:
     """Options that this stage would ignore."""
+    options.config.check_stage(options.stage)
     used = (*stage.needs, *stage.trains)
+    if network.vae.kind == "dc" and options.config.kl_weight != TrainConfig.kl_weight:
+        raise ModelError("latents of kind dc have no KL divergence: leave out --kl-weight")
     if options.config.precomputed_latents:
         precompute.check_applies(stage, network)
+    if options.stage in ("autoencoder", "image-encoder"):
+        if options.appearance is not None:
+            raise ModelError(f"stage {stage.name} shows no reference: leave out --appearance")
+        if not options.pose:
+            raise ModelError(f"stage {stage.name} sees no skeletons: leave out --no-pose")
+    if stage.loader_stage == 1 and options.too_short_at_most != TrainOptions.too_short_at_most:
+        raise ModelError(
+            f"stage {stage.name} takes single frames, for which no clip is too short: leave out "
+            "--too-short-at-most"
+        )
     if options.samples_every and "denoising_unet" not in used:
         raise ModelError(f"stage {stage.name} makes no videos: leave out --samples-every")
     if options.samples_from and not options.samples_every:

@@ -28,7 +28,7 @@ from aa_model.config import ModelConfig, TrainConfig, from_json, to_json
 from aa_model.errors import CheckpointError, ModelError
 from aa_model.networks.animate_anyone import AnimateAnyone
 from aa_model.training.loop import Step, TrainingState
-from aa_model.training.stages import Stage
+from aa_model.training.stages import STAGES, Stage
 from aa_model.training.timestep_losses import TimestepLosses
 
 T_co = TypeVar("T_co", covariant=True)
@@ -65,10 +65,13 @@ class Origin:
         sources = {part: path for part, path in find_parts(init).items() if part in wanted}
         absent = [part for part in stage.needs if part not in sources]
         if absent and complete:
+            made_by = {part: each.name for each in STAGES.values() for part in each.trains}
+            first = dict.fromkeys(f"--stage {made_by[part]}" for part in absent)
             raise CheckpointError(
                 f"stage {stage.name} needs {', '.join(absent)}, which "
                 f"{'no --init was given for' if not init else 'no --init folder holds'}: "
-                "train them first, or give --init DIR (several may be given)"
+                f"train {', '.join(first)} first, and give its folder to --init (several may be "
+                "given); aa-model import-sd and import make such folders of public weights"
             )
         return cls(sources)
 
