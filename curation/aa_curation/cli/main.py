@@ -339,6 +339,18 @@ def takedown(
     upkeep.takedown(out, source, dry_run=dry_run)
 
 
+@app.command(help_epilogue="Example: `aa-curate repack --out corpus`")
+def repack(*, dry_run: DryRun = False, out: Corpus = Path("corpus")) -> None:
+    """Pack all clips into full shards, as if the corpus had been made in one run.
+
+    A corpus that grows by little runs has shards that are not full. This rewrites most of them, so
+    that their latents are gone, and training runs over the old shards begin a new epoch.
+    """
+    from aa_curation.cli import upkeep
+
+    upkeep.repack(out, dry_run=dry_run)
+
+
 @app.command(
     help_epilogue="Example: `aa-curate identities people.csv --model w600k_r50.onnx --sha256 HASH "
     "--weights models --out corpus`"

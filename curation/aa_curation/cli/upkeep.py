@@ -1,4 +1,4 @@
-"""The commands of aa-curate for a corpus that exists: redecide, takedown, verify."""
+"""The commands of aa-curate for a corpus that exists: redecide, takedown, repack, verify."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def redecide(out: Path, thresholds: Mapping[str, float], *, dry_run: bool) -> No
     with LedgerWriter.reopen(out) as writer:
         _check_measured(writer.ledger, thresholds)
         _decide_again(writer.ledger, lambda: writer.add_thresholds(thresholds), writer.add_decision)
-        pack(writer.ledger, out, writer.ledger.head.clips_per_shard)
+        pack(writer, out)
 
 
 def _check_measured(ledger: Ledger, thresholds: Mapping[str, float]) -> None:
@@ -75,13 +75,13 @@ def takedown(out: Path, source_ids: Sequence[str], *, dry_run: bool) -> None:
             before = _clips_by_shard(ledger)
             take_down(writer, source_id)
             purge(ledger, out / CLIPS, Store(out / FETCHED))
-            pack(ledger, out, ledger.head.clips_per_shard)
+            pack(writer, out)
             removed, touched = _difference(before, _clips_by_shard(ledger))
             print(f"{source_id}: {removed} removed; shards rewritten or deleted: {touched}")
 
 
 def _clips_by_shard(ledger: Ledger) -> dict[str, set[str]]:
-    plan = shard_plan(ledger, ledger.head.clips_per_shard)
+    plan = shard_plan(ledger)
     return {name: {decision.clip_id for decision in decisions} for name, decisions in plan.items()}
 
 
@@ -92,11 +92,25 @@ def _difference(before: dict[str, set[str]], after: dict[str, set[str]]) -> tupl
     return counted(removed, "clip"), ", ".join(touched) or "none"
 
 
+def repack(out: Path, *, dry_run: bool) -> None:
+    """Plan all shards as if the corpus had been made in one run, and print how many change."""
+    ledger = read_ledger(out)
+    before = _clips_by_shard(ledger)
+    ledger.shard_of.clear()
+    after = _clips_by_shard(ledger)
+    if not dry_run:
+        with LedgerWriter.reopen(out) as writer:
+            writer.forget_shards()
+            pack(writer, out)
+    same = sum(after.get(name) == clips for name, clips in before.items())
+    print(f"{counted(len(before), 'shard')} before, {len(after)} after; {same} stay as they are")
+
+
 def verify(out: Path, *, decode: bool, mend_first: bool) -> int:
     """Print every problem of the corpus; returns 1 if there is one."""
     if mend_first:
         with LedgerWriter.reopen(out) as writer:
-            mend(writer.ledger, out)
+            mend(writer, out)
     ledger = read_ledger(out)
     problems = list(iter_problems(ledger, out, decode=decode))
     for problem in problems:

@@ -12,14 +12,13 @@ import numpy as np
 from aa_curation.corpus.near_duplicates import bounds_of, separate
 from aa_curation.corpus.write_shards import (
     MANIFEST,
-    SHARDS,
     distrust,
     manifest_text,
     pack,
     shard_plan,
 )
 from aa_curation.errors import LedgerError
-from aa_curation.ledger.ledger import Ledger
+from aa_curation.ledger.ledger import SHARDS, Ledger, LedgerWriter
 from aa_curation.ledger.records import Decision
 from aa_datasets.errors import DatasetError
 from aa_datasets.pose import write_pose
@@ -42,7 +41,7 @@ def iter_problems(ledger: Ledger, folder: Path, *, decode: bool = False) -> Iter
         yield str(error)
         if not (folder / MANIFEST).exists():
             return  # nothing was packed yet
-    plan = shard_plan(ledger, ledger.head.clips_per_shard)
+    plan = shard_plan(ledger)
     yield from _leaks(ledger, plan)
     shards = folder / SHARDS
     for surplus in sorted({path.name for path in shards.glob("*.tar")} - set(plan)):
@@ -58,16 +57,16 @@ def iter_problems(ledger: Ledger, folder: Path, *, decode: bool = False) -> Iter
             yield f"{MANIFEST} is not the one of this ledger: run the same `aa-curate run` again"
 
 
-def mend(ledger: Ledger, folder: Path) -> None:
+def mend(writer: LedgerWriter, folder: Path) -> None:
     """Rewrite every shard that is not as it should be, from the accepted clips' files.
 
     Raises:
         LedgerError: a clip's file is gone or altered, too.
     """
-    for name, decisions in shard_plan(ledger, ledger.head.clips_per_shard).items():
+    for name, decisions in shard_plan(writer.ledger).items():
         if any(_shard_problems(folder / SHARDS / name, decisions, decode=False)):
             distrust(folder / SHARDS / name)
-    pack(ledger, folder, ledger.head.clips_per_shard)
+    pack(writer, folder)
 
 
 def _leaks(ledger: Ledger, plan: dict[str, list[Decision]]) -> Iterator[str]:

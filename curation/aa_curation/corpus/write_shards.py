@@ -9,9 +9,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from aa_curation.errors import LedgerError
-from aa_curation.ledger.ledger import Ledger
+from aa_curation.ledger.ledger import SHARDS, Ledger, LedgerWriter
 from aa_curation.ledger.records import Decision
-from aa_curation.ledger.takedown import REASON
 from aa_datasets.atomic_file import replace_file
 from aa_datasets.errors import ShardError
 from aa_datasets.loader.latents import remove_latents
@@ -21,7 +20,6 @@ from aa_datasets.shards import ShardRecord, ShardSample, read_record, write_shar
 
 CLIPS = "clips"  # the accepted clips as files; what shards are made from
 FETCHED = "sources"  # files by the sha256 of their content
-SHARDS = "shards"
 MANIFEST = "clips.csv"
 _COLUMNS = (
     *("clip_id", "shard", "split", "source_id", "source", "licence", "owner", "consent"),
@@ -39,46 +37,61 @@ _COLUMNS = (
 )
 
 
-def shard_plan(ledger: Ledger, clips_per_shard: int) -> dict[str, list[Decision]]:
+def shard_plan(ledger: Ledger) -> dict[str, list[Decision]]:
     """Which clips go into which shard: `{"train-000000.tar": [...]}`.
 
-    A function of the accepted clips alone. Within a split they are ordered by a hash of their id,
-    so that a shard is a random sample and no run of one source.
+    A clip that was packed before keeps its shard for good. Where it was taken down or rejected
+    since, its place stays empty, and is filled should it come back. All others open new shards of
+    their split, behind those that there ever were: a corpus that grows rewrites no shard, and one
+    that lost clips only those that held them. (A shard that the hash of an id decides would be no
+    better: 1 % more clips are two or three in every shard of 256.) New clips are ordered by a hash
+    of their id, so that a shard depends on no order of work, and is no run of one source.
     """
-    splits: dict[str, list[Decision]] = {}
+    plan: dict[str, list[Decision]] = {}
+    new: dict[str, list[Decision]] = {}
     for decision in ledger.decisions.values():
-        if decision.clip is not None and (
-            decision.status == "accepted" or _was_taken_down(decision)
-        ):
-            splits.setdefault(decision.clip.split, []).append(decision)
-    plan = {}
-    for split, decisions in sorted(splits.items()):
+        if decision.clip is None or decision.status != "accepted":
+            continue
+        name = ledger.shard_of.get(decision.clip_id, "")
+        if name.rpartition("-")[0] == decision.clip.split:
+            plan.setdefault(name, []).append(decision)
+        else:
+            new.setdefault(decision.clip.split, []).append(decision)
+    size = ledger.head.clips_per_shard
+    used = {name.rpartition("-")[::2] for name in set(ledger.shard_of.values())}
+    for split, decisions in new.items():
         decisions.sort(key=lambda d: (hashlib.sha256(d.clip_id.encode()).digest(), d.clip_id))
-        for number, first in enumerate(range(0, len(decisions), clips_per_shard)):
-            slots = decisions[first : first + clips_per_shard]
-            if clips := [d for d in slots if not _was_taken_down(d)]:
-                plan[f"{split}-{number:06d}.tar"] = clips
-    return plan
+        next_number = max(
+            (int(number.removesuffix(".tar")) + 1 for its, number in used if its == split),
+            default=0,
+        )
+        for number, first in enumerate(range(0, len(decisions), size), next_number):
+            plan[f"{split}-{number:06d}.tar"] = decisions[first : first + size]
+    return {name: sorted(plan[name], key=lambda d: d.clip_id) for name in sorted(plan)}
 
 
-def _was_taken_down(decision: Decision) -> bool:
-    """Its place stays empty, so that no other shard than its own changes."""
-    return decision.reason == REASON
-
-
-def pack(ledger: Ledger, folder: Path, clips_per_shard: int) -> list[ShardRecord]:
+def pack(writer: LedgerWriter, folder: Path) -> list[ShardRecord]:
     """Write the shards and `clips.csv`; shards that are already right stay untouched.
 
-    Latents of a shard that changes or goes are deleted, and what a killed run left unfinished.
+    Which new clips go into which shard is a row of the ledger before the first of them is written:
+    whenever this is killed, the next call makes the same shards. Latents of a shard that changes or
+    goes are deleted, and what a killed run left unfinished.
 
     Raises:
         LedgerError: a clip's file is not the one that was accepted.
     """
-    shards = folder / SHARDS
+    ledger, shards = writer.ledger, folder / SHARDS
     shards.mkdir(exist_ok=True)
     for leftover in (*folder.glob(".*.tmp"), *shards.glob(".*.tmp")):
         leftover.unlink()
-    plan = shard_plan(ledger, clips_per_shard)
+    plan = shard_plan(ledger)
+    new = {
+        name: [d.clip_id for d in decisions]
+        for name, decisions in plan.items()
+        if any(ledger.shard_of.get(d.clip_id) != name for d in decisions)
+    }
+    if new:
+        writer.add_shards(new)
     records = []
     for name, decisions in progress(plan.items(), desc="pack", unit="shard", disable=not plan):
         record = _up_to_date(shards / name, decisions)

@@ -154,7 +154,7 @@ def run(
         for row in separate(ledger, recipe.near_duplicates):
             writer.add_decision(row)
         ledger.assert_complete()
-        pack(ledger, folder, recipe.clips_per_shard)
+        pack(writer, folder)
         return ledger
 
 

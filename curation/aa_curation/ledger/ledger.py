@@ -10,7 +10,7 @@ import fcntl
 import json
 import os
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
 LEDGER_NAME = "ledger.jsonl"
+SHARDS = "shards"
 _FRAME_COLUMNS = (
     *("clip_id", "source_id", "status", "stage", "reason", "measured", "threshold", "detail"),
     *("seconds", "owner", "consent", "uploader", "person"),
@@ -46,6 +47,7 @@ class Ledger:
         fetches: by source id, of the sources that are URLs.
         thresholds: `{reason: threshold}` that replace the recipe's.
         takedowns: by source id.
+        shard_of: clip id -> name of its shard, for every clip that was ever packed: see `pack`.
     """
 
     head: CorpusHead
@@ -54,6 +56,7 @@ class Ledger:
     fetches: dict[str, Fetch] = field(default_factory=dict)
     thresholds: dict[str, float] = field(default_factory=dict)
     takedowns: dict[str, Takedown] = field(default_factory=dict)
+    shard_of: dict[str, str] = field(default_factory=dict)
 
     def add_survey(self, survey: Survey) -> None:
         """A new survey of a source puts an end to all that was decided on its clips."""
@@ -98,6 +101,10 @@ class Ledger:
 
     def add_fetch(self, fetch: Fetch) -> None:
         self.fetches[fetch.source_id] = fetch
+
+    def add_shards(self, shards: Mapping[str, Sequence[str]]) -> None:
+        """Put clips into shards: `{name: ids}`."""
+        self.shard_of.update((clip_id, name) for name, ids in shards.items() for clip_id in ids)
 
     @property
     def planned_ids(self) -> list[str]:
@@ -195,6 +202,8 @@ def read_ledger(folder: Path | str) -> Ledger:
         made_in_survey: dict[str, tuple[Decision, ...]] = {}
         for row in rows[1:]:
             _add(ledger, row, made_in_survey)
+        if not any(row.keys() & {"shards", "repack"} for row in rows):
+            ledger.add_shards(shards_on_disk(Path(folder) / SHARDS))
     except (msgspec.ValidationError, ValueError, KeyError, TypeError, IndexError) as error:
         raise LedgerError(
             f"{path} is damaged ({error!r}): move the folder away and run again"
@@ -221,11 +230,26 @@ def _add(
         made_in_survey.clear()
     elif kind == "takedown":
         ledger.add_takedown(msgspec.convert(content, Takedown))
+    elif kind == "shards":
+        ledger.add_shards(content)
+    elif kind == "repack":
+        ledger.shard_of.clear()
     elif kind == "ahead":
         for decision in made_in_survey.get(content, ()):
             ledger.decisions.setdefault(decision.clip_id, decision)
     else:
         raise KeyError(kind)
+
+
+def shards_on_disk(folder: Path) -> dict[str, list[str]]:
+    """What is in which shard, by the shards' records: earlier versions did not write it down."""
+    return {
+        f"{path.stem}.tar": [
+            entry["clip"]["clip_id"] for entry in json.loads(path.read_bytes())["clips"]
+        ]
+        for path in sorted(folder.glob("*.json"))
+        if path.with_suffix(".tar").exists()
+    }
 
 
 def refuse_another_recipe(known: CorpusHead, head: CorpusHead, folder: Path) -> None:
@@ -279,6 +303,8 @@ class LedgerWriter:
         try:
             self.ledger = read_ledger(folder)
             refuse_another_recipe(self.ledger.head, head, folder)
+            if self.ledger.shard_of and b'\n{"shards"' not in (folder / LEDGER_NAME).read_bytes():
+                self.add_shards(shards_on_disk(folder / SHARDS))
         except LedgerError:
             self._file.close()
             raise
@@ -310,6 +336,14 @@ class LedgerWriter:
     def add_fetch(self, fetch: Fetch) -> None:
         self._append("fetch", fetch)
         self.ledger.add_fetch(fetch)
+
+    def add_shards(self, shards: Mapping[str, Sequence[str]]) -> None:
+        self._append("shards", shards)
+        self.ledger.add_shards(shards)
+
+    def forget_shards(self) -> None:
+        self._append("repack", {})
+        self.ledger.shard_of.clear()
 
     def add_survey(self, survey: Survey) -> None:
         self._append("survey", survey)

@@ -45,8 +45,8 @@ class Takedown:
 
 
 def taken_down(clip_id: str, source_id: str, decision: Decision | None) -> Decision:
-    """The row of a clip that is taken down. It keeps the record of one that was accepted, and with
-    it its place in the plan of the shards: the other clips of its shard stay where they are."""
+    """The row of a clip that is taken down. It keeps the record and the signature of one that was
+    accepted: no other copy of the recording may come in for it."""
     before = decision or Decision(clip_id, source_id, "rejected", REASON)
     was_in = before.status == "accepted" or before.reason == REASON
     return replace(

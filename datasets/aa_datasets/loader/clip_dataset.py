@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -86,6 +87,17 @@ class ClipDataset(Dataset[Sample]):
         """Of the clips' ids in their order, which the epochs permute."""
         ids = "\n".join(clip.clip_id for clip in self.clips)
         return hashlib.sha256(ids.encode()).hexdigest()
+
+    @cached_property
+    def shards(self) -> dict[str, tuple[int, int]]:
+        """Of each shard the place of its first clip and how many it has, by a hash of these."""
+        found, first = {}, 0
+        for _, places in itertools.groupby(self.clips, lambda place: place.shard):
+            some = [f"{place.clip_id} {place.num_frames}" for place in places]
+            key = hashlib.sha256("\n".join(some).encode()).hexdigest()[:16]
+            found[key] = (first, len(some))
+            first += len(some)
+        return found
 
     def __getitem__(self, draw: Draw) -> Sample:
         place, config = self.clips[draw.clip], self.config

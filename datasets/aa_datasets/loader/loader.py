@@ -15,7 +15,7 @@ from aa_datasets.loader.batch import FrameBatch, stack_and_draw, stack_samples
 from aa_datasets.loader.clip_dataset import ClipDataset
 from aa_datasets.loader.config import LoaderConfig
 from aa_datasets.loader.latents import StoredLatents
-from aa_datasets.loader.sampler import Draws
+from aa_datasets.loader.sampler import Continued, Draws, Epoch, Order, permutation
 from aa_datasets.shards import ClipPlace, Paths, find_shards, read_places
 
 
@@ -108,6 +108,8 @@ class ShardLoader:
         self._dataset, self._config = dataset, config
         self._rank, self._world_size = rank, world_size
         self._consumed = 0  # samples that all ranks together have received
+        self._order = Order(config.seed, self.num_clips)
+        self._continued: Continued | None = None  # what the order's first epoch is made by
         self._batches: Iterator[FrameBatch] | None = None
 
     def __iter__(self) -> ShardLoader:
@@ -129,12 +131,7 @@ class ShardLoader:
     def _begin(self) -> Iterator[FrameBatch]:
         """Iterate from the position of the consumer."""
         draws = Draws(
-            self._config.seed,
-            self.num_clips,
-            self._config.batch_size,
-            self._rank,
-            self._world_size,
-            self._consumed,
+            self._order, self._config.batch_size, self._rank, self._world_size, self._consumed
         )
         if not self._config.num_workers:
             return (
@@ -153,28 +150,74 @@ class ShardLoader:
         )
 
     def state_dict(self) -> dict[str, Any]:
-        return {
+        """The position of the consumer, the same on every rank."""
+        state: dict[str, Any] = {
             "seed": self._config.seed,
             "num_clips": self.num_clips,
             "clips_sha256": self._dataset.clips_sha256,
             "consumed": self._consumed,
         }
+        epoch = self._order.epoch_at(self._consumed)
+        at: dict[str, Any] = {"number": epoch.number, "start": epoch.start}
+        if self._continued is not None and epoch is self._order.first:
+            at = self._continued._asdict()
+        return {**state, "shards": self._shards(), "epoch": at}
+
+    def _shards(self) -> list[tuple[str, int]]:
+        return [(key, count) for key, (_, count) in self._dataset.shards.items()]
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Resume where `state` was taken.
 
+        Shards may have been added, changed or taken away since. The epoch then continues over those
+        that are as they were, so that none of their clips is lost or repeated, and the next one has
+        all; a warning counts them.
+
         Raises:
-            ShardError: the state is of other shards or another seed.
+            ShardError: the state is of another seed, or none of its shards is here.
         """
-        if (state["seed"], state["num_clips"]) != (self._config.seed, self.num_clips):
+        seed = self._config.seed
+        if state["seed"] != seed:
             raise ShardError(
-                f"the loader's state is of seed {state['seed']} over {state['num_clips']} clips, "
-                f"this is seed {self._config.seed} over {self.num_clips}: give the run's own shards"
+                f"the loader's state is of seed {state['seed']}, this is seed {seed}: give the "
+                "run's own seed"
             )
-        if state["clips_sha256"] != self._dataset.clips_sha256:
+        same = state["clips_sha256"] == self._dataset.clips_sha256
+        known = {key for key, _ in state.get("shards", ())}  # none in states of earlier versions
+        if not same and not known & self._dataset.shards.keys():
             raise ShardError(
-                f"the loader's state is of {self.num_clips} other clips, or of the same in other "
-                "shards, which come in another order: give the run's own shards"
+                f"the loader's state is of {state['num_clips']} other clips, or of the same in "
+                "other shards, which come in another order: give the run's own shards"
             )
-        self._consumed = state["consumed"]
-        self._batches = None
+        at = {"number": 0, "start": 0, **state.get("epoch", {})}
+        number, start, consumed = at["number"], at["start"], state["consumed"]
+        continued = None
+        if (same and "shards" not in at) or consumed == start:
+            first = Epoch(number, start, permutation(seed, number, self.num_clips))
+        else:
+            shards = at["shards"] if "shards" in at else state["shards"]
+            began = Continued(number, start, shards, at.get("left_out", []))
+            continued = self._over_present(began, consumed)
+            here = {key: place for key, (place, _) in self._dataset.shards.items()}
+            first = continued.epoch(seed, here)
+        self._order, self._continued = Order(seed, self.num_clips, first), continued
+        self._consumed, self._batches = consumed, None
+
+    def _over_present(self, epoch: Continued, consumed: int) -> Continued:
+        """The epoch, from here on without the clips of shards that are not there any more."""
+        here, began_with = self._dataset.shards, dict(epoch.shards)
+        out_before = {key for _, keys in epoch.left_out for key in keys}
+        gone = [key for key in began_with if key not in here and key not in out_before]
+        new = here.keys() - (began_with.keys() - out_before)
+        lost = sum(began_with[key] for key in gone)
+        if gone or new:
+            warnings.warn(
+                f"the shards have changed since the loader's state was taken: {len(gone)} of "
+                f"{len(began_with)} are gone or altered ({lost} clips), {len(new)} are new. This "
+                "epoch continues over the others; the next one has all that are here",
+                RuntimeWarning,
+                stacklevel=3,
+            )
+        if not gone:
+            return epoch
+        return epoch._replace(left_out=[*epoch.left_out, (consumed - epoch.start, gone)])

@@ -386,7 +386,7 @@ def test_a_near_duplicate_that_fails_a_new_bound_does_not_come_in_for_the_better
         writer.add_decision(twin)
         for row in separate(writer.ledger, NearDuplicates()):
             writer.add_decision(row)
-        pack(writer.ledger, corpus, writer.ledger.head.clips_per_shard)
+        pack(writer, corpus)
         before = _hashes(corpus)
         assert writer.ledger.decisions["twin-0000"].reason == "near_duplicate"
     bound = 1 + _areas(corpus)["puppet_1"]
