@@ -45,7 +45,7 @@ def shard_plan(ledger: Ledger) -> dict[str, list[Decision]]:
     their split, behind those that there ever were: a corpus that grows rewrites no shard, and one
     that lost clips only those that held them. (A shard that the hash of an id decides would be no
     better: 1 % more clips are two or three in every shard of 256.) New clips are ordered by a hash
-    of their id, so that a shard depends on no order of work, and is no run of one source.
+    of their id, so that the order of work does not matter, and a shard mixes the sources.
     """
     plan: dict[str, list[Decision]] = {}
     new: dict[str, list[Decision]] = {}
