@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 PINS := -c requirements/constraints.txt
 
-.PHONY: install check test coverage test-slow docs demo demo-short learn eval-alone clean
+.PHONY: install check test coverage test-slow mutants docs demo demo-short learn eval-alone clean
 
 install: $(VENV)/.installed
 
@@ -48,6 +48,10 @@ coverage: install
 
 test-slow: install
 	$(BIN)/pytest -q --durations=15 -m slow
+
+# Small faults in the code that decides, one at a time: do the tests notice? About an hour on 2 cores.
+mutants: install
+	$(BIN)/python benchmarks/mutants.py
 
 # The site, in site/: guides, API, benchmarks. A broken link, or a name that no longer exists, stops it.
 docs: install
