@@ -11,7 +11,7 @@ from typing import Any, BinaryIO, cast
 
 import av
 import numpy as np
-from av.video.reformatter import VideoReformatter
+from av.video.reformatter import ColorTrc, VideoReformatter
 from numpy.typing import NDArray
 
 from aa_eval.errors import VideoError
@@ -22,6 +22,8 @@ from aa_eval.videos.time_stamps import is_steady, require_end
 VIDEO_SUFFIXES = (".mp4", ".gif", ".webm", ".mkv")
 _FORMATS = ("mov,mp4,m4a,3gp,3g2,mj2", "gif", "matroska,webm")  # FFmpeg's names of them
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg")
+_HDR_TRANSFERS = {ColorTrc.SMPTE2084: "PQ", ColorTrc.ARIB_STD_B67: "HLG"}
+_SQUARE_WITHIN = 0.02  # scaling to whole numbers of pixels leaves ratios such as 1.0023
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,21 +228,40 @@ def _packets(container: Any, stream: Any, name: str) -> list[Any]:
 
 
 def _require_plain_pictures(source: VideoSource) -> None:
-    """Refuse, by its first frame, a video that players turn, mirror or deinterlace."""
+    """Refuse, by its first frame, a video whose stored pixels are not those that players show.
+
+    Metrics compare stored pixels. Which of the two is meant is not guessed, and not corrected on
+    one side: a filter between the file and the metric would be a step that no protocol names.
+    """
     with _open(source) as container:
+        ratio = float(container.streams.video[0].sample_aspect_ratio or 1)
         try:
             frame = next(container.decode(video=0), None)
         except av.error.FFmpegError:
             return  # what cannot be decoded is refused with its place when it is read
         if frame is None:
             return
+        name = source.name
         if any(data.type.name == "DISPLAYMATRIX" for data in frame.side_data):
             raise VideoError(
-                f"{source.name}: its header asks players to rotate or mirror it "
-                f"({frame.rotation:g} degrees): re-encode it upright"
+                f"{name}: its header asks players to rotate or mirror it ({frame.rotation:g} "
+                "degrees): re-encode it upright, as `ffmpeg -i IN OUT.mp4` does"
             )
         if frame.interlaced_frame:
-            raise VideoError(f"{source.name}: is interlaced: deinterlace it, and write it again")
+            raise VideoError(
+                f"{name}: is interlaced: deinterlace it (`ffmpeg -i IN -vf bwdif=0 OUT.mp4`)"
+            )
+        if frame.color_trc in _HDR_TRANSFERS:
+            raise VideoError(
+                f"{name}: is HDR ({_HDR_TRANSFERS[frame.color_trc]}), expected BT.709: tone-map it "
+                "(FFmpeg's filters zscale and tonemap), and write it again"
+            )
+        if abs(ratio - 1) > _SQUARE_WITHIN:
+            raise VideoError(
+                f"{name}: its pixels are {ratio:.4g} times as wide as high, expected square ones: "
+                "write it as it is shown (`ffmpeg -i IN -vf scale=iw*sar:ih,setsar=1 OUT.mp4`) or, "
+                "if the stored pixels are meant, without the ratio (`-vf setsar=1`)"
+            )
 
 
 def _bytes_of(source: VideoSource) -> BinaryIO:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import unicodedata
+from fractions import Fraction
 from pathlib import Path
 
 import av
 import numpy as np
 import pytest
+from av.video.reformatter import ColorTrc
 from PIL import Image
 
 from aa_eval.errors import VideoError
@@ -19,7 +21,15 @@ from aa_eval.videos.source import VideoSource, iter_frames, probe
 MEDIA = Path(__file__).parents[3] / "../shared/media"
 
 
-def write(path: Path, *, first: int = 0, streams: int = 1, rotate: int = 0) -> VideoSource:
+def write(
+    path: Path,
+    *,
+    first: int = 0,
+    streams: int = 1,
+    rotate: int = 0,
+    pixel_aspect: Fraction = Fraction(1),
+    transfer: ColorTrc = ColorTrc.BT709,
+) -> VideoSource:
     """Ten frames, the n-th of level 20 n; `first` frames lie before the edit list's start."""
     path.parent.mkdir(parents=True, exist_ok=True)
     keep = {"avoid_negative_ts": "disabled"}
@@ -29,6 +39,8 @@ def write(path: Path, *, first: int = 0, streams: int = 1, rotate: int = 0) -> V
             track.width = track.height = 64
             track.pix_fmt = "yuv420p"
             track.gop_size = 1
+            track.codec_context.sample_aspect_ratio = pixel_aspect
+            track.codec_context.color_trc = transfer
             if rotate:
                 track.set_display_rotation(rotate)
         for number in range(10):
@@ -63,6 +75,23 @@ def test_what_players_turn_is_refused_by_check_and_by_scoring_alike(tmp_path: Pa
     assert "rotate or mirror it (90 degrees)" in refusal(write(tmp_path / "a.mp4", rotate=90))
 
 
+def test_pixels_that_are_not_square_are_refused_and_rounding_is_not(tmp_path: Path) -> None:
+    wide = refusal(write(tmp_path / "a.mp4", pixel_aspect=Fraction(64, 45)))
+    assert "its pixels are 1.422 times as wide as high" in wide
+    assert "setsar=1" in wide
+    rounded = write(tmp_path / "b.mp4", pixel_aspect=Fraction(1280, 1277))
+    assert len(list(iter_frames(rounded))) == 10
+
+
+@pytest.mark.parametrize(
+    ("transfer", "name"), [(ColorTrc.SMPTE2084, "PQ"), (ColorTrc.ARIB_STD_B67, "HLG")]
+)
+def test_hdr_is_refused_and_not_scored_as_grey(
+    tmp_path: Path, transfer: ColorTrc, name: str
+) -> None:
+    assert f"is HDR ({name})" in refusal(write(tmp_path / "a.mkv", transfer=transfer))
+
+
 def test_two_video_streams_are_refused(tmp_path: Path) -> None:
     assert "holds 2 video streams, expected 1" in refusal(write(tmp_path / "a.mp4", streams=2))
 
@@ -88,6 +117,11 @@ def test_alpha_of_webm_is_refused_as_that_of_png(tmp_path: Path) -> None:
     [
         ("mirror.mp4", "rotate or mirror"),
         ("interlaced.mp4", "is interlaced"),
+        ("hlg_rot.mov", "rotate or mirror"),
+        ("pq.mp4", "is HDR (PQ)"),
+        ("sar.mkv", "0.5625 times as wide"),
+        ("sar_dvd.mpg", "MPEG-PS"),
+        ("theora.ogv", "is Ogg"),
         ("twotracks.mp4", "2 video streams"),
         ("cover_first.mkv", "2 video streams"),
     ],
