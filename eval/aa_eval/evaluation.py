@@ -7,12 +7,14 @@ import logging
 import re
 import tempfile
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Concatenate, ParamSpec
+from typing import Concatenate, ParamSpec, TypeVar
 
 from aa_eval.errors import EvalError, PairingError
 from aa_eval.options import EvaluateOptions, FolderOptions
 from aa_eval.protocol import (
+    CROSS_PROTOCOL,
     DEFAULT_PROTOCOL,
     Pairing,
     Protocol,
@@ -20,15 +22,17 @@ from aa_eval.protocol import (
     read_protocol,
 )
 from aa_eval.result import RESULT_FILE, Result, read_result, write_result
-from aa_eval.scoring.baselines import BASELINES, choose_baselines
+from aa_eval.scoring.baselines import BASELINES, WITHOUT_TRUTH, choose_baselines
 from aa_eval.scoring.cache import Cache, default_cache
 from aa_eval.scoring.score_pairs import score_pairs
-from aa_eval.videos.benchmark import read_benchmark
+from aa_eval.videos.benchmark import Benchmark, read_benchmark
+from aa_eval.videos.cross_pairs import CrossFolders, make_cross_pairs
 from aa_eval.videos.layout import find_videos, named_after
 from aa_eval.videos.pairing import Pair, make_pairs
 from aa_eval.videos.region_pairs import pairs_with_regions
 
 P = ParamSpec("P")
+AnyOptions = TypeVar("AnyOptions", bound=FolderOptions)
 _log = logging.getLogger("aa_eval")
 
 
@@ -80,22 +84,25 @@ def evaluate(predictions: Path | str | None, options: EvaluateOptions) -> list[R
         >>> results = evaluate("predictions", "references", workers=2)  # doctest: +SKIP
         >>> results[0].to_frame()  # doctest: +SKIP
     """
-    _require_sense(predictions, options)
     benchmark = read_benchmark(options.benchmark) if options.benchmark else None
-    names = options.protocols or (benchmark.protocols if benchmark else (DEFAULT_PROTOCOL,))
+    options = _with_folders(options, benchmark)
+    _require_sense(predictions, options)
+    has_truth = options.reference_images is None
+    usual = DEFAULT_PROTOCOL if has_truth else CROSS_PROTOCOL
+    names = options.protocols or (benchmark.protocols if benchmark else (usual,))
     protocols = [read_protocol(name) for name in dict.fromkeys(names)]
     if options.metric_module is not None:
-        protocols.append(protocol_of_module(options.metric_module))
+        protocols.append(protocol_of_module(options.metric_module, usual))
     doubled = {p.name for p in protocols if sum(p.name == q.name for q in protocols) > 1}
     if doubled:
         raise EvalError(f"--protocol: '{min(doubled)}' is there twice: name it once")
-    baselines = choose_baselines(options.baselines)
+    baselines = choose_baselines(options.baselines, has_truth=has_truth)
     pairs, overrides = pair_folders(predictions, options, protocols)
     if predictions is None:
         assert benchmark is not None  # _require_sense has seen to it
         predictions = benchmark.predictions
     method = options.method or Path(predictions).resolve().name
-    if method in BASELINES:
+    if method in (*BASELINES, *WITHOUT_TRUTH):
         raise EvalError(f"--method {method}: the name of a trivial baseline: choose another")
     folders = _folders(Path(options.out), protocols) if options.out else []
     _require_out(folders, method)
@@ -103,7 +110,11 @@ def evaluate(predictions: Path | str | None, options: EvaluateOptions) -> list[R
         None if folder is None else Path(folder)
         for folder in (options.keypoints, options.reference_keypoints, options.regions)
     )
-    pairs = pairs_with_regions(pairs, masks, _names(options.region_boxes), theirs)
+    if has_truth:
+        pairs = pairs_with_regions(pairs, masks, _names(options.region_boxes), theirs)
+    elif not all(pair.driven and pair.driven.other_photo for pair in pairs):
+        _log.info("no baseline other-photo: all videos have one photo")
+        baselines = tuple(name for name in baselines if name != "other-photo")
     results = score_pairs(
         pairs, protocols, method=method, label=options.label,
         benchmark=benchmark.name if benchmark else None,
@@ -141,6 +152,15 @@ def pair_folders(
         PairingError, VideoError: the folders are refused.
     """
     benchmark = read_benchmark(options.benchmark) if options.benchmark else None
+    options = _with_folders(options, benchmark)
+    wants_truth = {protocol.pairing != "photo" for protocol in protocols}
+    if options.reference_images is not None:
+        return _cross_pairs(predictions, options, protocols, benchmark)
+    if False in wants_truth:
+        raise EvalError(
+            f"--protocol {' '.join(p.name for p in protocols)}: needs --reference-images DIR and "
+            "--driving-poses DIR: it scores without true videos"
+        )
     predictions_at = None if predictions is None else Path(predictions)
     references_at = None if options.references is None else Path(options.references)
     if benchmark is not None:
@@ -185,6 +205,68 @@ def pair_folders(
     return pairs, overrides
 
 
+def _cross_pairs(
+    predictions: Path | str | None,
+    options: FolderOptions,
+    protocols: Sequence[Protocol],
+    benchmark: Benchmark | None,
+) -> tuple[list[Pair], tuple[str, ...]]:
+    """`pair_folders` without true videos."""
+    if options.driving_poses is None or options.reference_images is None:
+        raise EvalError("--reference-images needs --driving-poses DIR: whose motion it should be")
+    if options.references is not None:
+        raise EvalError(
+            "--references and --reference-images exclude each other: with true videos there is "
+            "something better to compare with than a photo"
+        )
+    if theirs := [protocol.name for protocol in protocols if protocol.pairing != "photo"]:
+        raise EvalError(
+            f"--protocol {theirs[0]}: needs true videos: choose {CROSS_PROTOCOL} with "
+            "--reference-images"
+        )
+    least = {protocol.min_joint_score for protocol in protocols} or {0.0}
+    if len(least) > 1:
+        raise EvalError(
+            f"--protocol {' '.join(p.name for p in protocols)}: min_joint_score differs: score "
+            "under one at a time"
+        )
+    if predictions is None:
+        if benchmark is None:
+            raise EvalError("PREDICTIONS is missing: without true videos only a method is scored")
+        predictions = benchmark.predictions
+    ours = find_videos(Path(predictions), options.layout)
+    _log.info("predictions %s", ours.describe())
+    keypoints, of_photos = (
+        (options.keypoints, options.reference_keypoints)
+        if isinstance(options, EvaluateOptions)
+        else (None, None)
+    )
+    folders = CrossFolders(
+        Path(options.reference_images),
+        Path(options.driving_poses),
+        None if keypoints is None else Path(keypoints),
+        None if of_photos is None else Path(of_photos),
+    )
+    pairs, overrides = make_cross_pairs(ours, folders, frozenset(options.allow), least.pop())
+    for override in overrides:
+        _log.warning("%s", override)
+    return pairs, overrides
+
+
+def _with_folders(options: AnyOptions, benchmark: Benchmark | None) -> AnyOptions:
+    """With the folders of a benchmark without true videos, where none are given."""
+    if benchmark is None or benchmark.has_truth:
+        if benchmark is not None and options.reference_images is not None:
+            raise EvalError(
+                f"--benchmark {benchmark.name} has true videos: drop --reference-images"
+            )
+        return options
+    images = options.reference_images or benchmark.folder / "reference-images"
+    poses = options.driving_poses or benchmark.folder / "driving-poses"
+    benchmark.require_cross_folders(Path(images), Path(poses))
+    return replace(options, reference_images=images, driving_poses=poses)
+
+
 def _same_files(pairs: Sequence[Pair], options: FolderOptions) -> tuple[str, ...]:
     same = [p for p in pairs if p.prediction and p.prediction.is_same_file(p.reference)]
     if not same:
@@ -198,12 +280,24 @@ def _same_files(pairs: Sequence[Pair], options: FolderOptions) -> tuple[str, ...
     return (f"allow same-files: {problem}",)
 
 
+def _require_cross_sense(options: EvaluateOptions) -> None:
+    for option, given in (("--regions", options.regions), ("--region-boxes", options.region_boxes)):
+        if given is not None:
+            raise EvalError(f"{option} needs true videos: drop it, or give --references")
+    if options.reference_keypoints is not None and options.keypoints is None:
+        raise EvalError("--reference-keypoints needs --keypoints: the poses of the predictions")
+
+
 def _require_sense(predictions: Path | str | None, options: EvaluateOptions) -> None:
+    if options.driving_poses is not None and options.reference_images is None:
+        raise EvalError("--driving-poses needs --reference-images DIR: the photos of the people")
+    if options.reference_images is not None:
+        _require_cross_sense(options)
     if options.region_boxes and options.reference_keypoints is None:
         raise EvalError("--region-boxes needs --reference-keypoints DIR, whose joints it boxes in")
     boxes_alone = options.region_boxes and options.keypoints is None
     both = (options.keypoints is None) == (options.reference_keypoints is None)
-    if not (both or boxes_alone):
+    if options.reference_images is None and not (both or boxes_alone):
         raise EvalError("--keypoints and --reference-keypoints belong together: give both")
     if options.workers is not None and options.workers < 1:
         raise EvalError(f"--workers {options.workers}: expected at least 1")

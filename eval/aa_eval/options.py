@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
+_Cross = Parameter(group="Without true videos")
 _Regions = Parameter(group="Regions and pose")
 _Speed = Parameter(group="Speed and resources")
 
@@ -24,6 +25,14 @@ class FolderOptions:
     """Folder of the true videos, laid out like PREDICTIONS."""
 
     _: KW_ONLY
+
+    reference_images: Annotated[Path | str | None, _Cross] = None
+    """Without true videos: folder of the photos that were animated, `<video>.png`, or `<photo>.png`
+    of videos called `<photo>__<motion>`."""
+
+    driving_poses: Annotated[Path | str | None, _Cross] = None
+    """Folder of the keypoints of the driving videos, `<video>.npz` or `<motion>.npz`; with
+    --reference-keypoints of the photos they are retargeted."""
 
     benchmark: str | None = None
     """A benchmark (`aa-eval benchmarks`) or one's own TOML file: checks the references' ids and
@@ -49,8 +58,8 @@ class EvaluateOptions(FolderOptions):
     protocols: Annotated[
         tuple[str, ...], Parameter(name="--protocol", consume_multiple=True, show_default=False)
     ] = ()
-    """Names (`aa-eval protocols`) or TOML files of one's own; the benchmark's own, or aa-clean-v2,
-    if not given."""
+    """Names (`aa-eval protocols`) or TOML files of one's own; if not given the benchmark's own,
+    else aa-clean-v2, or aa-cross-v1 with --reference-images."""
 
     metric_module: Path | str | None = None
     """Python file with metrics of one's own: `METRICS = {name: FrameMetric(function, better=...)}`;
@@ -69,10 +78,11 @@ class EvaluateOptions(FolderOptions):
     """Folder that the results are written to; each of several protocols gets a folder in it."""
 
     keypoints: Annotated[Path | str | None, _Regions] = None
-    """Folder of `<video>.npz` of the predictions, for PCK, AKD and the missing rate."""
+    """Folder of `<video>.npz` of the predictions, for PCK, AKD and the missing rate; with
+    --reference-images for identity, too."""
 
     reference_keypoints: Annotated[Path | str | None, _Regions] = None
-    """The same of the references."""
+    """The same of the references; with --reference-images of the photos."""
 
     regions: Annotated[Path | str | None, _Regions] = None
     """Image metrics inside masks, too: folder of

@@ -14,11 +14,13 @@ from aa_eval.errors import ProtocolError
 from aa_eval.features.networks import NETWORKS
 from aa_eval.features.spec import VideoFeatures
 from aa_eval.metric_module import MetricModule, read_metric_module
+from aa_eval.metrics.crops import Crop
 from aa_eval.parse import parse
 from aa_eval.resize import RESIZES
 
 DEFAULT_PROTOCOL = "aa-clean-v2"
-Pairing: TypeAlias = Literal["numbers", "positions", "humanvid-24"]
+CROSS_PROTOCOL = "aa-cross-v1"  # the default where there are no true frames
+Pairing: TypeAlias = Literal["numbers", "positions", "humanvid-24", "photo"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +63,9 @@ KINDS: dict[str, Kind] = {
     "tlpips": Kind("lower", "change", _OF_LPIPS),
     "tof_ilk": Kind("lower", "change"),
     "warp_error_ilk": Kind("lower", "change"),
+    "colour_distribution": Kind("lower"),
+    "flicker_own_ilk": Kind("lower", "change"),
+    "warp_error_own_ilk": Kind("lower", "change"),
     "fvd": Kind("lower", "set"),
     "kvd": Kind("lower", "set"),  # biased where both sides are of the same videos: the next is not
     "kvd_of_videos": Kind("lower", "set"),
@@ -72,7 +77,7 @@ SET_KINDS = frozenset(name for name, kind in KINDS.items() if kind.over == "set"
 REGION_KINDS = frozenset(KINDS) - TEMPORAL_KINDS - SET_KINDS
 # with keypoints; not part of a protocol
 POSE_BETTER: dict[str, Literal["higher", "lower"]] = {
-    "pck": "higher", "akd": "lower", "missing_rate": "lower",
+    "pck": "higher", "akd": "lower", "missing_rate": "lower", "limb_angle": "lower",
 }  # fmt: skip
 
 
@@ -85,12 +90,15 @@ class Metric:
         kind: a key of `KINDS`: the function that computes it.
         net: LPIPS and tLPIPS only: "alex" or "vgg".
         input_range: of these only: "-1..1" (as the network was trained) or "0..1" (DisCo's script).
+        crop: under the pairing "photo": the part of frame and photo that is compared, see
+            `aa_eval.metrics.crops.crop_frames`.
     """
 
     key: str
     kind: str
     net: Literal["alex", "vgg"] | None = None
     input_range: Literal["-1..1", "0..1"] | None = None
+    crop: Crop = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +122,8 @@ class Protocol:
         pairing: "numbers": by frame number. "positions": in order, whatever their numbers, both
             sides cut to the shorter. "humanvid-24": the prediction's frames in order against the
             first 24 of every third frame of the reference (of fewer than 73 frames: every
-            (frames // 24)-th).
+            (frames // 24)-th). "photo": there are no true frames; every frame is held to the photo
+            of the person, and its pose to a driving pose.
         metric_module: a Python file (relative to the protocol's own) with metrics of
             the user's: see `aa_eval.metric_module`. Its content, not its place, is in the hash.
         prediction_name: what predictions may be called, apart from the reference's name: "{id}_*",
@@ -163,6 +172,9 @@ class Protocol:
                 later = field.default is not MISSING and field.name != "video_features"
                 if later and values.get(field.name, ...) == field.default:
                     del values[field.name]
+        for metric in content["metrics"]:
+            if not metric["crop"]:  # came later, too
+                del metric["crop"]
         text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
         return hashlib.sha256(text.encode()).hexdigest()
 
@@ -207,22 +219,25 @@ def read_protocol(name: str) -> Protocol:
     return protocol
 
 
-def protocol_of_module(path: Path | str) -> Protocol:
+def protocol_of_module(path: Path | str, like: str = DEFAULT_PROTOCOL) -> Protocol:
     """The metrics of the module at `path`, all of them, as a protocol of its name.
 
-    Aggregated as `DEFAULT_PROTOCOL` does: over videos, the first frame left out.
+    Aggregated as protocol `like` does. Without true videos a metric is given the whole picture and
+    the photo, both at one size.
 
     Raises:
         ProtocolError: see `aa_eval.metric_module.read_metric_module`.
     """
     module = use_metric_module(Path(path))
+    base = read_protocol(like)
+    crop: Crop = "picture" if base.pairing == "photo" else ""
     return replace(
-        read_protocol(DEFAULT_PROTOCOL),
+        base,
         name=module.path.stem,
         version="1",
         description=f"The metrics of {module.path.name}.",
         source="the user's own",
-        metrics=tuple(Metric(name, name) for name in module.metrics),
+        metrics=tuple(Metric(name, name, crop=crop) for name in module.metrics),
         video_features=None,
         metric_module=str(module.path.resolve()),
         metric_module_sha256=module.sha256,
@@ -305,6 +320,10 @@ def _problem(protocol: Protocol) -> str | None:
             return f"metric '{metric.key}' has {sorted(given)}, needs {sorted(wanted)}"
         if metric.kind in SET_KINDS and features is None:
             return f"metric '{metric.key}' needs a [video_features] table"
+        if (protocol.pairing == "photo") != bool(metric.crop):
+            return f"metric '{metric.key}': the pairing 'photo' and a crop belong together"
+        if protocol.pairing == "photo" and metric.kind in SET_KINDS:
+            return f"metric '{metric.key}' needs true videos: not under the pairing 'photo'"
         prefixes = features is not None and features.window_rule == "prefixes"
         if metric.kind in SET_KINDS and prefixes != (metric.kind == "mean_feature_distance"):
             return f"metric '{metric.key}': mean_feature_distance and 'prefixes' belong together"

@@ -70,6 +70,11 @@ def verify_references(result: Result, references: VideoFolder) -> Verified:
         VideoError: a reference cannot be read.
     """
     require_known_protocol(result)
+    if read_protocol(result.protocol).pairing == "photo":
+        raise ResultError(
+            f"'{result.method}' was scored under {result.protocol}, without true videos: there are "
+            "none to verify"
+        )
     if result.trimmed and not may_be_trimmed(result):
         raise ResultError(
             f"'{result.method}': frames of '{min(result.trimmed)}' were left out, but the result "

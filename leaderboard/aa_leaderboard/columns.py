@@ -68,6 +68,21 @@ COLUMNS = (
     Column("tlpips", "tLPIPS", "lower", 4, 0, 20, "difference of perceptual changes over time"),
     Column("tof", "tOF", "lower", 2, 0, 1e5, "distance of optical flows, pixels"),
     Column("warp_error", "Warp error", "lower", 4, 0, 1, "change along the reference's motion"),
+    Column("limb_angle", "Limb angle", "lower", 1, 0, 180, "degrees from the driving pose's limbs"),
+    Column(
+        "identity_limbs", "Limb colours", "lower", 1, 0, 255,
+        "difference to the photo's colours along the person's limbs, levels",
+    ),
+    Column("identity_lpips", "LPIPS person", "lower", 3, 0, 20, "of the person, against the photo"),
+    Column("photo_lpips", "LPIPS photo", "lower", 3, 0, 20, "of the picture, against the photo"),
+    Column("photo_colour", "Colours", "lower", 1, 0, 255, "distance of the colours, levels"),
+    Column("flicker_own", "Flicker*", "lower", 2, 0, 255, "change where the video stands still"),
+    Column("warp_error_own", "Warp error*", "lower", 4, 0, 1, "change along its own motion"),
+)  # fmt: skip
+# Without true videos a still picture is perfect in these by definition: read them with the pose.
+STILL_IS_PERFECT = frozenset(
+    ("identity_limbs", "identity_lpips", "photo_lpips", "photo_colour", "flicker_own",
+     "warp_error_own")
 )  # fmt: skip
 BY_KEY = {column.key: column for column in COLUMNS}
 

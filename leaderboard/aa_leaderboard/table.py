@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from aa_eval.comparison import why_not_comparable as why_results_not_comparable
-from aa_leaderboard.columns import Column, column_of, columns_of
+from aa_leaderboard.columns import STILL_IS_PERFECT, Column, column_of, columns_of
 from aa_leaderboard.errors import NotComparableError
 from aa_leaderboard.row import Measured, Row
 
 # Baselines of `aa-eval` that are made from the true frames: they show what a column overlooks.
 SEE_THE_ANSWER = frozenset({"previous-frame", "reversed", "blurred", "shifted-pixel"})
+STILL = frozenset({"repeat-reference", "static"})
 MARGIN = "inside the best method's 95 % interval over videos, or beyond it"
 
 
@@ -34,8 +35,12 @@ class Flag:
 
     @property
     def beaten_blindly(self) -> bool:
-        """Whether a baseline that never sees the true frames is better than every method."""
-        return any(name not in SEE_THE_ANSWER for name in self.beaten_by)
+        """Whether a baseline is better than every method that has no reason of its own to be."""
+        return any(
+            name not in SEE_THE_ANSWER
+            and not (name in STILL and self.column.key in STILL_IS_PERFECT)
+            for name in self.beaten_by
+        )
 
 
 @dataclass(frozen=True)
@@ -78,11 +83,18 @@ class Table:
         """
         flags = [f for key, f in self.flags.items() if keys is None or key in keys]
         blind = [flag for flag in flags if flag.beaten_blindly]
-        seeing = [flag for flag in flags if flag.beaten_by and not flag.beaten_blindly]
+        other = [flag for flag in flags if flag.beaten_by and not flag.beaten_blindly]
+        still = [flag for flag in other if flag.beaten_by[0] in STILL]
+        seeing = [flag for flag in other if flag not in still]
+        marked = "so the best is marked, but not as a winner"
         sentences = []
         for beaten, so in (
             (blind, "nothing is marked best there"),
-            (seeing, "it is made from the true frames, so the best is marked, but not as a winner"),
+            (seeing, f"it is made from the true frames, {marked}"),
+            (
+                still,
+                f"a still picture is perfect there by definition, {marked}: read with the pose",
+            ),
         ):
             if beaten:
                 names = dict.fromkeys(flag.beaten_by[0] for flag in beaten)

@@ -120,6 +120,11 @@ def _write_baselines(directory: Path, predictions: Path | None, options: Evaluat
     from aa_eval.progress import progress
     from aa_eval.scoring.baselines import choose_baselines, write_baselines
 
+    if options.reference_images is not None:
+        raise EvalError(
+            "--write-baselines needs true videos: without, the baselines are the photo and the "
+            "method's own first frame"
+        )
     given = options.baselines != EvaluateOptions().baselines
     names = choose_baselines(options.baselines if given else "all")
     pairs, _ = pair_folders(predictions, options, references_only=predictions is None)

@@ -21,6 +21,7 @@ Values = NDArray[np.float64]
 Flow = Callable[[Frames, Frames], NDArray[np.floating]]
 
 _STILL_LEVELS = 2  # what coding noise alone changes
+_STILL_PX = 0.5
 
 
 def dtssd(prediction: Frames, reference: Frames) -> Values:
@@ -44,6 +45,20 @@ def flicker(prediction: Frames, reference: Frames) -> Values:
     means = np.full(len(counts), np.nan)
     np.divide((change * still).sum(axis=(1, 2)), counts, out=means, where=counts > 0)
     return _from_second(means)
+
+
+def flicker_own(prediction: Frames, flow: Flow) -> Values:
+    """Mean absolute change, in levels of 255, of pixels that stand still by the video's own flow.
+
+    For videos without true frames. A pixel stands still where it moves by less than half a pixel. A
+    still picture has 0; NaN where all of it moves.
+    """
+    values = []
+    for t in range(1, len(prediction)):
+        still = np.hypot(*flow(prediction[t], prediction[t - 1])) < _STILL_PX
+        change = np.abs(_changes(prediction[t - 1 : t + 1])[0]).mean(axis=-1)
+        values.append(float(change[still].mean()) if still.any() else np.nan)
+    return _from_second(np.asarray(values, dtype=np.float64))
 
 
 def ssim_of_differences(prediction: Frames, reference: Frames) -> Values:

@@ -66,24 +66,32 @@ BASELINES: dict[str, Callable[[], Callable[[Frame], Frame]]] = {
     "blurred": lambda: _blur,
     "shifted-pixel": lambda: _shift,
 }
+# Where there are no true frames: the photo over and over, the method's own first frame likewise,
+# and the photo of somebody else, which says how far apart two people are.
+WITHOUT_TRUTH = ("repeat-reference", "static", "other-photo")
 # These predict the video's frames from its last to its first.
 BACKWARDS = frozenset({"reversed"})
 # Of the two still pictures I3D sees one window a video.
 FAST = ("repeat-reference", "white", "previous-frame")
 
 
-def choose_baselines(words: str) -> tuple[str, ...]:
+def choose_baselines(words: str, *, has_truth: bool = True) -> tuple[str, ...]:
     """Names for "fast", "all", "off", or a list with commas.
+
+    Args:
+        has_truth: there are true frames, which most baselines are made from.
 
     Raises:
         EvalError: a name is unknown.
     """
+    known = tuple(BASELINES) if has_truth else WITHOUT_TRUTH
     if words in ("fast", "all", "off"):
-        return {"fast": FAST, "all": tuple(BASELINES), "off": ()}[words]
+        return {"fast": FAST if has_truth else known, "all": known, "off": ()}[words]
     names = tuple(dict.fromkeys(name.strip() for name in words.split(",")))
-    if unknown := [name for name in names if name not in BASELINES]:
+    if unknown := [name for name in names if name not in known]:
+        there = "" if has_truth else " without true videos"
         raise EvalError(
-            f"--baselines '{unknown[0]}' is unknown: fast, all, off, or {', '.join(BASELINES)}"
+            f"--baselines '{unknown[0]}' is unknown{there}: fast, all, off, or {', '.join(known)}"
         )
     return names
 

@@ -86,10 +86,11 @@ class Cache:
         ]
         member = source.member
         span = [member.offset_bytes, member.size_bytes] if member else None
-        note = self._path("digests", [seen, source.limit, source.step, span], ".txt")
+        read = [source.limit, source.step, source.held]
+        note = self._path("digests", [seen, *read, span], ".txt")
         if not self.verify and note.is_file():
             return note.read_text(encoding="ascii")
-        whole = hashlib.sha256(f"{source.is_video_file} {source.limit} {source.step}".encode())
+        whole = hashlib.sha256(f"{source.is_video_file} {read}".encode())
         for file in source.files:
             with open_member(file, member) if member else file.open("rb") as content:
                 whole.update(hashlib.file_digest(content, "sha256").digest())

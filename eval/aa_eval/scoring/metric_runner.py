@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 from aa_eval.errors import MetricUnavailable, WeightsUnavailable
 from aa_eval.features.networks import NETWORKS, verified
 from aa_eval.features.spec import VideoFeatures
+from aa_eval.metrics.colour import colour_distribution
+from aa_eval.metrics.crops import Crop
 from aa_eval.metrics.l1 import l1, l1_per_pixel_count, l1_unit_range_float32
 from aa_eval.metrics.masks import Mask
 from aa_eval.metrics.psnr import psnr, psnr_float32, psnr_uint8_overflow
@@ -23,7 +25,15 @@ from aa_eval.metrics.ssim import (
     ssim_colour_gaussian_padded_float32,
     ssim_grey_uniform7,
 )
-from aa_eval.metrics.temporal import dtssd, flicker, ssim_of_differences, tof, warp_error
+from aa_eval.metrics.temporal import (
+    Flow,
+    dtssd,
+    flicker,
+    flicker_own,
+    ssim_of_differences,
+    tof,
+    warp_error,
+)
 from aa_eval.protocol import KINDS, SET_KINDS, Metric, Protocol, use_metric_module
 from aa_eval.scoring.cache import Cache
 from aa_eval.scoring.optical_flow import OpticalFlowILK
@@ -47,13 +57,19 @@ _PIXEL_METRICS: dict[str, Callable[[Frames, Frames, Mask | None], Values]] = {
     "psnr": psnr,
     "psnr_float32": psnr_float32,
     "psnr_uint8_overflow": psnr_uint8_overflow,
+    "colour_distribution": colour_distribution,
 }
 _CHANGE_METRICS: dict[str, Callable[[Frames, Frames], Values]] = {
     "dtssd": dtssd,
     "flicker": flicker,
     "ssim_of_differences": ssim_of_differences,
 }
-_FLOW_METRICS = {"tof_ilk": tof, "warp_error_ilk": warp_error}
+_FLOW_METRICS: dict[str, Callable[[Frames, Frames, Flow], Values]] = {
+    "tof_ilk": tof,
+    "warp_error_ilk": warp_error,
+    "flicker_own_ilk": lambda prediction, _, flow: flicker_own(prediction, flow),
+    "warp_error_own_ilk": lambda prediction, _, flow: warp_error(prediction, prediction, flow),
+}
 
 
 @contextmanager
@@ -77,14 +93,18 @@ def full_float32(device: str) -> Iterator[None]:
 
 
 class Fit(NamedTuple):
-    """How frames of unequal size are brought to one: by which filter, and which side."""
+    """How frames of unequal size are brought to one: by which filter, and which side; or by crops
+    of both (`aa_eval.metrics.crops`)."""
 
     resize: str
     side: str
+    crop: Crop = ""
 
 
-def fit_of(protocol: Protocol) -> Fit:
+def fit_of(protocol: Protocol, crop: Crop = "") -> Fit:
     """How image metrics of the protocol compare frames of unequal size."""
+    if crop:
+        return Fit("", "", crop)
     return Fit(protocol.size_mismatch_resize, protocol.size_mismatch_side)
 
 
@@ -130,7 +150,7 @@ class Measures:
         self._perceptual: dict[tuple[str, str], Perceptual] = {}
         self._networks: dict[VideoFeatures, Callable[[Tensor], Tensor]] = {}
         wanted = [
-            (without_key(metric), fit_of(protocol))
+            (without_key(metric), fit_of(protocol, metric.crop))
             for protocol in protocols
             for metric in protocol.metrics
             if metric.kind not in SET_KINDS

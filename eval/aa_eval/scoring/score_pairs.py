@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from aa_eval.metrics.crops import PERSON_CROPS
 from aa_eval.progress import progress
 from aa_eval.protocol import KINDS, REGION_KINDS, SET_KINDS, Metric, Protocol
 from aa_eval.provenance import describe_machine, package_versions
@@ -31,7 +32,7 @@ from aa_eval.scoring.video_scores import (
     scores_in_cache,
 )
 from aa_eval.statistics import cluster_bootstrap
-from aa_eval.videos.keypoints import pose_metrics
+from aa_eval.videos.keypoints import driven_pose_metrics, pose_metrics
 from aa_eval.videos.pairing import HUMANVID_FRAMES, Pair
 
 Values = NDArray[np.float64]
@@ -44,7 +45,7 @@ class _Context:
     pairs: Sequence[Pair]
     scores: Mapping[str, VideoScores]
     measures: Measures
-    pose: Mapping[tuple[str, float, float], dict[str, Values]]
+    pose: Mapping[tuple[str, str, float, float], dict[str, Values]]
     benchmark: str | None
     overrides: tuple[str, ...]
 
@@ -93,11 +94,14 @@ def score_pairs(
     measures = Measures(protocols, device, cache)
     predicted = bool(pairs) and pairs[0].prediction is not None
     names = ([method] if predicted else []) + list(baselines)
-    pose: dict[tuple[str, float, float], dict[str, Values]] = {}
-    if keypoints and predicted:  # first, since it costs nothing and may be refused
-        for pair in pairs:
-            for how in {(p.pck_alpha, p.min_joint_score) for p in protocols}:
-                pose[(pair.video_id, *how)] = pose_metrics(pair, *keypoints, *how)
+    pose: dict[tuple[str, str, float, float], dict[str, Values]] = {}  # by name, video and how
+    for pair in pairs:  # first, since it costs nothing and may be refused
+        for how in {(p.pck_alpha, p.min_joint_score) for p in protocols}:
+            if pair.driven is not None:
+                for name, of_name in driven_pose_metrics(pair, how[0]).items():
+                    pose[(name or method, pair.video_id, *how)] = of_name
+            elif keypoints and predicted:
+                pose[(method, pair.video_id, *how)] = pose_metrics(pair, *keypoints, *how)
     cached = {pair.video_id: scores_in_cache(pair, names, measures, cache) for pair in pairs}
     left = [pair for pair in pairs if cached[pair.video_id] is None]
     workers = workers or default_workers(left, device)
@@ -161,17 +165,21 @@ def _result(context: _Context, protocol: Protocol, name: str, label: str | None)
                     context, metric, protocol, name, per_frame, per_video, region
                 )
             _fill_where_unavailable(key, metrics, per_frame, per_video)
-    if context.pose and label is not None:
-        least = protocol.min_joint_score
-        visible = f"joints of a score of at least {least:g}" if least else "joints of any score"
-        notes = {"pck": f"within {protocol.pck_alpha:g}; {visible}",
-                 "akd": f"pixels of the reference; joints of both sides; {visible}",
-                 "missing_rate": visible}  # fmt: skip
-        for key, note in notes.items():
-            for pair in pairs:
-                values = context.pose[pair.video_id, protocol.pck_alpha, least][key]
-                per_frame[pair.video_id][key] = _without_reference_frame(values, protocol)
+    how = protocol.pck_alpha, protocol.min_joint_score
+    if all((name, pair.video_id, *how) in context.pose for pair in pairs):
+        of_pairs = {p.video_id: context.pose[(name, p.video_id, *how)] for p in pairs}
+        for key in next(iter(of_pairs.values()), {}):
+            for video_id, values_of in of_pairs.items():
+                values = _without_reference_frame(values_of[key], protocol)
+                per_frame[video_id][key] = values
+            note = _pose_note(key, protocol)
             metrics[key] = _mean_of_frames(key, per_frame, per_video, "videos", note)
+            _fill_where_unavailable(key, metrics, per_frame, per_video)
+    elif protocol.pairing == "photo" and not context.pose:
+        reason = "needs --keypoints DIR, the poses of the predictions"
+        for key in ("pck", "akd", "missing_rate", "limb_angle"):
+            metrics[key] = MetricValue(None, None, None, reason, 0, None)
+            _fill_where_unavailable(key, metrics, per_frame, per_video)
     return Result(
         schema=SCHEMA,
         method=name,
@@ -195,6 +203,19 @@ def _result(context: _Context, protocol: Protocol, name: str, label: str | None)
         per_frame=per_frame,
         frame_numbers={pair.video_id: pair.frame_numbers for pair in pairs},
     )
+
+
+def _pose_note(key: str, protocol: Protocol) -> str:
+    least = protocol.min_joint_score
+    visible = f"joints of a score of at least {least:g}" if least else "joints of any score"
+    held_to = "photo" if protocol.pairing == "photo" else "reference"
+    words = {
+        "pck": f"within {protocol.pck_alpha:g}; {visible}",
+        "akd": f"pixels of the {held_to}; joints of both sides; {visible}",
+        "limb_angle": f"degrees; {visible}",
+    }
+    moved = protocol.pairing == "photo" and key in ("pck", "akd")
+    return words.get(key, visible) + ("; up to one shift a video" if moved else "")
 
 
 def _fill_where_unavailable(
@@ -266,7 +287,7 @@ def _of_frames(
                     f"'{pair.video_id}': {pair.num_frames} frames: HumanVid's script stops below"
                 )
                 return MetricValue(None, None, None, f"{reason} {HUMANVID_FRAMES}", 0, None)
-    item = Item(name, without_key(metric), fit_of(protocol), region)
+    item = Item(name, without_key(metric), fit_of(protocol, metric.crop), region)
     key = region_key(metric.key, region) if region else metric.key
     identical = absent = 0
     for pair in context.pairs:
@@ -275,7 +296,7 @@ def _of_frames(
             return MetricValue(None, None, None, values, 0, None)
         values = _without_reference_frame(values, protocol)
         identical += int(np.isposinf(values).sum())
-        absent += int(np.isnan(values).sum()) if region else 0
+        absent += int(np.isnan(values).sum()) if region or metric.crop in PERSON_CROPS else 0
         per_frame[pair.video_id][key] = np.where(
             np.isposinf(values), protocol.identical_psnr_db, values
         )
@@ -288,7 +309,7 @@ def _of_frames(
         notes.append(f"{identical} frames of zero error (in its arithmetic) count as {cap}")
     skipped = 0 if protocol.score_reference_frame else len(context.pairs)
     if absent > skipped:
-        notes.append(f"{absent - skipped} frames have no {region}")
+        notes.append(f"{absent - skipped} frames have no {region or 'person'}")
     dtype = np.float32 if KINDS[metric.kind].mean_in_float32 else np.float64
     return _mean_of_frames(
         key, per_frame, per_video, protocol.aggregation, "; ".join(notes) or None, dtype

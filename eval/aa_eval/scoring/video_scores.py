@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
-from itertools import islice, pairwise
+from itertools import islice, pairwise, repeat
 from typing import Any
 
 import numpy as np
@@ -15,9 +15,11 @@ from numpy.typing import NDArray
 
 from aa_eval.errors import MetricUnavailable, VideoError
 from aa_eval.features.spec import VideoFeatures
+from aa_eval.metrics.crops import crop_frames
+from aa_eval.metrics.skeleton import Body
 from aa_eval.protocol import REGION_KINDS, TEMPORAL_KINDS, Metric
 from aa_eval.resize import resize
-from aa_eval.scoring.baselines import BACKWARDS, BASELINES
+from aa_eval.scoring.baselines import BACKWARDS, BASELINES, WITHOUT_TRUTH
 from aa_eval.scoring.cache import Cache
 from aa_eval.scoring.feature_windows import WindowFeatures, needed_windows
 from aa_eval.scoring.metric_runner import Fit, Measures
@@ -29,6 +31,7 @@ REFERENCE = ""  # the name under which a reference's own features stand
 _DIGEST_FRAMES = 8  # the size stands before every so many frames in a reference's digest
 
 Frames = NDArray[np.uint8]
+Masks = NDArray[np.bool_]
 Values = NDArray[np.float64]
 
 
@@ -114,13 +117,20 @@ def _items(pair: Pair, names: Sequence[str], measures: Measures) -> list[Item]:
 
 
 def _keys(pair: Pair, items: Sequence[Item], measures: Measures, cache: Cache) -> dict[Item, Any]:
-    reference = cache.digest(pair.reference)
+    reference: Any = cache.digest(pair.reference)
     prediction = cache.digest(pair.prediction) if pair.prediction else None
+    if pair.driven is not None:
+        others = cache.digest(pair.driven.other_photo) if pair.driven.other_photo else None
+        bodies = [pair.driven.target, pair.driven.predicted, pair.driven.photo, pair.driven.other]
+        # all that it is held to stands for the photo; a baseline may be made of the prediction, too
+        reference = [reference, prediction, others, *(_body_digest(body) for body in bodies)]
     regions = {name: [_region_digest(region, cache)] for name, region in pair.regions.items()}
     regions[""] = []
 
     def key(item: Item) -> Any:
-        side: Any = ["baseline", item.name, reference] if item.name in BASELINES else prediction
+        side: Any = prediction
+        if item.name in BASELINES or item.name in WITHOUT_TRUTH:
+            side = ["baseline", item.name, reference]
         inside = regions[item.region]
         # what a fitted frame looks like depends on both sizes
         fit = [*item.fit, pair.size_hw, pair.prediction_size_hw] if item.fit else None
@@ -155,6 +165,10 @@ def _region_digest(region: Region, cache: Cache) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
+def _body_digest(body: Body | None) -> str | None:
+    return None if body is None else hashlib.sha256(np.ascontiguousarray(body).data).hexdigest()
+
+
 def _gaps(pair: Pair) -> list[int]:
     """Indices of frames whose number does not follow that of the frame before."""
     return [t for t, (a, b) in enumerate(pairwise(pair.frame_numbers), start=1) if b != a + 1]
@@ -184,13 +198,13 @@ def _compute(pair: Pair, items: Sequence[Item], measures: Measures) -> VideoScor
     mask_digests = {name: hashlib.sha256() for name in mask_readers}
     fits = dict.fromkeys([None, *(item.fit for item in items)])
     before: dict[tuple[Fit | None, str], Frames] = {}  # the frame before, of each name
+    crops = _Crops(pair)
     done = 0
     for frames_of in _chunks(pair, names, measures.chunk_frames):
         reference = frames_of[REFERENCE]
         if done % _DIGEST_FRAMES == 0:
             pixels.update(f"{reference.shape[1:]}".encode())
         pixels.update(reference.data)
-        done += len(reference)
         masks = {
             name: _next_masks(pair, name, reader, len(reference))
             for name, reader in mask_readers.items()
@@ -202,14 +216,21 @@ def _compute(pair: Pair, items: Sequence[Item], measures: Measures) -> VideoScor
         fitted = {
             (fit, name): frames
             for fit in fits
-            for name, frames in _fitted(frames_of, fit, pair).items()
+            for name, frames in (
+                crops.of(frames_of, fit, done)
+                if fit and fit.crop
+                else _fitted(frames_of, fit, pair)
+            ).items()
         }
+        done += len(reference)
         for item in items:
             if item in streams:
                 streams[item].push(fitted[item.fit, item.name])
             elif isinstance(item.what, Metric) and item not in reasons:
                 try:
                     inside = masks.get(item.region)
+                    if item.fit and item.fit.crop:
+                        inside = crops.shown(item.fit, item.name)
                     values[item].append(_values(item, fitted, before, measures, inside))
                 except MetricUnavailable as error:
                     reasons[item] = f"'{pair.video_id}': {error}"
@@ -221,6 +242,8 @@ def _compute(pair: Pair, items: Sequence[Item], measures: Measures) -> VideoScor
             assert not isinstance(array, str)  # reasons come last
             array[_gaps(pair)] = np.nan
     if PIXELS in items:
+        if pair.driven is not None:  # results are comparable where they were held to one pose, too
+            pixels.update(np.ascontiguousarray(pair.driven.target).data)
         scores[PIXELS] = np.frombuffer(pixels.digest(), dtype=np.uint8)
     for name, digest in mask_digests.items():
         if masks_of(name) in items:
@@ -252,6 +275,63 @@ def _fitted(frames_of: dict[str, Frames], fit: Fit | None, pair: Pair) -> dict[s
     }
 
 
+class _Crops:
+    """The crops of one video's frames, and where they show anything; of a still picture only one.
+
+    A name whose body is not known has no crop but the whole picture.
+    """
+
+    def __init__(self, pair: Pair) -> None:
+        self._pair = pair
+        self._still: dict[tuple[Fit, str], tuple[Frames, Masks]] = {}
+        self._shown: dict[tuple[Fit, str], Masks] = {}
+
+    def of(self, frames_of: dict[str, Frames], fit: Fit, first: int) -> dict[str, Frames]:
+        """The crops of all names' frames, which begin at frame `first`."""
+        found = {}
+        for name, frames in frames_of.items():
+            is_still = name == REFERENCE or name in WITHOUT_TRUTH
+            body = self._body(name, first, len(frames))
+            if body is None and fit.crop != "picture":
+                continue
+            if not is_still:
+                found[name], self._shown[fit, name] = crop_frames(frames, body, fit.crop)
+                continue
+            if (fit, name) not in self._still:
+                self._still[fit, name] = crop_frames(frames[:1], body, fit.crop)
+            crop, shown = self._still[fit, name]
+            found[name] = np.repeat(crop, len(frames), axis=0)
+            self._shown[fit, name] = np.repeat(shown, len(frames), axis=0)
+        return found
+
+    def shown(self, fit: Fit, name: str) -> Masks | None:
+        """Where crops of a name's and of the photo's latest frames both show something; None: all.
+
+        Raises:
+            MetricUnavailable: it is not known where the person is.
+        """
+        ours, theirs = self._shown.get((fit, name)), self._shown.get((fit, REFERENCE))
+        if ours is None or theirs is None:
+            raise MetricUnavailable(
+                "it is not known where the person is: needs --keypoints (of the predictions) and "
+                "--reference-keypoints (of the photos)"
+            )
+        both = ours & theirs
+        return None if both.all() else both
+
+    def _body(self, name: str, first: int, count: int) -> Body | None:
+        driven = self._pair.driven
+        if driven is None:
+            return None
+        if name in (REFERENCE, "repeat-reference"):
+            return driven.photo
+        if name == "other-photo":
+            return driven.other
+        if driven.predicted is None:
+            return None
+        return driven.predicted[:1] if name == "static" else driven.predicted[first : first + count]
+
+
 def _values(
     item: Item,
     fitted: dict[tuple[Fit | None, str], Frames],
@@ -278,13 +358,19 @@ def _values(
 def _chunks(pair: Pair, names: Sequence[str], size: int) -> Iterator[dict[str, Frames]]:
     """Frames [T, H, W, 3] of each name and of `REFERENCE`, up to `size` at a time."""
     reference = iter_frames(pair.reference)
-    readers = {
+    readers: dict[str, Iterator[Frames]] = {
         name: iter_frames_backwards(pair.reference)
         if name in BACKWARDS
         else iter_frames(_prediction(pair))
         for name in names
-        if name in BACKWARDS or name not in BASELINES
+        if name in BACKWARDS or name not in (*BASELINES, "static", "other-photo")
     }
+    if "static" in names:
+        readers["static"] = repeat(next(iter_frames(_prediction(pair))), pair.num_frames)
+    if "other-photo" in names:
+        assert pair.driven is not None  # the caller has seen to both
+        assert pair.driven.other_photo is not None
+        readers["other-photo"] = iter_frames(pair.driven.other_photo)
     predictors = {name: BASELINES[name]() for name in names if name in BASELINES}
     left = pair.num_frames
     while left:

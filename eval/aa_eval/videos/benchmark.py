@@ -62,25 +62,35 @@ class Benchmark:
     names_sha256: str = ""
 
     @property
+    def folder(self) -> Path:
+        """Where its folders are looked for when none are named."""
+        return Path("data") / self.name
+
+    @property
     def references(self) -> Path:
         """Where the references are looked for when no folder is named."""
-        return Path("data") / self.name / "references"
+        return self.folder / "references"
 
     @property
     def predictions(self) -> Path:
         """Where the predictions are looked for when no folder is named."""
-        return Path("data") / self.name / "predictions"
+        return self.folder / "predictions"
 
     def describe(self) -> str:
         """What a user must know before scoring on it, as lines."""
         count = len(self.video_ids) or self.num_videos
+        where = f"references: {self.references}/"
+        names = "named after the references, with as many frames"
+        if not self.has_truth:
+            where = f"without true videos: {self.folder}/reference-images/ and driving-poses/"
+            names = "<photo>__<motion>.mp4, with as many frames as the driving pose"
         lines = [
             f"{self.name}: {self.title}",
             f"source: {self.source}",
             f"protocols: {', '.join(self.protocols)}",
-            f"references: {self.references}/: {self.layout}",
+            f"{where}: {self.layout}",
             f"made by: {self.made_by}",
-            f"predictions: {self.predictions}/, named after the references, with as many frames",
+            f"predictions: {self.predictions}/, {names}",
             f"{count} videos" + (":" if self.video_ids else "; no list of their ids is public"),
         ]
         lines += [f"  {video_id}{self._describe_frames(video_id)}" for video_id in self.video_ids]
@@ -107,10 +117,6 @@ class Benchmark:
         Raises:
             PairingError: one of the folders is absent.
         """
-        if not self.has_truth:
-            raise PairingError(
-                f"{self.title}: has no true videos: nothing here scores predictions without"
-            )
         absent = []
         if not references.exists():
             absent.append(
@@ -126,6 +132,19 @@ class Benchmark:
             raise PairingError(
                 f"{self.title}: put the {'; and the '.join(absent)}. "
                 "Or name other folders: PREDICTIONS --references DIR"
+            )
+
+    def require_cross_folders(self, images: Path, poses: Path) -> None:
+        """Say what to put where, of a benchmark without true videos.
+
+        Raises:
+            PairingError: one of the folders is absent.
+        """
+        if absent := [str(folder) for folder in (images, poses) if not folder.exists()]:
+            raise PairingError(
+                f"{self.title}: put the reference images into {images}/ and the keypoints of the "
+                f"driving videos into {poses}/ ({self.layout}). Absent: {', '.join(absent)}. Or "
+                "name other folders: PREDICTIONS --reference-images DIR --driving-poses DIR"
             )
 
     def problems(self, references: VideoFolder) -> dict[str, str]:

@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 
 from aa_eval.errors import PairingError
 from aa_eval.metrics.pose import akd_px, missing_rate, pck
+from aa_eval.metrics.retarget import limb_angle_deg
+from aa_eval.metrics.skeleton import Body
 from aa_eval.videos.pairing import Pair
 
 ASPECT_TOLERANCE = 0.02  # of the sides' ratio: sizes are rounded to whole pixels
@@ -39,6 +41,44 @@ def pose_metrics(
         "akd": akd_px(*sides, min_score=min_score),
         "missing_rate": missing_rate(*sides, min_score=min_score),
     }
+
+
+def driven_pose_metrics(pair: Pair, alpha: float) -> dict[str, dict[str, NDArray[np.float64]]]:
+    """ "pck", "akd", "missing_rate" and "limb_angle" per frame [T] against the driving pose.
+
+    In pixels of the photo. Methods put the person where they like: before PCK and AKD a video's
+    target is moved as a whole, by the median over its frames and joints of what it is off.
+
+    Returns:
+        By whose pose it is: "" for the prediction's, "static" for its first frame's, and
+        "repeat-reference" for the photo's; without those of which no keypoints were given.
+    """
+    driven = pair.driven
+    assert driven is not None  # the caller has seen to it
+    assert pair.prediction_size_hw is not None
+    bodies: dict[str, Body] = {}
+    if driven.predicted is not None:
+        scale = np.array(pair.size_hw[::-1]) / np.array(pair.prediction_size_hw[::-1])
+        bodies[""] = (driven.predicted + 0.5) * scale - 0.5
+        bodies["static"] = np.repeat(bodies[""][:1], pair.num_frames, axis=0)
+        if driven.photo is not None:
+            bodies["repeat-reference"] = np.repeat(driven.photo, pair.num_frames, axis=0)
+    found = {}
+    for name, body in bodies.items():
+        off_px = (body - driven.target).reshape(-1, 2)
+        known = off_px[np.isfinite(off_px).all(axis=-1)]
+        target = driven.target + (np.median(known, axis=0) if len(known) else 0)
+        sides = [
+            (points, np.asarray(np.isfinite(points).all(axis=-1), dtype=np.float64))
+            for points in (body, target)
+        ]
+        found[name] = {
+            "pck": pck(*sides[0], *sides[1], alpha=alpha),
+            "akd": akd_px(*sides[0], *sides[1]),
+            "missing_rate": missing_rate(*sides[0], *sides[1]),
+            "limb_angle": limb_angle_deg(body, target),
+        }
+    return found
 
 
 def keypoints_on_frames(

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 from aa_eval.errors import PairingError
+from aa_eval.metrics.skeleton import Body
 from aa_eval.protocol import Pairing
 from aa_eval.videos.layout import VideoFolder
 from aa_eval.videos.regions import Region
@@ -31,6 +32,26 @@ PROBLEMS = {
 
 
 @dataclass(frozen=True, slots=True)
+class Driven:
+    """What a prediction is held to whose motion is another person's.
+
+    Attributes:
+        target: the driving body in the proportions and at the place of the person in the photo,
+            [T, 18, 2] in pixels of the photo; without keypoints as it was given.
+        predicted, photo: the bodies in the prediction and in the photo, [T, 18, 2] and [1, 18, 2],
+            each in its own pixels; None where no keypoints were given.
+        other_photo: the photo of somebody else; None where all videos have one photo.
+        other: the body in that.
+    """
+
+    target: Body
+    predicted: Body | None = None
+    photo: Body | None = None
+    other_photo: VideoSource | None = None
+    other: Body | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Pair:
     """One video to score: as many frames on both sides.
 
@@ -43,6 +64,8 @@ class Pair:
         prediction_size_hw: None without a prediction.
         kept: positions of the compared frames in the whole reference; None where all of them are.
         regions: name -> part of the picture that image metrics are computed in, too.
+        driven: where there are no true frames: what the prediction is held to; `reference` is the
+            photo then, held for as many frames.
     """
 
     video_id: str
@@ -53,6 +76,7 @@ class Pair:
     prediction_size_hw: tuple[int, int] | None = None
     kept: tuple[int, ...] | None = None
     regions: Mapping[str, Region] = field(default_factory=dict)
+    driven: Driven | None = None
 
     @property
     def num_frames(self) -> int:
@@ -60,7 +84,9 @@ class Pair:
 
 
 @dataclass(frozen=True, slots=True)
-class _Problem:
+class Problem:
+    """Why a pair may not be scored: one of `PROBLEMS`, and what was found."""
+
     kind: str
     message: str
 
@@ -88,15 +114,14 @@ def make_pairs(
         PairingError: naming the first problems found that were not allowed, and their remedy.
         VideoError: a file cannot be read.
     """
-    if unknown := sorted(allow - PROBLEMS.keys()):
-        raise PairingError(f"--allow {unknown[0]}: unknown: choose from {', '.join(PROBLEMS)}")
-    problems: list[_Problem] = []
+    require_known(allow)
+    problems: list[Problem] = []
     ids = sorted(references.videos)
     if predictions is not None:
         missing = [v for v in ids if v not in predictions.videos]
         extra = sorted(predictions.videos.keys() - references.videos.keys())
-        problems += [_Problem("missing-videos", f"no prediction for '{v}'") for v in missing]
-        problems += [_Problem("extra-videos", f"no reference for prediction '{v}'") for v in extra]
+        problems += [Problem("missing-videos", f"no prediction for '{v}'") for v in missing]
+        problems += [Problem("extra-videos", f"no reference for prediction '{v}'") for v in extra]
         ids = [v for v in ids if v in predictions.videos]
     if not ids:
         ours = f"{predictions.path} has '{min(predictions.videos)}', " if predictions else ""
@@ -116,8 +141,26 @@ def make_pairs(
     if frames == "positions":  # and that both sides are cut to the shorter
         defined.add("frame-count")
     problems = [p for p in problems if p.kind not in defined]
-    refused = [p for p in problems if p.kind not in allow]
-    if refused:
+    return pairs, refuse(problems, allow)
+
+
+def require_known(allow: frozenset[str]) -> None:
+    """Refuse names that are none of `PROBLEMS`.
+
+    Raises:
+        PairingError: names the first.
+    """
+    if unknown := sorted(allow - PROBLEMS.keys()):
+        raise PairingError(f"--allow {unknown[0]}: unknown: choose from {', '.join(PROBLEMS)}")
+
+
+def refuse(problems: Sequence[Problem], allow: frozenset[str]) -> tuple[str, ...]:
+    """The overrides that were needed, of problems that are all allowed.
+
+    Raises:
+        PairingError: naming the first that are not, and their remedy.
+    """
+    if refused := [p for p in problems if p.kind not in allow]:
         shown = "; ".join(p.message for p in refused[:3])
         more = f"; and {len(refused) - 3} more" if len(refused) > 3 else ""
         kinds = " ".join(f"--allow {k}" for k in dict.fromkeys(p.kind for p in refused))
@@ -125,14 +168,14 @@ def make_pairs(
             f"{shown}{more}. Mend the folder, or override with {kinds} "
             "(it will be written into the result)"
         )
-    return pairs, tuple(f"allow {p.kind}: {p.message}" for p in problems)
+    return tuple(f"allow {p.kind}: {p.message}" for p in problems)
 
 
 def _pair(
     video_id: str, prediction: VideoSource | None, reference: VideoSource, frames: str
-) -> tuple[Pair, list[_Problem]]:
+) -> tuple[Pair, list[Problem]]:
     reference_info = probe(reference)
-    problems = list(_of_one_side(reference, reference_info, "reference"))
+    problems = list(problems_of_one_side(reference, reference_info, "reference"))
     whole, whole_info, info = reference, reference_info, None
     if frames == "humanvid-24":
         reference = reference.at_positions(_humanvid_positions(video_id, whole_info.num_frames))
@@ -140,7 +183,7 @@ def _pair(
         reference_info = replace(reference_info, num_frames=count)
     if prediction is not None:
         info = probe(prediction)
-        problems += _of_one_side(prediction, info, "prediction")
+        problems += problems_of_one_side(prediction, info, "prediction")
         problems += _differences(video_id, info, reference_info)
         prediction, reference, found = _same_frames(
             video_id, prediction, info, reference, reference_info, frames == "numbers"
@@ -188,7 +231,7 @@ def _same_frames(
     reference: VideoSource,
     reference_info: VideoInfo,
     by_number: bool,
-) -> tuple[VideoSource, VideoSource, list[_Problem]]:
+) -> tuple[VideoSource, VideoSource, list[Problem]]:
     problems = []
     if by_number and prediction.numbers is not None and reference.numbers is not None:
         ours, theirs = set(prediction.numbers), set(reference.numbers)
@@ -199,50 +242,51 @@ def _same_frames(
                 f"'{video_id}': predicted frames are numbered {_span(prediction.numbers)}, "
                 f"the reference's {_span(reference.numbers)}"
             )
-            return prediction, reference, [_Problem("frame-numbers", message)]
+            return prediction, reference, [Problem("frame-numbers", message)]
         both = ours & theirs
         message = (
             f"'{video_id}': {info.num_frames} predicted frames, {reference_info.num_frames} in the "
             f"reference ({_only(theirs - ours, 'missing')}{_only(ours - theirs, 'extra')})"
         )
-        problems.append(_Problem("frame-count", message.replace("; )", ")")))
+        problems.append(Problem("frame-count", message.replace("; )", ")")))
         return prediction.at_numbers(both), reference.at_numbers(both), problems
     if info.num_frames != reference_info.num_frames:
         message = (
             f"'{video_id}': {info.num_frames} predicted frames, {reference_info.num_frames} in the "
             "reference"
         )
-        problems.append(_Problem("frame-count", message))
+        problems.append(Problem("frame-count", message))
         count = min(info.num_frames, reference_info.num_frames)
         return prediction.first(count), reference.first(count), problems
     return prediction, reference, []
 
 
-def _differences(video_id: str, info: VideoInfo, reference: VideoInfo) -> Iterator[_Problem]:
+def _differences(video_id: str, info: VideoInfo, reference: VideoInfo) -> Iterator[Problem]:
     if info.size_hw != reference.size_hw:
-        yield _Problem(
+        yield Problem(
             "size",
             f"prediction '{video_id}' is {info.size_hw[1]}x{info.size_hw[0]}, its reference "
             f"{reference.size_hw[1]}x{reference.size_hw[0]} (width x height)",
         )
     if info.fps and reference.fps and abs(info.fps / reference.fps - 1) > 1e-3:
-        yield _Problem(
+        yield Problem(
             "fps", f"prediction '{video_id}' has {info.fps:g} fps, its reference {reference.fps:g}"
         )
 
 
-def _of_one_side(source: VideoSource, info: VideoInfo, side: str) -> Iterator[_Problem]:
+def problems_of_one_side(source: VideoSource, info: VideoInfo, side: str) -> Iterator[Problem]:
+    """What is wrong with one video, whatever it is compared with; `side` names it in messages."""
     whose = f"{side} '{source.video_id}'"
     for before, after in pairwise(source.numbers or ()):
         if after != before + 1:
             message = f"{whose} has frames {before} and {after} but none between"
-            yield _Problem("numbering-gap", message)
+            yield Problem("numbering-gap", message)
             break
     if not info.steady:
-        yield _Problem("fps", f"{whose} has a variable frame rate, expected a constant one")
+        yield Problem("fps", f"{whose} has a variable frame rate, expected a constant one")
     if not info.is_eight_bit_rgb:
         kind = "channels" if info.kind.startswith("8-bit") else "bit-depth"
-        yield _Problem(kind, f"{whose} is {info.kind}, expected 8-bit colour")
+        yield Problem(kind, f"{whose} is {info.kind}, expected 8-bit colour")
 
 
 def _span(numbers: tuple[int, ...]) -> str:

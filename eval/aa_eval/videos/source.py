@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
+from itertools import repeat
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
@@ -37,6 +38,7 @@ class VideoSource:
         limit: read only so many frames; None for all.
         step: of a video file: read the first frame and every step-th after it.
         member: the video inside a shard; None where it is a file of its own.
+        held: of one picture: for how many frames it stands.
     """
 
     video_id: str
@@ -45,6 +47,7 @@ class VideoSource:
     limit: int | None = None
     step: int = 1
     member: TarMember | None = None
+    held: int = 1
 
     @property
     def is_video_file(self) -> bool:
@@ -132,7 +135,9 @@ def iter_frames(source: VideoSource) -> Iterator[NDArray[np.uint8]]:
     Raises:
         VideoError: a frame cannot be decoded, or fewer come out than the file holds.
     """
-    return _iter_file(source) if source.is_video_file else map(read_image, source.files)
+    if source.is_video_file:
+        return _iter_file(source)
+    return (frame for file in source.files for frame in repeat(read_image(file), source.held))
 
 
 def iter_frames_backwards(source: VideoSource) -> Iterator[NDArray[np.uint8]]:
@@ -315,7 +320,7 @@ def _probe_images(source: VideoSource) -> VideoInfo:
     first: VideoInfo | None = None
     for path in source.files:
         size_hw, kind = image_size_and_kind(path)
-        info = VideoInfo(size_hw, len(source.files), None, kind)
+        info = VideoInfo(size_hw, len(source.files) * source.held, None, kind)
         first = first or info
         if info != first:
             raise VideoError(
