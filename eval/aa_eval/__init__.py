@@ -31,12 +31,14 @@ if TYPE_CHECKING:
     from aa_eval.options import EvaluateOptions
     from aa_eval.protocol import Protocol, list_protocols, read_protocol
     from aa_eval.result import MetricValue, Result, read_result, write_result
+    from aa_eval.segments import Drift, drift
     from aa_eval.verify import verify_references
     from aa_eval.videos.benchmark import Benchmark, list_benchmarks, read_benchmark
     from aa_eval.videos.video import Video, read_video
 
 _MODULE_OF = {
     "Benchmark": "videos.benchmark",
+    "Drift": "segments",
     "EvalError": "errors",
     "EvaluateOptions": "options",
     "FrameMetric": "metric_module",
@@ -45,6 +47,7 @@ _MODULE_OF = {
     "Result": "result",
     "Video": "videos.video",
     "compare": "comparison",
+    "drift": "segments",
     "evaluate": "evaluation",
     "flicker": "functional",
     "fvd": "functional",
@@ -68,6 +71,7 @@ _MODULE_OF = {
 
 __all__ = [
     "Benchmark",
+    "Drift",
     "EvalError",
     "EvaluateOptions",
     "FrameMetric",
@@ -76,6 +80,7 @@ __all__ = [
     "Result",
     "Video",
     "compare",
+    "drift",
     "evaluate",
     "flicker",
     "fvd",

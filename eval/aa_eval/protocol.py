@@ -19,7 +19,7 @@ from aa_eval.parse import parse
 from aa_eval.resize import RESIZES
 
 DEFAULT_PROTOCOL = "aa-clean-v2"
-CROSS_PROTOCOL = "aa-cross-v1"  # the default where there are no true frames
+CROSS_PROTOCOL = "aa-cross-v1"  # the default without true frames
 Pairing: TypeAlias = Literal["numbers", "positions", "humanvid-24", "photo"]
 
 
@@ -122,7 +122,7 @@ class Protocol:
         pairing: "numbers": by frame number. "positions": in order, whatever their numbers, both
             sides cut to the shorter. "humanvid-24": the prediction's frames in order against the
             first 24 of every third frame of the reference (of fewer than 73 frames: every
-            (frames // 24)-th). "photo": there are no true frames; every frame is held to the photo
+            (frames // 24)-th). "photo": without true frames: every frame is held to the photo
             of the person, and its pose to a driving pose.
         metric_module: a Python file (relative to the protocol's own) with metrics of
             the user's: see `aa_eval.metric_module`. Its content, not its place, is in the hash.

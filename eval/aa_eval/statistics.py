@@ -34,6 +34,14 @@ def stacked(videos: Sequence[tuple[int, Values]]) -> tuple[Values, NDArray[np.in
     return np.concatenate([rows for _, rows in videos]), numbers.astype(np.int64)
 
 
+def why_no_interval(num_videos: int) -> str | None:
+    """Why a value over so many videos has no interval; None where it has one."""
+    if num_videos >= MIN_VIDEOS:
+        return None
+    s = "" if num_videos == 1 else "s"
+    return f"no interval: {num_videos} video{s}, an interval over videos needs {MIN_VIDEOS}"
+
+
 def cluster_bootstrap(
     video_means: NDArray[np.float64], weights: NDArray[np.float64], seed: int = 0
 ) -> tuple[float, float] | None:

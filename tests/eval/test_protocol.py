@@ -7,7 +7,13 @@ from dataclasses import replace
 import pytest
 
 from aa_eval.errors import ProtocolError
-from aa_eval.protocol import TEMPORAL_KINDS, list_protocols, parse_protocol, read_protocol
+from aa_eval.protocol import (
+    SET_KINDS,
+    TEMPORAL_KINDS,
+    list_protocols,
+    parse_protocol,
+    read_protocol,
+)
 
 MINIMAL = """
 name = "p"
@@ -33,6 +39,7 @@ def test_every_protocol_shows_both_psnrs_and_has_its_own_hash() -> None:
     assert {p.name for p in protocols} == {
         "aa-clean-v1",
         "aa-clean-v2",
+        "aa-cross-v1",
         "aa-temporal-v1",
         "fid-vid-disco",
         "fvd-bdmm-128f",
@@ -54,6 +61,9 @@ def test_every_protocol_shows_both_psnrs_and_has_its_own_hash() -> None:
             continue
         if protocol.name.startswith("aa-temporal-"):
             assert set(kinds.values()) <= TEMPORAL_KINDS
+            continue
+        if protocol.pairing == "photo":
+            assert not SET_KINDS.intersection(kinds.values())
             continue
         assert kinds["psnr"] in ("psnr", "psnr_float32")
         assert kinds["psnr_overflow"] == "psnr_uint8_overflow"

@@ -307,10 +307,35 @@ def test_a_baseline_that_is_only_as_good_or_worse_takes_nothing_away(
     assert table.places("lpips_alex") == [1, None]
 
 
+def test_a_still_picture_that_is_perfect_by_definition_takes_the_colour_but_not_the_place(
+    make_result: Callable[..., Result],
+) -> None:
+    for name, place in (("repeat-reference", 1), ("static", 1), ("other-photo", None)):
+        rows = [
+            row_of_result(
+                method,
+                make_result(
+                    method,
+                    label=label,
+                    metrics={"identity_lpips": MetricValue(value, None, None, None, 9, None)},
+                ),
+            )
+            for method, label, value in (
+                ("ours", "measured", 0.3), ("theirs", "measured", 0.2), (name, "baseline", 0.1),
+            )
+        ]  # fmt: skip
+        table = Table("own data", "aa-cross-v1", tuple(rows))
+        assert table.places("identity_lpips")[1] == place
+        assert not table.is_won("identity_lpips")
+        assert ("a still picture is perfect there by definition" in table.verdict()) == bool(place)
+
+
 HIGHER = ("ssim", "psnr", "psnr_overflow", "csim", "pck", "ssim_differences", "ssim@face")
 LOWER = (
     "lpips", "lpips_alex", "lpips_vgg", "fvd", "fid_vid", "fid", "l1", "akd", "missing_rate",
     "dtssd", "flicker", "tlpips", "tof", "warp_error", "lpips@hands",
+    "limb_angle", "identity_limbs", "identity_lpips", "photo_lpips", "photo_colour",
+    "flicker_own", "warp_error_own",
 )  # fmt: skip
 
 

@@ -72,6 +72,7 @@ def score(
     *,
     options: EvaluateOptions = EvaluateOptions(),  # noqa: B008 - frozen
     write_baselines: Path | None = None,
+    segments: int | None = None,
 ) -> int:
     """Score PREDICTIONS and print a table; --out writes result.json and the CSV files.
 
@@ -79,11 +80,16 @@ def score(
         predictions: Folder of the videos to score.
         write_baselines: Write the trivial predictions (all, or those of --baselines) as folders of
             PNG, for other tools to score; without PREDICTIONS that is all that is done.
+        segments: For long videos: cut each into so many equal parts, and print the method's values
+            in each and the slope; `aa-eval drift` does so later.
     """
-    from aa_eval.cli.table import result_table
+    from aa_eval.cli.table import drift_table, result_table
     from aa_eval.evaluation import evaluate
     from aa_eval.protocol import list_protocols, protocol_of_module, read_protocol
+    from aa_eval.segments import drift
 
+    if segments is not None and segments < 2:
+        raise EvalError(f"--segments {segments}: expected 2 at least")
     predictions, options = _behind_the_protocols(predictions, options)
     if write_baselines is not None:
         _write_baselines(write_baselines, predictions, options)
@@ -97,6 +103,8 @@ def score(
     for found in dict.fromkeys(result.protocol_hash for result in results):
         of_protocol = [result for result in results if result.protocol_hash == found]
         print("\n" + result_table(of_protocol, by_hash[found]))
+        if segments is not None:
+            print("\n" + drift_table(drift(of_protocol[0], segments), by_hash[found]))
     if options.out:
         print(f"\nwritten: {options.out}")
     return 0
@@ -190,6 +198,25 @@ def _number(value: float | str | None) -> str:
     if value is None:
         return "-"
     return value if isinstance(value, str) else f"{value:.6g}"
+
+
+@app.command(name="drift", help_epilogue="Example: `aa-eval drift results/mine --segments 5`")
+def drift_command(result: Path, /, *, segments: int = 5) -> int:
+    """Show whether a result's videos get worse the longer they run.
+
+    Args:
+        result: folder with a result.json and a per_frame.csv.
+        segments: into how many equal parts each video is cut.
+    """
+    from aa_eval.cli.table import drift_table
+    from aa_eval.protocol import read_protocol
+    from aa_eval.result import read_result
+    from aa_eval.segments import drift
+
+    scored = read_result(result)
+    print(f"{scored.method} under {scored.protocol}", end=", ")
+    print(drift_table(drift(scored, segments), read_protocol(scored.protocol)))
+    return 0
 
 
 @app.command(help_epilogue="Example: `aa-eval verify results/mine --references references/`")

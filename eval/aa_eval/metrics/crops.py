@@ -91,7 +91,7 @@ def _limbs(frame: Frames, joints: Body) -> tuple[Frames, Masks]:
     )
     cells = (len(LIMBS), _ALONG, _IN_CELL, _ACROSS, _IN_CELL)
     colours = samples.reshape(*cells, 3).mean(axis=(2, 4))
-    shown = inside.reshape(cells).all(axis=4).all(axis=2)
+    shown = np.all(inside.reshape(cells), axis=(2, 4))
     size = (len(LIMBS) * _ALONG, _ACROSS)
     return np.rint(colours).astype(np.uint8).reshape(*size, 3), shown.reshape(size)
 

@@ -66,8 +66,8 @@ BASELINES: dict[str, Callable[[], Callable[[Frame], Frame]]] = {
     "blurred": lambda: _blur,
     "shifted-pixel": lambda: _shift,
 }
-# Where there are no true frames: the photo over and over, the method's own first frame likewise,
-# and the photo of somebody else, which says how far apart two people are.
+# Without true frames: the photo over and over, the method's own first frame likewise, and the
+# photo of somebody else, which says how far apart two people are.
 WITHOUT_TRUTH = ("repeat-reference", "static", "other-photo")
 # These predict the video's frames from its last to its first.
 BACKWARDS = frozenset({"reversed"})

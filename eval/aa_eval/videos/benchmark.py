@@ -117,6 +117,10 @@ class Benchmark:
         Raises:
             PairingError: one of the folders is absent.
         """
+        if not self.has_truth:
+            raise PairingError(
+                f"{self.title}: has no true videos: give --reference-images and --driving-poses"
+            )
         absent = []
         if not references.exists():
             absent.append(

@@ -64,8 +64,8 @@ class Pair:
         prediction_size_hw: None without a prediction.
         kept: positions of the compared frames in the whole reference; None where all of them are.
         regions: name -> part of the picture that image metrics are computed in, too.
-        driven: where there are no true frames: what the prediction is held to; `reference` is the
-            photo then, held for as many frames.
+        driven: without true frames: what the prediction is held to; `reference` is the photo then,
+            held for as many frames.
     """
 
     video_id: str
