@@ -70,6 +70,8 @@ KINDS: dict[str, Kind] = {
     "kvd": Kind("lower", "set"),  # biased where both sides are of the same videos: the next is not
     "kvd_of_videos": Kind("lower", "set"),
     "mean_feature_distance": Kind("lower", "set"),
+    "frechet_of_each_video": Kind("lower", "set"),
+    "jedi": Kind("lower", "set"),
 }
 TEMPORAL_KINDS = frozenset(name for name, kind in KINDS.items() if kind.over == "change")
 SET_KINDS = frozenset(name for name, kind in KINDS.items() if kind.over == "set")

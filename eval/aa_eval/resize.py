@@ -101,6 +101,12 @@ def _opencv_bilinear_uint8(frames: Frames, size_hw: tuple[int, int]) -> FloatFra
     return np.asarray((upper + lower + 2) >> 2, dtype=np.float32)
 
 
+def _pil_768_then_bilinear(frames: Frames, size_hw: tuple[int, int]) -> FloatFrames:
+    """HumanVid's way to Inception: Pillow's 8-bit bilinear to 768x768, then `bilinear`."""
+    squashed = _pil_uint8(Image.Resampling.BILINEAR)(frames, (768, 768)).astype(np.uint8)
+    return _bilinear(squashed, size_hw)
+
+
 def _fixed_point(
     source: int, target: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int32]]:
@@ -145,6 +151,7 @@ RESIZES: dict[str, Callable[[Frames, tuple[int, int]], FloatFrames]] = {
     "centre-crop-pil-bicubic-float": _short_side_bicubic_crop,
     "short-side-bilinear-centre-crop": _short_side_bilinear_crop,
     "bilinear": _bilinear,
+    "pil-bilinear-uint8-768-bilinear": _pil_768_then_bilinear,
     "bilinear-uint8": _opencv_bilinear_uint8,
     "tf1-bilinear": _tf1_bilinear,
 }

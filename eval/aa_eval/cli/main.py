@@ -291,19 +291,20 @@ def show_benchmark(name: str, /) -> int:
 @app.command(help_epilogue="Example: `aa-eval weights`")
 def weights() -> int:
     """Show which weight files are there, and whether they are the right ones."""
-    from aa_eval.features.networks import RESNET3D_50
+    from aa_eval.features.networks import OWN_WEIGHTS
     from aa_eval.weights.weight_files import verify_own_weight, weight_status
 
     rows = weight_status()
     for row in rows:
-        print(f"{row.status:8} {row.name:12} {(row.sha256 or '-')[:12]:12} {row.location}")
+        print(f"{row.status:8} {row.name:20} {(row.sha256 or '-')[:12]:12} {row.location}")
         if row.remedy:
             print(f"         {row.remedy}")
-    try:
-        path, sha256 = verify_own_weight(RESNET3D_50)
-        print(f"{'ok':8} {RESNET3D_50.name:12} {sha256[:12]:12} {path}")
-    except WeightsUnavailable as error:  # optional: none of the other metrics needs it
-        print(f"{'absent':8} {error}")
+    for name, weight in OWN_WEIGHTS.items():
+        try:
+            path, sha256 = verify_own_weight(weight)
+            print(f"{'ok':8} {name:20} {sha256[:12]:12} {path}")
+        except WeightsUnavailable as error:  # optional: none of the other metrics needs it
+            print(f"{'absent':8} {error}")
     return 0 if all(row.status == "ok" for row in rows) else 2
 
 

@@ -13,8 +13,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from aa_eval.errors import EvalError, MetricUnavailable, WeightsUnavailable
+from aa_eval.errors import EvalError, MetricUnavailable
 from aa_eval.weights.numpy_pickle import WeightTree, read_numpy_pickle
+from aa_eval.weights.torch_file import load_tensors
 from aa_eval.weights.weight_files import verify_weight
 
 SIDE_PX = 224
@@ -92,17 +93,8 @@ def make_i3d(
     with torch.random.fork_rng(devices=[]):
         model = I3D(bn_eps, pool_frames)
     state = {_torch_name(key): value for key, value in _flatten(read_numpy_pickle(path)).items()}
-    wanted = model.state_dict()
-    if state.keys() != wanted.keys():
-        wrong = ", ".join(sorted(state.keys() ^ wanted.keys())[:5])
-        raise WeightsUnavailable(f"{path}: lacks, or has in excess, the tensors {wrong}")
-    for name, tensor in state.items():
-        if tensor.shape != wanted[name].shape:
-            raise WeightsUnavailable(
-                f"{path}: {name} is {list(tensor.shape)}, expected {list(wanted[name].shape)}"
-            )
-    model.load_state_dict(state)
-    return model.eval().requires_grad_(False).to(device)
+    load_tensors(model, state, path)
+    return model.to(device)
 
 
 def i3d_logits(model: I3D, video: Tensor) -> Tensor:

@@ -7,7 +7,6 @@ resnet-50-kinetics.pth:
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,7 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from aa_eval.errors import MetricUnavailable, WeightsUnavailable
+from aa_eval.errors import MetricUnavailable
+from aa_eval.weights.torch_file import load_tensors, read_torch_file
 
 SIDE_PX = 112
 _EXPANSION = 4  # channels of a block's output for each of its inner ones
@@ -90,33 +90,36 @@ class ResNet3D(nn.Module):
         return x.mean(dim=(2, 3, 4))
 
 
+class SegmentMeans:
+    """DisCo's vector of a file: the mean over its segments of 16 frames, the last frame repeated.
+
+    A window of 16 frames is one segment.
+    """
+
+    def __init__(self, model: ResNet3D) -> None:
+        self._model = model
+
+    def __call__(self, windows: Tensor) -> Tensor:
+        """Windows [B, 3, T, 112, 112] in [-1, 1] of any length -> [B, 2048]."""
+        frames = 16 * self._model.pool_frames
+        lacking = -windows.shape[2] % frames
+        whole = torch.cat([windows, windows[:, :, -1:].expand(-1, -1, lacking, -1, -1)], dim=2)
+        with torch.inference_mode():
+            segments = [self._model(segment) for segment in whole.split(frames, dim=2)]
+        return torch.stack(segments).mean(dim=0)
+
+
 def load_resnet3d(path: Path, model: ResNet3D) -> ResNet3D:
     """Put the weights of a file into `model`; in evaluation mode. No code in the file is run.
 
     Raises:
         WeightsUnavailable: the file is not of the layout above, or does not fit the model.
     """
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, OSError) as error:
-        raise WeightsUnavailable(f"{path}: not a checkpoint that torch reads: {error}") from error
-    state = content.get("state_dict") if isinstance(content, dict) else None
-    if not isinstance(state, dict):
-        raise WeightsUnavailable(f"{path}: holds no 'state_dict'")
     tensors = {
         name.removeprefix("module."): tensor
-        for name, tensor in state.items()
+        for name, tensor in read_torch_file(path, "state_dict").items()
         if not name.removeprefix("module.").startswith("fc.")
     }
-    wanted = model.state_dict()
     # files from before PyTorch 0.4.1 do not count batches, and nothing here needs the count
-    lacking = {name for name in wanted.keys() - tensors.keys() if "num_batches" not in name}
-    if wrong := sorted(lacking | (tensors.keys() - wanted.keys())):
-        raise WeightsUnavailable(f"{path}: lacks or does not know {len(wrong)}, e.g. {wrong[0]}")
-    for name, tensor in tensors.items():
-        if tensor.shape != wanted[name].shape:
-            raise WeightsUnavailable(
-                f"{path}: {name} is {list(tensor.shape)}, expected {list(wanted[name].shape)}"
-            )
-    model.load_state_dict(tensors, strict=False)
-    return model.eval().requires_grad_(False)
+    load_tensors(model, tensors, path, optional=("num_batches_tracked",))
+    return model

@@ -53,6 +53,22 @@ def kernel_distance_of_videos(
     return within - 2 * _mean_across(x, y, video_of_a, video_of_b)
 
 
+def jedi_distance(a: NDArray[np.floating], b: NDArray[np.floating]) -> float:
+    """100 times the biased estimate of MMD^2 under the kernel (x . y / d)^2 (Luo et al. 2024).
+
+    As the package videojedi 1.1.0 computes JEDi: pairs of a vector with itself count, so that the
+    value is at least 0, and depends on the number of samples. Arguments and errors as of
+    `kernel_distance`.
+    """
+    x, y = checked_features(a, b)
+    within, across = (_square_kernel(x, x) + _square_kernel(y, y), _square_kernel(x, y))
+    return 100 * max(within - 2 * across, 0.0)
+
+
+def _square_kernel(x: NDArray[np.float64], y: NDArray[np.float64]) -> float:
+    return float(np.square(x @ y.T / x.shape[1]).mean())
+
+
 def _mean_across(
     x: NDArray[np.float64],
     y: NDArray[np.float64],

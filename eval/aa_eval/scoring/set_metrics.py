@@ -1,4 +1,4 @@
-"""FVD and KVD of a set of videos: draws, sample size, interval, and the floor of the references."""
+"""Distances of sets of videos, such as FVD: draws, sample size, interval, sample floor."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from aa_eval.errors import MetricUnavailable
 from aa_eval.features.spec import VideoFeatures
 from aa_eval.metrics.frechet import frechet_distance
-from aa_eval.metrics.kvd import kernel_distance, kernel_distance_of_videos
+from aa_eval.metrics.kvd import jedi_distance, kernel_distance, kernel_distance_of_videos
 from aa_eval.protocol import Metric
 from aa_eval.result import MetricValue
 from aa_eval.scoring.feature_windows import drawn_starts
@@ -49,6 +49,8 @@ def set_metric(
     """
     if metric.kind == "mean_feature_distance":
         return _mean_feature_distance(spec, predictions, references)
+    if metric.kind == "frechet_of_each_video":
+        return _frechet_of_each_video(spec, pairs, predictions, references)
     draws = [_draw(spec, pairs, predictions, references, run) for run in range(spec.runs)]
     ours, theirs = draws[0]
     count = sum(len(rows) for rows in theirs)
@@ -74,7 +76,7 @@ def set_metric(
         notes.append(f"two halves of the references are {floor:.4g} apart")
     spread = distance_spread(ours, theirs, distance)
     low, high = (None, None) if spread is None else (value - 1.96 * spread, value + 1.96 * spread)
-    if low is not None and metric.kind == "fvd":
+    if low is not None and metric.kind in ("fvd", "jedi"):
         low = max(low, 0.0)
     return MetricValue(value, low, high, None, count, "; ".join(notes) or None)
 
@@ -117,6 +119,32 @@ def _mean_feature_distance(
     return MetricValue(float(every.astype(np.float32).mean()), low, high, None, len(every), note)
 
 
+def _frechet_of_each_video(
+    spec: VideoFeatures,
+    pairs: Sequence[Pair],
+    predictions: Sequence[Values],
+    references: Sequence[Values],
+) -> MetricValue:
+    """Mean over videos of the Fréchet distance between the two sides of each.
+
+    One-to-All's FID (benchmark/eval_tiktok.sh at c6014ff).
+    """
+    counts = [len(rows) for rows in references]
+    distances = []
+    for pair, ours, theirs in zip(pairs, predictions, references, strict=True):
+        try:
+            distances.append(frechet_distance(ours, theirs, spec.unbiased_covariance))
+        except MetricUnavailable as error:
+            return MetricValue(None, None, None, f"'{pair.video_id}': {error}", sum(counts), None)
+    means = np.asarray(distances)
+    low, high = cluster_bootstrap(means, np.ones(len(means))) or (None, None)
+    dim = references[0].shape[1]
+    note = "of each video by itself: comparable with no FID of a whole set"
+    if min(counts) <= dim:
+        note = f"rank-deficient: N = {min(counts)} <= d = {dim}; {note}"
+    return MetricValue(float(means.mean()), low, high, None, sum(counts), note)
+
+
 def _value(distance: SetDistance, a: Sequence[Values], b: Sequence[Values]) -> float:
     ours, theirs = (stacked(list(enumerate(side))) for side in (a, b))
     return distance(ours[0], theirs[0], ours[1], theirs[1])
@@ -127,6 +155,8 @@ def _distance(metric: Metric, spec: VideoFeatures) -> SetDistance:
         return kernel_distance_of_videos
     if metric.kind == "kvd":
         return lambda a, b, *_: kernel_distance(a, b)
+    if metric.kind == "jedi":
+        return lambda a, b, *_: jedi_distance(a, b)
     return lambda a, b, *_: frechet_distance(a, b, spec.unbiased_covariance)
 
 

@@ -169,11 +169,13 @@ class OwnWeight:
         name: key in results.
         file: its name in `weights_folder()`.
         origin: where it is to be had, and what it is.
+        sha256: of its content, as many digits of it as are published; "" where the user states it.
     """
 
     name: str
     file: str
     origin: str
+    sha256: str = ""
 
 
 def weights_folder() -> Path:
@@ -183,10 +185,10 @@ def weights_folder() -> Path:
 
 
 def verify_own_weight(weight: OwnWeight) -> tuple[Path, str]:
-    """The file, and the sha256 of its content: that of `<file>.sha256` in the same folder.
+    """The file, and the sha256 of its content: the published one, or that of `<file>.sha256`.
 
-    The user states the hash (in sha256sum's form), since none is published with the file: a file
-    that is altered later is refused, and results of two different files are never compared.
+    Where none is published with the file the user states it beside the file (in sha256sum's form):
+    a file that is altered later is refused, and results of two different files are never compared.
 
     Raises:
         WeightsUnavailable: the file or its hash is missing, or they do not fit each other.
@@ -195,23 +197,26 @@ def verify_own_weight(weight: OwnWeight) -> tuple[Path, str]:
     stated_at = path.with_name(path.name + ".sha256")
     state = f"sha256sum {weight.file} > {stated_at.name}"
     if not path.is_file():
+        then = "" if weight.sha256 else f", and state its hash in the same folder: {state}"
         raise WeightsUnavailable(
-            f"weight {weight.name}: {path} is not there: fetch {weight.file} ({weight.origin}), "
-            f"and state its hash in the same folder: {state}"
+            f"weight {weight.name}: {path} is not there: fetch {weight.file} ({weight.origin})"
+            + then
         )
-    if not stated_at.is_file():
-        raise WeightsUnavailable(
-            f"weight {weight.name}: {stated_at} is not there: state the file's hash: {state}"
-        )
-    stated = stated_at.read_text(encoding="utf-8", errors="replace").split()[:1]
-    if not stated or not re.fullmatch(r"[0-9a-f]{64}", stated[0]):
-        raise WeightsUnavailable(
-            f"weight {weight.name}: {stated_at} holds no sha256 of 64 hex digits: {state}"
-        )
+    stated, by = weight.sha256, "expected"
+    if not stated:
+        if not stated_at.is_file():
+            raise WeightsUnavailable(
+                f"weight {weight.name}: {stated_at} is not there: state the file's hash: {state}"
+            )
+        words = stated_at.read_text(encoding="utf-8", errors="replace").split()[:1]
+        if not words or not re.fullmatch(r"[0-9a-f]{64}", words[0]):
+            raise WeightsUnavailable(
+                f"weight {weight.name}: {stated_at} holds no sha256 of 64 hex digits: {state}"
+            )
+        stated, by = words[0], f"{stated_at.name} says"
     found = _sha256(path)
-    if found != stated[0]:
+    if not found.startswith(stated):
         raise WeightsUnavailable(
-            f"weight {weight.name}: {path} has sha256 {found}, {stated_at.name} says {stated[0]}: "
-            "fetch it again"
+            f"weight {weight.name}: {path} has sha256 {found}, {by} {stated}: fetch it again"
         )
     return path, found

@@ -12,12 +12,13 @@ from torch import Tensor
 from torchvision.models.resnet import Bottleneck, ResNet
 
 from aa_eval.errors import MetricUnavailable, WeightsUnavailable
-from aa_eval.features.networks import NETWORKS, RESNET3D_50
-from aa_eval.features.resnet3d import ResNet3D, load_resnet3d
+from aa_eval.features.networks import NETWORKS, OWN_WEIGHTS
+from aa_eval.features.resnet3d import ResNet3D, SegmentMeans, load_resnet3d
 from aa_eval.protocol import read_protocol
 from aa_eval.scoring.score_pairs import score_pairs
 from aa_eval.weights.weight_files import verify_own_weight, weights_folder
 
+RESNET3D_50 = OWN_WEIGHTS["resnet3d-50-kinetics"]
 BLOCKS = [1, 2, 1, 1]  # a second block has no shortcut convolution
 
 
@@ -77,13 +78,23 @@ def test_on_a_still_clip_it_is_torchvisions_resnet(flat: ResNet, checkpoint: Pat
         model(windows[:1, :, :, :64, :64])
 
 
+def test_a_clip_is_the_mean_of_its_segments_its_last_frame_repeated(checkpoint: Path) -> None:
+    """DisCo's rule, which One-to-All's FID-VID runs on clips of any length."""
+    model = load_resnet3d(checkpoint, ResNet3D(BLOCKS))
+    clip = torch.rand(1, 3, 19, 112, 112) * 2 - 1
+    tail = torch.cat([clip[:, :, 16:], clip[:, :, -1:].expand(-1, -1, 13, -1, -1)], dim=2)
+    expected = (model(clip[:, :, :16]) + model(tail)) / 2
+    torch.testing.assert_close(SegmentMeans(model)(clip), expected)
+    assert torch.equal(SegmentMeans(model)(clip[:, :, :16]), model(clip[:, :, :16]))
+
+
 def test_files_of_another_layout_are_refused(
     flat: ResNet, checkpoint: Path, tmp_path: Path
 ) -> None:
     state = inflated(flat)
     path = tmp_path / "other.pth"
     for content, words in (
-        ([1], "holds no 'state_dict'"),
+        ([1], "holds no dictionary of tensors 'state_dict'"),
         ({"state_dict": state | {"module.layer9.0.conv1.weight": torch.ones(1)}}, "e.g. layer9"),
         ({"state_dict": {k: v for k, v in state.items() if "bn1" not in k}}, "lacks or does not"),
         ({"state_dict": state | {"module.conv1.weight": torch.ones(64, 3, 7, 7)}}, "expected"),
