@@ -157,9 +157,11 @@ class _Residual1d(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         y = x if self.is_first else F.relu(F.instance_norm(x))
-        y = self.conv2(F.relu(F.instance_norm(self.conv1(y))))
+        y = F.relu(F.instance_norm(self.conv1(y)))
+        y = self.conv2(y)
         # channels that the input lacks are zeros, half of them on each side
-        return y + F.pad(x, (0, 0, self.more // 2, self.more - self.more // 2))
+        found: Tensor = y + F.pad(x, (0, 0, self.more // 2, self.more - self.more // 2))
+        return found
 
 
 class _Delta(nn.Module):

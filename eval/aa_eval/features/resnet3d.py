@@ -105,7 +105,7 @@ class SegmentMeans:
         lacking = -windows.shape[2] % frames
         whole = torch.cat([windows, windows[:, :, -1:].expand(-1, -1, lacking, -1, -1)], dim=2)
         with torch.inference_mode():
-            segments = [self._model(segment) for segment in whole.split(frames, dim=2)]
+            segments = [self._model(segment) for segment in torch.split(whole, frames, dim=2)]
         return torch.stack(segments).mean(dim=0)
 
 

@@ -108,7 +108,8 @@ class Dinov2(nn.Module):
         with torch.inference_mode():
             tokens = self.body.norm(self.body(_of_imagenet(pictures[:, :, None])))
         side = self.body.size.side_px // self.body.size.patch_px
-        return tokens[:, 1:].unflatten(1, (side, side))
+        patches: Tensor = tokens[:, 1:].unflatten(1, (side, side))
+        return patches
 
 
 class VideoMAEv2(nn.Module):
