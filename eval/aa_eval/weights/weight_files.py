@@ -187,7 +187,7 @@ def weights_folder() -> Path:
 def verify_own_weight(weight: OwnWeight) -> tuple[Path, str]:
     """The file, and the sha256 of its content: the published one, or that of `<file>.sha256`.
 
-    Where none is published with the file the user states it beside the file (in sha256sum's form):
+    Where none is published with the file the user states it next to the file (in sha256sum's form):
     a file that is altered later is refused, and results of two different files are never compared.
 
     Raises:
