@@ -64,13 +64,15 @@ class TemporalConfig:
     """AnimateDiff's motion modules.
 
     `max_frames`: length of the positional encoding (Sec. 3.2). `trained_frames`: frames per clip in
-    training, which is how many are denoised together; None if unknown.
+    training, which is how many are denoised together; None if unknown. `clean_attention`: a further
+    layer at the output, see `networks/clean_attention.py`; not in the paper.
     """
 
     max_frames: int
     num_heads: int
     mid_block: bool
     trained_frames: int | None = field(default=None, metadata=_OMIT)
+    clean_attention: bool | None = field(default=None, metadata=_OMIT)
 
     @property
     def window(self) -> int:
@@ -178,6 +180,8 @@ class ModelConfig:
             raise ConfigError("the finest level of the UNets must have spatial attention")
         if self.noise.zero_terminal_snr and self.noise.prediction_type == "epsilon":
             raise ConfigError("at zero SNR epsilon says nothing of the image: use v_prediction")
+        if self.temporal.clean_attention and self.noise.prediction_type == "epsilon":
+            raise ConfigError("clean_attention reads the image of a velocity: use v_prediction")
 
     @property
     def latent_hw(self) -> tuple[int, int]:

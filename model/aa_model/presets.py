@@ -55,7 +55,7 @@ SMALL = Preset(
                       scaling_factor=1.0),
         unet=UNetConfig((48, 64, 80), (True, True, True), 1, norm_num_groups=16, num_heads=2,
                         cross_attention_dim=64),
-        temporal=TemporalConfig(max_frames=24, num_heads=4, mid_block=True),
+        temporal=TemporalConfig(max_frames=24, num_heads=4, mid_block=True, clean_attention=True),
         pose_guider=PoseGuiderConfig("controlnet", (16, 32, 48), (2, 2)),
         image_encoder=ImageEncoderConfig(64, 8, hidden_size=64, num_layers=2, num_heads=4,
                                          hidden_act="gelu", tokens="pooled", mean=_HALF, std=_HALF),

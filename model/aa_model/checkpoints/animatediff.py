@@ -69,7 +69,7 @@ def from_animatediff(
                 key = key.replace(old, new)
             renamed[key.replace(".temporal_transformer.", ".")] = tensor
     mid_block = any(key.startswith("mid_block.") for key in renamed)
-    return renamed, replace(temporal, max_frames=length, mid_block=mid_block)
+    return renamed, replace(temporal, max_frames=length, mid_block=mid_block, clean_attention=None)
 
 
 def to_animatediff(tensors: Mapping[str, Tensor], max_frames: int) -> dict[str, Tensor]:
@@ -129,6 +129,7 @@ def _from_motion_adapter(
         max_frames=sizes.motion_max_seq_length,
         num_heads=sizes.motion_num_attention_heads,
         mid_block=sizes.use_motion_mid_block,
+        clean_attention=None,
     )
 
 

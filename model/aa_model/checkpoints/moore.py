@@ -235,5 +235,7 @@ def _check_expressible(config: ModelConfig) -> None:
         faults.append(f"autoencoder {config.vae.kind!r}, not 'kl'")
     if config.image_encoder.tokens != "pooled":
         faults.append(f"image tokens {config.image_encoder.tokens!r}, not 'pooled'")
+    if config.temporal.clean_attention:
+        faults.append("attention over time at the output")
     if faults:
         raise CheckpointError(f"Moore's format cannot hold this network: {'; '.join(faults)}")

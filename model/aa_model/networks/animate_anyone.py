@@ -31,7 +31,7 @@ from aa_model.networks.reference_attention import (
 )
 from aa_model.networks.reference_net import ReferenceNet, make_unet2d
 from aa_model.networks.sharded_random import draw_normal
-from aa_model.networks.temporal import add_temporal_layers
+from aa_model.networks.temporal import add_temporal_layers, clean_attention_of
 from aa_model.networks.vae import decode_latents, encode_moments, make_vae
 
 _CONTROLNET = "controlnet"  # the one feature of the variants that have a ControlNet
@@ -244,6 +244,8 @@ class AnimateAnyone(nn.Module):
             prediction = self.denoising_unet(
                 unet_input.transpose(1, 2), timesteps, tokens, **arguments
             ).sample.transpose(1, 2)
+            if (agree := clean_attention_of(self.denoising_unet)) is not None:
+                prediction = agree(prediction, noisy_latents, timesteps)
         else:
             prediction = self.denoising_unet(
                 unet_input[:, 0], timesteps, image_tokens, **arguments

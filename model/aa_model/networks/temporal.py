@@ -1,4 +1,5 @@
-"""Temporal layers: AnimateDiff's motion modules behind the denoising UNet's blocks (Sec. 3.2)."""
+"""Temporal layers: AnimateDiff's motion modules behind the denoising UNet's blocks (Sec. 3.2), and
+where a network has it, attention over time at the output (`CleanAttention`)."""
 
 from __future__ import annotations
 
@@ -12,9 +13,11 @@ from diffusers.models.unets.unet_motion_model import AnimateDiffTransformer3D
 from torch import Tensor, nn
 
 from aa_model.config import ModelConfig
+from aa_model.networks.clean_attention import CleanAttention
 from aa_model.networks.reference_net import make_unet2d
 
 _MARK = ".motion_modules."
+_OUTPUT = "clean_attention"
 
 
 class PerFrameGroupNorm(nn.GroupNorm):
@@ -35,7 +38,8 @@ class PerFrameGroupNorm(nn.GroupNorm):
 def add_temporal_layers(unet: UNet2DConditionModel, config: ModelConfig) -> UNetMotionModel:
     """The denoising UNet of stage 2: `unet`'s own tensors, and new temporal layers.
 
-    The layers' last projection starts at zero, so the result equals `unet` frame by frame.
+    The layers' last projection starts at zero, so the result equals `unet` frame by frame; it does
+    not with `clean_attention`, which starts as a filter.
     diffusers' `from_unet2d` would copy `unet` (trap T15): it is run where nothing is allocated.
     """
     adapter = _make_adapter(config)
@@ -53,7 +57,16 @@ def add_temporal_layers(unet: UNet2DConditionModel, config: ModelConfig) -> UNet
     for module in motion_unet.modules():
         if isinstance(module, AnimateDiffTransformer3D):
             module.norm = _per_frame(module.norm)
+    if config.temporal.clean_attention:
+        motion_unet.add_module(_OUTPUT, CleanAttention(config).to(unet.device, unet.dtype))
     return motion_unet
+
+
+def clean_attention_of(unet: UNetMotionModel | UNet2DConditionModel) -> CleanAttention | None:
+    """The layer at the output, if the UNet has one."""
+    found = getattr(unet, _OUTPUT, None)
+    assert found is None or isinstance(found, CleanAttention)
+    return found
 
 
 @contextmanager
@@ -85,7 +98,7 @@ def without_temporal_layers(unet: UNetMotionModel | UNet2DConditionModel) -> Ite
 
     A UNet of stage 1, which has none, stays as it is.
     """
-    layers = [m for m in unet.modules() if isinstance(m, AnimateDiffTransformer3D)]
+    layers = [m for m in unet.modules() if isinstance(m, AnimateDiffTransformer3D | CleanAttention)]
     with ExitStack() as stack:
         for layer in layers:
             hook = layer.register_forward_hook(_hand_on, with_kwargs=True)
@@ -101,7 +114,7 @@ def _hand_on(
 
 def is_temporal(parameter_name: str) -> bool:
     """Whether a parameter of the denoising UNet belongs to its temporal layers."""
-    return _MARK in parameter_name
+    return _MARK in parameter_name or parameter_name.startswith(f"{_OUTPUT}.")
 
 
 def _per_frame(norm: nn.GroupNorm) -> PerFrameGroupNorm:
