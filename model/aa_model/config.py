@@ -20,7 +20,9 @@ _OMIT = {"omit_none": True}
 Appearance: TypeAlias = Literal["reference_net", "clip", "controlnet", "clip+controlnet"]
 Merge: TypeAlias = Literal["edge", "mean", "wrapped"]
 Benchmark: TypeAlias = Literal["tiktok", "ubc"]  # of `aa_datasets.benchmarks.split`
-StageName: TypeAlias = Literal["autoencoder", "image-encoder", "1", "1-controlnet", "2"]
+StageName: TypeAlias = Literal[
+    "autoencoder", "image-encoder", "1", "1-controlnet", "2", "personalize"
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -297,12 +299,12 @@ def _default_of(name: str) -> Any:
     return TrainConfig.__dataclass_fields__[name].default
 
 
-_OF_DIFFUSION = ("1", "1-controlnet", "2")
+_OF_DIFFUSION = ("1", "1-controlnet", "2", "personalize")
 _WITH_FRAMES = ("autoencoder", *_OF_DIFFUSION)
 # Fields of TrainConfig that not every stage reads, and those that do.
 _STAGES_OF = {
     **dict.fromkeys(("num_frames", "early_num_frames"), _WITH_FRAMES),
-    "stride": ("2",),
+    "stride": ("2", "personalize"),
     **dict.fromkeys(
         ("reference_drop", "timestep_shift", "noise_offset", "min_snr_gamma", "person_weight",
          "gradient_checkpointing", "cache_latents", "precomputed_latents"),

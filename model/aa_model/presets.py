@@ -44,6 +44,7 @@ TINY = Preset(
         "image-encoder": TrainConfig(steps=4, batch_size=4, lr=1e-3),
         "1": TrainConfig(steps=4, batch_size=2, lr=1e-3),
         "2": TrainConfig(steps=4, batch_size=1, lr=1e-3, num_frames=4),
+        "personalize": TrainConfig(steps=4, batch_size=1, lr=1e-3, num_frames=4),
     },
 )  # fmt: skip
 
@@ -74,6 +75,9 @@ SMALL = Preset(
         "2": TrainConfig(steps=1000, batch_size=2, lr=5e-4, num_frames=12, warmup_steps=50,
                          lr_schedule="cosine", ema_decay=0.99, timestep_shift=3.0,
                          cache_latents=True),
+        "personalize": TrainConfig(steps=400, batch_size=1, lr=5e-4, num_frames=12,
+                                   warmup_steps=20, lr_schedule="cosine", timestep_shift=3.0,
+                                   cache_latents=True),
     },
 )  # fmt: skip
 

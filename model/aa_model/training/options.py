@@ -29,7 +29,8 @@ class TrainOptions:
     _: KW_ONLY
     stage: StageName
     """What to train. Stages 1 and 2 are the paper's (Sec. 3.3); 1-controlnet follows 1 where a
-    ControlNet is wanted; autoencoder and image-encoder train small frozen parts."""
+    ControlNet is wanted; autoencoder and image-encoder train small frozen parts; personalize
+    fine-tunes a finished network on the clips of one person."""
     preset: PresetName
     """Sizes of the networks, and the stage's training."""
     out: Path

@@ -63,9 +63,11 @@ class Origin:
         """
         wanted = (*stage.needs, *stage.trains)
         sources = {part: path for part, path in find_parts(init).items() if part in wanted}
-        absent = [part for part in stage.needs if part not in sources]
+        needed = wanted if stage.fine_tunes else stage.needs
+        absent = [part for part in needed if part not in sources]
         if absent and complete:
-            made_by = {part: each.name for each in STAGES.values() for part in each.trains}
+            first_trained = [each for each in STAGES.values() if not each.fine_tunes]
+            made_by = {part: each.name for each in first_trained for part in each.trains}
             first = dict.fromkeys(f"--stage {made_by[part]}" for part in absent)
             raise CheckpointError(
                 f"stage {stage.name} needs {', '.join(absent)}, which "
@@ -90,7 +92,7 @@ def make_model(
         num_frames: per clip, where temporal layers are trained; stored with them.
         size_hw: of the pictures; as the loaded parts were trained, or as in `config`, unless given.
     """
-    temporal = "temporal_layers" in stage.trains
+    temporal = stage.loader_stage == 2
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         config = resolve_config(config, origin.sources)
@@ -98,7 +100,7 @@ def make_model(
         model = AnimateAnyone(config, temporal=temporal)
     for part, folder in origin.sources.items():
         load_part(model, folder, part)
-    if temporal:
+    if "temporal_layers" in stage.trains:
         model.set_trained_frames(num_frames)
     if "controlnet" in stage.trains and "controlnet" not in origin.sources:
         assert model.controlnet is not None

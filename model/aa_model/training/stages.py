@@ -2,6 +2,7 @@
 
 The paper has two stages (Sec. 3.3) and starts from Stable Diffusion's VAE and CLIP. Where neither
 can be had, `autoencoder` and `image-encoder` train small ones of the same classes first.
+`personalize` fine-tunes a finished network on one person's clips, as Table 1's DreamPose.
 """
 
 from __future__ import annotations
@@ -37,12 +38,14 @@ class Stage:
         needs: parts that must come from an earlier checkpoint; frozen.
         trains: parts whose weights move; every other weight stays.
         loader_stage: 1 feeds single frames of a clip, each a video of its own; 2 feeds windows.
+        fine_tunes: whether what it trains must come from an earlier checkpoint, too.
     """
 
     name: str
     needs: tuple[str, ...]
     trains: tuple[str, ...]
     loader_stage: Literal[1, 2]
+    fine_tunes: bool = False
 
     def of(self, config: ModelConfig) -> Stage:
         """The stage for a network of this appearance: only with the parts that it has.
@@ -79,13 +82,21 @@ STAGES = {
             ("temporal_layers",),
             2,
         ),
+        # Windows, so that the temporal layers stay as they are and in their place.
+        Stage(
+            "personalize",
+            ("vae", "image_encoder", "temporal_layers"),
+            ("reference_net", "controlnet", "denoising_unet", "pose_guider"),
+            2,
+            fine_tunes=True,
+        ),
     )
 }
 
 
 def trained_parameters(model: AnimateAnyone, stage: Stage) -> dict[str, nn.Parameter]:
     """Freeze everything but what the stage trains, and return that, as `part.name`."""
-    if "temporal_layers" in stage.trains:
+    if stage.loader_stage == 2:
         model.add_temporal_layers()
     model.requires_grad_(False)
     model.eval()

@@ -74,6 +74,31 @@ def test_stage_2_leaves_every_other_part_as_it_was(trained: dict[str, Path]) -> 
     assert read_checkpoint(trained["1"]).model.vae.scaling_factor != 1
 
 
+def test_personalize_moves_the_networks_and_keeps_encoders_and_temporal_layers(
+    trained: dict[str, Path], puppet_shards: list[Path], tmp_path: Path
+) -> None:
+    assert train(*puppet_shards, "--stage", "personalize", "--preset", "tiny", "--out",
+                 tmp_path / "me", "--init", trained["2"]) == 0  # fmt: skip
+    before, after = (read_checkpoint(run).parts for run in (trained["2"], tmp_path / "me"))
+    moved = {part for part in before if before[part].sha256 != after[part].sha256}
+    assert moved == {"reference_net", "denoising_unet", "pose_guider"}
+    assert after["denoising_unet"].made_by.startswith("stage personalize, 4 steps")
+    assert read_checkpoint(tmp_path / "me").model == read_checkpoint(trained["2"]).model
+
+
+def test_personalize_starts_from_a_whole_network(
+    trained: dict[str, Path],
+    puppet_shards: list[Path],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert train(*puppet_shards, "--stage", "personalize", "--preset", "tiny", "--out",
+                 tmp_path / "me", "--init", trained["1"]) == 2  # fmt: skip
+    assert "personalize needs temporal_layers, which no --init folder holds: train --stage 2" in (
+        capsys.readouterr().err
+    )
+
+
 def test_an_interrupted_run_resumed_equals_the_whole(
     trained: dict[str, Path],
     puppet_shards: list[Path],

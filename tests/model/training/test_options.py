@@ -63,6 +63,7 @@ def test_no_preset_has_values_that_its_stage_ignores(preset: str) -> None:
         ("image-encoder", ["--samples-every", 5], "leave out --samples-every"),
         ("1", [], "train --stage autoencoder, --stage image-encoder first"),
         ("2", [], "train --stage autoencoder, --stage image-encoder, --stage 1 first"),
+        ("personalize", [], "--stage image-encoder, --stage 2, --stage 1 first"),
     ],
 )
 def test_what_cannot_be_heeded_is_one_line_that_names_it(

@@ -24,12 +24,12 @@ Make = Callable[..., AnimateAnyone]
 MakeBatch = Callable[..., Batch]
 
 
-@pytest.mark.parametrize("name", ["autoencoder", "image-encoder", "1", "2"])
+@pytest.mark.parametrize("name", ["autoencoder", "image-encoder", "1", "2", "personalize"])
 def test_a_stage_moves_its_weights_and_no_others(
     make_tiny: Make, make_batch: MakeBatch, name: str
 ) -> None:
     # Not fresh: behind a projection that is zero, a weight would rightly stand still for a step.
-    model, stage = make_tiny(temporal=name == "2"), STAGES[name]
+    model, stage = make_tiny(temporal=name in ("2", "personalize")), STAGES[name]
     config = dataclasses.replace(
         TINY.training[name], weight_decay=0.0, lr_schedule="constant", reference_drop=0.0
     )
