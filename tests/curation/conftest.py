@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import json
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import pytest
 
+from aa_curation.ledger.ledger import LEDGER_NAME, read_ledger
 from aa_curation.poses.blazepose import BlazePose
 from aa_curation.recipe import Recipe, load_recipe
 from aa_datasets.pose import write_pose
@@ -93,3 +96,22 @@ def write_sources() -> Callable[[Path, list[dict[str, str]]], Path]:
 @pytest.fixture(scope="session")
 def write_puppet() -> Callable[..., dict[str, str]]:
     return _write_puppet
+
+
+def _to_lines(folder: Path) -> None:
+    """Turn a corpus's ledger into the lines of JSON that earlier versions wrote."""
+    ledger = read_ledger(folder)
+    rows: list[tuple[str, object]] = [("run", ledger.head), ("thresholds", ledger.thresholds)]
+    rows += [("fetch", fetch) for fetch in ledger.fetches.values()]
+    rows += [("survey", survey) for survey in ledger.surveys.values()]
+    rows += [("decision", decision) for decision in ledger.decisions.values()]
+    rows += [("takedown", takedown) for takedown in ledger.takedowns.values()]
+    lines = [json.dumps({kind: msgspec.to_builtins(row)}, sort_keys=True) for kind, row in rows]
+    ledger.close()
+    (folder / "ledger.jsonl").write_text("".join(f"{line}\n" for line in lines))
+    (folder / LEDGER_NAME).unlink()
+
+
+@pytest.fixture(scope="session")
+def to_lines() -> Callable[[Path], None]:
+    return _to_lines

@@ -14,7 +14,8 @@ import pytest
 
 from aa_curation.errors import LedgerError, RecipeError
 from aa_curation.filters.blur import Blur
-from aa_curation.ledger.ledger import LEDGER_NAME, LedgerWriter
+from aa_curation.ledger.ledger import LedgerWriter
+from aa_curation.ledger.lines import LINES_NAME
 from aa_curation.recipe import Recipe, load_recipe
 from aa_curation.recipe_hash import canonical_form, sha256_of_form
 
@@ -151,7 +152,7 @@ def test_a_corpus_of_version_0_1_says_what_to_do(tmp_path: Path, demo_recipe: Re
         "clips_per_shard": 64,
         "near_duplicates": None,
     }
-    (tmp_path / LEDGER_NAME).write_text(json.dumps({"run": head}) + "\n")
+    (tmp_path / LINES_NAME).write_text(json.dumps({"run": head}) + "\n")
     with pytest.raises(LedgerError, match=r"version 0\.1 made it.* Choose another --out, or"):
         LedgerWriter(tmp_path, demo_recipe.head)
     with LedgerWriter.reopen(tmp_path) as writer:  # redecide, takedown and verify work as before

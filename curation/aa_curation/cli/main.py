@@ -149,7 +149,7 @@ def run(
     )
     print(ledger)
     print(f"shards: {out / 'shards'}")
-    failed = sum(decision.status == "failed" for decision in ledger.decisions.values())
+    failed = ledger.num_of("failed")
     if failed:
         print(
             f"{counted(failed, 'clip')} failed, which is a bug or an outage: see `aa-curate why "
@@ -173,13 +173,13 @@ def plan(
         recipe: As of `run`. Without --sources it is a list of sources, and the recipe is `default`.
     """
     from aa_curation.corpus.pending import expected_to_survey
-    from aa_curation.ledger.ledger import LEDGER_NAME, read_ledger, refuse_another_recipe
+    from aa_curation.ledger.ledger import has_ledger, read_ledger, refuse_another_recipe
     from aa_curation.report.text import format_plan
     from aa_datasets.command_line import counted
 
     name, places = (recipe, sources.sources) if sources.sources else ("default", (recipe,))
     chosen, rows = _inputs(name, places, sources)
-    known = read_ledger(out) if (out / LEDGER_NAME).is_file() else None
+    known = read_ledger(out) if has_ledger(out) else None
     if known is not None:
         refuse_another_recipe(known.head, chosen.head, out)
     form = chosen.canonical
@@ -191,7 +191,7 @@ def plan(
     todo = rows if known is None else expected_to_survey(known, rows)
     print(f"{counted(len(rows), 'source')}, {len(rows) - len(todo)} of them surveyed in {out}")
     if known is not None:
-        print(f"{len(known.decisions)} of {len(known.planned_ids)} known clips are decided")
+        print(f"{len(known.decisions)} of {known.num_planned} known clips are decided")
 
 
 def _inputs(
@@ -268,8 +268,8 @@ def report(
         print(format_licences(ledger))
         if options.clips:
             print()
-            for clip_id in sorted(ledger.decisions):
-                print(format_why(ledger.decisions[clip_id], short=True))
+            for decision in ledger.decisions.values():
+                print(format_why(decision, short=True))
 
 
 @app.command(help_epilogue="Example: `aa-curate why clip_033 --out corpus`")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from aa_curation.corpus.near_duplicates import bounds_of, separate
@@ -14,55 +14,57 @@ from aa_curation.corpus.write_shards import CLIPS, FETCHED, pack, shard_plan
 from aa_curation.crawl.store import Store
 from aa_curation.errors import LedgerError
 from aa_curation.ledger.ledger import Ledger, LedgerWriter, read_ledger
-from aa_curation.ledger.records import Decision
 from aa_datasets.command_line import counted
 
 
 def redecide(out: Path, thresholds: Mapping[str, float], *, dry_run: bool) -> None:
     """Decide again with other thresholds, pack, and print what changed."""
     if dry_run:
-        ledger = read_ledger(out)
-        _check_measured(ledger, thresholds)
-        _decide_again(ledger, lambda: ledger.add_thresholds(thresholds), ledger.add_decision)
+        _decide_again(read_ledger(out).copied(), thresholds)
         return
     with LedgerWriter.reopen(out) as writer:
-        _check_measured(writer.ledger, thresholds)
-        _decide_again(writer.ledger, lambda: writer.add_thresholds(thresholds), writer.add_decision)
+        _decide_again(writer.ledger, thresholds)
         pack(writer, out)
 
 
-def _check_measured(ledger: Ledger, thresholds: Mapping[str, float]) -> None:
-    known = {check.reason for d in ledger.decisions.values() for check in d.checks}
-    unknown = sorted(set(thresholds) - known)
-    if unknown:
+def _decide_again(ledger: Ledger, thresholds: Mapping[str, float]) -> None:
+    """Decide, keep recordings and splits apart, and print which clips went from where to where."""
+    known = ledger.reasons_of_checks()
+    if unknown := sorted(set(thresholds) - known):
         raise LedgerError(
             f"nothing was measured under {', '.join(unknown)}: this corpus has "
             f"{', '.join(sorted(known)) or 'no checks yet'}"
         )
-
-
-def _decide_again(
-    ledger: Ledger, decide: Callable[[], None], add: Callable[[Decision], None]
-) -> None:
-    """Decide, keep recordings and splits apart, and print which clips went from where to where."""
-    before = {c: (d.status, d.reason) for c, d in ledger.decisions.items()}
-    decide()
+    ((before,),) = ledger.sql("SELECT coalesce(max(number), 0) FROM replaced")
+    ledger.add_thresholds(thresholds)
     for row in separate(ledger, bounds_of(ledger)):
-        add(row)
-    after = {c: (d.status, d.reason) for c, d in ledger.decisions.items()}
+        ledger.add_decision(row)
     moves = Counter(
-        (before[clip], after.get(clip)) for clip in before if before[clip] != after.get(clip)
+        {
+            ((old, why), (new, new_why) if new else None): count
+            for old, why, new, new_why, count in ledger.sql(_MOVES, before)
+            if (old, why) != (new, new_why)
+        }
     )
-    for (old, new), count in sorted(moves.items(), key=str):
-        words = " ".join(new).strip() if new else "undecided: `aa-curate run` curates them"
-        print(f"{count:6d} {' '.join(old).strip()} -> {words}")
+    for (was, now), count in sorted(moves.items(), key=str):
+        words = " ".join(now).strip() if now else "undecided: `aa-curate run` curates them"
+        print(f"{count:6d} {' '.join(was).strip()} -> {words}")
     print(ledger)
+
+
+# From what a clip was before the first change after a number, to what it is.
+_MOVES = """
+SELECT was.status, was.reason, clips.status, clips.reason, count(*)
+FROM (SELECT clip_id, status, reason, min(number) FROM replaced WHERE number > ? GROUP BY clip_id)
+AS was LEFT JOIN clips USING (clip_id)
+GROUP BY was.status, was.reason, clips.status, clips.reason
+"""
 
 
 def takedown(out: Path, source_ids: Sequence[str], *, dry_run: bool) -> None:
     """Remove sources for good, or say what that would remove."""
     if dry_run:
-        ledger = read_ledger(out)
+        ledger = read_ledger(out).copied()
         for source_id in source_ids:
             before = _clips_by_shard(ledger)
             ledger.add_takedown(make_tombstone(ledger, source_id))
@@ -70,19 +72,19 @@ def takedown(out: Path, source_ids: Sequence[str], *, dry_run: bool) -> None:
             print(f"{source_id}: {removed} would be removed for good, from {touched}")
         return
     with LedgerWriter.reopen(out) as writer:
-        ledger = writer.ledger
+        said = []
         for source_id in source_ids:
-            before = _clips_by_shard(ledger)
+            before = _clips_by_shard(writer.ledger)
             take_down(writer, source_id)
-            purge(ledger, out / CLIPS, Store(out / FETCHED))
-            pack(writer, out)
-            removed, touched = _difference(before, _clips_by_shard(ledger))
-            print(f"{source_id}: {removed} removed; shards rewritten or deleted: {touched}")
+            removed, touched = _difference(before, _clips_by_shard(writer.ledger))
+            said.append(f"{source_id}: {removed} removed; shards rewritten or deleted: {touched}")
+        purge(writer.ledger, out / CLIPS, Store(out / FETCHED))
+        pack(writer, out)
+        print("\n".join(said))
 
 
 def _clips_by_shard(ledger: Ledger) -> dict[str, set[str]]:
-    plan = shard_plan(ledger)
-    return {name: {decision.clip_id for decision in decisions} for name, decisions in plan.items()}
+    return {name: set(clip_ids) for name, clip_ids in shard_plan(ledger).items()}
 
 
 def _difference(before: dict[str, set[str]], after: dict[str, set[str]]) -> tuple[str, str]:
@@ -94,13 +96,13 @@ def _difference(before: dict[str, set[str]], after: dict[str, set[str]]) -> tupl
 
 def repack(out: Path, *, dry_run: bool) -> None:
     """Plan all shards as if the corpus had been made in one run, and print how many change."""
-    ledger = read_ledger(out)
+    ledger = read_ledger(out).copied()
     before = _clips_by_shard(ledger)
-    ledger.shard_of.clear()
+    ledger.forget_shards()
     after = _clips_by_shard(ledger)
     if not dry_run:
         with LedgerWriter.reopen(out) as writer:
-            writer.forget_shards()
+            writer.ledger.forget_shards()
             pack(writer, out)
     same = sum(after.get(name) == clips for name, clips in before.items())
     print(f"{counted(len(before), 'shard')} before, {len(after)} after; {same} stay as they are")
@@ -115,6 +117,5 @@ def verify(out: Path, *, decode: bool, mend_first: bool) -> int:
     problems = list(iter_problems(ledger, out, decode=decode))
     for problem in problems:
         print(problem, file=sys.stderr)
-    accepted = sum(decision.status == "accepted" for decision in ledger.decisions.values())
-    print(f"{counted(accepted, 'clip')}, {counted(len(problems), 'problem')}")
+    print(f"{counted(ledger.num_of('accepted'), 'clip')}, {counted(len(problems), 'problem')}")
     return 1 if problems else 0

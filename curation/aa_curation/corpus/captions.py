@@ -40,8 +40,11 @@ def write_captions(
     if "{}" not in words:
         words.append("{}")
     captions.mkdir(parents=True, exist_ok=True)
-    accepted = sorted(c for c, row in ledger.decisions.items() if row.status == "accepted")
-    todo = [clip_id for clip_id in accepted if not (captions / f"{clip_id}.txt").is_file()]
+    todo = [
+        clip_id
+        for clip_id in ledger.ids_of("accepted")
+        if not (captions / f"{clip_id}.txt").is_file()
+    ]
     troubles: dict[str, str] = {}
     for clip_id in progress(todo, desc="captions", unit="clips"):
         mp4 = (folder / CLIPS / f"{clip_id}.mp4").resolve()

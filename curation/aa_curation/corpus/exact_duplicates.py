@@ -27,15 +27,22 @@ def reject_duplicates(ledger: Ledger, sources: Sequence[Source]) -> list[Decisio
         return [
             clip
             for clip in (survey.planned if survey else ())
-            if clip.clip_id not in ledger.decisions
-            or ledger.decisions[clip.clip_id].status != "rejected"
+            if (ledger.status_of(clip.clip_id) or ("", ""))[0] != "rejected"
         ]
 
     def rank(source: Source) -> tuple[bool, bool, str]:
         decided = any(clip.clip_id in ledger.decisions for clip in still_in(source))
         return source.split == "train", not decided, source.source_id
 
-    for source in sorted(sources, key=rank):
+    twins = {
+        source_id
+        for column in ("source_sha256", "packets_sha256")
+        for (source_id,) in ledger.sql(
+            f"SELECT source_id FROM surveys WHERE {column} IN (SELECT {column} FROM surveys "
+            f"WHERE {column} != '' GROUP BY {column} HAVING count(*) > 1)"
+        )
+    }
+    for source in sorted((s for s in sources if s.source_id in twins), key=rank):
         clips = still_in(source)
         if not clips:
             continue

@@ -69,9 +69,10 @@ def find_identities(
     model = OnnxModel(content, recogniser.file.name, 1)
     owners: list[str] = []
     embeddings: list[NDArray[np.float32]] = []
-    accepted = [row for _, row in sorted(ledger.decisions.items()) if row.clip is not None]
-    clips = [row.clip for row in accepted if row.status == "accepted"]
-    for clip in progress(clips, desc="faces", unit="clips"):
+    accepted = ledger.decisions.where("status = 'accepted' AND clip IS NOT NULL")
+    total = ledger.num_of("accepted")
+    for row in progress(accepted, desc="faces", unit="clips", total=total):
+        clip = row.clip
         assert clip is not None
         path = folder / CLIPS / clip.clip_id
         pose = read_pose(path.with_name(f"{path.name}.pose.npz"))

@@ -53,13 +53,18 @@ def clips_to_curate(ledger: Ledger, sources: Sequence[Source]) -> list[tuple[Pla
     for source in sources:
         survey = ledger.surveys.get(source.source_id)
         for planned in survey.planned if survey else ():
-            decision = ledger.decisions.get(planned.clip_id)
-            if decision is None or decision.status == "failed" or decision.reason == NOT_LISTED:
+            status, reason = ledger.status_of(planned.clip_id) or ("failed", "")
+            if status == "failed" or reason == NOT_LISTED:
                 todo.append((planned, source))
     return todo
 
 
 def undecided_clips(ledger: Ledger) -> list[PlannedClip]:
     """Planned clips without a decision, whether their source is listed or not."""
-    planned = [clip for survey in ledger.surveys.values() for clip in survey.planned]
-    return [clip for clip in planned if clip.clip_id not in ledger.decisions]
+    undecided = set(ledger.undecided_ids())
+    query = (
+        "SELECT DISTINCT source_id FROM planned WHERE NOT EXISTS "
+        "(SELECT 1 FROM clips WHERE clips.clip_id = planned.clip_id)"
+    )
+    surveys = [ledger.surveys[source_id] for (source_id,) in ledger.sql(query)]
+    return [clip for survey in surveys for clip in survey.planned if clip.clip_id in undecided]

@@ -9,7 +9,6 @@ from pathlib import Path
 from aa_curation.crawl.store import Store
 from aa_curation.errors import LedgerError
 from aa_curation.ledger.ledger import Ledger, LedgerWriter, read_ledger
-from aa_curation.ledger.records import Survey
 from aa_curation.ledger.takedown import Takedown, barred
 from aa_curation.sources.source_list import Source
 
@@ -52,7 +51,7 @@ def purge(ledger: Ledger, clips_folder: Path, store: Store) -> None:
 
     A takedown that was killed between its line and this is finished by the next run.
     """
-    held = {survey.source_id for survey in ledger.surveys.values() if _is_held(ledger, survey)}
+    held = {survey.source_id for survey in ledger.surveys_of(ledger.takedowns.values())}
     if held:
         for path in clips_folder.iterdir():
             # Also clips of an earlier survey of the source, which no decision names any more.
@@ -72,22 +71,18 @@ def purge(ledger: Ledger, clips_folder: Path, store: Store) -> None:
         store.partial(url).discard()
 
 
-def _is_held(ledger: Ledger, survey: Survey) -> bool:
-    return any(tombstone.holds(survey) for tombstone in ledger.takedowns.values())
-
-
 def without_barred(writer: LedgerWriter, sources: Sequence[Source]) -> list[Source]:
     """The sources that no tombstone names; the others are rejected without a look at them.
 
     Nor is an URL asked again whose file turned out to be one that was taken down.
     """
-    kept = []
+    kept, tombstones = [], writer.ledger.tombstones
+    held = {s.source_id for s in writer.ledger.surveys_of(writer.ledger.takedowns.values())}
     for source in sources:
-        survey = writer.ledger.surveys.get(source.source_id)
-        if any(t.bars(source.source_id, source.url) for t in writer.ledger.takedowns.values()):
-            if survey is None:
+        if tombstones.bar(source.source_id, source.url):
+            if source.source_id not in writer.ledger.surveys:
                 writer.add_survey(barred(source.source_id))
-        elif not (source.url and survey is not None and _is_held(writer.ledger, survey)):
+        elif not (source.url and source.source_id in held):
             kept.append(source)
     return kept
 

@@ -13,12 +13,13 @@ from aa_curation.corpus.near_duplicates import bounds_of, separate
 from aa_curation.corpus.write_shards import (
     MANIFEST,
     distrust,
-    manifest_text,
+    iter_manifest,
     pack,
     shard_plan,
 )
 from aa_curation.errors import LedgerError
-from aa_curation.ledger.ledger import SHARDS, Ledger, LedgerWriter
+from aa_curation.ledger.ledger import Ledger, LedgerWriter
+from aa_curation.ledger.lines import SHARDS
 from aa_curation.ledger.records import Decision
 from aa_datasets.errors import DatasetError
 from aa_datasets.pose import write_pose
@@ -46,14 +47,17 @@ def iter_problems(ledger: Ledger, folder: Path, *, decode: bool = False) -> Iter
     shards = folder / SHARDS
     for surplus in sorted({path.name for path in shards.glob("*.tar")} - set(plan)):
         yield f"{surplus} is not a shard of this corpus: run the same `aa-curate run` again"
-    for name, decisions in progress(plan.items(), desc="verify", unit="shard"):
+    for name, clip_ids in progress(plan.items(), desc="verify", unit="shard"):
+        decisions = [ledger.decisions[clip_id] for clip_id in clip_ids]
         yield from _shard_problems(shards / name, decisions, decode)
     try:
-        manifest = (folder / MANIFEST).read_text()
+        with (folder / MANIFEST).open("rb") as manifest:
+            parts = (text.encode() for text in iter_manifest(ledger, plan))
+            same = all(manifest.read(len(part)) == part for part in parts) and not manifest.read(1)
     except OSError as error:
         yield f"{MANIFEST} cannot be read: {error}"
     else:
-        if manifest != manifest_text(plan):
+        if not same:
             yield f"{MANIFEST} is not the one of this ledger: run the same `aa-curate run` again"
 
 
@@ -63,19 +67,20 @@ def mend(writer: LedgerWriter, folder: Path) -> None:
     Raises:
         LedgerError: a clip's file is gone or altered, too.
     """
-    for name, decisions in shard_plan(writer.ledger).items():
+    for name, clip_ids in shard_plan(writer.ledger).items():
+        decisions = [writer.ledger.decisions[clip_id] for clip_id in clip_ids]
         if any(_shard_problems(folder / SHARDS / name, decisions, decode=False)):
             distrust(folder / SHARDS / name)
     pack(writer, folder)
 
 
-def _leaks(ledger: Ledger, plan: dict[str, list[Decision]]) -> Iterator[str]:
+def _leaks(ledger: Ledger, plan: dict[str, list[str]]) -> Iterator[str]:
     """Accepted clips without a licence; sources, people or recordings in more than one split."""
-    accepted = {decision.clip_id for decisions in plan.values() for decision in decisions}
-    for clip_id in sorted(accepted):
-        clip = ledger.decisions[clip_id].clip
-        if clip is not None and not clip.licence:
-            yield f"{clip_id} is accepted and has no licence"
+    accepted = {clip_id for clip_ids in plan.values() for clip_id in clip_ids}
+    for (clip_id,) in ledger.sql(
+        "SELECT clip_id FROM clips WHERE status = 'accepted' AND licence = '' ORDER BY clip_id"
+    ):
+        yield f"{clip_id} is accepted and has no licence"
     for row in separate(ledger, bounds_of(ledger)):
         if row.clip_id in accepted:
             yield f"{row.clip_id} is accepted and should not be: {row.reason}, {row.detail}"

@@ -5,13 +5,14 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from aa_curation.errors import LedgerError
-from aa_curation.ledger.ledger import SHARDS, Ledger, LedgerWriter
+from aa_curation.ledger.ledger import Ledger, LedgerWriter
+from aa_curation.ledger.lines import SHARDS
 from aa_curation.ledger.records import Decision
-from aa_datasets.atomic_file import replace_file
+from aa_datasets.atomic_file import replace_file, replacing
 from aa_datasets.errors import ShardError
 from aa_datasets.loader.latents import remove_latents
 from aa_datasets.pose import read_pose
@@ -21,6 +22,7 @@ from aa_datasets.shards import ShardRecord, ShardSample, read_record, write_shar
 CLIPS = "clips"  # the accepted clips as files; what shards are made from
 FETCHED = "sources"  # files by the sha256 of their content
 MANIFEST = "clips.csv"
+_AT_ONCE = 10_000  # ids in a query
 _COLUMNS = (
     *("clip_id", "shard", "split", "source_id", "source", "licence", "owner", "consent"),
     *(
@@ -37,8 +39,8 @@ _COLUMNS = (
 )
 
 
-def shard_plan(ledger: Ledger) -> dict[str, list[Decision]]:
-    """Which clips go into which shard: `{"train-000000.tar": [...]}`.
+def shard_plan(ledger: Ledger) -> dict[str, list[str]]:
+    """Which clips go into which shard, by their ids: `{"train-000000.tar": [...]}`.
 
     A clip that was packed before keeps its shard for good. Where it was taken down or rejected
     since, its place stays empty, and is filled should it come back. All others open new shards of
@@ -47,33 +49,31 @@ def shard_plan(ledger: Ledger) -> dict[str, list[Decision]]:
     better: 1 % more clips are two or three in every shard of 256.) New clips are ordered by a hash
     of their id, so that the order of work does not matter, and a shard mixes the sources.
     """
-    plan: dict[str, list[Decision]] = {}
-    new: dict[str, list[Decision]] = {}
-    for decision in ledger.decisions.values():
-        if decision.clip is None or decision.status != "accepted":
-            continue
-        name = ledger.shard_of.get(decision.clip_id, "")
-        if name.rpartition("-")[0] == decision.clip.split:
-            plan.setdefault(name, []).append(decision)
+    plan: dict[str, list[str]] = {}
+    new: dict[str, list[str]] = {}
+    for clip_id, split, name in ledger.sql(
+        "SELECT clip_id, split, shard FROM clips LEFT JOIN shard_of USING (clip_id) "
+        "WHERE status = 'accepted' AND split IS NOT NULL ORDER BY clip_id"
+    ):
+        if name is not None and name.rpartition("-")[0] == split:
+            plan.setdefault(name, []).append(clip_id)
         else:
-            new.setdefault(decision.clip.split, []).append(decision)
+            new.setdefault(split, []).append(clip_id)
     size = ledger.head.clips_per_shard
-    used = {name.rpartition("-")[::2] for name in set(ledger.shard_of.values())}
-    for split, decisions in new.items():
-        decisions.sort(key=lambda d: (hashlib.sha256(d.clip_id.encode()).digest(), d.clip_id))
-        next_number = max(
-            (int(number.removesuffix(".tar")) + 1 for its, number in used if its == split),
-            default=0,
-        )
-        for number, first in enumerate(range(0, len(decisions), size), next_number):
-            plan[f"{split}-{number:06d}.tar"] = decisions[first : first + size]
-    return {name: sorted(plan[name], key=lambda d: d.clip_id) for name in sorted(plan)}
+    used = [name.rpartition("-") for (name,) in ledger.sql("SELECT DISTINCT shard FROM shard_of")]
+    for split, clip_ids in new.items():
+        clip_ids.sort(key=lambda clip_id: (hashlib.sha256(clip_id.encode()).digest(), clip_id))
+        numbers = [int(number.removesuffix(".tar")) for its, _, number in used if its == split]
+        next_number = max(numbers, default=-1) + 1
+        for number, first in enumerate(range(0, len(clip_ids), size), next_number):
+            plan[f"{split}-{number:06d}.tar"] = sorted(clip_ids[first : first + size])
+    return {name: plan[name] for name in sorted(plan)}
 
 
-def pack(writer: LedgerWriter, folder: Path) -> list[ShardRecord]:
+def pack(writer: LedgerWriter, folder: Path) -> None:
     """Write the shards and `clips.csv`; shards that are already right stay untouched.
 
-    Which new clips go into which shard is a row of the ledger before the first of them is written:
+    Which new clips go into which shard is in the ledger before the first of them is written:
     whenever this is killed, the next call makes the same shards. Latents of a shard that changes or
     goes are deleted, and what a killed run left unfinished.
 
@@ -85,23 +85,49 @@ def pack(writer: LedgerWriter, folder: Path) -> list[ShardRecord]:
     for leftover in (*folder.glob(".*.tmp"), *shards.glob(".*.tmp")):
         leftover.unlink()
     plan = shard_plan(ledger)
-    new = {
-        name: [d.clip_id for d in decisions]
-        for name, decisions in plan.items()
-        if any(ledger.shard_of.get(d.clip_id) != name for d in decisions)
-    }
-    if new:
-        writer.add_shards(new)
-    records = []
-    for name, decisions in progress(plan.items(), desc="pack", unit="shard", disable=not plan):
-        record = _up_to_date(shards / name, decisions)
-        records.append(record or _write(shards / name, decisions, folder))
+    used = {name for (name,) in ledger.sql("SELECT DISTINCT shard FROM shard_of")}
+    ledger.add_shards({name: plan[name] for name in plan.keys() - used})
+    writer.commit()
+    for name, clip_ids in progress(plan.items(), desc="pack", unit="shard", disable=not plan):
+        clips_sha256 = _clips_sha256(ledger, clip_ids)
+        if not _is_packed(shards / name, ledger.packed(name), clips_sha256):
+            decisions = [ledger.decisions[clip_id] for clip_id in clip_ids]
+            record = _up_to_date(shards / name, decisions)
+            record = record or _write(shards / name, decisions, folder)
+            ledger.add_packed(name, record.num_bytes, clips_sha256)
     for stale in set(shards.glob("*.tar")) - {shards / name for name in plan}:
         remove_latents(stale)
         for part in (stale.with_suffix(".json"), _sums_path(stale), stale):
             part.unlink(missing_ok=True)
-    _write_manifest(folder / MANIFEST, plan)
-    return records
+    with replacing(folder / MANIFEST) as file:
+        for text in iter_manifest(ledger, plan):
+            file.write(text.encode())
+    writer.commit()
+
+
+def _clips_sha256(ledger: Ledger, clip_ids: Sequence[str]) -> str:
+    """A hash of what the ledger says of a shard's clips."""
+    found = hashlib.sha256()
+    for first in range(0, len(clip_ids), _AT_ONCE):
+        some = clip_ids[first : first + _AT_ONCE]
+        for row in ledger.sql(
+            "SELECT clip_id, mp4_sha256, pose_sha256, clip FROM clips "
+            f"WHERE clip_id IN ({', '.join('?' * len(some))}) ORDER BY clip_id",
+            *some,
+        ):
+            found.update("\n".join(row).encode())
+    return found.hexdigest()
+
+
+def _is_packed(path: Path, packed: tuple[int, str] | None, clips_sha256: str) -> bool:
+    """Whether a shard was packed of just these clips, and is as long as it was then."""
+    if packed is None or packed[1] != clips_sha256:
+        return False
+    try:
+        whole = path.stat().st_size == packed[0]
+    except OSError:
+        return False
+    return whole and path.with_suffix(".json").is_file() and _sums_path(path).is_file()
 
 
 def _write(path: Path, decisions: Sequence[Decision], folder: Path) -> ShardRecord:
@@ -162,29 +188,30 @@ def _checked(path: Path, sha256: str) -> bytes:
     return content
 
 
-def _write_manifest(path: Path, plan: dict[str, list[Decision]]) -> None:
-    replace_file(path, manifest_text(plan).encode())
-
-
-def manifest_text(plan: dict[str, list[Decision]]) -> str:
+def iter_manifest(ledger: Ledger, plan: Mapping[str, Sequence[str]]) -> Iterator[str]:
     """A csv with one row per accepted clip: where it lies, whose it is, and what it may be used
-    for."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, _COLUMNS, extrasaction="ignore", lineterminator="\n")
-    writer.writeheader()
-    for shard, decisions in plan.items():
-        for decision in sorted(decisions, key=lambda d: d.clip_id):
+    for. Yields its head, and the rows of one shard at a time."""
+    yield _csv([_COLUMNS])
+    for shard, clip_ids in plan.items():
+        rows = []
+        for clip_id in clip_ids:
+            decision = ledger.decisions[clip_id]
             clip = decision.clip
             assert clip is not None
-            writer.writerow(
-                {
-                    **clip.to_json(),
-                    "height": clip.size_hw[0],
-                    "width": clip.size_hw[1],
-                    "shard": shard,
-                    "owner": decision.owner,
-                    "consent": decision.consent,
-                    "mp4_sha256": decision.mp4_sha256,
-                }
-            )
+            values = {
+                **clip.to_json(),
+                "height": clip.size_hw[0],
+                "width": clip.size_hw[1],
+                "shard": shard,
+                "owner": decision.owner,
+                "consent": decision.consent,
+                "mp4_sha256": decision.mp4_sha256,
+            }
+            rows.append([values[name] for name in _COLUMNS])
+        yield _csv(rows)
+
+
+def _csv(rows: Iterable[Iterable[object]]) -> str:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
     return text.getvalue()

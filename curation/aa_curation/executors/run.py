@@ -88,7 +88,7 @@ def run(
         recipe: the steps and their thresholds: a `Recipe`, a Python file that defines one, or the
             name of one of ours, such as "default".
         sources: as `read_sources` gives them; or lists and folders for it to read.
-        out: folder of the corpus: ledger.jsonl, sources/ (what was fetched), clips/, shards/,
+        out: folder of the corpus: ledger.sqlite, sources/ (what was fetched), clips/, shards/,
             clips.csv.
         executor: `Local()`, which is the default, or `Ray(...)`.
         licence: of the rows of lists that state none.

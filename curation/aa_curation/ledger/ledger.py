@@ -1,7 +1,7 @@
-"""Ledger: one line of JSON per survey and per clip, appended when it is finished.
+"""Ledger: a row per survey and per clip, kept in one SQLite file.
 
-A run that is killed loses at most what was in flight: the next run skips what the ledger
-holds. The lines stand in the order in which work was finished; everything made from them sorts.
+A run that is killed loses at most what was in flight, and the rows of the last moment: the next run
+skips what the ledger holds. What was decided before is kept, too, in the table `replaced`.
 """
 
 from __future__ import annotations
@@ -9,116 +9,323 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import sqlite3
+import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import quote
 
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
 from aa_curation.errors import LedgerError
+from aa_curation.ledger.lines import LINES_NAME, read_head, replay
 from aa_curation.ledger.records import CorpusHead, Decision, Fetch, Survey
 from aa_curation.ledger.redecide import redecided
-from aa_curation.ledger.takedown import Takedown, taken_down
+from aa_curation.ledger.tables import (
+    CHECK,
+    DECISION,
+    VERSION,
+    Codes,
+    Rows,
+    new_tables,
+    read_decision,
+    write_decision,
+)
+from aa_curation.ledger.takedown import Takedown, Tombstones, taken_down
 from aa_curation.recipe_hash import iter_differences
 from aa_datasets.atomic_file import sync_folder
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-LEDGER_NAME = "ledger.jsonl"
-SHARDS = "shards"
+LEDGER_NAME = "ledger.sqlite"
+_LOCK_NAME = ".ledger.lock"
 _FRAME_COLUMNS = (
     *("clip_id", "source_id", "status", "stage", "reason", "measured", "threshold", "detail"),
     *("seconds", "owner", "consent", "uploader", "person"),
 )
+_COMMIT_SHARE = 0.05  # of the time, at most, that goes into commits while rows are added
+_CACHE_KIB = 128 << 10
+
+_T = TypeVar("_T")
 
 
-@dataclass(frozen=True)
 class Ledger:
-    """What is known of a corpus. Later lines replace earlier ones of the same source or clip.
+    """What is known of a corpus. Later rows replace earlier ones of the same source or clip.
+
+    The mappings read from the file what they are asked for; iterating holds a page of rows.
+
+    Args:
+        head: what the corpus is made by.
+        db: its tables; None makes empty ones, in a temporary file.
 
     Attributes:
-        head: what the corpus is made by.
         surveys: by source id.
         decisions: by clip id; those of the surveys are in it.
         fetches: by source id, of the sources that are URLs.
+        shard_of: clip id -> name of its shard, for every clip that was ever packed: see `pack`.
         thresholds: `{reason: threshold}` that replace the recipe's.
         takedowns: by source id.
-        shard_of: clip id -> name of its shard, for every clip that was ever packed: see `pack`.
+        tombstones: the same, to ask whether a source or a survey is one of them.
     """
 
-    head: CorpusHead
-    surveys: dict[str, Survey] = field(default_factory=dict)
-    decisions: dict[str, Decision] = field(default_factory=dict)
-    fetches: dict[str, Fetch] = field(default_factory=dict)
-    thresholds: dict[str, float] = field(default_factory=dict)
-    takedowns: dict[str, Takedown] = field(default_factory=dict)
-    shard_of: dict[str, str] = field(default_factory=dict)
+    def __init__(self, head: CorpusHead, db: sqlite3.Connection | None = None) -> None:
+        self.head = head
+        if db is None:
+            db = new_tables("")
+            db.execute("INSERT INTO head VALUES (?)", (_to_json(head),))
+        self._db = db
+        self._codes = Codes(db)
+        self.thresholds: dict[str, float] = {}
+        self.takedowns: dict[str, Takedown] = {}
+        self.tombstones = Tombstones()
+        for kind, content in db.execute("SELECT kind, content FROM events ORDER BY number"):
+            row = json.loads(content)
+            if kind == "thresholds":
+                self.thresholds.update(row)
+            elif kind == "takedown":
+                self._bar(msgspec.convert(row, Takedown))
+        self.surveys: Rows[Survey] = Rows(
+            db, "surveys", "source_id", "content", lambda row: _from_json(row[0], Survey)
+        )
+        self.fetches: Rows[Fetch] = Rows(
+            db, "fetches", "source_id", "content", lambda row: _from_json(row[0], Fetch)
+        )
+        self.shard_of: Rows[str] = Rows(db, "shard_of", "clip_id", "shard", lambda row: row[0])
+        self.decisions: Rows[Decision] = Rows(
+            db,
+            "clips",
+            "clip_id",
+            DECISION,
+            lambda row: read_decision(row, self._codes, self.thresholds),
+        )
+
+    def __eq__(self, other: object) -> bool:
+        """Whether two ledgers tell the same of every source and clip."""
+        if not isinstance(other, Ledger):
+            return NotImplemented
+        names = ("head", "thresholds", "takedowns", "surveys", "decisions", "fetches", "shard_of")
+        return all(getattr(self, name) == getattr(other, name) for name in names)
+
+    __hash__ = None  # type: ignore[assignment]  # it changes
+
+    def sql(self, query: str, *values: object) -> Iterator[tuple[Any, ...]]:
+        """Rows of a query, such as `SELECT status, count(*) FROM clips GROUP BY status`."""
+        return self._db.execute(query, values)
+
+    def copied(self) -> Ledger:
+        """The same in a temporary file, which may be changed."""
+        db = sqlite3.connect("")
+        self._db.backup(db)
+        return Ledger(self.head, db)
 
     def add_survey(self, survey: Survey) -> None:
         """A new survey of a source puts an end to all that was decided on its clips."""
-        before = self.surveys.get(survey.source_id)
-        if before is not None:
-            for clip_id in before.clip_ids:
-                self.decisions.pop(clip_id, None)
-        self.surveys[survey.source_id] = survey
+        source_id = survey.source_id
+        self._forget(source_id)
+        self._db.execute(
+            "INSERT INTO surveys VALUES (?, ?, ?, ?)",
+            (source_id, survey.source_sha256, survey.packets_sha256, _to_json(survey)),
+        )
+        self._db.executemany(
+            "INSERT OR REPLACE INTO planned VALUES (?, ?)",
+            [(clip_id, source_id) for clip_id in survey.clip_ids],
+        )
         for decision in survey.decisions:
-            self.decisions[decision.clip_id] = decision
-        if any(takedown.holds(survey) for takedown in self.takedowns.values()):
+            self.add_decision(decision)
+        if self.tombstones.hold(survey):
             self._take_down(survey)
 
+    def _forget(self, source_id: str) -> None:
+        """A survey and all that was decided after it."""
+        for (clip_id,) in self._db.execute(
+            "SELECT clip_id FROM planned WHERE source_id = ?", (source_id,)
+        ).fetchall():
+            self._db.execute("DELETE FROM clips WHERE clip_id = ?", (clip_id,))
+        self._db.execute("DELETE FROM planned WHERE source_id = ?", (source_id,))
+        self._db.execute("DELETE FROM surveys WHERE source_id = ?", (source_id,))
+
     def add_decision(self, decision: Decision) -> None:
-        self.decisions[decision.clip_id] = decision
+        write_decision(self._db, decision, self._codes)
 
     def add_thresholds(self, thresholds: Mapping[str, float]) -> None:
         """Decide again what checks decided. What now needs steps that never ran is undecided, or,
         where a source was rejected by its header alone, unknown: the next run sees to it."""
-        self.thresholds.update(thresholds)
-        for clip_id, decision in list(self.decisions.items()):
+        for clip_id in self._changed_by(thresholds):
+            decision = self.decisions[clip_id]
             again = redecided(decision, thresholds)
             if again is not None:
-                self.decisions[clip_id] = again
+                self.add_decision(again)
                 continue
-            del self.decisions[clip_id]
             survey = self.surveys[decision.source_id]
+            self._db.execute("DELETE FROM clips WHERE clip_id = ?", (clip_id,))
             if clip_id not in {planned.clip_id for planned in survey.planned}:
-                del self.surveys[decision.source_id]
+                self._forget(decision.source_id)
+        # The others' checks keep their bounds in the file; these replace them when it is read.
+        self._event("thresholds", dict(thresholds))
+        self.thresholds.update(thresholds)
+
+    def _changed_by(self, thresholds: Mapping[str, float]) -> list[str]:
+        """The clips that other thresholds may decide otherwise: by column, a page at a time."""
+        codes = self._codes.known()
+        bounds = {codes[r]: b for r, b in {**self.thresholds, **thresholds}.items() if r in codes}
+        asked = [codes[reason] for reason in thresholds if reason in codes]
+        found: list[str] = []
+        cursor = self._db.execute(
+            "SELECT clip_id, status, stage, reason, checks FROM clips WHERE checks IS NOT NULL"
+        )
+        while rows := cursor.fetchmany(20_000):
+            verdicts, touched = _verdicts([row[4] for row in rows], bounds, asked)
+            for place in np.flatnonzero(touched).tolist():
+                clip_id, status, stage, reason, _ = rows[place]
+                verdict = verdicts[place]
+                if status == "accepted" or (status == "rejected" and stage == "dedup"):
+                    changed = verdict >= 0
+                else:  # also what no check decided: `redecided` leaves that as it is
+                    changed = reason in thresholds or verdict != codes.get(reason, -1)
+                if changed:
+                    found.append(clip_id)
+        return found
 
     def add_takedown(self, takedown: Takedown) -> None:
         """Reject every clip of the source, and of every other that is the same file."""
+        if self.takedowns.get(takedown.source_id) != takedown:
+            self._event("takedown", msgspec.to_builtins(takedown))
+        self._bar(takedown)
+        for survey in self.surveys_of([takedown]):
+            self._take_down(survey)
+
+    def _bar(self, takedown: Takedown) -> None:
         self.takedowns[takedown.source_id] = takedown
-        for survey in self.surveys.values():
-            if takedown.holds(survey):
-                self._take_down(survey)
+        self.tombstones.add(takedown)
+
+    def surveys_of(self, takedowns: Iterable[Takedown]) -> list[Survey]:
+        """The surveys of what was taken down, under whatever id it came."""
+        found: dict[str, Survey] = {}
+        for t in takedowns:
+            for column, value in (
+                ("source_id", t.source_id),
+                ("source_sha256", t.source_sha256),
+                ("source_sha256", t.file_sha256),
+                ("packets_sha256", t.packets_sha256),
+            ):
+                query = f"SELECT source_id, content FROM surveys WHERE {column} = ?"
+                for source_id, content in self._db.execute(query, (value,)) if value else ():
+                    found[source_id] = _from_json(content, Survey)
+        return list(found.values())
 
     def _take_down(self, survey: Survey) -> None:
         for clip_id in survey.clip_ids:
             row = self.decisions.get(clip_id)
-            self.decisions[clip_id] = taken_down(clip_id, survey.source_id, row)
+            self.add_decision(taken_down(clip_id, survey.source_id, row))
 
     def add_fetch(self, fetch: Fetch) -> None:
-        self.fetches[fetch.source_id] = fetch
+        self._db.execute(
+            "INSERT OR REPLACE INTO fetches VALUES (?, ?)", (fetch.source_id, _to_json(fetch))
+        )
 
     def add_shards(self, shards: Mapping[str, Sequence[str]]) -> None:
         """Put clips into shards: `{name: ids}`."""
-        self.shard_of.update((clip_id, name) for name, ids in shards.items() for clip_id in ids)
+        for name, clip_ids in shards.items():
+            self._db.executemany(
+                "INSERT OR REPLACE INTO shard_of VALUES (?, ?)", [(c, name) for c in clip_ids]
+            )
+
+    def forget_shards(self) -> None:
+        """Plan all shards afresh: see `repack`."""
+        self._event("repack", {})
+        self._db.execute("DELETE FROM shard_of")
+
+    def packed(self, shard: str) -> tuple[int, str] | None:
+        """Bytes of a shard, and the hash of the clips that it was packed from; None if unknown."""
+        query = "SELECT num_bytes, clips_sha256 FROM packed WHERE shard = ?"
+        found: tuple[int, str] | None = self._db.execute(query, (shard,)).fetchone()
+        return found
+
+    def add_packed(self, shard: str, num_bytes: int, clips_sha256: str) -> None:
+        row = (shard, num_bytes, clips_sha256)
+        self._db.execute("INSERT OR REPLACE INTO packed VALUES (?, ?, ?)", row)
+
+    def _event(self, kind: str, content: object) -> None:
+        row = (kind, json.dumps(content, sort_keys=True))
+        self._db.execute("INSERT INTO events (kind, content) VALUES (?, ?)", row)
 
     @property
-    def planned_ids(self) -> list[str]:
-        """All clips, sorted: those left in by the surveys and those that they rejected."""
-        return sorted(clip_id for survey in self.surveys.values() for clip_id in survey.clip_ids)
+    def num_planned(self) -> int:
+        """How many clips there are: those left in by the surveys and those that they rejected."""
+        return self._count("SELECT count(*) FROM planned")
+
+    def undecided_ids(self, at_most: int = -1) -> list[str]:
+        """Planned clips without a decision, sorted."""
+        return self._ids(
+            "SELECT clip_id FROM planned WHERE NOT EXISTS "
+            "(SELECT 1 FROM clips WHERE clips.clip_id = planned.clip_id) ORDER BY clip_id LIMIT ?",
+            at_most,
+        )
+
+    def ids_of(self, status: str) -> list[str]:
+        """The ids of all accepted, rejected or failed clips, sorted."""
+        return self._ids("SELECT clip_id FROM clips WHERE status = ? ORDER BY clip_id", status)
+
+    def reasons_of_checks(self) -> set[str]:
+        """The reasons of all checks that ever ran."""
+        return set(self._codes.known())
+
+    def status_of(self, clip_id: str) -> tuple[str, str] | None:
+        """Status and reason of a clip, which is quicker than its row; None if undecided."""
+        query = "SELECT status, reason FROM clips WHERE clip_id = ?"
+        found: tuple[str, str] | None = self._db.execute(query, (clip_id,)).fetchone()
+        return found
+
+    def find(self, wanted: str) -> list[Decision]:
+        """The decisions on a clip, on all clips of a source, or on those whose id begins so."""
+        for condition, values in (
+            ("clip_id = ? OR source_id = ?", (wanted, wanted)),
+            ("clip_id >= ? AND clip_id < ?", (wanted, wanted + "\U0010ffff")),
+        ):
+            ids = self._ids(f"SELECT clip_id FROM clips WHERE {condition} ORDER BY 1", *values)
+            if ids:
+                return [self.decisions[clip_id] for clip_id in ids]
+        return []
+
+    def names_like(self, wanted: str, at_most: int) -> list[str]:
+        """Ids of clips and sources, sorted: those that hold a text or begin as it does come before
+        others, where there are too many."""
+        beginning = wanted[: max(1, len(wanted) // 2)]
+        alike = "instr({0}, ?) OR substr({0}, 1, ?) = ?"
+        values = (wanted, len(beginning), beginning, at_most)
+        names = set[str]()
+        for name in ("clip_id", "source_id"):
+            select = f"SELECT DISTINCT {name} FROM clips"
+            names |= set(self._ids(f"{select} WHERE {alike.format(name)} LIMIT ?", *values))
+            names |= set(self._ids(f"{select} LIMIT ?", at_most))
+        return sorted(names)
+
+    def _ids(self, query: str, *values: object) -> list[str]:
+        return [clip_id for (clip_id,) in self._db.execute(query, values)]
+
+    def _count(self, query: str) -> int:
+        (count,) = self._db.execute(query).fetchone()
+        return int(count)
 
     def funnel(self) -> Counter[tuple[str, str]]:
         """How many clips have each (status, reason)."""
-        return Counter((d.status, d.reason) for d in self.decisions.values())
+        query = "SELECT status, reason, count(*) FROM clips GROUP BY status, reason"
+        return Counter({(status, reason): n for status, reason, n in self._db.execute(query)})
+
+    def num_of(self, status: str) -> int:
+        """How many clips are accepted, rejected or failed."""
+        return sum(count for (its, _), count in self.funnel().items() if its == status)
 
     def __str__(self) -> str:
         """The funnel: how many clips were planned, accepted, and rejected or failed by reason."""
         counts = self.funnel()
-        planned, sources = len(self.planned_ids), len(self.surveys)
+        planned, sources = self.num_planned, len(self.surveys)
         made_by = f"({sources} source{'s' * (sources != 1)}, recipe {self.head.recipe_name})"
         lines = [f"{planned:6d} planned  {made_by}"]
         for status in ("accepted", "rejected", "failed"):
@@ -127,7 +334,7 @@ class Ledger:
             for count, reason in sorted(reasons, key=lambda row: (-row[0], row[1])):
                 if reason:
                     lines.append(f"{count:13d} {reason}")
-        undecided = planned - len(self.decisions)
+        undecided = planned - counts.total()
         if undecided:
             lines.append(f"{undecided:6d} not yet decided: run the same command again")
         return "\n".join(lines)
@@ -146,8 +353,7 @@ class Ledger:
         import pandas
 
         rows = []
-        for clip_id in sorted(self.decisions):
-            decision = self.decisions[clip_id]
+        for decision in self.decisions.values():
             row = {name: getattr(decision, name) for name in _FRAME_COLUMNS}
             clip = decision.clip
             if clip is not None:
@@ -166,90 +372,102 @@ class Ledger:
         Raises:
             LedgerError: it does not add up.
         """
-        planned = set(self.planned_ids)
-        missing, surplus = sorted(planned - set(self.decisions)), set(self.decisions) - planned
+        surplus = self._ids(
+            "SELECT clip_id FROM clips WHERE NOT EXISTS "
+            "(SELECT 1 FROM planned WHERE planned.clip_id = clips.clip_id) LIMIT 3"
+        )
         if surplus:
-            raise LedgerError(f"decided, but never planned: {sorted(surplus)[:3]}: report this")
+            raise LedgerError(f"decided, but never planned: {surplus}: report this")
+        planned = self.num_planned
+        missing = planned - len(self.decisions)
         if missing:
+            first = self.undecided_ids(3)
             raise LedgerError(
-                f"{len(missing)} of {len(planned)} planned clips are not decided yet "
-                f"({', '.join(missing[:3])}{', ...' * (len(missing) > 3)}): run the same command "
+                f"{missing} of {planned} planned clips are not decided yet "
+                f"({', '.join(first)}{', ...' * (missing > 3)}): run the same command "
                 "again, with every list of sources that this corpus was started with. Sources that "
                 "are gone from the lists are ended by `aa-curate run --drop-missing`, or for good "
                 "by `aa-curate takedown --source ID`"
             )
 
+    def commit(self) -> None:
+        """Have all that was added on the disk."""
+        self._db.commit()
+
+    def close(self) -> None:
+        self._db.close()
+
+
+def _verdicts(
+    packed: list[bytes], bounds: Mapping[int, float], asked: Sequence[int]
+) -> tuple[list[int], NDArray[np.bool_]]:
+    """Of rows of checks, with other bounds: the code of the first that fails, -1 if all pass; and
+    whether one of those asked for is among them."""
+    checks = np.frombuffer(b"".join(packed), CHECK)
+    row = np.repeat(np.arange(len(packed)), [len(each) // CHECK.itemsize for each in packed])
+    bound = checks["threshold"].copy()
+    for code, value in bounds.items():
+        bound[checks["reason"] == code] = value
+    passed = np.where(checks["low"], checks["measured"] >= bound, checks["measured"] <= bound)
+    (failed,) = np.nonzero(~passed)
+    rows, first = np.unique(row[failed], return_index=True)
+    verdicts = np.full(len(packed), -1)
+    verdicts[rows] = checks["reason"][failed[first]]
+    touched = np.zeros(len(packed), np.bool_)
+    touched[row[np.isin(checks["reason"], asked)]] = True
+    return verdicts.tolist(), touched
+
+
+def _to_json(content: object) -> str:
+    # By json, since msgspec writes an infinite bound as null.
+    return json.dumps(msgspec.to_builtins(content), sort_keys=True)
+
+
+def _from_json(content: str, kind: type[_T]) -> _T:
+    try:
+        return msgspec.json.decode(content, type=kind)
+    except msgspec.DecodeError:  # Infinity and NaN are not JSON for msgspec
+        return msgspec.convert(json.loads(content), kind)
+
 
 def read_ledger(folder: Path | str) -> Ledger:
     """Read the ledger of a corpus.
 
-    A last line without its end was being written when the run was killed: it is left out.
-
     Raises:
-        LedgerError: none there, or a line that is not ours.
+        LedgerError: none there, or a file that is not ours.
     """
     path = Path(folder) / LEDGER_NAME
-    try:
-        *lines, _unfinished = path.read_bytes().split(b"\n")
-    except OSError:
-        raise LedgerError(f"no ledger in {folder}: give the --out of an `aa-curate run`") from None
-    if not lines:  # killed before the first line was whole
-        raise LedgerError(f"{path} is empty: run the same `aa-curate run` again")
-    try:
-        rows = [json.loads(line) for line in lines]
-        rows[0]["run"]["near_duplicates"]  # corpora without it would let near duplicates back in
-        ledger = Ledger(msgspec.convert(rows[0]["run"], CorpusHead))
-        made_in_survey: dict[str, tuple[Decision, ...]] = {}
-        for row in rows[1:]:
-            _add(ledger, row, made_in_survey)
-        if not any(row.keys() & {"shards", "repack"} for row in rows):
-            ledger.add_shards(shards_on_disk(Path(folder) / SHARDS))
-    except (msgspec.ValidationError, ValueError, KeyError, TypeError, IndexError) as error:
-        raise LedgerError(
-            f"{path} is damaged ({error!r}): move the folder away and run again"
-        ) from error
+    if path.is_file():
+        ledger = _open(path)
+        ledger.sql("PRAGMA query_only = ON")
+        return ledger
+    lines = path.with_name(LINES_NAME)
+    if not lines.is_file():
+        raise LedgerError(f"no ledger in {folder}: give the --out of an `aa-curate run`")
+    ledger = Ledger(read_head(lines))
+    replay(lines, ledger)
     return ledger
 
 
-def _add(
-    ledger: Ledger, row: dict[str, Any], made_in_survey: dict[str, tuple[Decision, ...]]
-) -> None:
-    """Add one row. Version 0.1 made some clips in the decode of their survey: these decisions stand
-    in the survey's row, and count from a row {"ahead": source_id} on."""
-    ((kind, content),) = row.items()
-    if kind == "survey":
-        ledger.add_survey(msgspec.convert(content, Survey))
-        made = msgspec.convert(content.get("ahead", ()), tuple[Decision, ...])
-        made_in_survey[content["source_id"]] = made
-    elif kind == "decision":
-        ledger.add_decision(msgspec.convert(content, Decision))
-    elif kind == "fetch":
-        ledger.add_fetch(msgspec.convert(content, Fetch))
-    elif kind == "thresholds":
-        ledger.add_thresholds(msgspec.convert(content, dict[str, float]))
-        made_in_survey.clear()
-    elif kind == "takedown":
-        ledger.add_takedown(msgspec.convert(content, Takedown))
-    elif kind == "shards":
-        ledger.add_shards(content)
-    elif kind == "repack":
-        ledger.shard_of.clear()
-    elif kind == "ahead":
-        for decision in made_in_survey.get(content, ()):
-            ledger.decisions.setdefault(decision.clip_id, decision)
-    else:
-        raise KeyError(kind)
+def has_ledger(folder: Path) -> bool:
+    """Whether a corpus was started in a folder."""
+    return (folder / LEDGER_NAME).is_file() or (folder / LINES_NAME).is_file()
 
 
-def shards_on_disk(folder: Path) -> dict[str, list[str]]:
-    """What is in which shard, by the shards' records: earlier versions did not write it down."""
-    return {
-        f"{path.stem}.tar": [
-            entry["clip"]["clip_id"] for entry in json.loads(path.read_bytes())["clips"]
-        ]
-        for path in sorted(folder.glob("*.json"))
-        if path.with_suffix(".tar").exists()
-    }
+def _open(path: Path) -> Ledger:
+    try:
+        # For writing, if that is allowed: what a killed run left half written is rolled back.
+        db = sqlite3.connect(f"file:{quote(str(path))}?mode=rw", uri=True, timeout=60)
+        db.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
+        (version,) = db.execute("PRAGMA user_version").fetchone()
+        if version > VERSION:
+            raise LedgerError(f"{path} was written by a newer version of this toolkit: update it")
+        (head,) = db.execute("SELECT content FROM head").fetchone()
+        return Ledger(msgspec.convert(json.loads(head), CorpusHead), db)
+    except (sqlite3.DatabaseError, msgspec.ValidationError, ValueError, TypeError) as error:
+        raise LedgerError(
+            f"{path} is damaged ({error!r}): move the folder away and run again"
+        ) from error
 
 
 def refuse_another_recipe(known: CorpusHead, head: CorpusHead, folder: Path) -> None:
@@ -276,10 +494,14 @@ def refuse_another_recipe(known: CorpusHead, head: CorpusHead, folder: Path) -> 
 
 
 class LedgerWriter:
-    """Appends to the ledger of a corpus; only one at a time may.
+    """Adds to the ledger of a corpus; only one at a time may.
+
+    Rows are committed as they come, where they are seconds apart; where there are thousands a
+    second, as often as leaves the disk time for them. `commit` and the end of the block commit all.
 
     Args:
-        folder: of the corpus; made if need be.
+        folder: of the corpus; made if need be. A ledger of lines, of an earlier version, is taken
+            over, and kept as ledger.jsonl.old.
         head: of the recipe; a corpus is continued by the recipe that it was started with.
 
     Raises:
@@ -288,31 +510,34 @@ class LedgerWriter:
 
     def __init__(self, folder: Path, head: CorpusHead) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        self._file = (folder / LEDGER_NAME).open("ab")
+        path, lines = folder / LEDGER_NAME, folder / LINES_NAME
+        self._lock = (folder / _LOCK_NAME).open("ab")
         try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            self._file.close()
+            self._lock.close()
             raise LedgerError(
                 f"another aa-curate run is writing to {folder}: wait for it"
             ) from None
-        sync_folder(folder)  # a new ledger's name survives a power cut, as its lines do
-        self._drop_unfinished_line(folder / LEDGER_NAME)
-        if self._file.tell() == 0:
-            self._append("run", head)
         try:
-            self.ledger = read_ledger(folder)
+            known = read_head(lines) if lines.is_file() and not path.is_file() else None
+            if known is not None:
+                refuse_another_recipe(known, head, folder)
+            if not path.is_file():
+                _make(path, lines if known else None, known or head)
+            if lines.is_file():  # taken over: an earlier version would continue it
+                lines.replace(lines.with_suffix(".jsonl.old"))
+            self.ledger = _open(path)
             refuse_another_recipe(self.ledger.head, head, folder)
-            if self.ledger.shard_of and b'\n{"shards"' not in (folder / LEDGER_NAME).read_bytes():
-                self.add_shards(shards_on_disk(folder / SHARDS))
         except LedgerError:
-            self._file.close()
+            self._lock.close()
             raise
+        self._committed_s, self._commit_took_s = time.monotonic(), 0.0
 
     @classmethod
     def reopen(cls, folder: Path) -> LedgerWriter:
         """The ledger of a corpus that there is, for its own recipe."""
-        return cls(folder, read_ledger(folder).head)
+        return cls(folder, _head_of(folder))
 
     def __enter__(self) -> LedgerWriter:
         return self
@@ -323,46 +548,56 @@ class LedgerWriter:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._file.close()
+        try:
+            self.ledger.commit()  # what is done stays done, whatever ended the run
+        finally:
+            self._lock.close()
+
+    def commit(self) -> None:
+        start_s = time.monotonic()
+        self.ledger.commit()
+        self._committed_s = time.monotonic()
+        self._commit_took_s = self._committed_s - start_s
+
+    def _added(self) -> None:
+        if time.monotonic() - self._committed_s >= self._commit_took_s / _COMMIT_SHARE:
+            self.commit()
 
     def add_thresholds(self, thresholds: Mapping[str, float]) -> None:
-        self._append("thresholds", dict(thresholds))
         self.ledger.add_thresholds(thresholds)
 
     def add_takedown(self, takedown: Takedown) -> None:
-        self._append("takedown", takedown)
         self.ledger.add_takedown(takedown)
+        self.commit()  # before any file goes
 
     def add_fetch(self, fetch: Fetch) -> None:
-        self._append("fetch", fetch)
         self.ledger.add_fetch(fetch)
-
-    def add_shards(self, shards: Mapping[str, Sequence[str]]) -> None:
-        self._append("shards", shards)
-        self.ledger.add_shards(shards)
-
-    def forget_shards(self) -> None:
-        self._append("repack", {})
-        self.ledger.shard_of.clear()
+        self._added()
 
     def add_survey(self, survey: Survey) -> None:
-        self._append("survey", survey)
         self.ledger.add_survey(survey)
+        self._added()
 
     def add_decision(self, decision: Decision) -> None:
-        self._append("decision", decision)
         self.ledger.add_decision(decision)
+        self._added()
 
-    def _append(self, kind: str, content: object) -> None:
-        # By json, since msgspec writes an infinite bound as null.
-        row = json.dumps({kind: msgspec.to_builtins(content)}, sort_keys=True)
-        self._file.write(row.encode() + b"\n")
-        self._file.flush()
-        os.fsync(self._file.fileno())
 
-    def _drop_unfinished_line(self, path: Path) -> None:
-        content = path.read_bytes()
-        whole = content.rfind(b"\n") + 1
-        if whole < len(content):
-            self._file.truncate(whole)
-        self._file.seek(0, os.SEEK_END)
+def _make(path: Path, lines: Path | None, head: CorpusHead) -> None:
+    """The file of a new ledger, whole or not at all; of an earlier version's lines, if given."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary.unlink(missing_ok=True)
+    ledger = Ledger(head, new_tables(str(temporary)))
+    ledger.sql("INSERT INTO head VALUES (?)", _to_json(head))
+    if lines is not None:
+        replay(lines, ledger)
+    ledger.commit()
+    ledger.close()
+    temporary.replace(path)
+    sync_folder(path.parent)
+
+
+def _head_of(folder: Path) -> CorpusHead:
+    if not (folder / LEDGER_NAME).is_file() and (folder / LINES_NAME).is_file():
+        return read_head(folder / LINES_NAME)
+    return read_ledger(folder).head

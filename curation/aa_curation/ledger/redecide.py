@@ -44,7 +44,9 @@ def redecided(decision: Decision, thresholds: Mapping[str, float]) -> Decision |
         return replace(decision, checks=checks)
     if decision.clip is None:
         return None  # it was rejected before it was encoded
-    return replace(decision.accepted("redecide"), checks=checks)
+    if decision.status != "accepted":
+        decision = decision.accepted("redecide")
+    return replace(decision, checks=checks)
 
 
 def parse_setting(text: str) -> tuple[str, float]:

@@ -31,16 +31,29 @@ class Takedown:
     packets_sha256: str = ""
     file_sha256: str = ""
 
-    def bars(self, source_id: str, url: str) -> bool:
-        """Whether a row of a list names what was taken down."""
-        return source_id == self.source_id or (bool(url) and url == self.url)
 
-    def holds(self, survey: Survey) -> bool:
+class Tombstones:
+    """All tombstones of a corpus, asked at once."""
+
+    def __init__(self) -> None:
+        self._ids, self._urls, self._files, self._packets = (set[str]() for _ in range(4))
+
+    def add(self, takedown: Takedown) -> None:
+        self._ids.add(takedown.source_id)
+        self._urls |= {takedown.url} - {""}
+        self._files |= {takedown.source_sha256, takedown.file_sha256} - {""}
+        self._packets |= {takedown.packets_sha256} - {""}
+
+    def bar(self, source_id: str, url: str) -> bool:
+        """Whether a row of a list names what was taken down."""
+        return source_id in self._ids or url in self._urls
+
+    def hold(self, survey: Survey) -> bool:
         """Whether a surveyed file is what was taken down."""
         return (
-            survey.source_id == self.source_id
-            or survey.source_sha256 in {self.source_sha256, self.file_sha256} - {""}
-            or survey.packets_sha256 in {self.packets_sha256} - {""}
+            survey.source_id in self._ids
+            or survey.source_sha256 in self._files
+            or survey.packets_sha256 in self._packets
         )
 
 

@@ -100,9 +100,9 @@ def render_report(
     listed = sorted([*shown, *rest[: max(0, _CLIPS_LISTED - len(shown))]])
     return environment.get_template("report.html.j2").render(
         ledger=ledger,
-        planned=len(ledger.planned_ids),
+        planned=ledger.num_planned,
         statuses={s: int((frame.status == s).sum()) for s in ("accepted", "rejected", "failed")},
-        undecided=len(ledger.planned_ids) - len(frame),
+        undecided=ledger.num_planned - len(frame),
         hours=float(frame[frame.status == "accepted"].duration_s.sum()) / 3600,
         stages=_stages(frame),
         buckets=buckets,

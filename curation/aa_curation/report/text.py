@@ -16,17 +16,19 @@ from aa_curation.ledger.records import Decision
 if TYPE_CHECKING:
     from aa_curation.sources.source_list import Source
 
+_NAMES = 10_000  # that are compared with one that is unknown
+
 
 def format_licences(ledger: Ledger) -> str:
     """Under which licence, owner and split how many clips and hours were accepted, as a table."""
-    frame = ledger.to_frame()
-    accepted = frame[frame.status == "accepted"]
-    if accepted.empty:
-        return "no clip is accepted"
-    groups = accepted.fillna({"owner": ""}).groupby(["licence", "owner", "split"])
-    table = groups.agg(clips=("clip_id", "size"), hours=("duration_s", "sum")).reset_index()
-    table["hours"] = (table["hours"] / 3600).round(3)
-    return str(table.sort_values("clips", ascending=False).to_string(index=False))
+    rows = ledger.sql(
+        "SELECT licence, owner, split, count(*), round(sum(duration_s) / 3600, 3) FROM clips "
+        "WHERE status = 'accepted' GROUP BY licence, owner, split ORDER BY count(*) DESC, 1, 2, 3"
+    )
+    import pandas
+
+    table = pandas.DataFrame(rows, columns=["licence", "owner", "split", "clips", "hours"])
+    return "no clip is accepted" if table.empty else str(table.to_string(index=False))
 
 
 def format_plan(sources: Sequence[Source]) -> str:
@@ -51,14 +53,9 @@ def find_decisions(ledger: Ledger, wanted: str, folder: Path) -> list[Decision]:
     Raises:
         LedgerError: there are none; the message suggests ids that are alike.
     """
-    rows = [decision for _, decision in sorted(ledger.decisions.items())]
-    for found in (
-        [d for d in rows if wanted in (d.clip_id, d.source_id)],
-        [d for d in rows if d.clip_id.startswith(wanted)],
-    ):
-        if found:
-            return found
-    ids = sorted({d.clip_id for d in rows} | {d.source_id for d in rows})
+    if found := ledger.find(wanted):
+        return found
+    ids = ledger.names_like(wanted, _NAMES)
     by_beginning = {name[: len(wanted)]: name for name in reversed(ids)}
     alike = [by_beginning[b] for b in difflib.get_close_matches(wanted, by_beginning, 3)]
     alike += [name for name in ids if wanted in name and name not in alike]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import signal
 import subprocess
@@ -17,7 +16,7 @@ import pytest
 from aa_curation.executors.local import Local
 from aa_curation.executors.ray_executor import Ray
 from aa_curation.executors.run import run
-from aa_curation.ledger.ledger import LEDGER_NAME, read_ledger
+from aa_curation.ledger.ledger import LEDGER_NAME, has_ledger, read_ledger
 from aa_curation.recipe import Recipe, load_recipe
 from aa_curation.sources.source_list import read_sources
 from aa_datasets.shards import read_shards
@@ -126,12 +125,10 @@ def test_a_run_killed_in_the_middle_goes_on_to_the_same_bytes(
 
 def _decided(out: Path) -> list[str]:
     """Clip ids of the finished clip steps, in the order of the ledger."""
-    try:
-        lines = (out / LEDGER_NAME).read_bytes().split(b"\n")[:-1]
-    except FileNotFoundError:
+    if not has_ledger(out):
         return []
-    decisions = [row["decision"] for row in map(json.loads, lines) if "decision" in row]
-    return [decision["clip_id"] for decision in decisions if decision["stage"] == "clip"]
+    query = "SELECT clip_id FROM clips WHERE stage = 'clip' ORDER BY rowid"
+    return [clip_id for (clip_id,) in read_ledger(out).sql(query)]
 
 
 def _wait_for(condition: object, process: subprocess.Popen[bytes]) -> None:

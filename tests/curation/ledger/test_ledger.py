@@ -1,8 +1,14 @@
 from __future__ import annotations
 
 import json
-import os
+import math
+import signal
+import sqlite3
+import subprocess
+import sys
 import tempfile
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -10,10 +16,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aa_curation.check import at_least, at_most
+from aa_curation.check import Check, at_least, at_most, first_drop
 from aa_curation.errors import LedgerError
 from aa_curation.ledger.ledger import LEDGER_NAME, Ledger, LedgerWriter, read_ledger
+from aa_curation.ledger.lines import LINES_NAME
 from aa_curation.ledger.records import CorpusHead, Decision, PlannedClip, Survey
+from aa_curation.ledger.redecide import redecided
 from aa_datasets.clip import Clip
 
 STATUS = st.sampled_from(["accepted", "rejected", "failed"])
@@ -65,8 +73,8 @@ def test_every_planned_clip_has_one_decision_and_the_funnel_adds_up(
         assert ledger == writer.ledger
         ledger.assert_complete()
         assert sum(ledger.funnel().values()) == sum(p + r for p, r in sources)
-        assert len(ledger.planned_ids) == sum(p + r for p, r in sources)
-        assert f"{len(ledger.planned_ids):6d} planned" in str(ledger)
+        assert ledger.num_planned == sum(p + r for p, r in sources)
+        assert f"{ledger.num_planned:6d} planned" in str(ledger)
 
 
 def test_a_missing_decision_is_told(tmp_path: Path) -> None:
@@ -80,21 +88,6 @@ def test_a_missing_decision_is_told(tmp_path: Path) -> None:
         assert "2 not yet decided" in str(writer.ledger)
 
 
-@given(lost=st.integers(1, 60))
-def test_a_line_cut_short_by_a_kill_is_dropped_and_written_again(lost: int) -> None:
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        with LedgerWriter(folder, CorpusHead("demo", "abc")) as writer:
-            writer.add_survey(_survey("s", 1, 0))
-            writer.add_decision(Decision("s-0000", "s", "rejected", "clip", "static", 1.0, 0.5))
-        content = (folder / LEDGER_NAME).read_bytes()
-        (folder / LEDGER_NAME).write_bytes(content[:-lost])
-        assert read_ledger(folder).decisions == {}
-        with LedgerWriter(folder, CorpusHead("demo", "abc")) as writer:
-            writer.add_decision(Decision("s-0000", "s", "rejected", "clip", "static", 1.0, 0.5))
-        assert (folder / LEDGER_NAME).read_bytes() == content
-
-
 def test_two_runs_cannot_write_one_ledger_and_a_recipe_stays(tmp_path: Path) -> None:
     with (
         LedgerWriter(tmp_path, CorpusHead("demo", "abc")),
@@ -105,38 +98,83 @@ def test_two_runs_cannot_write_one_ledger_and_a_recipe_stays(tmp_path: Path) -> 
         LedgerWriter(tmp_path, CorpusHead("paper", "def"))
 
 
-def test_a_damaged_line_in_the_middle_is_refused(tmp_path: Path) -> None:
+def test_a_damaged_file_is_refused(tmp_path: Path) -> None:
     with LedgerWriter(tmp_path, CorpusHead("demo", "abc")) as writer:
         writer.add_survey(_survey("s", 0, 1))
+    writer.ledger.close()
     path = tmp_path / LEDGER_NAME
-    path.write_bytes(path.read_bytes().replace(b'"status"', b'"stat', 1))
-    with pytest.raises(LedgerError, match="damaged"):
+    content = path.read_bytes()
+    for harmed in (b"", b"not a database" * 100, content[:100]):
+        path.write_bytes(harmed)
+        with pytest.raises(LedgerError, match="damaged"):
+            read_ledger(tmp_path)
+    path.write_bytes(content)
+    with sqlite3.connect(path) as db:
+        db.execute("PRAGMA user_version = 99")
+    with pytest.raises(LedgerError, match="newer version"):
         read_ledger(tmp_path)
     with pytest.raises(LedgerError, match="no ledger in"):
         read_ledger(tmp_path / "elsewhere")
+
+
+def _lines(*rows: object) -> str:
+    return "".join(json.dumps(msgspec.to_builtins(row)) + "\n" for row in rows)
+
+
+HEAD = {"run": CorpusHead("demo", "abc")}
+
+
+@given(lost=st.integers(1, 60))
+def test_lines_of_an_earlier_version_are_read_and_their_last_may_be_cut_short(lost: int) -> None:
+    row = Decision("s-0000", "s", "rejected", "clip", "static", 1.0, float("inf"))
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        whole = _lines(HEAD, {"survey": _survey("s", 1, 0)}) + json.dumps(
+            {"decision": msgspec.to_builtins(row)}
+        )
+        (folder / LINES_NAME).write_text(f"{whole}\n"[:-lost])
+        assert read_ledger(folder).decisions == {}
+        with LedgerWriter(folder, CorpusHead("demo", "abc")) as writer:
+            writer.add_decision(row)
+        assert read_ledger(folder).decisions == {"s-0000": row}
+        (folder / LINES_NAME).write_text(f"{whole}\n")
+        assert read_ledger(folder) == writer.ledger, "the new file counts"
+        (folder / LEDGER_NAME).unlink()
+        assert read_ledger(folder) == writer.ledger
+
+
+def test_damaged_lines_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / LINES_NAME
+    content = _lines(HEAD, {"survey": _survey("s", 0, 1)})
+    path.write_text(content.replace('"status"', '"stat', 1))
+    with pytest.raises(LedgerError, match="damaged"):
+        read_ledger(tmp_path)
+    with pytest.raises(LedgerError, match="damaged"):
+        LedgerWriter(tmp_path, CorpusHead("demo", "abc"))
+    assert path.is_file()
+    path.write_text(content)
+    LedgerWriter(tmp_path, CorpusHead("demo", "abc"))  # nothing of the refused attempt is left
+    path.write_text("")
+    (tmp_path / LEDGER_NAME).unlink()
+    with pytest.raises(LedgerError, match="is empty"):
+        read_ledger(tmp_path)
 
 
 @pytest.mark.parametrize("end", ["count", "decision", "thresholds", "survey"])
 def test_what_version_0_1_made_in_a_survey_counts_as_it_did(tmp_path: Path, end: str) -> None:
     made = Decision("s-0000", "s", "accepted", "clip", checks=(at_least("blurred", 99.5, 1),))
     other = Decision("s-0000", "s", "rejected", "survey", "duplicate")
-    with LedgerWriter(tmp_path, CorpusHead("demo", "abc")) as writer:
-        writer.add_survey(_survey("s", 1, 0))
-    path = tmp_path / LEDGER_NAME
-    head, line = path.read_text().splitlines()
-    row = json.loads(line)
-    row["survey"]["ahead"] = [msgspec.to_builtins(made)]
-    path.write_text(f"{head}\n{json.dumps(row)}\n")
+    survey = msgspec.to_builtins(_survey("s", 1, 0))
+    rows = [HEAD, {"survey": {**survey, "ahead": [msgspec.to_builtins(made)]}}]
+    (tmp_path / LINES_NAME).write_text(_lines(*rows))
     assert read_ledger(tmp_path).decisions == {}
-    with LedgerWriter(tmp_path, CorpusHead("demo", "abc")) as writer:
-        if end == "decision":
-            writer.add_decision(other)
-        if end == "thresholds":
-            writer.add_thresholds({"blurred": 1e9})
-        if end == "survey":
-            writer.add_survey(_survey("s", 1, 0))
-    with path.open("a") as file:
-        file.write('{"ahead": "s"}\n')
+    rows += {
+        "count": [],
+        "decision": [{"decision": other}],
+        "thresholds": [{"thresholds": {"blurred": 1e9}}],
+        "survey": [{"survey": survey}],
+    }[end]
+    (tmp_path / LINES_NAME).write_text(_lines(*rows, {"ahead": "s"}))
     counted = {"count": [made], "decision": [other], "thresholds": [], "survey": []}[end]
     assert list(read_ledger(tmp_path).decisions.values()) == counted
 
@@ -161,32 +199,132 @@ def test_the_frame_has_a_row_per_clip_and_a_column_per_measurement(tmp_path: Pat
     assert {"clip_id", "licence", "duration_s"} <= set(empty.columns)
 
 
-def test_a_row_is_on_the_disk_before_it_counts(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+numbers = st.floats(allow_nan=False) | st.sampled_from([0.0, -0.0, float("inf")])
+
+
+@given(
+    measured=numbers | st.none(),
+    checks=st.lists(st.tuples(st.sampled_from("abc"), numbers, numbers, st.booleans()), max_size=4),
+    detail=st.text(max_size=20),
+    signature=st.sampled_from(["", "00ff", "of another version"]),
+)
+def test_a_decision_is_read_as_it_was_written(
+    measured: float | None,
+    checks: list[tuple[str, float, float, bool]],
+    detail: str,
+    signature: str,
 ) -> None:
-    """The calls in order: the line, its sync; only then the ledger in memory knows."""
-    path, events = tmp_path / "corpus" / LEDGER_NAME, list[str]()
-    sync, add = os.fsync, Ledger.add_decision
+    row = Decision(
+        "s-0000", "s", "rejected", "clip", "r", measured, measured, detail,
+        tuple(Check(*check) for check in checks), signature=signature,
+    )  # fmt: skip
+    ledger = Ledger(CorpusHead("demo", "abc"))
+    ledger.add_decision(row)
+    assert ledger.decisions["s-0000"] == row
+    assert list(ledger.decisions.items()) == [("s-0000", row)]
+    ledger.add_decision(replace(row, measured=float("nan")))
+    (nan,) = (ledger.decisions["s-0000"].measured,)
+    assert nan is not None
+    assert math.isnan(nan)
 
-    def synced(descriptor: int) -> None:
-        sync(descriptor)
-        target = Path(f"/proc/self/fd/{descriptor}").resolve()
-        if target == path:
-            events.append(f"sync of {len(path.read_text().splitlines())} lines")
-        elif target == path.parent:
-            events.append("sync of the folder")
 
-    def known(ledger: Ledger, decision: Decision) -> None:
-        events.append("known")
-        add(ledger, decision)
+reasons = st.sampled_from(["a", "b", "c"])
+outcomes = st.sampled_from(["checks", "damaged", "failed", "dedup"])
 
-    monkeypatch.setattr(os, "fsync", synced)
-    monkeypatch.setattr(Ledger, "add_decision", known)
-    with LedgerWriter(path.parent, CorpusHead("demo", "abc")) as writer:
-        for number in range(2):
-            name = f"s-{number:04d}"
-            writer.add_decision(Decision(name, "s", "rejected", "clip", "static", 1.0, 0.5))
-    assert [event for event in events if event != "sync of the folder"] == [
-        "sync of 1 lines", "sync of 2 lines", "known", "sync of 3 lines", "known"
-    ]  # fmt: skip
-    assert "sync of the folder" in events[: events.index("known")]
+
+@given(
+    clips=st.lists(
+        st.tuples(
+            outcomes,
+            st.lists(
+                st.tuples(reasons, st.integers(0, 3), st.booleans()),
+                max_size=3, unique_by=lambda check: check[0],
+            ),
+            st.booleans(),
+        ),
+        max_size=8,
+    ),
+    changes=st.lists(st.dictionaries(reasons, st.integers(0, 3), min_size=1), max_size=3),
+)  # fmt: skip
+def test_thresholds_by_column_decide_as_they_do_row_by_row(
+    clips: list[tuple[str, list[tuple[str, int, bool]], bool]], changes: list[dict[str, int]]
+) -> None:
+    """`redecided` on every row is the rule; the ledger looks at a column first."""
+    ledger = Ledger(CorpusHead("demo", "abc"))
+    expected: dict[str, Decision] = {}
+    made = Clip("x", "s", "s.mp4", "MIT", 0.0, 2.0, 24.0, (256, 320), 48, False, "x", "train")
+    for number, (outcome, measured, encoded) in enumerate(clips):
+        name = f"s{number}-0000"
+        checks = tuple(Check(reason, float(m), 1.0, low) for reason, m, low in measured)
+        row = Decision(name, f"s{number}", "accepted", "clip", checks=checks)
+        drop = first_drop(checks)
+        if outcome == "checks" and drop is not None:
+            row = replace(row, status="rejected", reason=drop.reason, measured=drop.measured,
+                          threshold=drop.threshold)  # fmt: skip
+        elif outcome != "checks":
+            status = "failed" if outcome == "failed" else "rejected"
+            row = replace(row, status=status, reason=outcome, stage=outcome)  # type: ignore[arg-type]
+        if encoded or row.status == "accepted":
+            row = replace(row, clip=made)
+        ledger.add_survey(_survey(f"s{number}", 1, 0))
+        ledger.add_decision(row)
+        expected[name] = row
+    for thresholds in changes:
+        bounds = {reason: float(bound) for reason, bound in thresholds.items()}
+        ledger.add_thresholds(bounds)
+        again = {name: redecided(row, bounds) for name, row in expected.items()}
+        expected = {name: row for name, row in again.items() if row is not None}
+
+    def verdicts(rows: Mapping[str, Decision]) -> dict[str, object]:
+        return {n: (d.status, d.stage, d.reason, d.measured, d.threshold) for n, d in rows.items()}
+
+    assert verdicts(ledger.decisions) == verdicts(expected)
+    for name, row in expected.items():
+        if row.status == "accepted" or row.stage == "dedup":
+            assert ledger.decisions[name].checks == row.checks
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from aa_curation.ledger.ledger import LedgerWriter
+from aa_curation.ledger.records import CorpusHead, Decision
+with LedgerWriter(Path(sys.argv[1]), CorpusHead("demo", "abc")) as writer:
+    for number in range(int(sys.argv[2])):
+        writer.add_decision(Decision(f"s-{number:04d}", "s", "rejected", "clip", "static"))
+        if number == 99:
+            writer.commit()
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.parametrize("added", [100, 1500])
+def test_what_was_committed_survives_a_kill(tmp_path: Path, added: int) -> None:
+    done = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path), str(added)], check=False)
+    assert done.returncode == -signal.SIGKILL
+    found = list(read_ledger(tmp_path).decisions)
+    assert 100 <= len(found) <= added
+    assert found == [f"s-{number:04d}" for number in range(len(found))], "the first ones, no gap"
+    with LedgerWriter(tmp_path, CorpusHead("demo", "abc")) as writer:
+        writer.add_decision(Decision("t-0000", "t", "rejected", "clip", "static"))
+    assert list(read_ledger(tmp_path).decisions) == [*found, "t-0000"]
+
+
+def test_the_ledger_is_read_while_it_is_written(tmp_path: Path) -> None:
+    with LedgerWriter(tmp_path, CorpusHead("demo", "abc")) as writer:
+        writer.add_survey(_survey("s", 1, 1))
+        writer.commit()
+        reader = read_ledger(tmp_path)
+        writer.ledger.add_decision(Decision("s-0000", "s", "accepted", "clip"))
+        assert set(reader.decisions) == {"s-0001"}
+        writer.commit()
+        assert set(reader.decisions) == {"s-0000", "s-0001"}
+        assert reader.num_of("accepted") == 1
+
+
+def test_nothing_that_was_decided_is_lost(tmp_path: Path) -> None:
+    with LedgerWriter(tmp_path, CorpusHead("demo", "abc")) as writer:
+        writer.add_survey(_survey("s", 0, 1))
+        writer.add_decision(Decision("s-0000", "s", "accepted", "clip"))
+    kept = list(read_ledger(tmp_path).sql("SELECT clip_id, status, reason, measured FROM replaced"))
+    assert kept == [("s-0000", "rejected", "too_short", 0.5)]

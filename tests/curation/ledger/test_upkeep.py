@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -26,7 +25,7 @@ from aa_curation.errors import LedgerError
 from aa_curation.executors.local import Local
 from aa_curation.executors.run import run
 from aa_curation.filters.resolution import Resolution
-from aa_curation.ledger.ledger import LEDGER_NAME, LedgerWriter, read_ledger
+from aa_curation.ledger.ledger import LEDGER_NAME, LedgerWriter, has_ledger, read_ledger
 from aa_curation.ledger.records import Decision
 from aa_curation.ledger.redecide import redecided
 from aa_curation.measure.distance import NearDuplicates
@@ -38,13 +37,18 @@ from aa_datasets.shards import read_shards, write_shard
 
 
 def _run(recipe: Recipe, sources: list[Source], folder: Path) -> list[str]:
-    """Run without Ray; gives the clips that were curated, in order."""
-    ledger = folder / LEDGER_NAME
-    before = len(ledger.read_bytes().splitlines()) if ledger.is_file() else 0
-    run(recipe, sources, folder, Local())
-    rows = [json.loads(line) for line in ledger.read_bytes().splitlines()[before:]]
-    decisions = [row["decision"] for row in rows if "decision" in row]
-    return [decision["clip_id"] for decision in decisions if decision["stage"] == "clip"]
+    """Run without Ray; gives the clips that were curated."""
+    before = read_ledger(folder) if has_ledger(folder) else None
+    known = set[str]()
+    if before is not None:
+        known = {d.clip_id for d in before.decisions.values() if d.stage == "clip"}
+        ((number,),) = before.sql("SELECT coalesce(max(number), 0) FROM replaced")
+    ledger = run(recipe, sources, folder, Local())
+    if before is not None:
+        again = ledger.sql("SELECT clip_id FROM replaced WHERE number > ?", number)
+        known -= {clip_id for (clip_id,) in again}
+    curated = {d.clip_id for d in ledger.decisions.values() if d.stage == "clip"}
+    return sorted(curated - known)
 
 
 def _hashes(folder: Path) -> dict[str, str]:
@@ -261,9 +265,9 @@ def test_a_takedown_that_was_killed_is_finished_by_the_next_run(
 ) -> None:
     by_command = Path(shutil.copytree(corpus, tmp_path / "whole"))
     assert main(["takedown", "--source", "puppet_2", "--out", str(by_command)]) == 0
-    line = (by_command / LEDGER_NAME).read_bytes().splitlines(keepends=True)[-1]
-    with (corpus / LEDGER_NAME).open("ab") as file:
-        file.write(line)  # killed after its line was written
+    (tombstone,) = read_ledger(by_command).takedowns.values()
+    with LedgerWriter.reopen(corpus) as writer:  # killed after its row was written
+        writer.add_takedown(tombstone)
     _run(small_shards, read_sources([sources_folder]), corpus)
     assert _hashes(corpus) == _hashes(by_command)
 
