@@ -25,6 +25,7 @@ import json
 import os
 import random
 import re
+import resource
 import shutil
 import signal
 import subprocess
@@ -34,12 +35,16 @@ import time
 import tomllib
 import xml.etree.ElementTree as ElementTree
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from functools import cache
+from itertools import accumulate
 from multiprocessing import get_context
 from pathlib import Path
+
+import psutil
+import pytest
 
 ROOT = Path(__file__).parents[1]
 EQUIVALENT = Path(__file__).with_name("equivalent_mutants.toml")
@@ -81,7 +86,11 @@ PAIRS += "height width, INTER_AREA INTER_LINEAR, INTER_CUBIC INTER_LINEAR, BICUB
 PAIRS += "LANCZOS BICUBIC, mean median, sin cos, vstack hstack, update setdefault, first second"
 NAMES = {a: b for pair in PAIRS.split(", ") for a, b in (pair.split(), reversed(pair.split()))}
 # Precautions: `zip(strict=)`, `mkdir(parents=)` and texts for people; and tolerances below 1e-5.
+NOTICED = ("killed", "timeout")
 LEFT_ALONE = {"strict", "exist_ok", "parents", "meaning", "heading", "desc", "unit", "encoding"}
+
+
+Key = tuple[str, str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,17 +108,14 @@ class Mutant:
     def of(self, source: bytes) -> bytes:
         return source[: self.start] + self.text.encode() + source[self.end :]
 
-    def before_and_after(self) -> tuple[str, str]:
-        """The statement's lines without and with the fault, on one line each."""
+    def key(self) -> Key:
+        """The path, and the statement's lines without and with the fault, on one line each."""
         source = (ROOT / self.path).read_bytes()
         first = source.rfind(b"\n", 0, self.start) + 1
         last = source.find(b"\n", self.end) + 1 or len(source)
         mutated = source[first : self.start] + self.text.encode() + source[self.end : last]
-        return squeezed(source[first:last].decode()), squeezed(mutated.decode())
-
-
-def squeezed(text: str) -> str:
-    return " ".join(text.split())
+        before, after = (" ".join(b.decode().split()) for b in (source[first:last], mutated))
+        return self.path, before, after
 
 
 def written(node: ast.AST, **fields: object) -> str:
@@ -152,7 +158,7 @@ def faults(node: ast.AST, parent: ast.AST) -> Iterator[tuple[str, str]]:
             yield "name", NAMES[name]
         case ast.Attribute(attr=name) if name in NAMES:
             yield "name", written(node, attr=NAMES[name])
-        case ast.Call(args=[a, b, *rest]) if not isinstance(a, ast.Starred):
+        case ast.Call(args=[a, b, *rest]) if ast.dump(a) != ast.dump(b):
             yield "swapped", written(node, args=[b, a, *rest])
         case ast.Tuple(elts=[ast.Name() | ast.Attribute() as a, ast.Name() | ast.Attribute() as b]):
             yield "swapped", written(node, elts=[b, a])
@@ -266,23 +272,19 @@ class Tests:
     of_line: Mapping[str, Mapping[int, set[str]]]
 
     def for_mutant(self, mutant: Mutant, most_s: float) -> list[str]:
-        """The tests that may notice, mirrored file first, then the quickest, up to `most_s`."""
+        """The tests that may notice, mirrored file first, then the quickest, up to `most_s`.
+
+        Of what runs at import, a constant say, that is every test of the file's lines.
+        """
         lines = self.of_line.get(mutant.path, {})
+        mirror = f"/test_{Path(mutant.path).name}::"
         chosen = set(lines.get(mutant.line, ()))
         if mutant.at_import or not chosen:
-            chosen = set().union(*lines.values()) if lines else set()
-        room, *_, name = Path(mutant.path).parts
-        mirror = f"test_{name}"
-        chosen |= {test for test in self.seconds
-                   if test.startswith(f"tests/{room}/") and f"/{mirror}::" in test}  # fmt: skip
-        ordered = sorted(chosen, key=lambda t: (f"/{mirror}::" not in t, self.seconds[t], t))
-        taken, sum_s = [], 0.0
-        for test in ordered:
-            sum_s += self.seconds[test]
-            if taken and sum_s > most_s:
-                break
-            taken.append(test)
-        return taken
+            chosen = set().union(*lines.values()) | {t for t in self.seconds if mirror in t}
+        ordered = sorted(chosen, key=lambda t: (mirror not in t, self.seconds[t], t))
+        ends = accumulate(self.seconds[test] for test in ordered)
+        return [t for n, (t, end) in enumerate(zip(ordered, ends, strict=True))
+                if n == 0 or end <= most_s]  # fmt: skip
 
 
 def read_coverage(folder: Path) -> Tests:
@@ -314,58 +316,49 @@ def read_coverage(folder: Path) -> Tests:
 
 
 def prepare_worker(folder: Path) -> None:
-    """Gives this worker a tree of its own, and imports what every test would wait for."""
+    """Gives this worker a tree of its own."""
     tree = folder / f"worker-{os.getpid()}"
     copy_of_tree(tree)
     os.chdir(tree)
     os.environ.update(environment(tree))
     sys.path[:0] = python_path(tree).split(os.pathsep)
     sys.dont_write_bytecode = True
-    for name in PRELOADED.split():
-        importlib.import_module(name)
 
 
-def run_tests(tests: Sequence[str], limit_s: float) -> tuple[str, str]:
-    """Runs them in a fork of this process: "killed", "survived" or "timeout", and the output."""
-    import psutil
-    import pytest
+def run_tests(tests: Sequence[str], cpu_s: float) -> tuple[str, str]:
+    """Runs them in a fork of this process: "killed", "survived" or "timeout", and the output.
 
+    The limit is of CPU time, so that a busy machine makes no fault look noticed.
+    """
     log = Path("output.log").resolve()
     pid = os.fork()
     if pid == 0:
         os.setsid()
+        resource.setrlimit(resource.RLIMIT_CPU, (int(cpu_s), int(cpu_s) + 5))
         with log.open("w") as file:
             os.dup2(file.fileno(), 1)
             os.dup2(file.fileno(), 2)
-        options = [
-            "-x",
-            "-q",
-            "-p",
-            "no:cacheprovider",
-            "--tb=line",
-            f"--basetemp={log.parent}.tmp",
-        ]
-        os._exit(pytest.main([*options, *tests]))
-    end = time.monotonic() + limit_s
+        options = ["-x", "-q", "-p", "no:cacheprovider", "--tb=line"]
+        os._exit(pytest.main([*options, f"--basetemp={log.parent}.tmp", *tests]))
+    end = time.monotonic() + 20 * cpu_s  # of a fault that waits for ever
     while (done := os.waitpid(pid, os.WNOHANG)) == (0, 0) and time.monotonic() < end:
         time.sleep(0.05)
-    outcome = "survived" if done[1] == 0 else "killed"
     if done == (0, 0):
-        outcome = "timeout"
         for child in psutil.Process(pid).children(recursive=True):
             child.kill()
         os.kill(pid, signal.SIGKILL)
-        os.waitpid(pid, 0)
+        done = os.waitpid(pid, 0)
+    outcome = "survived" if done[1] == 0 else "timeout" if os.WIFSIGNALED(done[1]) else "killed"
     return outcome, log.read_text(errors="replace")
 
 
-def try_mutant(mutant: Mutant, tests: Sequence[str], limit_s: float) -> tuple[str, str]:
+def try_mutant(mutant: Mutant, tests: Sequence[str], cpu_s: float) -> tuple[str, str]:
     """The outcome for one mutant, and the test that noticed it."""
     file = Path(mutant.path)
     source = file.read_bytes()
     file.write_bytes(mutant.of(source))
     try:
-        outcome, output = run_tests(tests, limit_s) if tests else ("no test", "")
+        outcome, output = run_tests(tests, cpu_s) if tests else ("no test", "")
     finally:
         file.write_bytes(source)
     failed = re.search(r"^(?:FAILED|ERROR) (.+?)(?: - |$)", output, re.MULTILINE)
@@ -392,17 +385,29 @@ def draw(room: str, seed: int, sample: int, only: str) -> list[Mutant]:
     return [chance.choice(places[line]) for line in lines]
 
 
-def report(results: Iterable[Mapping[str, object]], excused: Mapping[tuple[str, ...], str]) -> str:
+def read_results(file: Path) -> dict[Key, dict[str, str]]:
+    """What earlier runs found; of a fault that was tried twice, the later."""
+    rows = map(json.loads, file.read_text().splitlines() if file.exists() else ())
+    return {(row["path"], row["before"], row["after"]): row for row in rows}
+
+
+def not_noticed(tried: Mapping[Key, Mapping[str, str]]) -> list[Mutant]:
+    """The faults that an earlier run did not notice, where the code still is as it was."""
+    missed = {key for key, row in tried.items() if row["outcome"] not in NOTICED}
+    paths = sorted({path for path, _, _ in missed})
+    return [m for path in paths for m in mutants_of(path) if m.key() in missed]
+
+
+def report(tried: Mapping[Key, Mapping[str, str]], excused: Mapping[Key, str]) -> str:
     """Share by room and by kind, then the survivors, in Markdown."""
     rows, survivors = [], []
     by_room: dict[str, Counter[str]] = defaultdict(Counter)
     by_kind: dict[str, Counter[str]] = defaultdict(Counter)
-    for result in results:
-        noticed = result["outcome"] in ("killed", "timeout")
-        key = (str(result["path"]), str(result["before"]), str(result["after"]))
+    for key, result in sorted(tried.items()):
+        noticed = result["outcome"] in NOTICED
         outcome = "noticed" if noticed else "equivalent" if key in excused else "survived"
         by_room[key[0].partition("/")[0]][outcome] += 1
-        by_kind[str(result["kind"])][outcome] += 1
+        by_kind[result["kind"]][outcome] += 1
         if outcome != "noticed":
             why = excused.get(key, f"**{result['outcome']}**")
             survivors.append(f"- `{key[0]}:{result['line']}` {result['kind']}: {why}\n"
@@ -426,6 +431,7 @@ def main() -> None:
     parser.add_argument("--room", choices=ROOMS, action="append", help="only this; may be repeated")
     parser.add_argument("--only", default="", help="only files whose path holds this")
     parser.add_argument("--most-s", type=float, default=45, help="seconds of tests for one fault")
+    parser.add_argument("--again", action="store_true", help="those of --results not noticed yet")
     parser.add_argument("--coverage", type=Path, help="a folder that keeps the covered run")
     parser.add_argument(
         "--results", type=Path, help="a file that gathers the faults of several runs"
@@ -438,27 +444,31 @@ def main() -> None:
         if not (covered / "times.xml").exists():
             measure_coverage(covered, folder / "tree", args.workers)
         tests = read_coverage(covered)
-        mutants = [mutant for room in args.room or ROOMS
-                   for mutant in draw(room, args.seed, args.sample, args.only)]  # fmt: skip
+        tried = read_results(gathered)
+        drawn = [m for r in args.room or ROOMS for m in draw(r, args.seed, args.sample, args.only)]
+        mutants = not_noticed(tried) if args.again else [m for m in drawn if m.key() not in tried]
+        random.Random(args.seed).shuffle(mutants)  # what an interrupted run leaves is a sample, too
         chosen = [tests.for_mutant(mutant, args.most_s) for mutant in mutants]
         limits = [60 + 6 * sum(tests.seconds[test] for test in some) for some in chosen]
+        for package in PRELOADED.split():  # shared by all forks; a fault's own import is quick then
+            importlib.import_module(package)
         with ProcessPoolExecutor(
             args.workers, get_context("fork"), initializer=prepare_worker, initargs=(folder,)
         ) as pool:
-            outcomes = pool.map(try_mutant, mutants, chosen, limits)
-            for number, (mutant, (outcome, by)) in enumerate(
-                zip(mutants, outcomes, strict=True), 1
-            ):
-                before, after = mutant.before_and_after()
-                row = {"path": mutant.path, "line": mutant.line, "kind": mutant.kind,
+            running = {pool.submit(try_mutant, *one): one[0]
+                     for one in zip(mutants, chosen, limits, strict=True)}  # fmt: skip
+            for number, done in enumerate(as_completed(running), 1):
+                mutant, (outcome, by) = running[done], done.result()
+                path, before, after = mutant.key()
+                row = {"path": path, "line": mutant.line, "kind": mutant.kind,
                        "before": before, "after": after, "outcome": outcome, "by": by}  # fmt: skip
                 with gathered.open("a") as file:
                     file.write(json.dumps(row) + "\n")
                 print(f"{number}/{len(mutants)} {outcome}: {mutant.path}:{mutant.line}: {after}",
                       file=sys.stderr, flush=True)  # fmt: skip
-        rows = [json.loads(line) for line in gathered.read_text().splitlines()]
+        tried = read_results(gathered)
     listed = tomllib.loads(EQUIVALENT.read_text())["equivalent"]
-    print(report(rows, {(x["path"], x["before"], x["after"]): x["why"] for x in listed}))
+    print(report(tried, {(x["path"], x["before"], x["after"]): x["why"] for x in listed}))
 
 
 if __name__ == "__main__":

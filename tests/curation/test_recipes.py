@@ -34,8 +34,12 @@ def test_every_recipe_loads_by_name_and_has_a_hash_of_its_own() -> None:
     }
 
 
-@pytest.mark.parametrize(("name", "short_side_px"), [("humanvid", 1080), ("openhumanvid", 720)])
-def test_published_resolutions(name: str, short_side_px: int) -> None:
+@pytest.mark.parametrize(
+    ("name", "short_side_px"),
+    # What is published of two pipelines, and what the README says of two recipes of ours.
+    [("humanvid", 1080), ("openhumanvid", 720), ("default", 480), ("demo", 240)],
+)
+def test_least_resolutions(name: str, short_side_px: int) -> None:
     checks = load_recipe(Path(name)).video_filters
     for side, passes in ((short_side_px, True), (short_side_px - 2, False)):
         video = VideoInfo("h264", (side, 1920), 25.0, 100, 4.0)
@@ -47,6 +51,11 @@ def test_published_lengths() -> None:
     assert (recipe.min_s, recipe.max_s) == (1.5, 15)
     paper = load_recipe(Path("default"))
     assert (paper.min_s, paper.max_s) == (2, 10)
+
+
+def test_the_readme_says_what_the_demo_keeps() -> None:
+    demo = load_recipe(Path("demo"))
+    assert (demo.min_s, demo.canonical.short_side_px) == (1, 256)
 
 
 @pytest.mark.parametrize("name", [name for name in RECIPES if name != "whole_videos"])

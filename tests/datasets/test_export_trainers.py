@@ -58,6 +58,7 @@ def test_musubi_reads_json_lines_with_absolute_paths(
         row = json.loads(line)
         assert set(row) == {"video_path", "control_path", "caption"}
         assert row["caption"] == "é"
+        assert '"é"' in line, "readable as it stands"
         video, control = Path(row["video_path"]), Path(row["control_path"])
         assert video.is_absolute()
         assert video.read_bytes() == sample.mp4

@@ -363,6 +363,24 @@ def test_every_known_metric_is_in_one_of_the_lists_of_directions() -> None:
     assert column_of("psnr_unknown").better is None
 
 
+# How a table prints 0.123456, with as many digits as the papers.
+PRINTED = {
+    "0.123": "ssim lpips lpips_alex lpips_vgg csim pck missing_rate ssim_differences",
+    "0.12": "psnr psnr_overflow psnr_unknown kvd fid fid_vid akd dtssd flicker tof",
+    "0.1": "fvd",
+    "0.1235": "tlpips warp_error a_metric_of_somebody",
+    "1.23E-01": "l1",
+}
+
+
+@pytest.mark.parametrize("text", PRINTED)
+def test_every_metric_is_printed_with_its_number_of_digits(text: str) -> None:
+    keys = PRINTED[text].split()
+    assert {key: column_of(key).text_of(0.123456) for key in keys} == dict.fromkeys(keys, text)
+    listed = {key for group in PRINTED.values() for key in group.split()}
+    assert listed - {"a_metric_of_somebody"} == {column.key for column in COLUMNS}
+
+
 def test_a_value_is_never_printed_as_0_that_is_not() -> None:
     assert column_of("warp_error").text_of(3.05e-6) == "3.05E-06"
     assert column_of("warp_error").text_of(0.0) == "0.0000"

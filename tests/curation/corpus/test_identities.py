@@ -113,3 +113,9 @@ def test_two_that_are_like_a_third_are_one_person() -> None:
     assert set(same_people(["c", "a", "b"], chain, 0.6).values()) == {"a"}
     assert set(same_people(["c", "a", "b"], chain[:3], 0.7).values()) == {"a", "b", "c"}
     assert same_people(["x", "x"], chain[[0, 2]], 0.6) == {"x": "x"}
+
+
+def test_two_exactly_as_alike_as_is_asked_for_are_one_person() -> None:
+    half = np.array([[1, 0, 0, 0], [0.5, 0.5, 0.5, 0.5]], np.float32)
+    assert same_people(["a", "b"], half, 0.5) == {"a": "a", "b": "a"}
+    assert same_people(["a", "b"], half, 0.501) == {"a": "a", "b": "b"}

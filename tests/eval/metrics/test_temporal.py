@@ -12,6 +12,7 @@ from PIL import Image
 from scipy.ndimage import gaussian_filter
 from skimage.metrics import structural_similarity
 
+from aa_eval.errors import MetricUnavailable
 from aa_eval.metrics.lpips import make_lpips
 from aa_eval.metrics.temporal import dtssd, flicker, ssim_of_differences, tof, warp_error
 from aa_eval.protocol import Protocol, read_protocol
@@ -89,9 +90,12 @@ def test_tlpips_is_the_difference_of_the_packages_distances() -> None:
     x, y = (torch.from_numpy(v).permute(0, 3, 1, 2).float() / 255 for v in (ours, theirs))
     with torch.no_grad():
         change = [model(v[:-1], v[1:], normalize=True).flatten() for v in (x, y)]
-    found = Perceptual(model, "-1..1", None, {}).temporal(ours, theirs)
+    distances = Perceptual(model, "-1..1", None, {})
+    found = distances.temporal(ours, theirs)
     assert np.isnan(found[0])
     np.testing.assert_allclose(found[1:], (change[0] - change[1]).abs().numpy(), atol=1e-6)
+    with pytest.raises(MetricUnavailable, match="smaller than the 31 px"):
+        distances.temporal(ours[:, :30], theirs[:, :30])
 
 
 @pytest.fixture

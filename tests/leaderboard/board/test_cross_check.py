@@ -200,9 +200,12 @@ def test_where_frames_count_alike_their_mean_is_held_and_not_that_of_the_videos(
     write_result(tmp_path / "out", replace(result, metrics=over_videos))
     refused(tmp_path / "out", tmp_path / "other", "ssim is 0.45, per_frame.csv gives 0.5")
     (tmp_path / "out" / "per_frame.csv").unlink()
-    outside = {"ssim": MetricValue(0.61, None, None, None, 3, None)}
-    write_result(tmp_path / "out", replace(result, metrics=outside))
-    refused(tmp_path / "out", tmp_path / "other", "ssim is 0.61, per_video gives 0.6")
+    for value, end in ((0.61, "0.6"), (0.29, "0.3")):
+        outside = {"ssim": MetricValue(value, None, None, None, 3, None)}
+        write_result(tmp_path / "out", replace(result, metrics=outside))
+        refused(tmp_path / "out", tmp_path / "other", f"ssim is {value}, per_video gives {end}")
+    write_result(tmp_path / "out", result)
+    add_results(tmp_path / "out", tmp_path / "other")
 
 
 def edited(folder: Path, key: str, **fields: Any) -> Path:

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 
 from aa_eval.result import SCHEMA, MetricValue, Result
 from aa_leaderboard.board.store import add_results, read_board, row_id_of
+from aa_leaderboard.board.validate import check_result
 from aa_leaderboard.errors import BoardError, SubmissionError
 
 Write = Callable[[Result], Path]
@@ -108,6 +109,35 @@ def test_an_implausible_or_hostile_field_is_refused(
     make_result: Make, write: Write, tmp_path: Path, change: dict[str, Any], why: str
 ) -> None:
     refused(write(make_result(**change)), tmp_path, why)
+
+
+# What a metric can be, by its definition or by what is still believed of a method.
+POSSIBLE = {
+    (-1, 1): "ssim csim ssim_differences",
+    (0, 1): "pck missing_rate warp_error",
+    (24, 200): "psnr_overflow",  # 8 bits: never below 24.17 dB
+    (-50, 200): "psnr psnr_unknown",
+    (0, 20): "lpips lpips_alex lpips_vgg tlpips",
+    (-10, 1e7): "fvd fid fid_vid",  # below 0 by the noise of a script's matrix root
+    (-1e7, 1e7): "kvd",  # unbiased
+    (0, 255): "l1 flicker",  # levels
+    (0, 510): "dtssd",  # of a difference of differences
+    (0, 1e5): "akd tof",  # pixels
+    (-1e9, 1e9): "a_metric_of_somebody",
+}
+
+
+@pytest.mark.parametrize(("low", "high"), POSSIBLE)
+def test_the_ends_of_what_is_possible_are_taken_and_what_lies_beyond_is_not(
+    make_result: Make, low: float, high: float
+) -> None:
+    for key in POSSIBLE[low, high].split():
+        for value, beyond in ((low, low - 0.001 * abs(high)), (high, high * 1.001)):
+            metric = MetricValue(value, None, None, None, 9, None)
+            check_result(make_result(metrics={key: metric}, per_video={}), "here")
+            wrong = make_result(metrics={key: replace(metric, value=beyond)}, per_video={})
+            with pytest.raises(SubmissionError, match=f"{key} is .*, expected "):
+                check_result(wrong, "here")
 
 
 @pytest.mark.parametrize("text", ["NaN", "Infinity", "-Infinity", "1e999", '"0.5"', "true", "[]"])

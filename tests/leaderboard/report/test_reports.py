@@ -201,6 +201,7 @@ def test_a_baseline_that_wins_takes_the_marks_of_every_report(make_result: Make)
     words = "is better than every method in SSIM: nothing is marked best there"
     markdown, latex = board_markdown("T", tables, []), board_latex(tables, [])
     assert words in markdown
+    assert "\n- SSIM: repeat-reference 0.800 against 0.300\n" in markdown
     assert words in latex
     assert "**0.300**" not in markdown
     assert "textbf" not in latex

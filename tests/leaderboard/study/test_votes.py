@@ -130,7 +130,7 @@ def test_raters_of_known_preference_give_their_strengths_back(study: tuple[Path,
     for n in range(12):
         vote(folder, key, f"rater {n}")
     report = study_report([folder])
-    assert list(report.scores.method) == ["ours", "theirs", "old"]
+    assert report.scores.method.to_dict() == {0: "ours", 1: "theirs", 2: "old"}
     for line in report.scores.itertuples():
         assert line.low < STRENGTHS[line.method] < line.high
         assert line.low < line.score < line.high

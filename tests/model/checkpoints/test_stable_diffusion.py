@@ -9,8 +9,10 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from aa_model.checkpoints.diffusers_folders import unet_sizes
 from aa_model.checkpoints.store import load_part, read_checkpoint
 from aa_model.cli.model import main
+from aa_model.errors import CheckpointError
 from aa_model.networks.image_encoder import ImageEncoder
 from aa_model.networks.reference_net import make_unet2d
 from aa_model.networks.vae import make_vae
@@ -27,6 +29,14 @@ def folders(tmp_path: Path) -> tuple[Path, Path]:
     make_vae(TINY.model).save_pretrained(tmp_path / "sd" / "vae")
     ImageEncoder(TINY.model).clip.save_pretrained(tmp_path / "clip")
     return tmp_path / "sd", tmp_path / "clip"
+
+
+def test_heads_that_differ_between_levels_are_of_another_network(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text('{"attention_head_dim": [5, 10, 20, 20]}')
+    with pytest.raises(CheckpointError, match=r"\[5, 10, 20, 20\]: expected one number"):
+        unet_sizes(tmp_path)
+    (tmp_path / "config.json").write_text('{"attention_head_dim": 8}')
+    assert unet_sizes(tmp_path).num_heads == 8
 
 
 def test_both_unets_start_from_it_and_the_frozen_parts_are_its_own(
