@@ -44,7 +44,7 @@ from aa_datasets.loader.clip_dataset import choose_window
 from aa_datasets.loader.config import LoaderConfig
 from aa_datasets.loader.crop_resize import resize_frames, resize_pose
 from aa_datasets.loader.loader import make_loader
-from aa_datasets.loader.sampler import Draws, Order
+from aa_datasets.loader.sampler import Draws, Order, Shuffle
 from aa_datasets.pose import read_pose
 from aa_datasets.puppets.corpus import render_puppets
 from aa_datasets.shards import read_shards
@@ -59,7 +59,7 @@ DECORD, FLOATS = "decord", "loader, floats"
 def by_decord(shards: list[Path]) -> Iterator[object]:
     """The very frames that the loader reads, in its order."""
     stored = list(read_shards(sorted(shards)))
-    for (draw,) in Draws(Order(SEED, len(stored)), 1, 0, 1, 0):
+    for (draw,) in Draws(Order(Shuffle(SEED), [len(stored)]), 1, 0, 1, 0):
         sample = stored[draw.clip]
         generator = np.random.default_rng([SEED, 1, draw.number])
         window = choose_window(sample.clip.num_frames, NUM_FRAMES, 1, generator)

@@ -224,16 +224,19 @@ class ClipPlace(NamedTuple):
     split: str
 
 
-def read_places(path: Path) -> list[ClipPlace]:
+def read_places(path: Path, *, remote: bool = False) -> list[ClipPlace]:
     """List the clips of the shard at `path` (.tar) without reading the tar.
 
     Parses the few fields of its record that it gives: 10,000 shards take about as long as opening
     their files. `read_clip` checks the rest.
 
+    Args:
+        remote: the tar itself may not be there yet.
+
     Raises:
         ShardError: as `read_record`.
     """
-    clips = [entry.clip for entry in _read_record_as(path, _Heads).clips]
+    clips = [entry.clip for entry in _read_record_as(path, _Heads, remote=remote).clips]
     return [ClipPlace(path, n, c.clip_id, c.num_frames, c.split) for n, c in enumerate(clips)]
 
 
@@ -255,9 +258,9 @@ def read_clip(place: ClipPlace) -> tuple[ClipEntry, ShardSample]:
 _Record = TypeVar("_Record", ShardRecord, _Heads, _RawEntries)
 
 
-def _read_record_as(path: Path, kind: type[_Record]) -> _Record:
+def _read_record_as(path: Path, kind: type[_Record], *, remote: bool = False) -> _Record:
     record_path = path.with_suffix(".json")
-    if not path.is_file():
+    if not remote and not path.is_file():
         raise ShardError(f"no shard {path}: give .tar files written by `aa-curate run`")
     if not record_path.is_file():
         raise ShardError(
@@ -268,7 +271,7 @@ def _read_record_as(path: Path, kind: type[_Record]) -> _Record:
         record = msgspec.json.decode(record_path.read_bytes(), type=kind)
     except msgspec.DecodeError as error:
         raise ShardError(f"{record_path.name} is not a shard record: {error}") from error
-    found = path.stat().st_size
+    found = record.num_bytes if remote else path.stat().st_size
     if found != record.num_bytes:
         raise ShardError(
             f"{path.name} is damaged: its record{_of_another(path, record.name)} says "

@@ -1,28 +1,39 @@
 """Near duplicates and leaks: one recording stays once, and what belongs together in one split.
 
 A function of the clips that passed everything else, whatever order they came in. It is computed
-again at the end of every run, so a better copy that comes later replaces the earlier one.
+again at the end of every run, so a better copy that comes later replaces the earlier one. Which
+clips are alike is kept in the ledger, and found again where a signature is new.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, replace
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
 
 from aa_curation.ledger.ledger import Ledger
 from aa_curation.ledger.records import Decision
 from aa_curation.ledger.takedown import REASON as TAKEN_DOWN
+from aa_curation.measure.candidates import alike_pictures
 from aa_curation.measure.distance import NearDuplicates, Stacked
-from aa_curation.measure.signature import Signature
+from aa_curation.measure.signature import PICTURE_BYTES, SIGNATURE_BYTES, Signature
 
 NEAR_DUPLICATE = "near_duplicate"
 SPLIT_LEAK = "split_leak"
-_OURS = frozenset({NEAR_DUPLICATE, SPLIT_LEAK})
+# Accepted, or only out because of this step.
+_IN_QUESTION = (
+    "signature IS NOT NULL AND "
+    f"(status = 'accepted' OR reason IN ('{NEAR_DUPLICATE}', '{SPLIT_LEAK}'))"
+)
 
 
-@dataclass(frozen=True, slots=True)
-class _Pair:
-    """Two clips of different sources that are one recording; `first` is the better one."""
+class _Pair(NamedTuple):
+    """Two clips of different sources that are one recording."""
 
     first: str
     second: str
@@ -44,27 +55,31 @@ def separate(ledger: Ledger, bounds: NearDuplicates | None) -> list[Decision]:
     lists put a group into several splits, those for training are rejected as `split_leak`: a
     held-out split stays as it was asked for. Without `bounds` no two clips are one recording.
     """
-    clips = sorted((d for d in ledger.decisions.values() if _in_question(d)), key=_rank)
-    gone = sorted(
-        (d for d in ledger.decisions.values() if d.signature and d.reason == TAKEN_DOWN),
-        key=lambda d: d.clip_id,
-    )
-    pairs = _pairs([*gone, *clips], bounds) if bounds is not None else []
-    verdicts = _near(gone, clips, pairs)
-    verdicts |= _leaks(ledger, [d for d in clips if d.clip_id not in verdicts], clips, pairs)
-    rows = []
-    for decision in clips:
-        row = verdicts.get(decision.clip_id)
-        if row is None:
-            row = decision if decision.status == "accepted" else decision.accepted("dedup")
-        if row != decision:
-            rows.append(row)
-    return rows
+    pairs = _pairs(ledger, bounds) if bounds is not None else []
+    names = {name for pair in pairs for name in (pair.first, pair.second)}
+    rows = {name: ledger.decisions[name] for name in sorted(names) if name in ledger.decisions}
+    gone = {name: row for name, row in rows.items() if row.reason == TAKEN_DOWN}
+    clips = {name: row for name, row in rows.items() if _in_question(row)}
+    ranked = [*sorted(gone), *sorted(clips, key=lambda name: _rank(clips[name]))]
+    order = {name: place for place, name in enumerate(ranked)}
+    pairs = [
+        _Pair(*sorted((a, b), key=order.__getitem__), apart)
+        for a, b, apart in pairs
+        if a in order and b in order
+    ]
+    verdicts = _near(gone, clips, sorted(pairs, key=lambda p: (order[p.second], order[p.first])))
+    between = [pair for pair in pairs if pair.first in clips and pair.second in clips]
+    verdicts |= _leaks(ledger, verdicts, between)
+    changed = [row for name, row in verdicts.items() if row != ledger.decisions[name]]
+    back = ledger.decisions.where(f"{_IN_QUESTION} AND status != 'accepted'")
+    changed += [row.accepted("dedup") for row in back if row.clip_id not in verdicts]
+    return sorted(changed, key=lambda row: row.clip_id)
 
 
 def _in_question(decision: Decision) -> bool:
-    """Accepted, or only out because of this step."""
-    return bool(decision.signature) and (decision.status == "accepted" or decision.reason in _OURS)
+    return bool(decision.signature) and (
+        decision.status == "accepted" or decision.reason in {NEAR_DUPLICATE, SPLIT_LEAK}
+    )
 
 
 def _rank(decision: Decision) -> tuple[bool, float, float, str]:
@@ -74,70 +89,112 @@ def _rank(decision: Decision) -> tuple[bool, float, float, str]:
     return clip.split == "train", -height * width, -clip.fps, decision.clip_id
 
 
-def _pairs(clips: Sequence[Decision], bounds: NearDuplicates) -> list[_Pair]:
-    """All against all, a row at a time; poses only where pictures agree."""
-    if not clips:
-        return []
-    signatures = [Signature.from_text(decision.signature) for decision in clips]
-    stacked = Stacked.of(signatures)
-    pairs = []
-    for i, decision in enumerate(clips):
-        places, apart = bounds.near_pictures(signatures[i], stacked.after(i))
-        for j, pictures in zip((places + i + 1).tolist(), apart.tolist(), strict=True):
-            if clips[j].source_id == decision.source_id:
-                continue
-            distance = pictures + bounds.poses_apart(signatures[i], signatures[j])
-            if distance <= 1:
-                pairs.append(_Pair(decision.clip_id, clips[j].clip_id, distance))
-    return pairs
+def _pairs(ledger: Ledger, bounds: NearDuplicates) -> list[_Pair]:
+    """All clips with a signature that are alike, in question or not: kept in the ledger."""
+    key = json.dumps(asdict(bounds), sort_keys=True)
+    kept = ledger.alike(key)
+    if kept is None:
+        kept = _find_pairs(ledger, bounds)
+        ledger.keep_alike(key, kept)
+    return [_Pair(*row) for row in kept]
+
+
+def _find_pairs(ledger: Ledger, bounds: NearDuplicates) -> list[tuple[str, str, float]]:
+    """By the pictures of all; poses only where these agree."""
+    codes: dict[str, int] = {}
+    rows, sources, pictures = [], [], bytearray()
+    for row, source, content in ledger.sql(
+        "SELECT rowid, source_id, signature FROM clips WHERE signature IS NOT NULL ORDER BY clip_id"
+    ):
+        rows.append(row)
+        sources.append(codes.setdefault(source, len(codes)))
+        if isinstance(content, str) or len(content) != SIGNATURE_BYTES:
+            Signature.from_text(content if isinstance(content, str) else content.hex())
+        pictures += content[:PICTURE_BYTES]
+    stacked = Stacked.of_pictures(bytes(pictures))
+    first, second, apart = alike_pictures(stacked, bounds)
+    source_of = np.array(sources, np.int64)
+    other = source_of[first] != source_of[second]
+    query = "SELECT clip_id, signature FROM clips WHERE rowid = ?"
+
+    @lru_cache(maxsize=10_000)
+    def clip(place: int) -> tuple[str, Signature]:
+        ((clip_id, content),) = ledger.sql(query, rows[place])
+        return clip_id, Signature.from_bytes(content)
+
+    found = []
+    for i, j, near in zip(first[other], second[other], apart[other], strict=True):
+        (one, ours), (two, theirs) = clip(int(i)), clip(int(j))
+        distance = float(near) + bounds.poses_apart(ours, theirs)
+        if distance <= 1:
+            found.append((one, two, distance))
+    return found
 
 
 def _near(
-    gone: Sequence[Decision], clips: Sequence[Decision], pairs: Sequence[_Pair]
+    gone: Mapping[str, Decision], clips: Mapping[str, Decision], pairs: Iterable[_Pair]
 ) -> dict[str, Decision]:
-    by_id = {decision.clip_id: decision for decision in clips}
-    order = {decision.clip_id: place for place, decision in enumerate([*gone, *clips])}
-    taken_down = {decision.clip_id for decision in gone}
+    """The copies, of pairs in the order of their ranks."""
     verdicts: dict[str, Decision] = {}
-    for pair in sorted(pairs, key=lambda p: (order[p.second], order[p.first])):
-        if pair.first in verdicts or pair.second in verdicts or pair.second in taken_down:
+    for pair in pairs:
+        if pair.first in verdicts or pair.second in verdicts or pair.second in gone:
             continue
-        why = "was taken down" if pair.first in taken_down else "comes before it"
+        why = "was taken down" if pair.first in gone else "comes before it"
         detail = f"the same recording as {pair.first}, which {why}"
         verdicts[pair.second] = _rejected(
-            by_id[pair.second], NEAR_DUPLICATE, detail, round(pair.distance, 3), 1.0
+            clips[pair.second], NEAR_DUPLICATE, detail, round(pair.distance, 3), 1.0
         )
     return verdicts
 
 
 def _leaks(
-    ledger: Ledger, kept: Sequence[Decision], clips: Sequence[Decision], pairs: Sequence[_Pair]
+    ledger: Ledger, out: Mapping[str, Decision], pairs: Sequence[_Pair]
 ) -> dict[str, Decision]:
+    """What is left in a split that another of its group's clips keeps."""
+    splits = [
+        split for (split,) in ledger.sql(f"SELECT DISTINCT split FROM clips WHERE {_IN_QUESTION}")
+    ]
+    if len(splits) < 2:
+        return {}
     groups = Groups()
-    for decision in clips:
-        survey = ledger.surveys.get(decision.source_id)
-        groups.join(decision.clip_id, f"source {decision.source_id}")
-        for what, name in (
-            ("content", survey.packets_sha256 if survey else ""),
-            ("uploader", decision.uploader),
-            ("person", decision.person),
-        ):
+    for source_id, uploader, person in ledger.sql(
+        f"SELECT DISTINCT source_id, uploader, person FROM clips WHERE {_IN_QUESTION}"
+    ):
+        for what, name in (("uploader", uploader), ("person", person)):
             if name:
-                groups.join(decision.clip_id, f"{what} {name}")
+                groups.join(source_id, f" {what} {name}")
+    for source_id, packets in ledger.sql(
+        "SELECT source_id, packets_sha256 FROM surveys WHERE packets_sha256 IN (SELECT "
+        "packets_sha256 FROM surveys WHERE packets_sha256 != '' GROUP BY 1 HAVING count(*) > 1)"
+    ):
+        groups.join(source_id, f" content {packets}")
+    named = {name for pair in pairs for name in (pair.first, pair.second)} | set(out)
+    source_of = {name: ledger.decisions[name].source_id for name in named}
     for pair in pairs:
-        groups.join(pair.first, pair.second)
-    splits: dict[str, set[str]] = {}
-    for decision in kept:
-        assert decision.clip is not None
-        splits.setdefault(groups.root(decision.clip_id), set()).add(decision.clip.split)
+        groups.join(source_of[pair.first], source_of[pair.second])
+    kept: Counter[tuple[str, str]] = Counter()
+    for source_id, split, count in ledger.sql(
+        f"SELECT source_id, split, count(*) FROM clips WHERE {_IN_QUESTION} GROUP BY 1, 2"
+    ):
+        kept[source_id, split] = count
+    for name, row in out.items():
+        assert row.clip is not None
+        kept[source_of[name], row.clip.split] -= 1
+    found: dict[str, set[str]] = {}
+    for (source_id, split), count in kept.items():
+        if count:
+            found.setdefault(groups.root(source_id), set()).add(split)
     verdicts = {}
-    for decision in kept:
-        assert decision.clip is not None
-        found = splits[groups.root(decision.clip_id)]
-        stays = min(found, key=lambda split: (split == "train", split))
-        if decision.clip.split != stays:
-            detail = f"clips of its source, uploader, person or recording are in {stays!r}"
-            verdicts[decision.clip_id] = _rejected(decision, SPLIT_LEAK, detail)
+    for (source_id, split), count in kept.items():
+        stays = min(found.get(groups.root(source_id), {split}), key=lambda s: (s == "train", s))
+        if not count or split == stays:
+            continue
+        detail = f"clips of its source, uploader, person or recording are in {stays!r}"
+        for row in ledger.decisions.where(
+            f"{_IN_QUESTION} AND source_id = ? AND split = ?", source_id, split
+        ):
+            if row.clip_id not in out:
+                verdicts[row.clip_id] = _rejected(row, SPLIT_LEAK, detail)
     return verdicts
 
 

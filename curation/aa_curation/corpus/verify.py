@@ -48,7 +48,7 @@ def iter_problems(ledger: Ledger, folder: Path, *, decode: bool = False) -> Iter
     for surplus in sorted({path.name for path in shards.glob("*.tar")} - set(plan)):
         yield f"{surplus} is not a shard of this corpus: run the same `aa-curate run` again"
     for name, clip_ids in progress(plan.items(), desc="verify", unit="shard"):
-        decisions = [ledger.decisions[clip_id] for clip_id in clip_ids]
+        decisions = list(ledger.decisions.of(clip_ids))
         yield from _shard_problems(shards / name, decisions, decode)
     try:
         with (folder / MANIFEST).open("rb") as manifest:
@@ -68,7 +68,7 @@ def mend(writer: LedgerWriter, folder: Path) -> None:
         LedgerError: a clip's file is gone or altered, too.
     """
     for name, clip_ids in shard_plan(writer.ledger).items():
-        decisions = [writer.ledger.decisions[clip_id] for clip_id in clip_ids]
+        decisions = list(writer.ledger.decisions.of(clip_ids))
         if any(_shard_problems(folder / SHARDS / name, decisions, decode=False)):
             distrust(folder / SHARDS / name)
     pack(writer, folder)

@@ -91,7 +91,7 @@ def pack(writer: LedgerWriter, folder: Path) -> None:
     for name, clip_ids in progress(plan.items(), desc="pack", unit="shard", disable=not plan):
         clips_sha256 = _clips_sha256(ledger, clip_ids)
         if not _is_packed(shards / name, ledger.packed(name), clips_sha256):
-            decisions = [ledger.decisions[clip_id] for clip_id in clip_ids]
+            decisions = list(ledger.decisions.of(clip_ids))
             record = _up_to_date(shards / name, decisions)
             record = record or _write(shards / name, decisions, folder)
             ledger.add_packed(name, record.num_bytes, clips_sha256)
@@ -194,8 +194,7 @@ def iter_manifest(ledger: Ledger, plan: Mapping[str, Sequence[str]]) -> Iterator
     yield _csv([_COLUMNS])
     for shard, clip_ids in plan.items():
         rows = []
-        for clip_id in clip_ids:
-            decision = ledger.decisions[clip_id]
+        for decision in ledger.decisions.of(clip_ids):
             clip = decision.clip
             assert clip is not None
             values = {

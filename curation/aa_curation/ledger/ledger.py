@@ -241,6 +241,21 @@ class Ledger:
         self._event("repack", {})
         self._db.execute("DELETE FROM shard_of")
 
+    def alike(self, bounds: str) -> list[tuple[str, str, float]] | None:
+        """Clips that are one recording, by these bounds; None where a signature has come since."""
+        if self._db.execute("SELECT 1 FROM alike_by WHERE bounds = ?", (bounds,)).fetchone():
+            return list(self._db.execute("SELECT first, second, distance FROM alike"))
+        return None
+
+    def keep_alike(self, bounds: str, pairs: Iterable[tuple[str, str, float]]) -> None:
+        """Keep what `alike` gives, unless this ledger may only be read."""
+        if self._db.execute("PRAGMA query_only").fetchone() == (1,):
+            return
+        self._db.execute("DELETE FROM alike")
+        self._db.execute("DELETE FROM alike_by")
+        self._db.executemany("INSERT INTO alike VALUES (?, ?, ?)", pairs)
+        self._db.execute("INSERT INTO alike_by VALUES (?)", (bounds,))
+
     def packed(self, shard: str) -> tuple[int, str] | None:
         """Bytes of a shard, and the hash of the clips that it was packed from; None if unknown."""
         query = "SELECT num_bytes, clips_sha256 FROM packed WHERE shard = ?"

@@ -58,6 +58,15 @@ CREATE TRIGGER clips_deleted BEFORE DELETE ON clips BEGIN
   VALUES (old.clip_id, old.status, old.stage, old.reason, old.measured, old.threshold);
 END;
 CREATE TABLE shard_of (clip_id TEXT PRIMARY KEY, shard TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE alike (first TEXT NOT NULL, second TEXT NOT NULL, distance REAL NOT NULL);
+CREATE TABLE alike_by (bounds TEXT NOT NULL);
+CREATE TRIGGER signature_added AFTER INSERT ON clips WHEN new.signature IS NOT NULL BEGIN
+  DELETE FROM alike_by;
+END;
+CREATE TRIGGER signature_changed AFTER UPDATE OF signature ON clips
+WHEN new.signature IS NOT old.signature BEGIN
+  DELETE FROM alike_by;
+END;
 CREATE TABLE packed (
   shard TEXT PRIMARY KEY, num_bytes INTEGER NOT NULL, clips_sha256 TEXT NOT NULL
 ) WITHOUT ROWID;
@@ -144,12 +153,21 @@ class Rows(Mapping[str, T], Generic[T]):
         return int(count)
 
     def __iter__(self) -> Iterator[str]:
-        return (row[0] for row in self._pages(f"SELECT {self._key} FROM {self._table}", "", ()))
+        return (row[0] for row in self._pages(f"SELECT {self._key} FROM {self._table}"))
 
     def where(self, condition: str, *values: object) -> Iterator[T]:
         """The rows for which a condition in SQL holds. The table may be changed meanwhile."""
-        pages = self._pages(self._select, f" AND ({condition})", values)
-        return (self._decode(row[1:]) for row in pages)
+        query = f"SELECT {self._key} FROM {self._table} WHERE {condition} ORDER BY 1"
+        keys = [key for (key,) in self._db.execute(query, values)]
+        return self.of(keys)
+
+    def of(self, keys: Sequence[str]) -> Iterator[T]:
+        """The rows of some keys, which are sorted."""
+        for first in range(0, len(keys), _PAGE):
+            some = keys[first : first + _PAGE]
+            which = f"WHERE {self._key} IN ({', '.join('?' * len(some))}) ORDER BY 1"
+            for row in self._db.execute(f"{self._select} {which}", some).fetchall():
+                yield self._decode(row[1:])
 
     def values(self) -> ValuesView[T]:
         return _Values(self)
@@ -159,14 +177,12 @@ class Rows(Mapping[str, T], Generic[T]):
 
     def pairs(self) -> Iterator[tuple[str, T]]:
         """Keys and rows."""
-        return ((row[0], self._decode(row[1:])) for row in self._pages(self._select, "", ()))
+        return ((row[0], self._decode(row[1:])) for row in self._pages(self._select))
 
-    def _pages(
-        self, select: str, condition: str, values: Sequence[object]
-    ) -> Iterator[Sequence[Any]]:
+    def _pages(self, select: str) -> Iterator[Sequence[Any]]:
         after = ""
-        query = f"{select} WHERE {self._key} > ?{condition} ORDER BY {self._key} LIMIT {_PAGE}"
-        while rows := self._db.execute(query, (after, *values)).fetchall():
+        query = f"{select} WHERE {self._key} > ? ORDER BY {self._key} LIMIT {_PAGE}"
+        while rows := self._db.execute(query, (after,)).fetchall():
             yield from rows
             after = rows[-1][0]
 

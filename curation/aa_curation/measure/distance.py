@@ -9,7 +9,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from aa_curation.measure.signature import Signature, bits_apart, colours_apart, limbs_apart
+from aa_curation.measure.signature import (
+    NUM_FRAMES,
+    PICTURE_BYTES,
+    Signature,
+    bits_apart,
+    colours_apart,
+    limbs_apart,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +75,13 @@ class Stacked:
             np.stack([signature.hashes for signature in signatures]),
             np.stack([signature.colours for signature in signatures]),
         )
+
+    @classmethod
+    def of_pictures(cls, pictures: bytes) -> Stacked:
+        """Of the first `PICTURE_BYTES` of N signatures, one after the other."""
+        rows = np.frombuffer(pictures, np.uint8).reshape(-1, PICTURE_BYTES)
+        hashes = np.ascontiguousarray(rows[:, : 8 * NUM_FRAMES]).view("<u8").astype(np.uint64)
+        return cls(hashes, rows[:, 8 * NUM_FRAMES :].reshape(len(rows), 4, 4, 2))
 
     def after(self, place: int) -> Stacked:
         return Stacked(self.hashes[place + 1 :], self.colours[place + 1 :])

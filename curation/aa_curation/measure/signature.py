@@ -31,6 +31,8 @@ _LIMBS = [
 _UNSEEN = -128
 _HASH_BYTES, _COLOUR_BYTES = 8 * NUM_FRAMES, _COLOUR_CELLS**2 * 2
 _POSE_BYTES = NUM_FRAMES * (BODY.stop - BODY.start) * 2
+SIGNATURE_BYTES = _HASH_BYTES + _COLOUR_BYTES + _POSE_BYTES
+PICTURE_BYTES = _HASH_BYTES + _COLOUR_BYTES  # of a signature, before the pose
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +59,12 @@ class Signature:
     @classmethod
     def from_text(cls, text: str) -> Signature:
         """Raises LedgerError where the text is not a signature of this version."""
-        content, expected = bytes.fromhex(text), _HASH_BYTES + _COLOUR_BYTES + _POSE_BYTES
+        return cls.from_bytes(bytes.fromhex(text))
+
+    @classmethod
+    def from_bytes(cls, content: bytes) -> Signature:
+        """Of the bytes that the text tells."""
+        expected = SIGNATURE_BYTES
         if len(content) != expected:
             raise LedgerError(
                 f"a clip's signature has {len(content)} bytes, expected {expected}: another "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -21,6 +22,7 @@ from aa_datasets.loader.batch import Sample
 from aa_datasets.loader.config import LoaderConfig
 from aa_datasets.loader.crop_resize import mask_text, resize_frames, resize_pose
 from aa_datasets.loader.latents import StoredLatents
+from aa_datasets.loader.remote import RemoteShards
 from aa_datasets.loader.sampler import Draw
 from aa_datasets.pose import Pose
 from aa_datasets.shards import ClipPlace, read_clip, verify_shard
@@ -73,8 +75,9 @@ class ClipDataset(Dataset[Sample]):
         clips: list[ClipPlace],
         config: LoaderConfig,
         latents: StoredLatents | None,
+        remote: RemoteShards | None = None,
     ) -> None:
-        self.clips, self.config, self.latents = clips, config, latents
+        self.clips, self.config, self.latents, self.remote = clips, config, latents, remote
         self._verified: set[Path] = set()
         self._cache_bytes_left = config.cache_bytes
         self._decoded: dict[int, _Decoded] = {}
@@ -87,6 +90,12 @@ class ClipDataset(Dataset[Sample]):
         """Of the clips' ids in their order, which the epochs permute."""
         ids = "\n".join(clip.clip_id for clip in self.clips)
         return hashlib.sha256(ids.encode()).hexdigest()
+
+    @cached_property
+    def counts(self) -> list[int]:
+        """How many of the clips each shard has."""
+        grouped = itertools.groupby(self.clips, lambda place: place.shard)
+        return [sum(1 for _ in places) for _, places in grouped]
 
     @cached_property
     def shards(self) -> dict[str, tuple[int, int]]:
@@ -152,7 +161,8 @@ class ClipDataset(Dataset[Sample]):
         return frames[places[0]], target, pose.at_frames(places), clip
 
     def _decode(self, place: ClipPlace, wanted: NDArray[np.int64]) -> _Decoded:
-        entry, stored = read_clip(place)
+        with self.remote.local(place.shard) if self.remote else nullcontext():
+            entry, stored = read_clip(place)
         if entry.members["mp4"].crc32 is None and place.shard not in self._verified:
             verify_shard(place.shard)  # of an old record nothing less tells damage
             self._verified.add(place.shard)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from aa_datasets.errors import DatasetError
@@ -32,6 +33,14 @@ class LoaderConfig:
     """Distance between neighbours in a window of stage 2, in frames of the clip."""
     seed: int = 0
     """Decides the order of the clips and every window."""
+    shards_at_once: int | None = None
+    """Read so many shards at a time, in a random order, and shuffle among their clips: for shards
+    on a server, or on a disk that seeks slowly. None shuffles among all clips."""
+    shard_cache_dir: Path = Path("~/.cache/animate-anyone-toolkit/shards")
+    """Where shards from servers are kept; processes and runs may share it."""
+    shard_cache_bytes: int = 50 << 30
+    """How much of that folder they may take. Less than `shards_at_once` shards, or than all of them
+    without it, are fetched again and again."""
     split: str | None = None
     """Only clips of this split, such as "train"; None takes all."""
     too_short_at_most: float = 0.5
@@ -57,6 +66,10 @@ class LoaderConfig:
     def __post_init__(self) -> None:
         if self.stage not in {1, 2}:
             raise DatasetError(f"loader stage is {self.stage}, expected 1 (frames) or 2 (windows)")
+        if self.shards_at_once is not None and self.shards_at_once < 1:
+            raise DatasetError(
+                f"loader shards_at_once is {self.shards_at_once}, expected at least 1, or None"
+            )
         at_least = {"batch_size": 1, "num_frames": 1, "stride": 1, "num_workers": 0}
         for name, least in {**at_least, "cache_bytes": 0}.items():
             if getattr(self, name) < least:

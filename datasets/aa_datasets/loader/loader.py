@@ -15,7 +15,8 @@ from aa_datasets.loader.batch import FrameBatch, stack_and_draw, stack_samples
 from aa_datasets.loader.clip_dataset import ClipDataset
 from aa_datasets.loader.config import LoaderConfig
 from aa_datasets.loader.latents import StoredLatents
-from aa_datasets.loader.sampler import Continued, Draws, Epoch, Order, permutation
+from aa_datasets.loader.remote import RemoteShards, is_remote
+from aa_datasets.loader.sampler import Continued, Draws, Epoch, Order, Shuffle
 from aa_datasets.shards import ClipPlace, Paths, find_shards, read_places
 
 
@@ -29,8 +30,10 @@ def make_loader(
         >>> batch = next(loader).to("cpu")  # floats in [-1, 1], [B, T, 3, H, W]
 
     Args:
-        shards: .tar files of `write_shard`, or folders that hold them. Only their records are read
-            here; what is read of a tar later is compared with the CRC-32 in its record.
+        shards: .tar files of `write_shard`, or folders that hold them; paths, or addresses on a web
+            server or in an object store (https://..., s3://...). Only their records are read here.
+            What is read of a tar later is compared with the CRC-32 in its record, and one from a
+            server with its sha256 when it is fetched.
         config: which samples, and what they may cost.
         rank, world_size: this process's share of every batch of the world.
 
@@ -43,11 +46,14 @@ def make_loader(
     """
     if not 0 <= rank < world_size:
         raise DatasetError(f"rank {rank} of world_size {world_size}: expected 0 <= rank < size")
-    found = find_shards(shards)
+    named = [shards] if isinstance(shards, str | Path) else list(shards)
+    remote = RemoteShards(config.shard_cache_dir.expanduser(), config.shard_cache_bytes)
+    found = find_shards([path for path in named if not is_remote(path)])
+    found += remote.open([str(path) for path in named if is_remote(path)])
     if not found:
         raise ShardError("no shards given: name .tar files written by `aa-curate run`")
     span = config.span_frames
-    every = [place for path in found for place in read_places(path)]
+    every = [place for path in found for place in read_places(path, remote=path in remote.url_of)]
     _refuse_repeated(every)
     if config.split is not None:
         every = _of_split(every, config.split)
@@ -75,7 +81,8 @@ def make_loader(
         if config.augmentation is not None and config.augmentation.flip:
             raise LatentsError("stored latents cannot be mirrored: augment without flip, or decode")
         stored = StoredLatents(sorted({place.shard for place in clips}), config.latents)
-    return ShardLoader(ClipDataset(clips, config, stored), config, rank, world_size)
+    dataset = ClipDataset(clips, config, stored, remote)
+    return ShardLoader(dataset, config, rank, world_size)
 
 
 def _of_split(clips: list[ClipPlace], split: str) -> list[ClipPlace]:
@@ -108,7 +115,8 @@ class ShardLoader:
         self._dataset, self._config = dataset, config
         self._rank, self._world_size = rank, world_size
         self._consumed = 0  # samples that all ranks together have received
-        self._order = Order(config.seed, self.num_clips)
+        self._shuffle = Shuffle(config.seed, config.shards_at_once)
+        self._order = Order(self._shuffle, self._counts())
         self._continued: Continued | None = None  # what the order's first epoch is made by
         self._batches: Iterator[FrameBatch] | None = None
 
@@ -161,7 +169,12 @@ class ShardLoader:
         at: dict[str, Any] = {"number": epoch.number, "start": epoch.start}
         if self._continued is not None and epoch is self._order.first:
             at = self._continued._asdict()
+        if self._config.shards_at_once is not None:
+            state["shards_at_once"] = self._config.shards_at_once
         return {**state, "shards": self._shards(), "epoch": at}
+
+    def _counts(self) -> list[int]:
+        return self._dataset.counts
 
     def _shards(self) -> list[tuple[str, int]]:
         return [(key, count) for key, (_, count) in self._dataset.shards.items()]
@@ -176,12 +189,13 @@ class ShardLoader:
         Raises:
             ShardError: the state is of another seed, or none of its shards is here.
         """
-        seed = self._config.seed
-        if state["seed"] != seed:
-            raise ShardError(
-                f"the loader's state is of seed {state['seed']}, this is seed {seed}: give the "
-                "run's own seed"
-            )
+        for name in ("seed", "shards_at_once"):
+            was, now = state.get(name), getattr(self._config, name)
+            if was != now:
+                raise ShardError(
+                    f"the loader's state is of {name} {was}, this is {name} {now}: give the "
+                    f"run's own {name}"
+                )
         same = state["clips_sha256"] == self._dataset.clips_sha256
         known = {key for key, _ in state.get("shards", ())}  # none in states of earlier versions
         if not same and not known & self._dataset.shards.keys():
@@ -193,14 +207,14 @@ class ShardLoader:
         number, start, consumed = at["number"], at["start"], state["consumed"]
         continued = None
         if (same and "shards" not in at) or consumed == start:
-            first = Epoch(number, start, permutation(seed, number, self.num_clips))
+            first = Epoch(number, start, self._shuffle(number, self._counts()))
         else:
             shards = at["shards"] if "shards" in at else state["shards"]
             began = Continued(number, start, shards, at.get("left_out", []))
             continued = self._over_present(began, consumed)
             here = {key: place for key, (place, _) in self._dataset.shards.items()}
-            first = continued.epoch(seed, here)
-        self._order, self._continued = Order(seed, self.num_clips, first), continued
+            first = continued.epoch(self._shuffle, here)
+        self._order, self._continued = Order(self._shuffle, self._counts(), first), continued
         self._consumed, self._batches = consumed, None
 
     def _over_present(self, epoch: Continued, consumed: int) -> Continued:

@@ -36,22 +36,49 @@ class Epoch(NamedTuple):
     order: NDArray[np.int64]
 
 
+@dataclass(frozen=True, slots=True)
+class Shuffle:
+    """The order of an epoch.
+
+    Attributes:
+        seed: decides it.
+        shards_at_once: as in `LoaderConfig`.
+    """
+
+    seed: int
+    shards_at_once: int | None = None
+
+    def __call__(self, epoch: int, counts: Sequence[int]) -> NDArray[np.int64]:
+        """A permutation of the clips of shards that have so many each."""
+        generator = np.random.default_rng([self.seed, epoch])
+        if self.shards_at_once is None:
+            return generator.permutation(sum(counts))
+        ends = np.cumsum(counts)
+        shards = generator.permutation(len(counts))
+        order = []
+        for first in range(0, len(shards), self.shards_at_once):
+            some = shards[first : first + self.shards_at_once]
+            clips = np.concatenate([np.arange(ends[s] - counts[s], ends[s]) for s in some])
+            order.append(generator.permutation(clips))
+        return np.concatenate(order)
+
+
 class Order:
     """The endless sequence of clips.
 
     Args:
-        seed: decides it.
-        num_clips: how many there are.
-        first: an epoch that is not a permutation of these clips; those after it are.
+        shuffle: gives the order of each epoch.
+        counts: how many clips each shard has.
+        first: an epoch that is not an order of these clips; those after it are.
     """
 
-    def __init__(self, seed: int, num_clips: int, first: Epoch | None = None) -> None:
-        self._seed, self._num_clips = seed, num_clips
+    def __init__(self, shuffle: Shuffle, counts: Sequence[int], first: Epoch | None = None) -> None:
+        self._shuffle, self._counts, self._num_clips = shuffle, counts, sum(counts)
         self.first = first or self._epoch(0, 0)
         self._known = [self.first]
 
     def _epoch(self, number: int, start: int) -> Epoch:
-        return Epoch(number, start, permutation(self._seed, number, self._num_clips))
+        return Epoch(number, start, self._shuffle(number, self._counts))
 
     def epoch_at(self, sample: int) -> Epoch:
         """The epoch of a sample. Keeps the last two: batches may lie across the end of one."""
@@ -63,11 +90,6 @@ class Order:
         found = self._epoch(self.first.number + 1 + after, end + after * self._num_clips)
         self._known = [self._known[-1], found]
         return found
-
-
-def permutation(seed: int, epoch: int, num_clips: int) -> NDArray[np.int64]:
-    """The order of an epoch."""
-    return np.random.default_rng([seed, epoch]).permutation(num_clips)
 
 
 class Continued(NamedTuple):
@@ -84,16 +106,16 @@ class Continued(NamedTuple):
     shards: Sequence[tuple[str, int]]
     left_out: Sequence[tuple[int, Sequence[str]]]
 
-    def epoch(self, seed: int, first_clip: dict[str, int]) -> Epoch:
+    def epoch(self, shuffle: Shuffle, first_clip: dict[str, int]) -> Epoch:
         """Its order, by the places of clips in the present list.
 
         Args:
-            seed: of the loader.
+            shuffle: of the loader.
             first_clip: place of the first clip of each shard that is there, by its key.
         """
         counts = np.array([count for _, count in self.shards], np.int64)
         of_shard = np.repeat(np.arange(len(counts)), counts)
-        order = permutation(seed, self.number, len(of_shard))
+        order = shuffle(self.number, counts.tolist())
         places = {key: place for place, (key, _) in enumerate(self.shards)}
         for at, keys in self.left_out:
             gone = np.isin(of_shard[order[at:]], [places[key] for key in keys])

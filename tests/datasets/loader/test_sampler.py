@@ -8,7 +8,7 @@ from collections import Counter
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aa_datasets.loader.sampler import Draw, Draws, Order
+from aa_datasets.loader.sampler import Draw, Draws, Order, Shuffle
 
 worlds = st.tuples(st.integers(1, 9), st.integers(1, 7), st.integers(0, 12))  # ranks, batch, steps
 
@@ -16,7 +16,7 @@ worlds = st.tuples(st.integers(1, 9), st.integers(1, 7), st.integers(0, 12))  # 
 def _take(seed: int, clips: int, world: tuple[int, int, int], start: int) -> list[list[list[Draw]]]:
     """[step][rank] -> that rank's batch."""
     ranks, batch_size, steps = world
-    order = Order(seed, clips)
+    order = Order(Shuffle(seed), [clips])
     samplers = [iter(Draws(order, batch_size, rank, ranks, start)) for rank in range(ranks)]
     return [[next(sampler) for sampler in samplers] for _ in range(steps)]
 

@@ -1,0 +1,160 @@
+"""Candidates for near duplicates: few pairs of many clips, among them nearly all that are alike.
+
+Two recordings of one thing agree in most bits of most frames' hashes, and in the colours. So clips
+are sorted by some bits of one frame's hash, with or without the coarse colours before them, in 96
+ways; those that come to lie next to each other with these bits equal are compared. The cost grows
+with the number of clips, and not with its square.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aa_curation.measure.distance import NearDuplicates, Stacked
+from aa_curation.measure.signature import NUM_FRAMES, Signature
+
+_NEIGHBOURS = 64  # that a clip is compared with in one order, at most
+_BAND_BITS = 16  # of a frame's hash, that agree
+_COLOUR_STEP = 12.0  # width of a cell of colours, in 1/255 of all light
+_AT_ONCE = 1 << 20  # pairs that are compared at once
+# Parts of the picture whose colours are compared: sums over a grid of 4 x 4 cells, red and green.
+_PARTS = np.stack(
+    [
+        np.einsum("y,x,c->yxc", y, x, c).ravel()
+        for y, x, c in (
+            (np.ones(4), np.ones(4), np.array([1.0, 0.0])),
+            (np.ones(4), np.ones(4), np.array([0.0, 1.0])),
+            (np.array([1.0, 1, -1, -1]), np.ones(4), np.ones(2)),
+            (np.ones(4), np.array([1.0, 1, -1, -1]), np.ones(2)),
+        )
+    ]
+)
+
+Places = NDArray[np.int64]
+
+
+def alike_pictures(
+    signatures: Stacked, bounds: NearDuplicates, all_pairs_up_to: int = 4096
+) -> tuple[Places, Places, NDArray[np.float32]]:
+    """Pairs of clips whose pictures alone leave their distance at 1 or below.
+
+    Args:
+        signatures: of N clips.
+        bounds: what is one recording.
+        all_pairs_up_to: so many clips are compared each with each. Of more than that some pairs
+            are missed: docs/scale.md tells how many.
+
+    Returns:
+        first, second, apart: places of the clips, first < second, sorted; and the pictures' part of
+        the distance.
+    """
+    num = len(signatures.hashes)
+    keys = [np.empty(0, np.int64)]
+    if num <= all_pairs_up_to:
+        parts = (_of_one(signatures, place, bounds) for place in range(num))
+    else:
+        parts = _alike(signatures, _neighbours(signatures), bounds)
+    keys += [first * num + second for first, second in parts]
+    found = np.unique(np.concatenate(keys))
+    if num > all_pairs_up_to:  # of three that are alike, two may have been compared with one only
+        groups = _groups(found // max(num, 1), found % max(num, 1), num)
+        inside = [_within(signatures, group, bounds) for group in groups]
+        found = np.unique(np.concatenate([found, *inside]))
+    first, second = found // max(num, 1), found % max(num, 1)
+    return first, second, _apart(signatures, first, second, bounds)
+
+
+def _of_one(signatures: Stacked, place: int, bounds: NearDuplicates) -> tuple[Places, Places]:
+    """A clip with all behind it."""
+    pose = np.empty((0, 2), np.int8)  # pictures alone
+    one = Signature(signatures.hashes[place], signatures.colours[place], pose)
+    near, _ = bounds.near_pictures(one, signatures.after(place))
+    return np.full(len(near), place, np.int64), near + place + 1
+
+
+def _neighbours(signatures: Stacked) -> Iterator[tuple[Places, Places]]:
+    """Pairs of clips that lie next to each other in some order."""
+    parts = signatures.colours.reshape(len(signatures.hashes), -1) @ (_PARTS.T / _PARTS.shape[1])
+    for number in range(2 * NUM_FRAMES * 4 + NUM_FRAMES * 4):
+        frame, turn = number % NUM_FRAMES, number // NUM_FRAMES
+        hashes = signatures.hashes[:, frame]
+        if turn < 4:  # 16 bits of the hash, then the rest of it
+            bits = np.uint64(16 * turn)
+            order_by, top = _turned(hashes, bits), np.uint64(64 - _BAND_BITS)
+        else:  # the cell of the colours, 8 bits of the hash, and the rest of it
+            bits = np.uint64(8 * (turn - 4))
+            cells = np.floor(parts / _COLOUR_STEP + (number * 0.618034) % 1).astype(np.int64)
+            mixed = (cells @ np.array([1, 31, 961, 29791])).astype(np.uint64) & np.uint64(0xFFFF)
+            order_by = (mixed << np.uint64(48)) | (_turned(hashes, bits) >> np.uint64(16))
+            top = np.uint64(64 - 24)
+        order = np.argsort(order_by, kind="stable")
+        key = order_by[order] >> top
+        begins = np.arange(len(order) - 1)
+        for apart in range(1, _NEIGHBOURS + 1):
+            begins = begins[begins + apart < len(order)]
+            begins = begins[key[begins] == key[begins + apart]]
+            if not len(begins):
+                break
+            one, other = order[begins], order[begins + apart]
+            yield np.minimum(one, other), np.maximum(one, other)
+
+
+def _turned(hashes: NDArray[np.uint64], bits: np.uint64) -> NDArray[np.uint64]:
+    """Hashes with other bits first."""
+    if not bits:
+        return hashes
+    return (hashes << bits) | (hashes >> (np.uint64(64) - bits))
+
+
+def _alike(
+    signatures: Stacked, pairs: Iterator[tuple[Places, Places]], bounds: NearDuplicates
+) -> Iterator[tuple[Places, Places]]:
+    """Those of some pairs whose pictures are near."""
+    for firsts, seconds in pairs:
+        for start in range(0, len(firsts), _AT_ONCE):
+            first, second = firsts[start : start + _AT_ONCE], seconds[start : start + _AT_ONCE]
+            bits = np.bitwise_count(signatures.hashes[first] ^ signatures.hashes[second])
+            near = bits.sum(-1, dtype=np.uint16) <= NUM_FRAMES * bounds.bits
+            first, second = first[near], second[near]
+            near = _apart(signatures, first, second, bounds) <= 1
+            yield first[near], second[near]
+
+
+def _apart(
+    signatures: Stacked, first: Places, second: Places, bounds: NearDuplicates
+) -> NDArray[np.float32]:
+    hashes, colours = signatures.hashes, signatures.colours
+    bits = np.bitwise_count(hashes[first] ^ hashes[second]).sum(-1, dtype=np.uint16)
+    light = np.abs(colours[first].astype(np.int16) - colours[second]).mean((-3, -2, -1))
+    mean_bits = np.asarray(bits / NUM_FRAMES, np.float32) / np.float32(bounds.bits)
+    return mean_bits + light.astype(np.float32) / np.float32(bounds.colour)
+
+
+def _groups(first: Places, second: Places, num: int) -> list[Places]:
+    """Clips that pairs hold together, three or more."""
+    label = np.arange(num)
+    while True:  # each takes the least label of its pairs, until none changes
+        before = label.copy()
+        np.minimum.at(label, first, label[second])
+        np.minimum.at(label, second, label[first])
+        label = label[label]
+        if np.array_equal(label, before):
+            break
+    members = np.unique(np.concatenate([first, second]))
+    order = members[np.argsort(label[members], kind="stable")]
+    cuts = np.flatnonzero(np.diff(label[order])) + 1
+    return [group for group in np.split(order, cuts) if len(group) > 2]
+
+
+def _within(signatures: Stacked, group: Places, bounds: NearDuplicates) -> Places:
+    """The pairs of a group, as first * N + second."""
+    group = np.sort(group)
+    some = Stacked(signatures.hashes[group], signatures.colours[group])
+    found = [np.empty(0, np.int64)]
+    for place in range(len(group)):
+        first, second = _of_one(some, place, bounds)
+        found.append(group[first] * len(signatures.hashes) + group[second])
+    return np.concatenate(found)
