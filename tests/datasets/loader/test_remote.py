@@ -115,7 +115,7 @@ def test_what_a_server_lacks_or_has_altered_is_named(served: Server, tmp_path: P
     content[len(content) // 2] ^= 1
     shard.write_bytes(content)
     url = f"{served.url}/shards/train-000000.tar"
-    with pytest.raises(ShardError, match="train-000000.tar is altered: its record says sha256"):
+    with pytest.raises(ShardError, match=r"train-000000\.tar is altered: its record says sha256"):
         next(_loader(url, tmp_path / "cache"))
     assert not list((tmp_path / "cache").glob("*/*.tar"))
     shard.unlink()
