@@ -63,7 +63,7 @@ def separate(ledger: Ledger, bounds: NearDuplicates | None) -> list[Decision]:
     ranked = [*sorted(gone), *sorted(clips, key=lambda name: _rank(clips[name]))]
     order = {name: place for place, name in enumerate(ranked)}
     pairs = [
-        _Pair(*sorted((a, b), key=order.__getitem__), apart)
+        _Pair(a, b, apart) if order[a] < order[b] else _Pair(b, a, apart)
         for a, b, apart in pairs
         if a in order and b in order
     ]

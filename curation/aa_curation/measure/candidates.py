@@ -53,6 +53,7 @@ def alike_pictures(
     """
     num = len(signatures.hashes)
     keys = [np.empty(0, np.int64)]
+    parts: Iterator[tuple[Places, Places]]
     if num <= all_pairs_up_to:
         parts = (_of_one(signatures, place, bounds) for place in range(num))
     else:
@@ -130,7 +131,7 @@ def _apart(
     bits = np.bitwise_count(hashes[first] ^ hashes[second]).sum(-1, dtype=np.uint16)
     light = np.abs(colours[first].astype(np.int16) - colours[second]).mean((-3, -2, -1))
     mean_bits = np.asarray(bits / NUM_FRAMES, np.float32) / np.float32(bounds.bits)
-    return mean_bits + light.astype(np.float32) / np.float32(bounds.colour)
+    return np.asarray(mean_bits + light / bounds.colour, np.float32)
 
 
 def _groups(first: Places, second: Places, num: int) -> list[Places]:
