@@ -214,7 +214,7 @@ class Drawn:
             yield Decision(
                 name, source_id, "accepted", "clip", checks=checks(CHECKS, measured), seconds=12.3,
                 clip=made, owner=f"owner {number % 50}",
-                # Held-out people are nobody else's uploaders.
+                # Held-out people upload nothing for training.
                 uploader=f"u{number % 997}" if split == "train" else f"t{number % 89}",
                 signature=self._signature(number, clip).hex(),
                 mp4_sha256=f"{number:063x}{clip}", pose_sha256=f"{number:062x}a{clip}",

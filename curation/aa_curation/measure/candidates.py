@@ -1,13 +1,14 @@
 """Candidates for near duplicates: few pairs of many clips, among them nearly all that are alike.
 
 Two recordings of one thing agree in most bits of most frames' hashes, and in the colours. So clips
-are sorted by some bits of one frame's hash, with or without the coarse colours before them, in 96
-ways; those that come to lie next to each other with these bits equal are compared. The cost grows
+are sorted by some bits of one frame's hash, with or without the coarse colours before them, in 72
+ways; neighbours in which these bits are equal are compared. The cost grows
 with the number of clips, and not with its square.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 
 import numpy as np
@@ -16,8 +17,10 @@ from numpy.typing import NDArray
 from aa_curation.measure.distance import NearDuplicates, Stacked
 from aa_curation.measure.signature import NUM_FRAMES, Signature
 
-_NEIGHBOURS = 64  # that a clip is compared with in one order, at most
-_BAND_BITS = 16  # of a frame's hash, that agree
+# Bits of a frame's hash that agree, at which of its bits they begin, and how many clips each is
+# compared with, at most: without the colours, and with them.
+_BANDS = (16, (0, 16, 32, 48), 64)
+_COLOUR_BANDS = (12, (0, 12, 24, 36, 48), 16)
 _COLOUR_STEP = 12.0  # width of a cell of colours, in 1/255 of all light
 _AT_ONCE = 1 << 20  # pairs that are compared at once
 # Parts of the picture whose colours are compared: sums over a grid of 4 x 4 cells, red and green.
@@ -79,28 +82,34 @@ def _of_one(signatures: Stacked, place: int, bounds: NearDuplicates) -> tuple[Pl
 def _neighbours(signatures: Stacked) -> Iterator[tuple[Places, Places]]:
     """Pairs of clips that lie next to each other in some order."""
     parts = signatures.colours.reshape(len(signatures.hashes), -1) @ (_PARTS.T / _PARTS.shape[1])
-    for number in range(2 * NUM_FRAMES * 4 + NUM_FRAMES * 4):
-        frame, turn = number % NUM_FRAMES, number // NUM_FRAMES
-        hashes = signatures.hashes[:, frame]
-        if turn < 4:  # 16 bits of the hash, then the rest of it
-            bits = np.uint64(16 * turn)
-            order_by, top = _turned(hashes, bits), np.uint64(64 - _BAND_BITS)
-        else:  # the cell of the colours, 8 bits of the hash, and the rest of it
-            bits = np.uint64(8 * (turn - 4))
-            cells = np.floor(parts / _COLOUR_STEP + (number * 0.618034) % 1).astype(np.int64)
-            mixed = (cells @ np.array([1, 31, 961, 29791])).astype(np.uint64) & np.uint64(0xFFFF)
-            order_by = (mixed << np.uint64(48)) | (_turned(hashes, bits) >> np.uint64(16))
-            top = np.uint64(64 - 24)
-        order = np.argsort(order_by, kind="stable")
-        key = order_by[order] >> top
-        begins = np.arange(len(order) - 1)
-        for apart in range(1, _NEIGHBOURS + 1):
-            begins = begins[begins + apart < len(order)]
-            begins = begins[key[begins] == key[begins + apart]]
-            if not len(begins):
-                break
-            one, other = order[begins], order[begins + apart]
-            yield np.minimum(one, other), np.maximum(one, other)
+    ways = itertools.product(range(NUM_FRAMES), (False, True))
+    for frame, by_colours in ways:
+        num_bits, begin_at, neighbours = _COLOUR_BANDS if by_colours else _BANDS
+        for begin in begin_at:
+            order_by = _turned(signatures.hashes[:, frame], np.uint64(begin))
+            if by_colours:  # the cell of the colours first
+                offset = ((5 * frame + begin) * 0.618034) % 1
+                cells = np.floor(parts / _COLOUR_STEP + offset).astype(np.int64)
+                mixed = (cells @ np.array([1, 31, 961, 29791])).astype(np.uint64)
+                order_by = (mixed << np.uint64(48)) | (order_by >> np.uint64(16))
+                num_bits = 16 + _COLOUR_BANDS[0]
+            yield from _next_to_each_other(order_by, num_bits, neighbours)
+
+
+def _next_to_each_other(
+    order_by: NDArray[np.uint64], num_bits: int, neighbours: int
+) -> Iterator[tuple[Places, Places]]:
+    """Pairs of clips of which the first bits are equal, in an order of all bits."""
+    order = np.argsort(order_by, kind="stable")
+    key = order_by[order] >> np.uint64(64 - num_bits)
+    begins = np.arange(len(order) - 1)
+    for apart in range(1, neighbours + 1):
+        begins = begins[begins + apart < len(order)]
+        begins = begins[key[begins] == key[begins + apart]]
+        if not len(begins):
+            break
+        one, other = order[begins], order[begins + apart]
+        yield np.minimum(one, other), np.maximum(one, other)
 
 
 def _turned(hashes: NDArray[np.uint64], bits: np.uint64) -> NDArray[np.uint64]:
