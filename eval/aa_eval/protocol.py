@@ -31,19 +31,29 @@ class Kind:
         better: which direction wins.
         over: what one value is computed from: a "frame" and its reference, a "change" between a
             frame and the one before it (so that the first frame, and the first after a gap, have
-            no value), or the "set" of all videos.
+            no value), a "video", or the "set" of all videos.
+        needs: what must be given besides videos: the "person" as a region, or "keypoints" of both
+            sides, or such keypoints that have a "face".
         parameters: the fields that `Metric` must have for it.
         mean_in_float32: the script that it reproduces averages in float32.
         module_sha256: of the user's module that has it; "" for ours.
     """
 
     better: Literal["higher", "lower"]
-    over: Literal["frame", "change", "set"] = "frame"
+    over: Literal["frame", "change", "video", "set"] = "frame"
     parameters: frozenset[str] = frozenset()
+    needs: Literal["", "person", "keypoints", "face"] = ""
     mean_in_float32: bool = False
     module_sha256: str = ""
 
 
+# What a metric lacks, and how it is given.
+NEEDS = {
+    "person": "needs to know where the person is: --regions DIR with person/<video>/<frame>.png, "
+    "or --region-boxes person",
+    "keypoints": "needs --keypoints and --reference-keypoints",
+    "face": "needs --keypoints and --reference-keypoints with faces: of 5, 128 or 133 joints",
+}
 _OF_LPIPS = frozenset({"net", "input_range"})
 KINDS: dict[str, Kind] = {
     "l1": Kind("lower"),
@@ -57,6 +67,9 @@ KINDS: dict[str, Kind] = {
     "psnr_float32": Kind("higher"),
     "psnr_uint8_overflow": Kind("higher"),
     "lpips": Kind("lower", parameters=_OF_LPIPS),
+    "picd": Kind("lower", needs="person"),
+    "csim": Kind("higher", needs="face"),
+    "pape": Kind("lower", "video", needs="keypoints"),
     "dtssd": Kind("lower", "change"),
     "flicker": Kind("lower", "change"),
     "ssim_of_differences": Kind("higher", "change"),
@@ -76,7 +89,7 @@ KINDS: dict[str, Kind] = {
 TEMPORAL_KINDS = frozenset(name for name, kind in KINDS.items() if kind.over == "change")
 SET_KINDS = frozenset(name for name, kind in KINDS.items() if kind.over == "set")
 # can be computed inside a region of the picture, too
-REGION_KINDS = frozenset(KINDS) - TEMPORAL_KINDS - SET_KINDS
+REGION_KINDS = frozenset(n for n, kind in KINDS.items() if kind.over == "frame" and not kind.needs)
 # with keypoints; not part of a protocol
 POSE_BETTER: dict[str, Literal["higher", "lower"]] = {
     "pck": "higher", "akd": "lower", "missing_rate": "lower", "limb_angle": "lower",

@@ -107,6 +107,18 @@ OWN_WEIGHTS = {
             "pips2_weights.pth",
             "github.com/ljh0v0/FVMD-frechet-video-motion-distance, release pips2_weights: FVMD",
         ),
+        OwnWeight(
+            "dinov2-b14",
+            "dinov2_vitb14_pretrain.pth",
+            "dl.fbaipublicfiles.com/dinov2/dinov2_vitb14/dinov2_vitb14_pretrain.pth: pICD",
+        ),
+        OwnWeight(
+            "arcface-w600k-r50",
+            "w600k_r50.onnx",
+            "in buffalo_l.zip of github.com/deepinsight/insightface, release v0.7, for research "
+            "that is not commercial: CSIM",
+            sha256="4c06341c33c2ca1f86781dab0e829f88ad5b64be9fba56e56bc9ebdefc619e43",
+        ),
     )
 }
 

@@ -2,34 +2,105 @@
 
 from __future__ import annotations
 
-import warnings
 from pathlib import Path
-from typing import Any, Literal, TypeAlias, cast
+from typing import Any, Literal, TypeAlias
 
-import lpips
 import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
 from aa_eval.errors import MetricUnavailable, PairingError, WeightsUnavailable
 from aa_eval.metrics.masks import Mask
 from aa_eval.weights.numpy_pickle import WeightTree, read_numpy_pickle
-from aa_eval.weights.weight_files import verify_weight
+from aa_eval.weights.torch_file import read_torch_file
+from aa_eval.weights.weight_files import find_member, verify_weight
 
-LpipsFeatures: TypeAlias = list[torch.Tensor]
+LpipsFeatures: TypeAlias = list[Tensor]
 # Below these the last layer of the backbone has no pixel left.
 _MIN_SIDE_PX = {"alex": 31, "vgg": 16}
 _STRIP_VALUES = 2**16
 _FLAX_NAME = {"alex": "AlexNet_0", "vgg": "VGG16_0"}
+# The convolutions of each part of a backbone as (outputs, kernel, stride, padding), each followed
+# by a ReLU; the last one's output is compared. Between parts a maximum pool (kernel, stride) or
+# none.
+_PARTS: dict[str, tuple[list[tuple[int, int, int, int]], ...]] = {
+    "alex": (
+        [(64, 11, 4, 2)],
+        [(192, 5, 1, 2)],
+        [(384, 3, 1, 1)],
+        [(256, 3, 1, 1)],
+        [(256, 3, 1, 1)],
+    ),
+    "vgg": tuple([(width, 3, 1, 1)] * count for width, count in zip(
+        (64, 128, 256, 512, 512), (2, 2, 3, 3, 3), strict=True
+    )),
+}  # fmt: skip
+_POOLS = {"alex": ((3, 2), (3, 2), None, None), "vgg": ((2, 2),) * 4}
+_SHIFT, _SCALE = (-0.030, -0.088, -0.188), (0.458, 0.448, 0.450)
+
+
+class LPIPS(nn.Module):
+    """The network of the package lpips, without a classifier and without torchvision.
+
+    Attributes:
+        pnet_type: "alex" or "vgg".
+        net: the backbone, pictures [B, 3, H, W] -> its five layers.
+        heads: the weight of each layer's channels, [1, C, 1, 1], at least 0.
+    """
+
+    def __init__(self, net: Literal["alex", "vgg"]) -> None:
+        super().__init__()
+        self.pnet_type = net
+        self.net = _Backbone(net)
+        widths = [part[-1][0] for part in _PARTS[net]]
+        self.heads = nn.ParameterList([torch.zeros(1, width, 1, 1) for width in widths])
+
+    def layers(self, pictures: Tensor) -> list[Tensor]:
+        """What is compared of pictures [B, 3, H, W] in [-1, 1], before it is normalised."""
+        shift, scale = (pictures.new_tensor(of).view(3, 1, 1) for of in (_SHIFT, _SCALE))
+        found: list[Tensor] = self.net((pictures - shift) / scale)
+        return found
+
+    def forward(self, a: Tensor, b: Tensor, normalize: bool = False) -> Tensor:
+        """Distances [B, 1, 1, 1] of pictures [B, 3, H, W] in [-1, 1], or in [0, 1] if normalize."""
+        if normalize:
+            a, b = 2 * a - 1, 2 * b - 1
+        total = torch.zeros((), device=a.device)
+        for *sides, head in zip(self.layers(a), self.layers(b), self.heads, strict=True):
+            ours, theirs = (x / (x.square().sum(dim=1, keepdim=True).sqrt() + 1e-10) for x in sides)
+            weighted = F.conv2d((ours - theirs) ** 2, head)
+            total = total + weighted.mean(dim=(2, 3), keepdim=True)
+        return total
+
+
+class _Backbone(nn.Module):
+    def __init__(self, net: Literal["alex", "vgg"]) -> None:
+        super().__init__()
+        self.pools = _POOLS[net]
+        self.parts = nn.ModuleList()
+        inputs = 3
+        for part in _PARTS[net]:
+            layers = nn.Sequential()
+            for outputs, *sizes in part:
+                layers += nn.Sequential(nn.Conv2d(inputs, outputs, *sizes), nn.ReLU(inplace=True))
+                inputs = outputs
+            self.parts.append(layers)
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        found: list[Tensor] = []
+        for part, pool in zip(self.parts, (*self.pools, None), strict=True):
+            found.append(part(x))
+            x = found[-1] if pool is None else F.max_pool2d(found[-1], *pool)
+        return found
 
 
 def make_lpips(
     net: Literal["alex", "vgg"],
     device: torch.device | str = "cpu",
     path: Path | None = None,
-) -> nn.Module:
+) -> LPIPS:
     """The LPIPS network in evaluation mode; downloads nothing.
 
     Linear heads are those of the `lpips` package; the backbone comes from the verified weight.
@@ -44,23 +115,27 @@ def make_lpips(
     """
     path = verify_weight(f"lpips-{net}", path)
     tree = read_numpy_pickle(path)
-    # The random start of the backbone must not move the caller's random numbers; `pretrained` is
-    # torchvision's old argument, about which it warns.
-    with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        model: nn.Module = lpips.LPIPS(net=net, pretrained=True, pnet_rand=True, verbose=False)
-    convolutions = [m for m in model.get_submodule("net").modules() if isinstance(m, nn.Conv2d)]
+    heads_at = find_member("lpips", f"lpips/weights/v0.1/{net}.pth")
+    heads = read_torch_file(heads_at, "")
+    with torch.random.fork_rng(devices=[]):  # its random start must not move the caller's numbers
+        model = LPIPS(net)
+    convolutions = [m for m in model.net.modules() if isinstance(m, nn.Conv2d)]
     backbone = tree.get(_FLAX_NAME[net])
     names = [f"Conv_{i}" for i in range(len(convolutions))]
     if not isinstance(backbone, dict) or sorted(backbone) != sorted(names):
         raise WeightsUnavailable(f"{path}: expected {_FLAX_NAME[net]}/{names[0]}..{names[-1]}")
     for convolution, name in zip(convolutions, names, strict=True):
         _load_convolution(convolution, backbone[name], f"{path}: {_FLAX_NAME[net]}/{name}")
+    for index, head in enumerate(model.heads):
+        name = f"lin{index}.model.1.weight"
+        if name not in heads or heads[name].shape != head.shape:
+            raise WeightsUnavailable(f"{heads_at}: lacks {name}, or has it in another shape")
+        head.data.copy_(heads[name])
     return model.eval().requires_grad_(False).to(device)
 
 
 def lpips_per_frame(
-    model: nn.Module,
+    model: LPIPS,
     prediction: NDArray[np.uint8],
     reference: NDArray[np.uint8],
     input_range: Literal["-1..1", "0..1"] = "-1..1",
@@ -91,7 +166,7 @@ def lpips_per_frame(
 
 
 def checked_frames(
-    model: nn.Module, prediction: NDArray[np.uint8], reference: NDArray[np.uint8]
+    model: LPIPS, prediction: NDArray[np.uint8], reference: NDArray[np.uint8]
 ) -> None:
     """Refuse what `lpips_per_frame` cannot compare.
 
@@ -109,7 +184,7 @@ def checked_frames(
             f"prediction is {list(prediction.shape)}, reference {list(reference.shape)}: "
             "expected equal shapes"
         )
-    net = str(model.pnet_type)
+    net = model.pnet_type
     height, width = prediction.shape[1:3]
     if min(height, width) < _MIN_SIDE_PX[net]:
         raise MetricUnavailable(
@@ -119,7 +194,7 @@ def checked_frames(
 
 
 def lpips_features(
-    model: nn.Module, frames: NDArray[np.uint8], input_range: Literal["-1..1", "0..1"]
+    model: LPIPS, frames: NDArray[np.uint8], input_range: Literal["-1..1", "0..1"]
 ) -> list[LpipsFeatures]:
     """What LPIPS compares of each frame: its backbone's layers, [C, h, w] each.
 
@@ -136,12 +211,10 @@ def lpips_features(
         x = x * 2 - 1
     layers = []
     with torch.inference_mode():
-        outputs = model.get_submodule("net")(model.get_submodule("scaling_layer")(x))
-        for output, head in zip(outputs, cast(nn.ModuleList, model.lins), strict=True):
-            (weight,) = head.parameters()  # [1, C, 1, 1], at least 0
-            # as lpips.normalize_tensor, in place: fresh memory for the first layers costs more
+        for output, head in zip(model.layers(x), model.heads, strict=True):
+            # as in `LPIPS.forward`, in place: fresh memory for the first layers costs more
             length = output.square().sum(dim=1, keepdim=True).sqrt_().add_(1e-10)
-            layers.append(output.div_(length).mul_(weight[0].sqrt()))
+            layers.append(output.div_(length).mul_(head[0].sqrt()))
     return [list(of_frame) for of_frame in zip(*layers, strict=True)]
 
 

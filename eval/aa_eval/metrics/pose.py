@@ -7,6 +7,18 @@ from numpy.typing import NDArray
 
 from aa_eval.errors import PairingError
 
+# Where COCO's 17 joints stand, by number of joints: OpenPose's 18 come first in this project's 128.
+_OPENPOSE_OF_COCO = (0, 15, 14, 17, 16, 5, 2, 6, 3, 7, 4, 11, 8, 12, 9, 13, 10)
+_COCO = {
+    17: tuple(range(17)), 133: tuple(range(17)), 18: _OPENPOSE_OF_COCO, 128: _OPENPOSE_OF_COCO,
+}  # fmt: skip
+# How far apart people put a joint, in roots of the person's area (Ronchi and Perona 2017).
+_SIGMAS = np.array(
+    [.26, .25, .25, .35, .35, .79, .79, .72, .72, .62, .62, 1.07, 1.07, .87, .87, .89, .89]
+) / 10.0  # fmt: skip
+_AREA_OF_BOX = 0.53  # a person's share of the box about the joints, where no mask tells (CrowdPose)
+_THRESHOLDS = np.linspace(0.5, 0.95, 10)
+
 
 def pck(
     pred_keypoints_px: NDArray[np.floating],
@@ -87,6 +99,77 @@ def missing_rate(
         pred_keypoints_px, pred_scores, ref_keypoints_px, ref_scores, min_score
     )
     return _ratio((visible & ~predicted).sum(axis=1), visible.sum(axis=1))
+
+
+def oks(
+    pred_keypoints_px: NDArray[np.floating],
+    pred_scores: NDArray[np.floating],
+    ref_keypoints_px: NDArray[np.floating],
+    ref_scores: NDArray[np.floating],
+    min_score: float = 0.0,
+) -> NDArray[np.float64]:
+    """COCO's object keypoint similarity of the body's 17 joints, per frame: [T], 0 to 1.
+
+    exp(-d^2 / (2 area (2 sigma)^2)), mean over the reference's visible joints; a joint that the
+    prediction lacks counts as 0. The area is 0.53 of the box about those joints. Arguments and
+    errors as in `pck`; NaN for a frame whose reference has no visible joint, or a box without
+    extent.
+
+    Raises:
+        PairingError: it is not known which of J joints are the body's.
+    """
+    count = ref_scores.shape[-1]
+    if count not in _COCO:
+        raise PairingError(
+            f"which of {count} joints are COCO's 17 is not known: expected 17, 18, 128 or 133"
+        )
+    body = list(_COCO[count])
+    ours, theirs = pred_keypoints_px[:, body], ref_keypoints_px[:, body]
+    predicted, visible = _present(
+        ours, pred_scores[:, body], theirs, ref_scores[:, body], min_score
+    )
+    low = np.where(visible[..., None], theirs, np.inf).min(axis=1)
+    high = np.where(visible[..., None], theirs, -np.inf).max(axis=1)
+    area = _AREA_OF_BOX * np.maximum(high - low, 0).prod(axis=1)
+    area[~(visible.any(axis=1) & (area > 0))] = np.nan
+    squares = np.square(_distance_px(ours, theirs, predicted & visible))
+    alike = np.exp(-squares / (2 * area[:, None] * np.square(2 * _SIGMAS)))
+    return _ratio((alike * (predicted & visible)).sum(axis=1), visible.sum(axis=1))
+
+
+def pose_error(
+    similarities: NDArray[np.float64], pred_scores: NDArray[np.floating], min_score: float = 0.0
+) -> float:
+    """1 - mAP of one video's poses, one person a frame, as COCO's evaluation computes AP.
+
+    WYD's pAPE (Bugliarello et al. 2025). Frames are ranked by the mean score of the predicted
+    joints; a prediction is right where its similarity is at least 0.50, 0.55, ... 0.95; precision
+    is interpolated at 101 recalls, and averaged over these and the ten thresholds.
+
+    Args:
+        similarities: [T] of `oks`; NaN where the reference shows nobody, so that a prediction is
+            wrong there.
+        pred_scores: [T, J]; a frame without a joint above 0 and `min_score` is no prediction.
+
+    Returns:
+        0 to 1; NaN where the reference shows nobody in any frame.
+    """
+    shown = np.isfinite(similarities)
+    if not shown.any():
+        return float("nan")
+    there = (pred_scores > 0) & (pred_scores >= min_score)
+    made = there.any(axis=1)
+    confidence = _ratio((pred_scores * there).sum(axis=1), there.sum(axis=1))[made]
+    ranked = np.where(shown, similarities, -1)[made][np.argsort(-confidence, kind="stable")]
+    precisions = []
+    for threshold in _THRESHOLDS:
+        right = np.cumsum(ranked >= threshold)
+        recall = right / shown.sum()
+        precision = right / np.arange(1, len(right) + 1)
+        precision = np.maximum.accumulate(precision[::-1])[::-1]
+        places = np.searchsorted(recall, np.linspace(0, 1, 101), side="left")
+        precisions.append(np.append(precision, 0.0)[places].mean())
+    return 1 - float(np.mean(precisions))
 
 
 def _present(

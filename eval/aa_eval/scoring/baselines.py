@@ -69,6 +69,26 @@ BASELINES: dict[str, Callable[[], Callable[[Frame], Frame]]] = {
 # Without true frames: the photo over and over, the method's own first frame likewise, and the
 # photo of somebody else, which says how far apart two people are.
 WITHOUT_TRUTH = ("repeat-reference", "static", "other-photo")
+
+
+def baseline_places(name: str, places: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Where a baseline shows what its reference shows at `places` [T, ..., 2], (x, y) in pixels.
+
+    NaN where it shows nothing.
+    """
+    order = {
+        "repeat-reference": np.zeros(len(places), dtype=np.int64),
+        "previous-frame": np.maximum(np.arange(len(places)) - 1, 0),
+        "reversed": np.arange(len(places))[::-1],
+        "blurred": np.arange(len(places)),
+        "shifted-pixel": np.arange(len(places)),
+    }
+    if name not in order:
+        return np.full(places.shape, np.nan)
+    found = places[order[name]].astype(np.float64)
+    return found + np.array([1.0, 0.0]) if name == "shifted-pixel" else found
+
+
 # These predict the video's frames from its last to its first.
 BACKWARDS = frozenset({"reversed"})
 # Of the two still pictures I3D sees one window a video.

@@ -16,9 +16,9 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
 
 from aa_eval.metrics.lpips import (
+    LPIPS,
     LpipsFeatures,
     checked_frames,
     lpips_distance,
@@ -27,8 +27,8 @@ from aa_eval.metrics.lpips import (
 from aa_eval.metrics.masks import Mask, frame_masks
 from aa_eval.scoring.cache import Cache
 
-# A chunk of each side, its baseline and the still pictures; more would only grow with the video.
-_KEPT_FRAMES = 32
+# A chunk of each side, the frames before, and the still pictures; more would only take room.
+_KEPT_CHUNKS = 4
 _KEPT_BYTES = 512 * 2**20
 _KEPT_AT_LEAST = 4  # frames
 
@@ -39,7 +39,7 @@ Values = NDArray[np.float64]
 class Perceptual:
     """LPIPS with one network and one input range.
 
-    The numbers do not depend on what is kept.
+    The numbers do not depend on what is kept: the features of `kept_frames` frames.
 
     Args:
         model: of `aa_eval.metrics.lpips.make_lpips`.
@@ -50,7 +50,7 @@ class Perceptual:
 
     def __init__(
         self,
-        model: nn.Module,
+        model: LPIPS,
         input_range: Literal["-1..1", "0..1"],
         cache: Cache | None,
         key: Any,
@@ -58,8 +58,9 @@ class Perceptual:
         self._model = model
         self._input_range = input_range
         self._cache = cache
-        self._key = ["lpips", str(model.pnet_type), input_range, key]
+        self._key = ["lpips", model.pnet_type, input_range, key]
         self._batch = 1 if next(model.parameters()).device.type == "cpu" else 8
+        self.kept_frames = _KEPT_AT_LEAST + _KEPT_CHUNKS * self._batch
         self._kept: OrderedDict[str, LpipsFeatures] = OrderedDict()
         self._kept_bytes = 0
         self._layers: dict[tuple[int, ...], list[torch.Size]] = {}  # of frames of one shape
@@ -130,7 +131,7 @@ class Perceptual:
             self._kept[digest] = features
             self._kept_bytes += _size(features)
         self._kept.move_to_end(digest)
-        while len(self._kept) > _KEPT_FRAMES or (
+        while len(self._kept) > self.kept_frames or (
             self._kept_bytes > _KEPT_BYTES and len(self._kept) > _KEPT_AT_LEAST
         ):
             self._kept_bytes -= _size(self._kept.popitem(last=False)[1])

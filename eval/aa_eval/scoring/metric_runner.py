@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aa_eval.errors import MetricUnavailable, WeightsUnavailable
-from aa_eval.features.networks import NETWORKS, verified
+from aa_eval.features.networks import NETWORKS, own_weight, verified, verified_own
 from aa_eval.features.spec import VideoFeatures
 from aa_eval.metrics.colour import colour_distribution
 from aa_eval.metrics.crops import Crop
@@ -41,6 +41,8 @@ from aa_eval.scoring.optical_flow import OpticalFlowILK
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from aa_eval.features.arcface import ArcFace
+    from aa_eval.features.patches import PatchDistance
     from aa_eval.scoring.lpips_features import Perceptual
 
 Frames = NDArray[np.uint8]
@@ -64,6 +66,8 @@ _CHANGE_METRICS: dict[str, Callable[[Frames, Frames], Values]] = {
     "flicker": flicker,
     "ssim_of_differences": ssim_of_differences,
 }
+# The weight of a metric with a network of its own.
+_OWN_WEIGHT = {"picd": "dinov2-b14", "csim": "arcface-w600k-r50"}
 _FLOW_METRICS: dict[str, Callable[[Frames, Frames, Flow], Values]] = {
     "tof_ilk": tof,
     "warp_error_ilk": warp_error,
@@ -148,12 +152,14 @@ class Measures:
         self._weights: dict[Metric | VideoFeatures, dict[str, str]] = {}
         self._reasons: dict[Metric | VideoFeatures, str] = {}
         self._perceptual: dict[tuple[str, str], Perceptual] = {}
+        self._patches: PatchDistance | None = None
+        self._faces: ArcFace | None = None
         self._networks: dict[VideoFeatures, Callable[[Tensor], Tensor]] = {}
         wanted = [
             (without_key(metric), fit_of(protocol, metric.crop))
             for protocol in protocols
             for metric in protocol.metrics
-            if metric.kind not in SET_KINDS
+            if KINDS[metric.kind].over in ("frame", "change")
         ]
         for protocol in protocols:
             if protocol.metric_module:
@@ -165,6 +171,8 @@ class Measures:
                 self._weights[metric] = {"metric module": KINDS[metric.kind].module_sha256}
             if metric.net is not None:
                 self._verify(metric, verified(f"lpips-{metric.net}"))
+            if metric.kind in _OWN_WEIGHT:
+                self._verify(metric, verified_own(_OWN_WEIGHT[metric.kind]))
         for protocol in protocols:
             if protocol.video_features is not None:
                 spec = protocol.video_features
@@ -197,12 +205,18 @@ class Measures:
         return dict(sorted(found.items()))
 
     def per_frame(
-        self, metric: Metric, prediction: Frames, reference: Frames, mask: Mask | None = None
+        self,
+        metric: Metric,
+        prediction: Frames,
+        reference: Frames,
+        mask: Mask | None = None,
+        faces: tuple[Values, Values] | None = None,
     ) -> Values:
         """The metric per frame, [T]; a temporal one takes consecutive frames, its first is NaN.
 
         Args:
             mask: [T, H, W], the pixels that a metric of `REGION_KINDS` looks at.
+            faces: five points of each side's faces, [T, 5, 2] each, for a metric that needs them.
 
         Raises:
             MetricUnavailable: it has no value on these frames.
@@ -213,6 +227,11 @@ class Measures:
             return _FLOW_METRICS[metric.kind](prediction, reference, self._flow)
         if metric.kind in _CHANGE_METRICS:
             return _CHANGE_METRICS[metric.kind](prediction, reference)
+        if metric.kind == "picd":
+            return self._patch_distance().per_frame(prediction, reference, mask)
+        if metric.kind == "csim":
+            assert faces is not None  # it is not asked for otherwise
+            return self._arcface().similarities(prediction, reference, *faces)
         if metric.net is None:
             return _PIXEL_METRICS[metric.kind](prediction, reference, mask)
         perceptual = self._perceptual_of(metric)
@@ -234,6 +253,22 @@ class Measures:
                 model, metric.input_range, self._cache, self.weights(metric)
             )
         return self._perceptual[key]
+
+    def _patch_distance(self) -> PatchDistance:
+        if self._patches is None:
+            from aa_eval.features.patches import PatchDistance
+            from aa_eval.features.vision_transformer import Dinov2, load_dinov2
+
+            model = load_dinov2(own_weight("dinov2-b14"), Dinov2()).to(self.device)
+            self._patches = PatchDistance(model)
+        return self._patches
+
+    def _arcface(self) -> ArcFace:
+        if self._faces is None:
+            from aa_eval.features.arcface import ArcFace
+
+            self._faces = ArcFace(own_weight("arcface-w600k-r50"), self.device)
+        return self._faces
 
     def network(self, spec: VideoFeatures) -> Callable[[Tensor], Tensor]:
         """The features' network; built when first asked for, once for all videos."""

@@ -12,10 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aa_eval.metrics.crops import PERSON_CROPS
+from aa_eval.metrics.pose import oks, pose_error
 from aa_eval.progress import progress
-from aa_eval.protocol import KINDS, REGION_KINDS, SET_KINDS, Metric, Protocol
+from aa_eval.protocol import KINDS, NEEDS, REGION_KINDS, SET_KINDS, Metric, Protocol
 from aa_eval.provenance import describe_machine, package_versions
 from aa_eval.result import SCHEMA, MetricValue, Result, region_key
+from aa_eval.scoring.baselines import BASELINES, baseline_places
 from aa_eval.scoring.cache import Cache
 from aa_eval.scoring.malloc import keep_freed_memory
 from aa_eval.scoring.metric_runner import Measures, features_of, fit_of, full_float32, without_key
@@ -32,7 +34,13 @@ from aa_eval.scoring.video_scores import (
     scores_in_cache,
 )
 from aa_eval.statistics import cluster_bootstrap
-from aa_eval.videos.keypoints import driven_pose_metrics, pose_metrics
+from aa_eval.videos.keypoints import (
+    Keypoints,
+    driven_pose_metrics,
+    keypoints_of,
+    pose_metrics,
+    with_faces,
+)
 from aa_eval.videos.pairing import HUMANVID_FRAMES, Pair
 
 Values = NDArray[np.float64]
@@ -46,6 +54,7 @@ class _Context:
     scores: Mapping[str, VideoScores]
     measures: Measures
     pose: Mapping[tuple[str, str, float, float], dict[str, Values]]
+    bodies: Mapping[str, tuple[Keypoints, Keypoints]]
     benchmark: str | None
     overrides: tuple[str, ...]
 
@@ -94,6 +103,7 @@ def score_pairs(
     measures = Measures(protocols, device, cache)
     predicted = bool(pairs) and pairs[0].prediction is not None
     names = ([method] if predicted else []) + list(baselines)
+    bodies: dict[str, tuple[Keypoints, Keypoints]] = {}
     pose: dict[tuple[str, str, float, float], dict[str, Values]] = {}  # by name, video and how
     for pair in pairs:  # first, since it costs nothing and may be refused
         for how in {(p.pck_alpha, p.min_joint_score) for p in protocols}:
@@ -102,6 +112,13 @@ def score_pairs(
                     pose[(name or method, pair.video_id, *how)] = of_name
             elif keypoints and predicted:
                 pose[(method, pair.video_id, *how)] = pose_metrics(pair, *keypoints, *how)
+    if keypoints and predicted:
+        for protocol in protocols:
+            needs = {KINDS[metric.kind].needs for metric in protocol.metrics}
+            if "face" in needs:
+                pairs = [with_faces(pair, *keypoints, protocol.min_joint_score) for pair in pairs]
+            if "keypoints" in needs:
+                bodies = {pair.video_id: keypoints_of(pair, *keypoints) for pair in pairs}
     cached = {pair.video_id: scores_in_cache(pair, names, measures, cache) for pair in pairs}
     left = [pair for pair in pairs if cached[pair.video_id] is None]
     workers = workers or default_workers(left, device)
@@ -119,7 +136,7 @@ def score_pairs(
         for pair, of_video in finished:
             scores[pair.video_id] = of_video
             shown.update(pair.num_frames)
-    context = _Context(pairs, scores, measures, pose, benchmark, overrides)
+    context = _Context(pairs, scores, measures, pose, bodies, benchmark, overrides)
     return [
         _result(context, protocol, name, label if name == method else None)
         for protocol in protocols
@@ -144,8 +161,11 @@ def _result(context: _Context, protocol: Protocol, name: str, label: str | None)
     per_frame: dict[str, dict[str, Values]] = {pair.video_id: {} for pair in pairs}
     per_video: dict[str, dict[str, float | None]] = {pair.video_id: {} for pair in pairs}
     for metric in protocol.metrics:
-        reason = measures.reason(metric, protocol)
-        if reason is None and metric.kind in SET_KINDS:
+        lacks = [measures.reason(metric, protocol), _lacking(context, metric)]
+        reason = "; ".join(filter(None, lacks)) or None
+        if reason is None and KINDS[metric.kind].over == "video":
+            metrics[metric.key] = _of_videos(context, metric, protocol, name, per_video)
+        elif reason is None and metric.kind in SET_KINDS:
             metrics[metric.key] = _of_set(context, metric, protocol, name)
         elif reason is None:
             metrics[metric.key] = _of_frames(context, metric, protocol, name, per_frame, per_video)
@@ -218,6 +238,47 @@ def _pose_note(key: str, protocol: Protocol) -> str:
     return words.get(key, visible) + ("; up to one shift a video" if moved else "")
 
 
+def _lacking(context: _Context, metric: Metric) -> str | None:
+    """What the metric needs and was not given."""
+    needs = KINDS[metric.kind].needs
+    there = {
+        "": True,
+        "person": all("person" in pair.regions for pair in context.pairs),
+        "face": all(pair.faces is not None for pair in context.pairs),
+        "keypoints": bool(context.bodies),
+    }
+    return None if there[needs] else NEEDS[needs]
+
+
+def _of_videos(
+    context: _Context,
+    metric: Metric,
+    protocol: Protocol,
+    name: str,
+    per_video: dict[str, dict[str, float | None]],
+) -> MetricValue:
+    """pAPE: one value a video, and their mean."""
+    first = 0 if protocol.score_reference_frame else 1
+    least = protocol.min_joint_score
+    values = []
+    for video_id, ((points, scores), (true_points, true_scores)) in context.bodies.items():
+        if name in BASELINES:
+            points = baseline_places(name, true_points)
+            scores = np.nan_to_num(
+                baseline_places(name, np.stack([true_scores] * 2, axis=-1))[..., 0]
+            )
+        alike = oks(points, scores, true_points, true_scores, least)
+        value = pose_error(alike[first:], scores[first:], least)
+        per_video[video_id][metric.key] = value if np.isfinite(value) else None
+        values += [value] if np.isfinite(value) else []
+    if not values:
+        return MetricValue(None, None, None, "no frame could be scored", 0, None)
+    low, high = cluster_bootstrap(np.asarray(values), np.ones(len(values))) or (None, None)
+    frames = sum(pair.num_frames - first for pair in context.pairs)
+    note = f"COCO's 17 joints, of a score of at least {least:g}"
+    return MetricValue(float(np.mean(values)), low, high, None, frames, note)
+
+
 def _fill_where_unavailable(
     key: str,
     metrics: dict[str, MetricValue],
@@ -287,7 +348,9 @@ def _of_frames(
                     f"'{pair.video_id}': {pair.num_frames} frames: HumanVid's script stops below"
                 )
                 return MetricValue(None, None, None, f"{reason} {HUMANVID_FRAMES}", 0, None)
-    item = Item(name, without_key(metric), fit_of(protocol, metric.crop), region)
+    needs = KINDS[metric.kind].needs
+    inside = needs if needs == "person" else region
+    item = Item(name, without_key(metric), fit_of(protocol, metric.crop), inside)
     key = region_key(metric.key, region) if region else metric.key
     identical = absent = 0
     for pair in context.pairs:
@@ -296,7 +359,8 @@ def _of_frames(
             return MetricValue(None, None, None, values, 0, None)
         values = _without_reference_frame(values, protocol)
         identical += int(np.isposinf(values).sum())
-        absent += int(np.isnan(values).sum()) if region or metric.crop in PERSON_CROPS else 0
+        of_part = region or needs or metric.crop in PERSON_CROPS
+        absent += int(np.isnan(values).sum()) if of_part else 0
         per_frame[pair.video_id][key] = np.where(
             np.isposinf(values), protocol.identical_psnr_db, values
         )
@@ -309,7 +373,7 @@ def _of_frames(
         notes.append(f"{identical} frames of zero error (in its arithmetic) count as {cap}")
     skipped = 0 if protocol.score_reference_frame else len(context.pairs)
     if absent > skipped:
-        notes.append(f"{absent - skipped} frames have no {region or 'person'}")
+        notes.append(f"{absent - skipped} frames have no {region or needs or 'person'}")
     dtype = np.float32 if KINDS[metric.kind].mean_in_float32 else np.float64
     return _mean_of_frames(
         key, per_frame, per_video, protocol.aggregation, "; ".join(notes) or None, dtype

@@ -17,9 +17,9 @@ from aa_eval.errors import MetricUnavailable, VideoError
 from aa_eval.features.spec import VideoFeatures
 from aa_eval.metrics.crops import crop_frames
 from aa_eval.metrics.skeleton import Body
-from aa_eval.protocol import REGION_KINDS, TEMPORAL_KINDS, Metric
+from aa_eval.protocol import KINDS, REGION_KINDS, TEMPORAL_KINDS, Metric
 from aa_eval.resize import resize
-from aa_eval.scoring.baselines import BACKWARDS, BASELINES, WITHOUT_TRUTH
+from aa_eval.scoring.baselines import BACKWARDS, BASELINES, WITHOUT_TRUTH, baseline_places
 from aa_eval.scoring.cache import Cache
 from aa_eval.scoring.feature_windows import WindowFeatures, needed_windows
 from aa_eval.scoring.metric_runner import Fit, Measures
@@ -110,10 +110,20 @@ def _items(pair: Pair, names: Sequence[str], measures: Measures) -> list[Item]:
         items += [
             Item(name, metric, fit, region)
             for metric, fit in measures.frame_metrics
-            for region in ("", *(pair.regions if metric.kind in REGION_KINDS else ()))
+            for region in _regions_of(metric, pair)
         ]
         items += [Item(name, spec, fit) for spec, fit in measures.features]
     return items
+
+
+def _regions_of(metric: Metric, pair: Pair) -> tuple[str, ...]:
+    """Where in a pair's pictures a metric is computed: nowhere if the pair lacks what it needs."""
+    needs = KINDS[metric.kind].needs
+    if needs == "person":
+        return (needs,) if needs in pair.regions else ()
+    if needs == "face" and pair.faces is None:
+        return ()
+    return ("", *(pair.regions if metric.kind in REGION_KINDS else ()))
 
 
 def _keys(pair: Pair, items: Sequence[Item], measures: Measures, cache: Cache) -> dict[Item, Any]:
@@ -140,6 +150,8 @@ def _keys(pair: Pair, items: Sequence[Item], measures: Measures, cache: Cache) -
         if isinstance(item.what, Metric):
             gaps = _gaps(pair) if item.what.kind in TEMPORAL_KINDS else []
             what = asdict(item.what)
+            if KINDS[item.what.kind].needs == "face" and pair.faces is not None:
+                inside = [pair.faces.digest]
             return ["frames", what, fit, weights, side, reference, gaps, *inside]
         windows = _windows(item, pair)
         spec = asdict(item.what)
@@ -231,7 +243,8 @@ def _compute(pair: Pair, items: Sequence[Item], measures: Measures) -> VideoScor
                     inside = masks.get(item.region)
                     if item.fit and item.fit.crop:
                         inside = crops.shown(item.fit, item.name)
-                    values[item].append(_values(item, fitted, before, measures, inside))
+                    faces = _faces_of(pair, item, slice(done - len(reference), done))
+                    values[item].append(_values(item, fitted, before, measures, inside, faces))
                 except MetricUnavailable as error:
                     reasons[item] = f"'{pair.video_id}': {error}"
         before = {key: frames[-1:] for key, frames in fitted.items()}
@@ -338,6 +351,7 @@ def _values(
     before: dict[tuple[Fit | None, str], Frames],
     measures: Measures,
     mask: NDArray[np.bool_] | None,
+    faces: tuple[Values, Values] | None,
 ) -> Values:
     """A metric of the frames at hand; a temporal one sees the frame before them, too.
 
@@ -352,7 +366,27 @@ def _values(
         frames, reference = (np.concatenate([before[side], fitted[side]]) for side in sides)
     if mask is not None and mask.shape[1:] != reference.shape[1:3]:
         raise MetricUnavailable("the reference is resized, its masks are not: no value in a region")
-    return measures.per_frame(item.what, frames, reference, mask)[lead:]
+    return measures.per_frame(item.what, frames, reference, mask, faces)[lead:]
+
+
+def _faces_of(pair: Pair, item: Item, frames: slice) -> tuple[Values, Values] | None:
+    """Where both sides' faces are in the given frames, if the metric needs to know it.
+
+    Raises:
+        MetricUnavailable: the pictures are not of the size in whose pixels that is known.
+    """
+    assert isinstance(item.what, Metric)
+    if pair.faces is None or KINDS[item.what.kind].needs != "face":
+        return None
+    resized = pair.prediction_size_hw not in (None, pair.size_hw)
+    if resized and item.fit is not None and item.fit.side == "reference":
+        raise MetricUnavailable(
+            "the reference is resized, its keypoints are not: no value of faces"
+        )
+    ours = pair.faces.predicted
+    if item.name in BASELINES:
+        ours = baseline_places(item.name, pair.faces.reference)
+    return ours[frames], pair.faces.reference[frames]
 
 
 def _chunks(pair: Pair, names: Sequence[str], size: int) -> Iterator[dict[str, Frames]]:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import zipfile
+from dataclasses import replace
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from aa_eval.errors import PairingError
+from aa_eval.metrics.faces import Faces, face_points
 from aa_eval.metrics.pose import akd_px, missing_rate, pck
 from aa_eval.metrics.retarget import limb_angle_deg
 from aa_eval.metrics.skeleton import Body
@@ -17,13 +20,11 @@ from aa_eval.videos.pairing import Pair
 ASPECT_TOLERANCE = 0.02  # of the sides' ratio: sizes are rounded to whole pixels
 
 
-def pose_metrics(
-    pair: Pair, predicted: Path, reference: Path, alpha: float, min_score: float
-) -> dict[str, NDArray[np.float64]]:
-    """ "pck", "akd" and "missing_rate" per frame [T] from `<video>.npz` in both folders.
+Keypoints: TypeAlias = "tuple[NDArray[np.float64], NDArray[np.float64]]"  # [T, J, 2] px, [T, J]
 
-    In pixels of the reference's frames, whatever size the keypoints were estimated at. NaN where
-    nothing can be compared. See `aa_eval.metrics.pose`.
+
+def keypoints_of(pair: Pair, predicted: Path, reference: Path) -> tuple[Keypoints, Keypoints]:
+    """Both sides' keypoints, in pixels of the reference, and scores, from `<video>.npz`.
 
     Raises:
         PairingError: a file is missing or malformed, or frames, joints or the sides' ratio differ.
@@ -35,6 +36,20 @@ def pose_metrics(
             f"keypoints of '{pair.video_id}' are {list(ours[0].shape)} and "
             f"{list(theirs[0].shape)}: expected [{pair.num_frames} frames, joints, 2] in both"
         )
+    return ours, theirs
+
+
+def pose_metrics(
+    pair: Pair, predicted: Path, reference: Path, alpha: float, min_score: float
+) -> dict[str, NDArray[np.float64]]:
+    """ "pck", "akd" and "missing_rate" per frame [T]; NaN where nothing can be compared.
+
+    See `keypoints_of` and `aa_eval.metrics.pose`.
+
+    Raises:
+        PairingError: as `keypoints_of`.
+    """
+    ours, theirs = keypoints_of(pair, predicted, reference)
     sides = (*ours, *theirs)
     return {
         "pck": pck(*sides, alpha=alpha, min_score=min_score),
@@ -79,6 +94,17 @@ def driven_pose_metrics(pair: Pair, alpha: float) -> dict[str, dict[str, NDArray
             "limb_angle": limb_angle_deg(body, target),
         }
     return found
+
+
+def with_faces(pair: Pair, predicted: Path, reference: Path, min_score: float) -> Pair:
+    """The pair with its faces, where the keypoints have them.
+
+    Raises:
+        PairingError: as `keypoints_of`.
+    """
+    sides = [face_points(*side, min_score) for side in keypoints_of(pair, predicted, reference)]
+    ours, theirs = sides
+    return pair if ours is None or theirs is None else replace(pair, faces=Faces(ours, theirs))
 
 
 def keypoints_on_frames(

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 from aa_eval.errors import PairingError
+from aa_eval.metrics.faces import Faces
 from aa_eval.metrics.skeleton import Body
 from aa_eval.protocol import Pairing
 from aa_eval.videos.layout import VideoFolder
@@ -66,6 +67,7 @@ class Pair:
         regions: name -> part of the picture that image metrics are computed in, too.
         driven: without true frames: what the prediction is held to; `reference` is the photo then,
             held for as many frames.
+        faces: where the faces are, on both sides; None where it is not known.
     """
 
     video_id: str
@@ -77,6 +79,7 @@ class Pair:
     kept: tuple[int, ...] | None = None
     regions: Mapping[str, Region] = field(default_factory=dict)
     driven: Driven | None = None
+    faces: Faces | None = None
 
     @property
     def num_frames(self) -> int:

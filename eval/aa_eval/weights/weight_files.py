@@ -80,8 +80,24 @@ WEIGHTS = {
 }
 
 
+def find_member(package: str, member: str) -> Path:
+    """Where a file of an installed distribution is, by its own list of files; imports nothing.
+
+    Raises:
+        WeightsUnavailable: the package or the file is not there.
+    """
+    try:
+        members = metadata.files(package) or []
+    except metadata.PackageNotFoundError as error:
+        raise WeightsUnavailable(f"package {package} is not installed") from error
+    found = [Path(str(m.locate())) for m in members if m.as_posix() == member]
+    if not found:
+        raise WeightsUnavailable(f"the installed {package} has no {member}")
+    return found[0]
+
+
 def find_weight(name: str, path: Path | None = None) -> Path:
-    """Where the file of a weight is, by the package's own list of files; imports nothing.
+    """Where the file of a weight is; see `find_member`.
 
     Args:
         name: key in `WEIGHTS`.
@@ -92,20 +108,10 @@ def find_weight(name: str, path: Path | None = None) -> Path:
         EvalError: the name is unknown.
     """
     weight = _weight(name)
-    if path is None:
-        try:
-            members = metadata.files(weight.package) or []
-        except metadata.PackageNotFoundError as error:
-            raise WeightsUnavailable(
-                f"weight {name}: package {weight.package} is not installed: {weight.remedy}"
-            ) from error
-        found = [Path(str(m.locate())) for m in members if m.as_posix() == weight.member]
-        if not found:
-            raise WeightsUnavailable(
-                f"weight {name}: the installed {weight.package} has no {weight.member}: "
-                f"{weight.remedy}"
-            )
-        path = found[0]
+    try:
+        path = path or find_member(weight.package, weight.member)
+    except WeightsUnavailable as error:
+        raise WeightsUnavailable(f"weight {name}: {error}: {weight.remedy}") from error
     if not path.is_file():
         raise WeightsUnavailable(f"weight {name}: {path} is not a file: {weight.remedy}")
     return path

@@ -29,10 +29,16 @@ if TYPE_CHECKING:
 
 # The float32 metrics of some protocols are averaged in float32.
 _RELATIVE, _ABSOLUTE = 1e-6, 1e-9
-# Feature network -> the name under which a result states the hash of its weights.
-_WEIGHT_OF_NETWORK = {
+# Feature network or kind -> the name under which a result states the hash of its weights.
+_WEIGHT_OF = {
     "i3d-kinetics-400": "i3d-k400",
     "resnet3d-50-kinetics": "resnet3d-50-kinetics",
+    "inception-2015": "inception-2015",
+    "videomae-v2-g-ssv2": "videomae-v2-g-ssv2",
+    "vjepa-h16-ssv2": "vjepa-h16",
+    "pips2-fvmd": "pips2-fvmd",
+    "picd": "dinov2-b14",
+    "csim": "arcface-w600k-r50",
 }
 
 
@@ -84,8 +90,8 @@ def _weight_of(metric: Metric, protocol: Protocol) -> str | None:
     if metric.net is not None:
         return f"lpips-{metric.net}"
     if metric.kind in SET_KINDS and protocol.video_features is not None:
-        return _WEIGHT_OF_NETWORK.get(protocol.video_features.net)
-    return None
+        return _WEIGHT_OF.get(protocol.video_features.net)
+    return _WEIGHT_OF.get(metric.kind)
 
 
 def _metric_problems(
@@ -107,7 +113,10 @@ def _metric_problems(
             # Metrics of keypoints are always means over videos.
             over = "videos" if name in POSE_BETTER else protocol.aggregation
             in_float32 = name in kinds and KINDS[kinds[name]].mean_in_float32
-            yield from _mean_problems(key, metric, result, over, frames, in_float32)
+            of_videos = name in kinds and KINDS[kinds[name]].over == "video"
+            of_frames = None if of_videos else frames
+            over = "videos" if of_videos else over
+            yield from _mean_problems(key, metric, result, over, of_frames, in_float32)
 
 
 def _mean_problems(
@@ -192,7 +201,8 @@ def _set_problems(
         above, below = high - metric.value, metric.value - low
         # value +- 1.96 standard deviations; a Frechet distance is cut at 0. A mean over windows
         # has the interval of a bootstrap, which lies around it in any way.
-        of_means = kind == "mean_feature_distance" and min(above, below) >= 0
+        of_means = kind in ("mean_feature_distance", "frechet_of_each_video")
+        of_means = of_means and min(above, below) >= 0
         if not (of_means or _close(above, below) or (_close(low, 0.0) and above >= below)):
             yield f"metrics.{key}: the value {metric.value} is not the middle of [{low}, {high}]"
     windows, is_exact = _num_windows(result, protocol, frames)

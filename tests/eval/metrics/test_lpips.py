@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from aa_eval.errors import MetricUnavailable, PairingError, WeightsUnavailable
-from aa_eval.metrics.lpips import lpips_per_frame, make_lpips
+from aa_eval.metrics.lpips import LPIPS, lpips_per_frame, make_lpips
 from aa_eval.scoring.cache import Cache
-from aa_eval.scoring.lpips_features import _KEPT_FRAMES, Perceptual
+from aa_eval.scoring.lpips_features import Perceptual
 from aa_eval.weights.numpy_pickle import read_numpy_pickle
 from aa_eval.weights.weight_files import find_weight
 
@@ -21,12 +21,12 @@ ONES = np.full((2, 64, 64, 3), 255, np.uint8)
 
 
 @pytest.fixture(scope="module")
-def alex() -> torch.nn.Module:
+def alex() -> LPIPS:
     return make_lpips("alex")
 
 
 @pytest.fixture(scope="module")
-def networks(alex: torch.nn.Module) -> dict[str, torch.nn.Module]:
+def networks(alex: LPIPS) -> dict[str, LPIPS]:
     return {"alex": alex, "vgg": make_lpips("vgg")}
 
 
@@ -35,7 +35,7 @@ def noise() -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, (5, 48, 40, 3), dtype=np.uint8)
 
 
-def test_zeros_against_ones(alex: torch.nn.Module) -> None:
+def test_zeros_against_ones(alex: LPIPS) -> None:
     # upstream's weights: 0.8140; in [0, 1] the zeros are grey: another value
     np.testing.assert_allclose(lpips_per_frame(alex, ZEROS, ONES), 0.81395, atol=1e-4)
     assert np.all(np.abs(lpips_per_frame(alex, ZEROS, ONES, "0..1") - 0.81395) > 0.1)
@@ -43,20 +43,21 @@ def test_zeros_against_ones(alex: torch.nn.Module) -> None:
 
 @pytest.mark.parametrize(("net", "first"), [("alex", 0.11864), ("vgg", -0.55373)])
 def test_backbone_is_torchvisions_and_heads_are_the_packages(
-    networks: dict[str, torch.nn.Module], net: str, first: float
+    networks: dict[str, LPIPS], net: str, first: float
 ) -> None:
     model = networks[net]
     convolution = next(m for m in model.net.modules() if isinstance(m, torch.nn.Conv2d))
     assert convolution.weight[0, 0, 0, 0].item() == pytest.approx(first, abs=1e-5)
     heads = Path(lpips.__file__).parent / "weights" / "v0.1" / f"{net}.pth"
-    state = model.state_dict()
-    for name, head in torch.load(heads, map_location="cpu", weights_only=True).items():
-        assert torch.equal(state[name], head), name
+    expected = torch.load(heads, map_location="cpu", weights_only=True)
+    for index, head in enumerate(model.heads):
+        assert torch.equal(head, expected[f"lin{index}.model.1.weight"]), index
+    assert len(model.heads) == len(expected)
     assert not any(p.requires_grad for p in model.parameters())
 
 
 @pytest.mark.parametrize("net", ["alex", "vgg"])
-def test_kernels_stand_upright(networks: dict[str, torch.nn.Module], net: str) -> None:
+def test_kernels_stand_upright(networks: dict[str, LPIPS], net: str) -> None:
     """A transposed kernel has the same sums: the first layer is computed here, place by place."""
     name = {"alex": "AlexNet_0", "vgg": "VGG16_0"}[net]
     tree = read_numpy_pickle(find_weight(f"lpips-{net}"))[name]
@@ -78,9 +79,7 @@ def test_kernels_stand_upright(networks: dict[str, torch.nn.Module], net: str) -
     np.testing.assert_allclose(printed, row, atol=2e-5)
 
 
-def test_identical_is_zero_and_order_does_not_matter(
-    alex: torch.nn.Module, noise: np.ndarray
-) -> None:
+def test_identical_is_zero_and_order_does_not_matter(alex: LPIPS, noise: np.ndarray) -> None:
     other = noise[::-1].copy()
     np.testing.assert_array_equal(lpips_per_frame(alex, noise, noise), np.zeros(5))
     forward = lpips_per_frame(alex, noise, other)
@@ -88,41 +87,54 @@ def test_identical_is_zero_and_order_does_not_matter(
     assert forward[0] > 0.05
 
 
-def test_batch_size_does_not_matter(alex: torch.nn.Module, noise: np.ndarray) -> None:
+def test_batch_size_does_not_matter(alex: LPIPS, noise: np.ndarray) -> None:
     other = 255 - noise
     one, all_at_once = (lpips_per_frame(alex, noise, other, batch=n) for n in (1, 16))
     assert one.dtype == np.float64
     np.testing.assert_allclose(one, all_at_once, rtol=1e-5)
 
 
-def test_ranges_equal_the_packages_own(alex: torch.nn.Module, noise: np.ndarray) -> None:
+def package(model: LPIPS) -> lpips.LPIPS:
+    """The lpips package's own network, with the same backbone."""
+    theirs = lpips.LPIPS(net=model.pnet_type, pnet_rand=True, verbose=False)
+    there, here = (
+        [m for m in net.net.modules() if isinstance(m, torch.nn.Conv2d)] for net in (theirs, model)
+    )
+    for to, of in zip(there, here, strict=True):
+        to.load_state_dict(of.state_dict())
+        assert (to.stride, to.padding) == (of.stride, of.padding)
+    return theirs
+
+
+def test_ranges_equal_the_packages_own(alex: LPIPS, noise: np.ndarray) -> None:
     x, y = (
         torch.from_numpy(f).permute(0, 3, 1, 2).float() / 255 for f in (noise, noise[::-1].copy())
     )
+    theirs = package(alex)
     with torch.no_grad():
-        rescaled = alex(x, y, normalize=True).flatten().numpy()
-        raw = alex(x, y).flatten().numpy()
+        rescaled = theirs(x, y, normalize=True).flatten().numpy()
+        raw = theirs(x, y).flatten().numpy()
+        np.testing.assert_array_equal(alex(x, y, normalize=True).flatten().numpy(), rescaled)
+        np.testing.assert_array_equal(alex(x, y).flatten().numpy(), raw)
     other = noise[::-1].copy()
     np.testing.assert_allclose(lpips_per_frame(alex, noise, other), rescaled, rtol=1e-5)
     np.testing.assert_allclose(lpips_per_frame(alex, noise, other, "0..1"), raw, rtol=1e-5)
 
 
 @pytest.mark.parametrize("net", ["alex", "vgg"])
-def test_large_frames_equal_the_packages_own(
-    networks: dict[str, torch.nn.Module], net: str
-) -> None:
+def test_large_frames_equal_the_packages_own(networks: dict[str, LPIPS], net: str) -> None:
     draw = np.random.default_rng(1)
     first = draw.integers(0, 256, (1, 160, 144, 3), dtype=np.uint8)
     near = np.clip(first + draw.normal(0, 2, first.shape), 0, 255).astype(np.uint8)
     for other in (255 - first, near):
         x, y = (torch.from_numpy(f).permute(0, 3, 1, 2).float() / 255 for f in (first, other))
         with torch.no_grad():
-            expected = networks[net](x, y, normalize=True).item()
+            expected = package(networks[net])(x, y, normalize=True).item()
         assert lpips_per_frame(networks[net], first, other)[0] == pytest.approx(expected, rel=1e-5)
 
 
 def test_features_are_computed_once_and_kept_for_the_next_method(
-    alex: torch.nn.Module, noise: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    alex: LPIPS, noise: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     passes: list[int] = []
     net = alex.get_submodule("net")
@@ -151,7 +163,7 @@ def test_features_are_computed_once_and_kept_for_the_next_method(
         np.testing.assert_array_equal(values, lpips_per_frame(alex, side, noise, batch=1))
 
 
-def test_what_is_kept_in_memory_does_not_grow_with_the_video(alex: torch.nn.Module) -> None:
+def test_what_is_kept_in_memory_does_not_grow_with_the_video(alex: LPIPS) -> None:
     draw = np.random.default_rng(1)
     perceptual = Perceptual(alex, "-1..1", None, "weights")
     most = 0
@@ -159,11 +171,11 @@ def test_what_is_kept_in_memory_does_not_grow_with_the_video(alex: torch.nn.Modu
         ours, theirs = draw.integers(0, 256, (2, 1, 32, 32, 3), dtype=np.uint8)
         perceptual.per_frame(ours, theirs)
         most = max(most, len(perceptual._kept))
-    assert most == _KEPT_FRAMES == len(perceptual._kept)
+    assert most == perceptual.kept_frames == len(perceptual._kept) == 8
 
 
 def test_features_stop_at_their_room(
-    alex: torch.nn.Module, noise: np.ndarray, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    alex: LPIPS, noise: np.ndarray, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     Perceptual(alex, "-1..1", Cache(tmp_path), "one").per_frame(255 - noise[:1], noise[:1])
     (one,) = (file.stat().st_size for file in (tmp_path / "features").rglob("*.npy"))
@@ -183,9 +195,7 @@ def test_making_it_leaves_random_numbers_alone() -> None:
 
 
 @pytest.mark.parametrize(("net", "smallest"), [("alex", 31), ("vgg", 16)])
-def test_small_frames_are_unavailable(
-    networks: dict[str, torch.nn.Module], net: str, smallest: int
-) -> None:
+def test_small_frames_are_unavailable(networks: dict[str, LPIPS], net: str, smallest: int) -> None:
     model = networks[net]
     frames = np.zeros((1, smallest, 40, 3), np.uint8)
     assert lpips_per_frame(model, frames, frames)[0] == 0
@@ -193,7 +203,7 @@ def test_small_frames_are_unavailable(
         lpips_per_frame(model, frames[:, 1:], frames[:, 1:])
 
 
-def test_wrong_shapes_are_refused(alex: torch.nn.Module) -> None:
+def test_wrong_shapes_are_refused(alex: LPIPS) -> None:
     with pytest.raises(PairingError, match="equal shapes"):
         lpips_per_frame(alex, ZEROS, ONES[:1])
     with pytest.raises(PairingError, match="float64"):
