@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from itertools import pairwise
 from pathlib import Path
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from aa_eval.errors import ResultError
 from aa_eval.parse import parse
+from aa_eval.statistics import cluster_bootstrap
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -142,6 +143,33 @@ class Result:
                 f"{PER_FRAME_FILE} is missing from its folder; run aa-eval again"
             )
         return pd.read_csv(self.folder / PER_FRAME_FILE, dtype={"video": str})
+
+
+def mean_of_frames(
+    values: Mapping[str, NDArray[np.float64]], over: str, in_float32: bool = False
+) -> tuple[MetricValue, dict[str, float]]:
+    """A metric from its values per frame, with its interval over videos, and each video's mean.
+
+    Args:
+        values: video -> [T]; what is not finite is not scored.
+        over: "frames" or "videos", which count alike.
+        in_float32: how the script that is reproduced averages.
+    """
+    scored = {video: of[np.isfinite(of)] for video, of in sorted(values.items())}
+    scored = {video: of for video, of in scored.items() if len(of)}
+    if not scored:
+        return MetricValue(None, None, None, "no frame could be scored", 0, None), {}
+    means = np.asarray([of.mean() for of in scored.values()])
+    counts = np.asarray([len(of) for of in scored.values()], dtype=np.float64)
+    by_frames = over == "frames"
+    low, high = cluster_bootstrap(means, counts if by_frames else np.ones(len(means))) or (
+        None,
+        None,
+    )
+    averaged = np.concatenate(list(scored.values())) if by_frames else means
+    mean = float(averaged.astype(np.float32 if in_float32 else np.float64).mean())
+    found = MetricValue(mean, low, high, None, int(counts.sum()), None)
+    return found, dict(zip(scored, means.tolist(), strict=True))
 
 
 def region_key(key: str, region: str) -> str:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from aa_eval.errors import ResultError
-from aa_eval.protocol import list_protocols, read_protocol
-from aa_eval.result import Result
+from aa_eval.protocol import KINDS, list_protocols, read_protocol
+from aa_eval.result import PER_FRAME_FILE, RESULT_FILE, Result, mean_of_frames
 from aa_eval.scoring.metric_runner import Measures
 from aa_eval.scoring.video_scores import PIXELS, score_video
 from aa_eval.videos.layout import VideoFolder
@@ -42,6 +45,52 @@ def may_be_trimmed(result: Result) -> bool:
     if any(override.startswith("allow frame-count:") for override in result.overrides):
         return True
     return read_protocol(result.protocol).pairing != "numbers"
+
+
+def require_own_numbers(result: Result) -> None:
+    """Refuse a result whose means or intervals are not those of its values per frame.
+
+    Nothing is held where the folder has no per_frame.csv, or the protocol is one of the user's own.
+
+    Raises:
+        ResultError: names the metric, what the result says of it, and what its frames give.
+    """
+    hashes = known_protocol_hashes()
+    folder = result.folder
+    if folder is None or not (folder / PER_FRAME_FILE).is_file():
+        return
+    if hashes.get(result.protocol) != result.protocol_hash:
+        return
+    protocol = read_protocol(result.protocol)
+    kinds = {metric.key: KINDS[metric.kind] for metric in protocol.metrics}
+    frames = result.per_frame_frame()
+    by_video = {str(video): of_video for video, of_video in frames.groupby("video")}
+    for key, stated in result.metrics.items():
+        if stated.value is None or key not in frames:
+            continue
+        kind = kinds.get(key.partition("@")[0])
+        found, means = mean_of_frames(
+            {
+                video: of_video[key].to_numpy(dtype=np.float64)
+                for video, of_video in by_video.items()
+            },
+            protocol.aggregation if kind else "videos",  # of keypoints always
+            in_float32=kind is not None and kind.mean_in_float32,
+        )
+        problems = [(f"metrics.{key}.{name}", getattr(stated, name), getattr(found, name))
+                    for name in ("value", "ci_low", "ci_high")]  # fmt: skip
+        problems += [
+            (f"per_video.{video}.{key}", of_video.get(key), means.get(video))
+            for video, of_video in result.per_video.items()
+        ]
+        for where, says, gives in problems:
+            if says is None or gives is None:
+                continue  # results of two videos had an interval once
+            if not math.isclose(says, gives, rel_tol=1e-6, abs_tol=1e-9):
+                raise ResultError(
+                    f"{folder / RESULT_FILE}: {where} is {says:.9g}, {PER_FRAME_FILE} gives "
+                    f"{gives:.9g}: it was altered; score it again"
+                )
 
 
 @dataclass(frozen=True, slots=True)

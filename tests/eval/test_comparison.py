@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
+from pathlib import Path
 
+import numpy as np
 import pytest
 
 from aa_eval.comparison import compare, why_not_comparable
 from aa_eval.errors import ResultError
-from aa_eval.result import SCHEMA, MetricValue, Result
+from aa_eval.protocol import read_protocol
+from aa_eval.result import SCHEMA, MetricValue, Result, mean_of_frames, read_result, write_result
+from aa_eval.verify import require_own_numbers
 
 
 def result(method: str, value: float) -> Result:
@@ -56,3 +61,39 @@ def test_what_was_measured_otherwise_is_refused_by_name(
         with pytest.raises(ResultError, match="cannot be compared"):
             compare(a, b)
     assert reason in str(why_not_comparable(A, other))
+
+
+def test_a_result_that_its_frames_do_not_give_is_refused(tmp_path: Path) -> None:
+    draw = np.random.default_rng(0)
+    frames = {video: {"ssim": draw.uniform(0.4, 0.9, 5)} for video in "abc"}
+    metric, means = mean_of_frames({video: of["ssim"] for video, of in frames.items()}, "videos")
+    written = replace(
+        A,
+        protocol="aa-clean-v2",
+        protocol_hash=read_protocol("aa-clean-v2").hash,
+        metrics={"ssim": metric},
+        per_video={video: {"ssim": mean} for video, mean in means.items()},
+        per_frame=frames,
+        frame_numbers={video: tuple(range(5)) for video in "abc"},
+    )
+    write_result(tmp_path, written)
+    require_own_numbers(read_result(tmp_path))
+    true = (tmp_path / "result.json").read_text()
+
+    def edited(*places: str, value: float) -> Result:
+        row = json.loads(true)
+        inner = row
+        for place in places[:-1]:
+            inner = inner[place]
+        inner[places[-1]] = value
+        (tmp_path / "result.json").write_text(json.dumps(row))
+        return read_result(tmp_path)
+
+    for places in (
+        ("metrics", "ssim", "value"), ("metrics", "ssim", "ci_low"), ("metrics", "ssim", "ci_high"),
+        ("per_video", "b", "ssim"),
+    ):  # fmt: skip
+        with pytest.raises(ResultError, match=rf"{r'.'.join(places)} is 0.99, per_frame.csv gives"):
+            require_own_numbers(edited(*places, value=0.99))
+    (tmp_path / "per_frame.csv").unlink()
+    require_own_numbers(read_result(tmp_path))  # nothing is there to hold it to

@@ -181,8 +181,11 @@ def compare(a: Path, b: Path, /) -> int:
     from aa_eval import comparison
     from aa_eval.cli.table import text_table
     from aa_eval.result import read_result
+    from aa_eval.verify import require_own_numbers
 
     ours, theirs = read_result(a), read_result(b)
+    for result in (ours, theirs):
+        require_own_numbers(result)
     differences = comparison.compare(ours, theirs)
     print(
         f"A = {ours.method}, B = {theirs.method}, {ours.protocol}; means over videos, 95 % interval"

@@ -87,6 +87,7 @@ def aligned_face(frame: Frame, points_px: Points) -> NDArray[np.float32]:
     y, x = np.indices((SIDE_PX, SIDE_PX))
     places = (x + 1j * y - middle) * factor + onto
     at = np.stack([places.imag, places.real])
-    return np.stack(
-        [map_coordinates(frame[..., c].astype(np.float32), at, order=1) for c in range(3)], axis=-1
-    )
+    channels = (frame[..., c].astype(np.float32) for c in range(3))
+    # "grid-constant" fades to black within a pixel of the border, as OpenCV does
+    faces = [map_coordinates(of, at, order=1, mode="grid-constant") for of in channels]
+    return np.stack(faces, axis=-1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from aa_eval.metrics.pose import oks, pose_error
 from aa_eval.progress import progress
 from aa_eval.protocol import KINDS, NEEDS, REGION_KINDS, SET_KINDS, Metric, Protocol
 from aa_eval.provenance import describe_machine, package_versions
-from aa_eval.result import SCHEMA, MetricValue, Result, region_key
+from aa_eval.result import SCHEMA, MetricValue, Result, mean_of_frames, region_key
 from aa_eval.scoring.baselines import BASELINES, baseline_places
 from aa_eval.scoring.cache import Cache
 from aa_eval.scoring.malloc import keep_freed_memory
@@ -374,10 +374,9 @@ def _of_frames(
     skipped = 0 if protocol.score_reference_frame else len(context.pairs)
     if absent > skipped:
         notes.append(f"{absent - skipped} frames have no {region or needs or 'person'}")
-    dtype = np.float32 if KINDS[metric.kind].mean_in_float32 else np.float64
-    return _mean_of_frames(
-        key, per_frame, per_video, protocol.aggregation, "; ".join(notes) or None, dtype
-    )
+    in_float32 = KINDS[metric.kind].mean_in_float32
+    note = "; ".join(notes) or None
+    return _mean_of_frames(key, per_frame, per_video, protocol.aggregation, note, in_float32)
 
 
 def _without_reference_frame(values: Values, protocol: Protocol) -> Values:
@@ -394,20 +393,11 @@ def _mean_of_frames(
     per_video: dict[str, dict[str, float | None]],
     aggregation: str,
     note: str | None,
-    dtype: type[np.floating] = np.float64,
+    in_float32: bool = False,
 ) -> MetricValue:
     """The mean over frames or videos, with its interval; fills `per_video`."""
-    scored = []
-    for video_id, values_of in per_frame.items():
-        values = values_of[key][np.isfinite(values_of[key])]
-        per_video[video_id][key] = float(values.mean()) if len(values) else None
-        if len(values):
-            scored.append(values)
-    if not scored:
-        return MetricValue(None, None, None, "no frame could be scored", 0, note)
-    means = np.asarray([values.mean() for values in scored])
-    counts = np.asarray([len(values) for values in scored], dtype=np.float64)
-    weights = counts if aggregation == "frames" else np.ones(len(means))
-    values = np.concatenate(scored) if aggregation == "frames" else means
-    low, high = cluster_bootstrap(means, weights) or (None, None)
-    return MetricValue(float(values.astype(dtype).mean()), low, high, None, int(counts.sum()), note)
+    values = {video_id: values_of[key] for video_id, values_of in per_frame.items()}
+    found, means = mean_of_frames(values, aggregation, in_float32)
+    for video_id in per_frame:
+        per_video[video_id][key] = means.get(video_id)
+    return replace(found, note=note)

@@ -8,17 +8,15 @@ It finds what was edited or mixed up, not what was invented whole: that takes th
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from aa_eval.protocol import KINDS, POSE_BETTER, SET_KINDS, Metric, Protocol
-from aa_eval.result import MetricValue, Result
+from aa_eval.result import MetricValue, Result, mean_of_frames
 from aa_eval.scoring.feature_windows import needed_windows
-from aa_eval.statistics import cluster_bootstrap
 from aa_eval.verify import may_be_trimmed
 from aa_eval.weights.weight_files import WEIGHTS
 from aa_leaderboard.board.frame_scores import PER_FRAME_FILE, PER_VIDEO_FILE, read_video_scores
@@ -144,7 +142,7 @@ def _mean_problems(
         where = "per_video has no value" if frames is None else f"{PER_FRAME_FILE} has no column"
         yield f"metrics.{key} is {metric.value}, but {where} of it"
         return
-    found, means = _mean(values, over if frames is not None else "videos", in_float32)
+    found, means = mean_of_frames(values, over if frames is not None else "videos", in_float32)
     stated = (metric.value, metric.ci_low, metric.ci_high, metric.n)
     computed: tuple[float | None, ...] = (found.value, found.ci_low, found.ci_high, found.n)
     if frames is None and over == "frames":
@@ -160,29 +158,6 @@ def _mean_problems(
             continue
         if not _close(a, b):
             yield f"metrics.{key}{name} is {a}, {source} gives {b}"
-
-
-def _mean(
-    values: Mapping[str, NDArray[np.float64]], over: str, in_float32: bool
-) -> tuple[MetricValue, dict[str, float]]:
-    """The mean of frames or of videos, with its interval over videos, and each video's mean.
-
-    Videos stand in the order of their names, which decides the resamples.
-    """
-    scored = {video: v[np.isfinite(v)] for video, v in sorted(values.items())}
-    scored = {video: v for video, v in scored.items() if len(v)}
-    means = np.array([v.mean() for v in scored.values()])
-    counts = np.array([len(v) for v in scored.values()], dtype=float)
-    by_frames = over == "frames"
-    low, high = cluster_bootstrap(means, counts if by_frames else np.ones(len(means))) or (
-        None,
-        None,
-    )
-    averaged = np.concatenate(list(scored.values())) if by_frames and scored else means
-    mean = averaged.astype(np.float32 if in_float32 else float).mean() if len(averaged) else None
-    value = None if mean is None else float(mean)
-    found = MetricValue(value, low, high, None, int(counts.sum()), None)
-    return found, dict(zip(scored, means.tolist(), strict=True))
 
 
 def _set_problems(
