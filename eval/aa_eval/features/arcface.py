@@ -53,7 +53,7 @@ class ArcFace:
         batch = (np.stack(faces).transpose(0, 3, 1, 2) - 127.5) / 127.5
         (found,) = self._session.run(None, {self._input: batch.astype(np.float32)})
         vectors = np.asarray(found, dtype=np.float64)
-        return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+        return np.asarray(vectors / np.linalg.norm(vectors, axis=1, keepdims=True))
 
     def similarities(
         self, prediction: Frames, reference: Frames, ours_px: Points, theirs_px: Points

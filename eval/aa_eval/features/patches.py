@@ -45,7 +45,9 @@ class PatchDistance:
                 values[t] = float(distance.double().mean())
                 continue
             inside = torch.from_numpy(mask[t][None].astype(np.float32)).to(distance.device)
-            share = F.adaptive_avg_pool2d(inside, distance.shape)[0].double()
+            share = F.adaptive_avg_pool2d(inside, (distance.shape[0], distance.shape[1]))[
+                0
+            ].double()
             values[t] = float((distance.double() * share).sum() / share.sum())
         return values
 

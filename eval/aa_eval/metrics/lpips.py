@@ -83,8 +83,9 @@ class _Backbone(nn.Module):
         inputs = 3
         for part in _PARTS[net]:
             layers = nn.Sequential()
-            for outputs, *sizes in part:
-                layers += nn.Sequential(nn.Conv2d(inputs, outputs, *sizes), nn.ReLU(inplace=True))
+            for outputs, kernel, stride, padding in part:
+                layers.append(nn.Conv2d(inputs, outputs, kernel, stride, padding))
+                layers.append(nn.ReLU(inplace=True))
                 inputs = outputs
             self.parts.append(layers)
 
