@@ -28,7 +28,9 @@ from aa_eval.scoring.feature_windows import WindowFeatures, needed_windows
 from aa_eval.statistics import stacked
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import Tensor
+
+    from aa_eval.metrics.lpips import LPIPS
 
 __all__ = [
     "flicker", "fvd", "kvd", "l1", "lpips", "psnr", "psnr_uint8_overflow", "ssim",
@@ -111,7 +113,7 @@ def kvd(
 
 
 @cache
-def _lpips_model(net: Literal["alex", "vgg"], device: str) -> nn.Module:
+def _lpips_model(net: Literal["alex", "vgg"], device: str) -> LPIPS:
     from aa_eval.metrics.lpips import make_lpips
 
     return make_lpips(net, device)

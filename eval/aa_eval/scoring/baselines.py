@@ -85,8 +85,10 @@ def baseline_places(name: str, places: NDArray[np.floating]) -> NDArray[np.float
     }
     if name not in order:
         return np.full(places.shape, np.nan)
-    found = places[order[name]].astype(np.float64)
-    return found + np.array([1.0, 0.0]) if name == "shifted-pixel" else found
+    found = np.asarray(places[order[name]], dtype=np.float64).copy()
+    if name == "shifted-pixel":
+        found[..., 0] += 1
+    return found
 
 
 # These predict the video's frames from its last to its first.
