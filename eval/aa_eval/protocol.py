@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import tomllib
 from dataclasses import MISSING, asdict, dataclass, fields, replace
 from importlib.resources import files
@@ -94,6 +95,10 @@ REGION_KINDS = frozenset(n for n, kind in KINDS.items() if kind.over == "frame" 
 POSE_BETTER: dict[str, Literal["higher", "lower"]] = {
     "pck": "higher", "akd": "lower", "missing_rate": "lower", "limb_angle": "lower",
 }  # fmt: skip
+
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")  # results have folders of these names
+_KEY = re.compile(r"[A-Za-z0-9_]{1,60}")  # "@" stands before a region
 
 
 @dataclass(frozen=True, slots=True)
@@ -296,6 +301,10 @@ def parse_protocol(text: str, where: str) -> Protocol:
         row = tomllib.loads(text)
         if "same_as" in row:
             words = parse(row, _Alias)
+            if words.same_as not in list_protocols():
+                raise ProtocolError(
+                    f"protocol {where}: same_as '{words.same_as}' is none of aa-eval's own"
+                )
             return replace(
                 read_protocol(words.same_as), description=words.description, source=words.source
             )
@@ -321,12 +330,23 @@ def _problem(protocol: Protocol) -> str | None:
     for name in resizes:
         if name not in RESIZES:
             return f"resize '{name}' is unknown: choose from {', '.join(RESIZES)}"
+    if not _NAME.fullmatch(protocol.name):
+        return f"name {protocol.name!r} cannot name a folder: letters, digits, '.', '_' and '-'"
+    if not protocol.identical_psnr_db > 0:  # also where it is NaN
+        return f"identical_psnr_db is {protocol.identical_psnr_db}, expected above 0"
+    if not 0 < protocol.pck_alpha <= 1 or not 0 <= protocol.min_joint_score <= 1:
+        return "pck_alpha and min_joint_score must be in 0..1, the former not 0"
     if not protocol.size_mismatch_resize.endswith("uint8"):
         return f"size_mismatch_resize '{protocol.size_mismatch_resize}' does not give whole levels"
     keys = [metric.key for metric in protocol.metrics]
     if not keys or len(set(keys)) < len(keys):
         return f"metric keys {keys} are none, or not unique"
     for metric in protocol.metrics:
+        if not _KEY.fullmatch(metric.key) or metric.key in POSE_BETTER:
+            return (
+                f"metric key {metric.key!r}: expected letters, digits and '_', and not one of "
+                f"{', '.join(POSE_BETTER)}, which keypoints have"
+            )
         if metric.kind not in KINDS:
             return f"metric kind '{metric.kind}' is unknown: choose from {', '.join(KINDS)}"
         given = {name for name in ("net", "input_range") if getattr(metric, name) is not None}

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from aa_eval.errors import ProtocolError
 from aa_eval.protocol import (
+    KINDS,
     SET_KINDS,
     TEMPORAL_KINDS,
     list_protocols,
@@ -40,11 +42,18 @@ def test_every_protocol_shows_both_psnrs_and_has_its_own_hash() -> None:
         "aa-clean-v1",
         "aa-clean-v2",
         "aa-cross-v1",
+        "aa-person-v1",
         "aa-temporal-v1",
+        "cd-fvd",
+        "fid-humanvid-2024",
+        "fid-onetoall-2025",
         "fid-vid-disco",
+        "fid-vid-onetoall-2025",
         "fvd-bdmm-128f",
         "fvd-styleganv",
         "fvd-tf",
+        "fvmd",
+        "jedi",
         "tiktok-disco-2023",
         "tiktok-disco-2024",
         "tiktok-humanvid-2024",
@@ -56,8 +65,11 @@ def test_every_protocol_shows_both_psnrs_and_has_its_own_hash() -> None:
     assert len({p.hash for p in protocols}) == len(protocols)
     for protocol in protocols:
         kinds = {metric.key: metric.kind for metric in protocol.metrics}
-        if protocol.name.startswith(("fvd-", "fid-vid-")):
-            assert list(kinds.values()) == ["fvd"]
+        if set(kinds.values()) <= SET_KINDS:
+            assert len(kinds) == 1, protocol.name
+            continue
+        if protocol.name == "aa-person-v1":
+            assert all(KINDS[kind].needs for kind in kinds.values())
             continue
         if protocol.name.startswith("aa-temporal-"):
             assert set(kinds.values()) <= TEMPORAL_KINDS
@@ -93,12 +105,24 @@ def test_hash_follows_content_and_not_words() -> None:
         ("pck_alpha", "later = 1\npck_alpha", "unknown field: later"),
         ('kind = "psnr"', 'kind = "psnr"\nnte = 1', "unknown field: metrics.0.nte"),
         ("[[metrics]]", "[[metrics", "malformed"),
+        ('name = "p"', 'name = "../x"', "cannot name a folder"),
+        ("identical_psnr_db = 100.0", "identical_psnr_db = nan", "identical_psnr_db is nan"),
+        ("pck_alpha = 0.1", "pck_alpha = -0.1", "must be in 0..1"),
+        ('key = "psnr"', 'key = "psnr@face"', "expected letters"),
+        ('key = "psnr"', 'key = "pck"', "which keypoints have"),
     ],
 )
 def test_what_nobody_can_compute_is_refused(old: str, new: str, message: str) -> None:
     parse_protocol(MINIMAL, "p")
     with pytest.raises(ProtocolError, match=message):
         parse_protocol(MINIMAL.replace(old, new), "p")
+
+
+def test_an_alias_is_of_one_of_ours(tmp_path: Path) -> None:
+    path = tmp_path / "self.toml"
+    path.write_text(f'name = "x"\nsame_as = "{path}"\ndescription = ""\nsource = ""\n')
+    with pytest.raises(ProtocolError, match="is none of aa-eval's own"):
+        read_protocol(str(path))
 
 
 def test_unknown_name_lists_the_known() -> None:

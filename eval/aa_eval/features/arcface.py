@@ -19,7 +19,7 @@ class ArcFace:
     """The network of a file: aligned faces -> vectors.
 
     Raises:
-        WeightsUnavailable: onnxruntime is not installed, or the file is no such network.
+        WeightsUnavailable: onnxruntime is not installed, or the file holds another network.
     """
 
     def __init__(self, path: Path, device: str = "cpu") -> None:

@@ -147,12 +147,12 @@ def pose_error(
     is interpolated at 101 recalls, and averaged over these and the ten thresholds.
 
     Args:
-        similarities: [T] of `oks`; NaN where the reference shows nobody, so that a prediction is
+        similarities: [T] of `oks`; NaN where the reference shows no person, so that a prediction is
             wrong there.
-        pred_scores: [T, J]; a frame without a joint above 0 and `min_score` is no prediction.
+        pred_scores: [T, J]; a frame without a joint above 0 and `min_score` has none.
 
     Returns:
-        0 to 1; NaN where the reference shows nobody in any frame.
+        0 to 1; NaN where the reference shows no person in any frame.
     """
     shown = np.isfinite(similarities)
     if not shown.any():

@@ -139,8 +139,12 @@ def read_keypoints(
         raise PairingError(f"{path}: no such file: each video needs its <video>.npz of keypoints")
     try:
         with np.load(path, allow_pickle=False) as arrays:
-            points = np.asarray(arrays["keypoints_px"], dtype=np.float64)
-            scores = np.asarray(arrays["scores"], dtype=np.float64)
+            points, scores = (
+                np.asarray(arrays[name]).astype(np.float64, casting="same_kind")
+                if arrays[name].dtype.kind in "fc"
+                else np.asarray(arrays[name], dtype=np.float64)
+                for name in ("keypoints_px", "scores")
+            )
             height, width = (int(side) for side in arrays["size_hw"])
     except (KeyError, ValueError, TypeError, OSError, zipfile.BadZipFile) as error:
         raise PairingError(

@@ -143,7 +143,7 @@ def test_pose_error_is_one_minus_pycocotools_map() -> None:
     draw = np.random.default_rng(3)
     reference = draw.uniform(20, 200, (40, 17, 2))
     seen = (draw.uniform(0, 1, (40, 17)) > 0.2) * 1.0
-    seen[5] = seen[17] = 0  # nobody: whoever is predicted there is wrong
+    seen[5] = seen[17] = 0  # no person: what is predicted there is wrong
     prediction = reference + draw.normal(0, 1, (40, 17, 2)) * draw.uniform(1, 25, (40, 1, 1))
     scores = draw.uniform(0.1, 1, (40, 17))
     scores[9] = 0  # no prediction
