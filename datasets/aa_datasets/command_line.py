@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Sequence
 from functools import partial
@@ -12,6 +13,7 @@ from typing import Annotated, Any
 from cyclopts import App, CycloptsError, Parameter, UnusedCliTokensError
 from cyclopts.validators import Number
 
+_ERRNO = re.compile(r"\[Errno \d+\] ")  # of a system error within another's message
 PositiveInt = Annotated[int, Parameter(validator=Number(gte=1))]
 NonNegativeInt = Annotated[int, Parameter(validator=Number(gte=0))]
 Share = Annotated[float, Parameter(validator=Number(gte=0, lte=1))]
@@ -91,4 +93,4 @@ def _one_line(error: Exception) -> str:
         return f"{error.filename}: {error.strerror}"  # without "[Errno 2]"
     if isinstance(error, UnusedCliTokensError):
         return f"Not understood: {' '.join(error.unused_tokens or ())}."  # not a Python list
-    return " ".join(str(error).split())
+    return _ERRNO.sub("", " ".join(str(error).split()))

@@ -23,6 +23,7 @@ class Person:
         scores: float32 [J] in [0, 1], of the project's joints.
         face: confidence in [0, 1] that the face is seen; 0 from estimators that find no faces.
         eyes: width of the eyes over the height of the face; NaN from estimators that find no faces.
+        x: where the person's middle lies across the frame, from 0 at the left to 1; NaN if unknown.
     """
 
     area: float
@@ -30,10 +31,11 @@ class Person:
     scores: NDArray[np.float32]
     face: float = 0.0
     eyes: float = math.nan
+    x: float = math.nan
 
 
 class PoseTracker(Protocol):
-    """Follows the main person of one clip; give it every frame in order, once."""
+    """Follows one person of a clip; give it every frame in order, once."""
 
     def see(self, frame: NDArray[np.uint8]) -> None:
         """Track the person in the next frame, uint8 RGB [H, W, 3]; all frames have one size."""
@@ -56,6 +58,12 @@ class PoseEstimator(Protocol):
         """Find all people in uint8 RGB [H, W, 3]; by area, the largest first."""
         ...
 
-    def track(self) -> PoseTracker:
-        """Make a new tracker for one clip."""
+    def track(self, person: int = 0) -> PoseTracker:
+        """Make a new tracker for one clip.
+
+        Args:
+            person: whom to follow, by the order of `people` in the first frame that shows any.
+                Where the first person is lost the largest is followed next; another person, once
+                lost, is looked for where they were.
+        """
         ...

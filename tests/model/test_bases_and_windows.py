@@ -105,7 +105,7 @@ def test_the_window_is_what_was_trained_and_not_the_table_of_positions(
 
 
 def test_caches_of_diffusers_that_would_mix_the_guided_passes_are_refused(make_tiny: Make) -> None:
-    pipeline = AnimatePipeline(make_tiny(temporal=True))
+    pipeline = AnimatePipeline.from_model(make_tiny(temporal=True))
     puppet = render_puppet(1, 1, num_frames=2, size_hw=(32, 32))
     config = PyramidAttentionBroadcastConfig(
         spatial_attention_block_skip_range=2, current_timestep_callback=lambda: 500

@@ -125,7 +125,7 @@ def test_a_photo_and_a_pose_become_a_video_that_plays(
     press()
     assert status("done") == "9 frames of 32x32"
     notes = browser.find_element(By.ID, "status").text
-    assert "128x96 cropped at its centre to 96x96" in notes
+    assert "96x128 cropped at its centre to 96x96" in notes
     wait.until(lambda _: browser.find_elements(By.CSS_SELECTOR, "#alignment img"))
     playing = "const v = document.querySelector('#video video'); return v && "
     wait.until(lambda _: run(playing + "v.readyState >= 2 && v.currentTime > 0"))

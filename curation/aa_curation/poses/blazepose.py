@@ -8,7 +8,7 @@ tells them apart is that their landmarks move when the region is moved a little 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -25,6 +25,7 @@ from aa_curation.poses.mediapipe_networks import (
     hand_landmarks,
 )
 from aa_curation.poses.openpose_layout import LEFT_PALM, RIGHT_PALM, to_joints
+from aa_curation.poses.person_choice import Choose, PersonChoice, the_first
 from aa_curation.poses.region import Region
 from aa_datasets.pose import NUM_JOINTS, Pose, make_pose
 from aa_datasets.pose_estimator import Person
@@ -81,11 +82,13 @@ class BlazePose:
         people = []
         for i, found in enumerate(self._find(frame)):
             area = float(found.mask.mean())
+            columns = np.flatnonzero(found.mask.any(axis=0))
+            x = float((columns[0] + columns[-1] + 1) / 2 / found.mask.shape[1])
             if i == 0:
-                people.append(self.person(frame, found.body, area))
+                people.append(replace(self.person(frame, found.body, area), x=x))
             else:
                 _, scores = to_joints(found.body, None, None, None, _size_hw(frame))
-                people.append(Person(area, math.nan, scores))
+                people.append(Person(area, math.nan, scores, x=x))
         return people
 
     def person(self, frame: NDArray[np.uint8], body: BodyLandmarks, area: float) -> Person:
@@ -94,17 +97,20 @@ class BlazePose:
         seen = networks.look_at_face(self._face, frame, body.points)
         return Person(area, self.wobble(frame, body), scores, seen.confidence, seen.eyes)
 
-    def track(self) -> BlazePoseTracker:
-        return BlazePoseTracker(self)
+    def track(self, person: int = 0) -> BlazePoseTracker:
+        return BlazePoseTracker(self, person)
 
-    def main_body(self, frame: NDArray[np.uint8], region: Region | None) -> BodyLandmarks | None:
-        """The body in `region`, or, where there is none, the largest in the frame."""
+    def main_body(
+        self, frame: NDArray[np.uint8], region: Region | None, choose: Choose = the_first
+    ) -> BodyLandmarks | None:
+        """The body in `region`, or, where there is none, the chosen one of those in the frame."""
         if region is not None:
             body = self.body_in(frame, region)
             if body is not None:
                 return body
-        found = self._find(frame)
-        return found[0].body if found else None
+        bodies = [found.body for found in self._find(frame)]
+        middles = [(body.next_region.x, body.next_region.y) for body in bodies]
+        return bodies[choose(middles)] if bodies else None
 
     def body_in(self, frame: NDArray[np.uint8], region: Region) -> BodyLandmarks | None:
         """The body in a region, if the network says that one is there."""
@@ -185,7 +191,7 @@ class BodyFinder(Protocol):
     """What the tracker follows with: `BlazePose`, or it behind another detector."""
 
     def main_body(
-        self, frame: NDArray[np.uint8], region: Region | None
+        self, frame: NDArray[np.uint8], region: Region | None, choose: Choose
     ) -> BodyLandmarks | None: ...
 
     def both_hands(
@@ -201,8 +207,9 @@ class BlazePoseTracker:
     """Follows one person: the regions of body and face come from the frame before, so that the
     detector runs only at the start and after the person was lost."""
 
-    def __init__(self, estimator: BodyFinder) -> None:
+    def __init__(self, estimator: BodyFinder, person: int = 0) -> None:
         self._estimator = estimator
+        self._choice = PersonChoice(person)
         self._region: Region | None = None
         self._face_region: Region | None = None
         self._joints: list[tuple[NDArray[np.float32], NDArray[np.float32]] | None] = []
@@ -210,12 +217,13 @@ class BlazePoseTracker:
 
     def see(self, frame: NDArray[np.uint8]) -> None:
         self._size_hw = _size_hw(frame)
-        body = self._estimator.main_body(frame, self._region)
+        body = self._estimator.main_body(frame, self._region, self._choice)
         if body is None:
             self._region = self._face_region = None
             self._joints.append(None)
             return
         self._region = body.next_region
+        self._choice.was_at = (self._region.x, self._region.y)
         left, right = self._estimator.both_hands(frame, body)
         seen = self._estimator.face(frame, body, self._face_region)
         self._face_region = seen.next_region if seen is not None else None

@@ -8,7 +8,7 @@ the joint's place in half pixels of the crop and its score. Both files are given
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from aa_curation.errors import WeightsError
 from aa_curation.models.onnx_file import OnnxFile, OnnxModel
+from aa_curation.poses.person_choice import PersonChoice
 from aa_curation.poses.yolox import Box, Yolox
 from aa_datasets.pose import (
     BODY,
@@ -85,17 +86,20 @@ class DWPose:
         boxes = self.find(frame)
         area_px = frame.shape[0] * frame.shape[1]
         people = [
-            Person(_BOX_FILLED * box.area_px / area_px, math.nan, np.zeros(NUM_JOINTS, np.float32))
+            Person(
+                _BOX_FILLED * box.area_px / area_px, math.nan, np.zeros(NUM_JOINTS, np.float32),
+                x=(box.x0 + box.x1) / 2 / frame.shape[1],
+            )
             for box in boxes
-        ]
+        ]  # fmt: skip
         if boxes:
             points, scores = self.joints(frame, boxes[0])
             wobble = self._wobble(frame, boxes[0], points, scores)
-            people[0] = Person(people[0].area, wobble, scores)
+            people[0] = replace(people[0], wobble=wobble, scores=scores)
         return people
 
-    def track(self) -> DWPoseTracker:
-        return DWPoseTracker(self)
+    def track(self, person: int = 0) -> DWPoseTracker:
+        return DWPoseTracker(self, person)
 
     def joints(
         self, frame: NDArray[np.uint8], box: Box
@@ -149,8 +153,9 @@ class DWPoseTracker:
     """Follows one person: the box comes from the joints of the frame before, so that the detector
     runs only at the start and after the person was lost."""
 
-    def __init__(self, estimator: DWPose) -> None:
+    def __init__(self, estimator: DWPose, person: int = 0) -> None:
         self._estimator = estimator
+        self._choice = PersonChoice(person)
         self._box: Box | None = None
         self._rows: list[tuple[NDArray[np.float32], NDArray[np.float32]]] = []
         self._size_hw = (0, 0)
@@ -160,7 +165,8 @@ class DWPoseTracker:
         found = self._in(frame, self._box) if self._box else None
         if found is None:
             boxes = self._estimator.find(frame)
-            found = self._in(frame, boxes[0]) if boxes else None
+            middles = [((box.x0 + box.x1) / 2, (box.y0 + box.y1) / 2) for box in boxes]
+            found = self._in(frame, boxes[self._choice(middles)]) if boxes else None
         if found is None:
             self._box = None
             absent = np.full((NUM_JOINTS, 2), np.nan, np.float32)
@@ -171,6 +177,7 @@ class DWPoseTracker:
             margin = _BOX_MARGIN * (high - low).max()
             (x0, y0), (x1, y1) = (low - margin).tolist(), (high + margin).tolist()
             self._box = Box(x0, y0, x1, y1, 1.0)
+            self._choice.was_at = ((x0 + x1) / 2, (y0 + y1) / 2)
         self._rows.append(found)
 
     def pose(self) -> Pose:

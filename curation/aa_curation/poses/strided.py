@@ -52,8 +52,8 @@ class StridedEstimator:
     def people(self, frame: NDArray[np.uint8]) -> list[Person]:
         return self.inner.people(frame)
 
-    def track(self) -> PoseTracker:
-        return StridedTracker(self.inner.track(), self.stride)
+    def track(self, person: int = 0) -> PoseTracker:
+        return StridedTracker(self.inner.track(person), self.stride)
 
 
 class StridedTracker:

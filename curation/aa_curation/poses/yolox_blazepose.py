@@ -7,7 +7,7 @@ BlazePose's own detector takes cartoons and cats for people and reports one of a
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from aa_curation.models.onnx_file import OnnxFile
 from aa_curation.poses.blazepose import BlazePose, BlazePoseTracker
 from aa_curation.poses.mediapipe_networks import BodyLandmarks, FaceLook, HandLandmarks
+from aa_curation.poses.person_choice import Choose, the_first
 from aa_curation.poses.region import Region
 from aa_curation.poses.yolox import Box, Yolox
 from aa_datasets.pose import NUM_JOINTS
@@ -60,25 +61,31 @@ class YoloxBlazePose:
         boxes = self._find(frame)
         area_px = frame.shape[0] * frame.shape[1]
         people = [
-            Person(_BOX_FILLED * box.area_px / area_px, math.nan, np.zeros(NUM_JOINTS, np.float32))
+            Person(
+                _BOX_FILLED * box.area_px / area_px, math.nan, np.zeros(NUM_JOINTS, np.float32),
+                x=(box.x0 + box.x1) / 2 / frame.shape[1],
+            )
             for box in boxes
-        ]
+        ]  # fmt: skip
         body = self._body_in_box(frame, boxes[0]) if boxes else None
         if body is not None:
-            people[0] = self._pose.person(frame, body, people[0].area)
+            people[0] = replace(self._pose.person(frame, body, people[0].area), x=people[0].x)
         return people
 
-    def track(self) -> BlazePoseTracker:
-        return BlazePoseTracker(self)
+    def track(self, person: int = 0) -> BlazePoseTracker:
+        return BlazePoseTracker(self, person)
 
-    def main_body(self, frame: NDArray[np.uint8], region: Region | None) -> BodyLandmarks | None:
-        """The body in `region`, or, where there is none, in the largest box."""
+    def main_body(
+        self, frame: NDArray[np.uint8], region: Region | None, choose: Choose = the_first
+    ) -> BodyLandmarks | None:
+        """The body in `region`, or, where there is none, in the chosen box."""
         if region is not None:
             body = self._pose.body_in(frame, region)
             if body is not None:
                 return body
         boxes = self._find(frame)
-        return self._body_in_box(frame, boxes[0]) if boxes else None
+        middles = [((box.x0 + box.x1) / 2, (box.y0 + box.y1) / 2) for box in boxes]
+        return self._body_in_box(frame, boxes[choose(middles)]) if boxes else None
 
     def both_hands(
         self, frame: NDArray[np.uint8], body: BodyLandmarks

@@ -1,6 +1,7 @@
 """Checkpoints: one safetensors file per part, and config.json with their hashes, sizes, history.
 
 A part that is absent is an error where it is needed; nothing ever runs on weights left random.
+Folders that `AnimatePipeline.save_pretrained` wrote are read as checkpoints, too.
 """
 
 from __future__ import annotations
@@ -20,6 +21,12 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from aa_datasets.atomic_file import replace_file, replacing, sha256_of_file
+from aa_model.checkpoints.pipeline_folder import (
+    MODEL_INDEX,
+    hash_of,
+    read_index,
+    read_tensors,
+)
 from aa_model.config import ModelConfig, from_json, to_json
 from aa_model.errors import CheckpointError, ConfigError
 from aa_model.networks.animate_anyone import AnimateAnyone
@@ -117,13 +124,27 @@ def write_parts(
     return info
 
 
+def is_our_checkpoint(folder: Path | str) -> bool:
+    """Whether it is not a folder, or a repository of the Hub, that `save_pretrained` wrote."""
+    return Path(folder).is_dir() and not _is_of_pipeline(Path(folder))
+
+
+def _is_of_pipeline(folder: Path) -> bool:
+    return (folder / MODEL_INDEX).is_file() and not (folder / "config.json").is_file()
+
+
 def read_checkpoint(folder: Path | str) -> CheckpointInfo:
-    """Read config.json.
+    """Read config.json, or model_index.json.
 
     Raises:
         CheckpointError: it is missing, or not of this format.
     """
     folder = Path(folder)
+    if _is_of_pipeline(folder):
+        model, made_by = read_index(folder)
+        return CheckpointInfo(
+            model, {part: _measure(folder, part, by) for part, by in made_by.items()}
+        )
     path = folder / "config.json"
     try:
         row: dict[str, Any] = json.loads(path.read_text())
@@ -150,6 +171,8 @@ def read_part(folder: Path, part: str) -> tuple[PartRecord, dict[str, Tensor]]:
         CheckpointError: the part is absent, or its content is not what config.json says.
     """
     record = read_checkpoint(folder).parts.get(part)
+    if record is not None and _is_of_pipeline(folder):
+        return record, read_tensors(folder, part)
     path = folder / f"{part}.safetensors"
     if record is None or not path.is_file():
         raise CheckpointError(
@@ -167,8 +190,20 @@ def read_part(folder: Path, part: str) -> tuple[PartRecord, dict[str, Tensor]]:
         raise CheckpointError(f"{path} is not a safetensors file: {error}") from error
 
 
+def _measure(folder: Path, part: str, made_by: str) -> PartRecord:
+    tensors = read_tensors(folder, part).values()
+    dtype = str(next(iter(tensors)).dtype).removeprefix("torch.")
+    count = sum(t.numel() for t in tensors)
+    return PartRecord(hash_of(folder, part), dtype, count, made_by)
+
+
 def _copy_part(source: Path, folder: Path, part: str) -> PartRecord:
     """Take over a part's file, unless it is there already."""
+    if _is_of_pipeline(source):
+        record, tensors = read_part(source, part)
+        content = save(tensors)
+        replace_file(folder / f"{part}.safetensors", content)
+        return replace(record, sha256=hashlib.sha256(content).hexdigest())
     record = read_checkpoint(source).parts[part]
     name = f"{part}.safetensors"
     target = folder / name
@@ -185,7 +220,10 @@ def load_part(model: AnimateAnyone, folder: Path, part: str) -> PartRecord:
             surplus and misshapen ones are named.
     """
     record, tensors = read_part(folder, part)
-    copy_tensors(part_parameters(model, part), tensors, str(folder / f"{part}.safetensors"))
+    parameters = part_parameters(model, part)
+    if part == "reference_net" and _is_of_pipeline(folder):  # a whole UNet (trap T4)
+        tensors = {name: tensors[name] for name in parameters if name in tensors}
+    copy_tensors(parameters, tensors, str(folder / f"{part}.safetensors"))
     return record
 
 

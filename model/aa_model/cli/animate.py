@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Never
 
 from cyclopts import Parameter
 
-from aa_datasets.command_line import make_app
+from aa_datasets.command_line import counted, make_app
 from aa_datasets.progress import progress
 from aa_model.cli.command_line import run_command
 from aa_model.inference.options import AnimateOptions, UiOptions
@@ -39,7 +39,7 @@ def animate(options: Annotated[AnimateOptions, Parameter(name="*")]) -> None:
         with Bars() as bars:
             done = animate_photo(options, progress=bars.show)
         height, width = done.size_hw
-        print(f"{done.video}: {done.num_frames} frames of {width}x{height}")
+        print(f"{done.video}: {counted(done.num_frames, 'frame')} of {height}x{width}")
         if done.alignment:
             print(f"{done.alignment}: the skeleton before and after it was rescaled")
 

@@ -54,9 +54,8 @@ def info(checkpoint: Path) -> None:
     if absent:
         print(f"  absent: {', '.join(absent)}")
     for part, record in found.parts.items():
-        size_mb = (checkpoint / f"{part}.safetensors").stat().st_size / 1e6
         print(
-            f"  {part:16} {record.num_parameters / 1e6:8.3f} M {record.dtype:9} {size_mb:7.2f} MB  "
+            f"  {part:16} {record.num_parameters / 1e6:8.3f} M {record.dtype:9} "
             f"sha256 {record.sha256[:16]}  {record.made_by}"
         )
     for name, value in to_json(found.model).items():
@@ -65,14 +64,19 @@ def info(checkpoint: Path) -> None:
 
 @app.command(help_epilogue="Example: `aa-model export run-2 --out run-2-fp16 --dtype fp16`")
 def export(
-    checkpoint: Path, *, out: Path, to: Literal["moore"] | None = None, dtype: Dtype = "fp16"
+    checkpoint: Path,
+    *,
+    out: Path,
+    to: Literal["moore", "diffusers"] | None = None,
+    dtype: Dtype = "fp16",
 ) -> None:
     """Copy a checkpoint, with its weights in another precision or in a public format.
 
     Args:
         checkpoint: folder that aa-train or aa-model wrote.
         out: folder to write.
-        to: write this public format instead of our own.
+        to: write this format instead of our own: Moore-AnimateAnyone's four files, or a folder
+            that diffusers' DiffusionPipeline loads.
         dtype: of the weights that are written.
     """
     import torch
@@ -86,9 +90,17 @@ def export(
         print(f"{out}: the four files, base, VAE and image encoder as {dtype}")
         return
     found = read_checkpoint(checkpoint)
-    model = read_model(checkpoint)
     made_by = {part: record.made_by for part, record in found.parts.items()}
-    write_checkpoint(out, model, made_by, torch_dtype)
+    if to == "diffusers":
+        from aa_model.inference.pipeline import AnimatePipeline
+
+        AnimatePipeline.from_pretrained(checkpoint, dtype=torch_dtype).save_pretrained(out)
+        print(
+            f"{out}: DiffusionPipeline.from_pretrained({str(out)!r}, trust_remote_code=True) "
+            f"loads it, as {dtype}"
+        )
+        return
+    write_checkpoint(out, read_model(checkpoint), made_by, torch_dtype)
     size = sum(path.stat().st_size for path in out.glob("*.safetensors"))
     print(f"{out}: {size / 1e6:.2f} MB of weights as {dtype}")
 

@@ -112,7 +112,7 @@ def build_page(page: Page, *, steps: int = 20) -> gr.Blocks:
         gr.Markdown(
             "# Animate a photo\n"
             f"The person in the photo does what the driving pose does. This checkpoint (preset "
-            f"`{config.preset}`) makes {width}x{height}; photo and pose are cropped at the centre."
+            f"`{config.preset}`) makes {height}x{width}; photo and pose are cropped at the centre."
         )
         with gr.Row(equal_height=False):
             with gr.Column(min_width=320):
@@ -176,7 +176,7 @@ def _say(notes: list[str], *, error: str | None = None, done: Animated | None = 
         lines.append(f'<p class="error" role="alert">{html.escape(error)}</p>')
     elif done is not None:
         height, width = done.size_hw
-        lines.append(f'<p class="done">{done.num_frames} frames of {width}x{height}</p>')
+        lines.append(f'<p class="done">{done.num_frames} frames of {height}x{width}</p>')
     lines += [f"<p>{html.escape(note)}</p>" for note in notes]
     return "\n".join(lines)
 

@@ -147,7 +147,9 @@ def _read_inputs(
     """Picture and driving pose as the network takes them, aligned if they can be; and the fps."""
     assert options.pose is not None
     detector = cache(lambda: find_estimator(options.pose_detector, options.checkpoint))
-    driving = read_driving(options.pose, detector, note, progress, options.max_frames)
+    driving = read_driving(
+        options.pose, detector, note, progress, options.max_frames, options.person
+    )
     pose = driving.pose
     person = _reference_pose(options, picture, detector, note)
     if options.letterbox:

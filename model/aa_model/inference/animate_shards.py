@@ -107,7 +107,7 @@ def foretell(options: AnimateOptions) -> Iterator[str]:
     info, config = read_checkpoint(options.checkpoint), options.generate
     height, width = options.size_hw(None) or info.model.size_hw
     yield (
-        f"{options.checkpoint}: preset {info.model.preset}, {width}x{height}, {config.steps} "
+        f"{options.checkpoint}: preset {info.model.preset}, {height}x{width}, {config.steps} "
         f"steps, guidance {config.guidance:g}"
     )
     if not options.shards:

@@ -70,19 +70,20 @@ def encode_conditions(
             f"the reference is {tuple(reference.shape[-2:])}, the pose pictures are {size_hw}: "
             "bring both to one size"
         )
-    picture = reference[None].to(model.dtype)
-    tokens = model.image_tokens(picture).to(model.dtype)
-    latents = model.encode(picture).to(model.dtype)
-    features = model.reference_features(picture, latents, tokens)
+    tokens = model.image_tokens(reference[None]).to(model.dtype)
+    latents = model.encode(reference[None])
+    found = model.reference_features(reference[None], latents, tokens)
+    features = {name: feature.to(model.dtype) for name, feature in found.items()}
+
+    def pictures(frames: Sequence[int]) -> Tensor:
+        return pose[list(frames)] if isinstance(pose, Tensor) else pose.of(frames)
+
+    made = PoseFeatures(model, pictures, len(pose))
+    # Last: with offloading, the denoising UNet then stays where it was brought to.
     projected: dict[str, Tensor | KeysValues] = {**features}
     if model.reference_net is not None:
         projected |= project_features(model.denoising_unet, features)
-
-    def pictures(frames: Sequence[int]) -> Tensor:
-        chosen = pose[list(frames)] if isinstance(pose, Tensor) else pose.of(frames)
-        return chosen.to(model.dtype)
-
-    return Conditions(tokens, projected, PoseFeatures(model, pictures, len(pose)))
+    return Conditions(tokens, projected, made)
 
 
 def predict(
@@ -100,7 +101,7 @@ def predict(
     W = len(windows)
     latents = latents.to(model.dtype)
     tokens = conditions.image_tokens.expand(W, -1, -1)
-    pose_features = conditions.pose.of(windows)
+    pose_features = conditions.pose.of(windows).to(model.dtype)
     timesteps = torch.full((W,), timestep, device=latents.device)
     by_frame = latents.shape[1] > 1 and not model.has_temporal_layers
     run = partial(_frame_by_frame, model) if by_frame else model
@@ -203,7 +204,7 @@ def decode_frames(
     for part in torch.split(latents, batch):
         # Entered for each part: between two of them the caller has the thread.
         with torch.autocast(part.device.type, torch.bfloat16, enabled=autocast):
-            images = model.decode(part.to(model.dtype)).float()
+            images = model.decode(part).float()
         yield ((images + 1) * 127.5).round().to(torch.uint8).permute(0, 2, 3, 1).cpu()
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import itertools
 import math
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,10 +18,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from aa_datasets.command_line import counted
 from aa_datasets.errors import PoseError
 from aa_datasets.loader.crop_resize import crop_box
 from aa_datasets.pose import BODY_JOINTS, Pose, make_pose, read_pose
-from aa_datasets.pose_estimator import PoseEstimator
+from aa_datasets.pose_estimator import Person, PoseEstimator
 from aa_datasets.video.foreign import iter_foreign_frames, probe_video
 from aa_model.errors import ModelError
 from aa_model.inference.image_input import fit_picture, has_wide_grey, to_8_bit
@@ -62,8 +63,8 @@ def read_picture(path: Path, note: Note) -> NDArray[np.uint8]:
         raise ModelError(f"{path} cannot be read as a picture: {error}") from error
     if opened.size != full_hw[::-1]:
         note(
-            f"{path.name}: {full_hw[1]}x{full_hw[0]} reduced to {opened.width}x{opened.height} "
-            "while it was read"
+            f"{path.name}: {full_hw[0]}x{full_hw[1]} reduced to {opened.height}x{opened.width} "
+            "(height x width) while it was read"
         )
     if turned:
         note(f"{path.name}: turned upright, as its EXIF data say")
@@ -96,17 +97,21 @@ def read_driving(
     note: Note,
     progress: Progress,
     max_frames: int | None = None,
+    person: int = 1,
 ) -> Driving:
     """The driving pose of an npz, or of a video, in which `detector()` finds it.
 
+    Args:
+        person: whom to follow in a video, by size in its first frame; 1 is the largest.
+
     Raises:
-        ModelError: the pose has no frames, or shows a person in none of them.
+        ModelError: the pose has no frames, shows a person in none of them, or fewer than `person`.
         DatasetError: the file is neither, or damaged.
     """
     if path.suffix.lower() == POSE_SUFFIX:
         driving = Driving(read_pose_file(path, note), None)
     else:
-        driving = _read_video(path, detector(), note, progress, max_frames)
+        driving = _read_video(path, detector(), note, progress, max_frames, person)
     pose = driving.pose
     if pose.num_frames == 0:
         raise ModelError(f"{path} has no frames: give a pose or a video with one or more")
@@ -157,7 +162,12 @@ def _read_body(path: Path) -> Pose | None:
 
 
 def _read_video(
-    path: Path, estimator: PoseEstimator, note: Note, progress: Progress, max_frames: int | None
+    path: Path,
+    estimator: PoseEstimator,
+    note: Note,
+    progress: Progress,
+    max_frames: int | None,
+    person: int,
 ) -> Driving:
     info = probe_video(path)
     known = [count for count in (info.num_frames_claimed, max_frames) if count]
@@ -166,19 +176,32 @@ def _read_video(
     def frames() -> Iterator[NDArray[np.uint8]]:
         decoded = iter_foreign_frames(path, max_side_px=_MAX_SIDE_PX)
         for done, frame in enumerate(decoded, start=1):
-            if done == 1 and (people := len(estimator.people(frame.pixels))) > 1:
-                note(
-                    f"{path.name}: {people} people in the first frame; the largest is followed: "
-                    "crop the video to choose another"
-                )
+            if done == 1:
+                _note_people(path, estimator.people(frame.pixels), person, note)
             yield frame.pixels
             progress("finding poses", done, total)
             if done == max_frames:
                 return
 
-    pose = follow_pose(estimator, frames())
+    pose = follow_pose(estimator, frames(), person - 1)
     note(f"{path.name}: {pose.num_frames} poses found by {estimator.name}")
     return Driving(pose, info.fps)
+
+
+def _note_people(path: Path, people: Sequence[Person], person: int, note: Note) -> None:
+    """Say who is followed, where there is a choice."""
+    if person > max(1, len(people)):
+        raise ModelError(
+            f"{path} shows {counted(len(people), 'person')} in its first frame: --person {person} "
+            "is not there"
+        )
+    if len(people) > 1:
+        places = [f"{i} at {100 * p.x:.0f} %" for i, p in enumerate(people, 1) if p.x == p.x]
+        where = f" ({', '.join(places)} of the width)" if places else ""
+        note(
+            f"{path.name}: {len(people)} people in the first frame{where}; person {person} is "
+            "followed, and 1 is the largest: --person N chooses another"
+        )
 
 
 def read_drawn_poses(
@@ -259,7 +282,7 @@ def note_crop(name: str, size_hw: tuple[int, int], to_hw: tuple[int, int], note:
     _, _, height, width = crop_box(size_hw, to_hw)
     if (height, width) != size_hw:
         note(
-            f"{name}: {size_hw[1]}x{size_hw[0]} cropped at its centre to {width}x{height}, the "
-            f"shape of {to_hw[1]}x{to_hw[0]} (width x height); --size HEIGHTxWIDTH makes another, "
+            f"{name}: {size_hw[0]}x{size_hw[1]} cropped at its centre to {height}x{width}, the "
+            f"shape of {to_hw[0]}x{to_hw[1]} (height x width); --size HEIGHTxWIDTH makes another, "
             "--letterbox pads"
         )

@@ -51,6 +51,9 @@ class AnimateOptions:
     pose_detector: Annotated[str | None, Parameter(group=_PHOTO)] = None
     """Finds skeletons: the name of an installed detector, or a .safetensors file of
     `aa-model puppet-keypoints`. By default the checkpoint's own, else an installed one."""
+    person: Annotated[PositiveInt, Parameter(group=_PHOTO)] = 1
+    """Whom to follow in a driving video of several people, by size in its first frame: 1 is the
+    largest."""
     audio: Annotated[Literal["keep", "drop"], Parameter(group=_PHOTO)] = "keep"
     """The sound of the driving video."""
     fps: Annotated[Fps | None, Parameter(group=_PHOTO)] = None
@@ -101,6 +104,7 @@ class AnimateOptions:
             "--letterbox": self.letterbox,
             "--audio drop": self.audio == "drop",
             "--pose-detector": self.pose_detector,
+            "--person": self.person > 1,
             "--fps": self.fps,
         }
         of_shards = {"--swap": self.swap, "--max-videos": self.max_videos}
@@ -116,6 +120,8 @@ class AnimateOptions:
             raise ModelError("--reference-pose rescales a skeleton; --pose-video shows it as it is")
         if self.pose_video and self.pose_detector:
             raise ModelError("--pose-detector finds skeletons; --pose-video shows them: give one")
+        if self.person > 1 and (self.pose is None or self.pose.suffix.lower() == ".npz"):
+            raise ModelError("--person chooses among people in a video given as --pose")
         if not self.align and self.reference_pose:
             raise ModelError("--reference-pose is for the alignment that --no-align leaves out")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal, TypeAlias, get_args
@@ -12,16 +12,31 @@ from typing import Any, ClassVar, Literal, TypeAlias, get_args
 import diffusers
 import numpy as np
 import torch
-from diffusers import ConfigMixin, DiffusionPipeline, SchedulerMixin
+from diffusers import (
+    AutoencoderDC,
+    AutoencoderKL,
+    ConfigMixin,
+    DiffusionPipeline,
+    SchedulerMixin,
+    UNet2DConditionModel,
+    UNetMotionModel,
+)
 from diffusers.utils import BaseOutput
 from numpy.typing import NDArray
 from PIL import Image
+from transformers import CLIPVisionModelWithProjection
 
+from aa_datasets.atomic_file import replace_file
 from aa_datasets.loader.crop_resize import resize_pose
 from aa_datasets.pose import Pose
 from aa_datasets.pose_drawing import draw_pose
-from aa_model.checkpoints.store import read_checkpoint, read_model, write_checkpoint
-from aa_model.config import GenerateConfig
+from aa_model.checkpoints.pipeline_folder import MODEL_INDEX
+from aa_model.checkpoints.store import (
+    is_our_checkpoint,
+    read_checkpoint,
+    read_model,
+)
+from aa_model.config import GenerateConfig, ModelConfig, from_json, to_json
 from aa_model.errors import CheckpointError, ModelError
 from aa_model.inference.align_pose import align_pose
 from aa_model.inference.denoise import (
@@ -32,9 +47,16 @@ from aa_model.inference.denoise import (
 )
 from aa_model.inference.drawn_poses import PosePictures
 from aa_model.inference.image_input import Picture, fit_picture, to_pixels
+from aa_model.inference.lora import AnimateLoraMixin
 from aa_model.networks.animate_anyone import AnimateAnyone
+from aa_model.networks.clean_attention import CleanAttention
+from aa_model.networks.controlnet import ReferenceControlNet
 from aa_model.networks.noise_schedule import check_schedule, make_scheduler
-from aa_model.networks.parts import part_parameters, parts_of
+from aa_model.networks.parts import parts_of
+from aa_model.networks.pose_guider import ControlNetPoseGuider, PaperPoseGuider
+from aa_model.networks.precision import layout_for
+from aa_model.networks.temporal import clean_attention_of, set_clean_attention
+from aa_model.networks.vae import Autoencoder
 
 Drawn = Sequence[Picture] | NDArray[np.uint8]
 Frames: TypeAlias = NDArray[np.uint8] | list[Image.Image] | torch.Tensor
@@ -42,6 +64,18 @@ OutputType: TypeAlias = Literal["np", "pil", "pt", "latent"]
 StepEndCallback = Callable[["AnimatePipeline", int, float, dict[str, Any]], dict[str, Any]]
 _SCHEDULER = "scheduler"  # the subfolder of a checkpoint, where it has another than DDIM
 SCHEDULER_CONFIG = f"{_SCHEDULER}/scheduler_config.json"
+_NETWORKS = (
+    "vae", "image_encoder", "reference_net", "controlnet", "denoising_unet", "pose_guider",
+    "clean_attention",
+)  # fmt: skip
+# Networks of classes of this package, and their modules. diffusers wants a custom class in a file
+# in the component's folder, and the pipeline's in a file next to model_index.json.
+_MODULE_OF = {
+    "clean_attention": CleanAttention.__module__,
+    "controlnet": ReferenceControlNet.__module__,
+    "pose_guider": PaperPoseGuider.__module__,
+}
+_PIPELINE, _MODELING = "pipeline", "modeling"
 
 
 @dataclass
@@ -84,30 +118,76 @@ def fit_inputs(
     return Inputs(picture, driving, align_pose(driving, person), person)
 
 
-class AnimatePipeline(DiffusionPipeline):  # type: ignore[misc]  # diffusers has no types
-    """A checkpoint, ready to animate.
+class AnimatePipeline(AnimateLoraMixin, DiffusionPipeline):  # type: ignore[misc]  # diffusers has no types
+    """A checkpoint, ready to animate: a pipeline in diffusers' sense.
 
-    Components are the whole network and a scheduler: diffusers' own way to store UNets would drop
-    our attention processors and norms without a word (trap T3), so that `save_pretrained` and
-    `from_pretrained` write and read this project's checkpoint folders.
+    Components are networks of diffusers' and transformers' classes. They are wired together here,
+    `model`: our attention processors and norms are not in diffusers' files, and are put into
+    whatever is loaded or assigned (trap T3).
 
     Args:
-        model: in eval mode, on the device to be used.
-        scheduler: any of diffusers', made by `from_config(pipeline.scheduler.config)`; DDIM with
-            the checkpoint's schedule unless given.
+        vae, image_encoder, reference_net, controlnet, denoising_unet, pose_guider, clean_attention:
+            None where the network has no such part.
+        scheduler: any of diffusers', made by `from_config(pipeline.scheduler.config)`; None takes
+            DDIM with the checkpoint's schedule.
+        network: the `ModelConfig` as JSON.
+        made_by: one line for each part.
+
+    Attributes:
+        model: the components, wired together.
     """
 
-    _optional_components: ClassVar[list[str]] = [_SCHEDULER]
-    model: AnimateAnyone
+    model_cpu_offload_seq = "image_encoder->vae->reference_net->pose_guider->denoising_unet->vae"
+    _optional_components: ClassVar[list[str]] = [_SCHEDULER, *_NETWORKS]
+    _callback_tensor_inputs: ClassVar[list[str]] = ["latents"]
     scheduler: SchedulerMixin
+    vae: Autoencoder
+    image_encoder: CLIPVisionModelWithProjection
+    denoising_unet: UNet2DConditionModel | UNetMotionModel
 
-    def __init__(self, model: AnimateAnyone, scheduler: SchedulerMixin | None = None) -> None:
+    def __init__(
+        self,
+        vae: AutoencoderKL | AutoencoderDC,
+        image_encoder: CLIPVisionModelWithProjection,
+        reference_net: UNet2DConditionModel | None,
+        controlnet: ReferenceControlNet | None,
+        denoising_unet: UNetMotionModel | UNet2DConditionModel,
+        pose_guider: ControlNetPoseGuider | PaperPoseGuider | None,
+        clean_attention: CleanAttention | None,
+        scheduler: SchedulerMixin | None,
+        network: dict | None = None,  # type: ignore[type-arg]  # diffusers looks at the type
+        made_by: dict | None = None,  # type: ignore[type-arg]
+    ) -> None:
         super().__init__()
+        networks = (
+            vae, image_encoder, reference_net, controlnet, denoising_unet, pose_guider,
+            clean_attention,
+        )  # fmt: skip
+        self.model = model = _assemble(network, dict(zip(_NETWORKS, networks, strict=True)))
         self.register_modules(
-            model=model, scheduler=scheduler or make_scheduler(model.config.noise)
+            scheduler=scheduler or make_scheduler(model.config.noise), **model.networks
         )
-        self.made_by: dict[str, str] = {}
+        self.register_to_config(network=to_json(model.config), made_by=dict(made_by or {}))
         self._interrupt = False
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        super().__setattr__(name, value)
+        # Assigned by the user: `pipeline.vae = AutoencoderKL.from_pretrained(...)`.
+        if name in _NETWORKS and "model" in self.__dict__:
+            self.model.set_network(name, value)
+
+    @classmethod
+    def from_model(
+        cls,
+        model: AnimateAnyone,
+        scheduler: SchedulerMixin | None = None,
+        made_by: Mapping[str, str] | None = None,
+    ) -> AnimatePipeline:
+        """Take the networks of `model`, which must be in eval mode; arguments as of the class."""
+        made_by = dict(made_by or {})
+        return cls(
+            **model.networks, scheduler=scheduler, network=to_json(model.config), made_by=made_by
+        )
 
     @classmethod
     def from_pretrained(
@@ -115,25 +195,58 @@ class AnimatePipeline(DiffusionPipeline):  # type: ignore[misc]  # diffusers has
         folder: str | Path,
         device: str | torch.device = "cpu",
         torch_dtype: torch.dtype | None = None,
+        *,
+        dtype: torch.dtype | dict[str, torch.dtype] | None = None,
+        **kwargs: Any,
     ) -> AnimatePipeline:
-        """Load a checkpoint folder that aa-train or `save_pretrained` wrote.
+        """Load a checkpoint of ours, or a folder (or Hub repository) that `save_pretrained` wrote.
 
         Args:
             device: where to load it; `pipeline.to(...)` moves it later.
-            torch_dtype: of weights and activations; float32 unless given. The noise schedule's
-                arithmetic and the latents between two steps stay in float32.
+            torch_dtype, dtype: diffusers' two names for that of weights and activations; as stored
+                in a folder of `save_pretrained`, else float32, unless given. The noise schedule's
+                arithmetic and the latents between two steps are in float32.
+            kwargs: components to take instead of the stored ones (`vae=`, `scheduler=`...); for
+                what `save_pretrained` wrote also what diffusers' `from_pretrained` takes.
 
         Raises:
             CheckpointError: a part is absent, altered, or of another network.
         """
+        dtype = torch_dtype if dtype is None else dtype
+        if not is_our_checkpoint(folder):
+            pipeline: AnimatePipeline = super().from_pretrained(folder, dtype=dtype, **kwargs)
+            return pipeline if "device_map" in kwargs else pipeline.to(device)
         folder = Path(folder)
-        model = read_model(folder)
-        model.place(device, torch_dtype)
-        pipeline = cls(model, _read_scheduler(folder / _SCHEDULER))
-        pipeline.made_by = {
-            p: record.made_by for p, record in read_checkpoint(folder).parts.items()
-        }
-        return pipeline
+        given = {name: kwargs.pop(name) for name in (_SCHEDULER, *_NETWORKS) if name in kwargs}
+        if kwargs or isinstance(dtype, dict):
+            raise ModelError(
+                f"{', '.join(kwargs) or 'a dtype of each component'}: for folders that "
+                f"save_pretrained wrote; {folder} is a checkpoint of aa-train or aa-model "
+                "(aa-model export --to diffusers converts it)"
+            )
+        model = read_model(folder).to(dtype)
+        made_by = {p: record.made_by for p, record in read_checkpoint(folder).parts.items()}
+        pipeline = cls.from_model(model, _read_scheduler(folder / _SCHEDULER), made_by)
+        for name, component in given.items():
+            setattr(pipeline, name, component)
+        return pipeline.to(device)
+
+    @classmethod
+    def load_config(cls, *args: Any, **kwargs: Any) -> Any:
+        """diffusers' own; but the code in the folder, which only imports this class, is not run."""
+        config = super().load_config(*args, **kwargs)
+        row = config[0] if isinstance(config, tuple) else config
+        row["_class_name"] = cls.__name__
+        for name, module in _MODULE_OF.items():
+            if row.get(name, [None])[0] == _MODELING:
+                row[name] = [module, row[name][1]]
+        return config
+
+    def to(self, *args: Any, **kwargs: Any) -> AnimatePipeline:
+        """Move or cast the networks, into the memory layout that is fastest there."""
+        super().to(*args, **kwargs)
+        self.model.to(memory_format=layout_for(self.device))
+        return self
 
     def use_scheduler(self, name: str) -> None:
         """Take another of diffusers' schedulers, with the checkpoint's noise schedule.
@@ -151,17 +264,55 @@ class AnimatePipeline(DiffusionPipeline):  # type: ignore[misc]  # diffusers has
         check_schedule(self.model.config.noise, scheduler)
         self.scheduler = scheduler
 
-    def save_pretrained(self, folder: str | Path, dtype: torch.dtype | None = None) -> None:
-        """Write a checkpoint folder, and the scheduler in its subfolder `scheduler`.
+    def save_pretrained(self, folder: str | Path, *args: Any, **kwargs: Any) -> None:
+        """Write a folder that `from_pretrained` and `DiffusionPipeline.from_pretrained` read.
+
+        Each network lies in a folder of its own, as its library saves it. `DiffusionPipeline` runs
+        the two-line files there that import this package, and asks for `trust_remote_code=True`.
 
         Args:
-            dtype: to store the weights in; None keeps theirs.
+            args, kwargs: as of diffusers' `save_pretrained`.
+
+        Raises:
+            ModelError: LoRAs are loaded: whether to keep them is yours to say.
         """
+        if self._with_adapters():
+            raise ModelError(
+                "the pipeline has LoRAs: fuse_lora() to keep them, then unload_lora_weights()"
+            )
+        self.register_to_config(network=to_json(self.model.config))
+        # It has a folder of its own: in the UNet's, diffusers would not know its tensors.
+        layer = clean_attention_of(self.denoising_unet)
+        set_clean_attention(self.denoising_unet, None)
+        try:
+            super().save_pretrained(folder, *args, **kwargs)
+        finally:
+            set_clean_attention(self.denoising_unet, layer)
         folder = Path(folder)
-        parts = [p for p in parts_of(self.model.config) if part_parameters(self.model, p)]
-        made_by = {part: self.made_by.get(part, "not said") for part in parts}
-        write_checkpoint(folder, self.model, made_by, dtype)
-        self.scheduler.save_pretrained(folder / _SCHEDULER)
+        row = json.loads((folder / MODEL_INDEX).read_text())
+        row["_class_name"] = [_PIPELINE, type(self).__name__]
+        imports = {folder / f"{_PIPELINE}.py": (__name__, type(self).__name__)}
+        for name, module in _MODULE_OF.items():
+            if row.get(name, [None])[0] == module:
+                imports[folder / name / f"{_MODELING}.py"] = (module, row[name][1])
+                row[name] = [_MODELING, row[name][1]]
+        for path, (module, kind) in imports.items():
+            replace_file(path, f"from {module} import {kind} as {kind}\n".encode())
+        replace_file(folder / MODEL_INDEX, (json.dumps(row, indent=2) + "\n").encode())
+
+    def enable_vae_slicing(self) -> None:
+        """Decode frame by frame, whatever `decode_batch` says."""
+        self.vae.enable_slicing()
+
+    def disable_vae_slicing(self) -> None:
+        self.vae.disable_slicing()
+
+    def enable_vae_tiling(self) -> None:
+        """Encode and decode large pictures in overlapping tiles: less memory, other pixels."""
+        self.vae.enable_tiling()
+
+    def disable_vae_tiling(self) -> None:
+        self.vae.disable_tiling()
 
     @property
     def size_hw(self) -> tuple[int, int]:
@@ -239,6 +390,7 @@ class AnimatePipeline(DiffusionPipeline):  # type: ignore[misc]  # diffusers has
             if output_type == "pt":
                 frames = torch.from_numpy(frames).permute(0, 3, 1, 2).float() / 255
         # Typed as what it nearly always is: diffusers' own pipelines are typed in this way, too.
+        self.maybe_free_model_hooks()
         return AnimatePipelineOutput(frames) if return_dict else (frames,)  # type: ignore[return-value]
 
     @property
@@ -273,6 +425,7 @@ class AnimatePipeline(DiffusionPipeline):  # type: ignore[misc]  # diffusers has
         self._interrupt = False
         latents = self._denoise(reference, pose, config, reference_pose, size_hw, on_step)
         yield from self._decode(latents, config)
+        self.maybe_free_model_hooks()
 
     def _denoise(
         self,
@@ -338,6 +491,18 @@ class AnimatePipeline(DiffusionPipeline):  # type: ignore[misc]  # diffusers has
         """One at a time."""
         for t in range(pose.num_frames):
             yield self.draw(pose.at_frames(slice(t, t + 1)), size_hw)[0]
+
+
+def _assemble(network: dict[str, Any] | None, given: dict[str, Any]) -> AnimateAnyone:
+    if network is None:
+        raise ModelError("AnimatePipeline needs `network`, as pipeline.parameters gives it")
+    config = from_json(ModelConfig, dict(network))
+    lacking = [name for name in _NETWORKS if name in parts_of(config) and given[name] is None]
+    if config.temporal.clean_attention and isinstance(given["denoising_unet"], UNetMotionModel):
+        lacking += ["clean_attention"] * (given["clean_attention"] is None)
+    if lacking:
+        raise ModelError(f"the pipeline lacks {', '.join(lacking)}: give every network")
+    return AnimateAnyone(config, networks=given)
 
 
 def find_scheduler(name: str) -> type[SchedulerMixin]:

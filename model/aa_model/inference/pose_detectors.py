@@ -71,9 +71,15 @@ def find_pose(estimator: PoseEstimator, picture: NDArray[np.uint8]) -> Pose | No
     return pose if shows_skeleton(pose) else None
 
 
-def follow_pose(estimator: PoseEstimator, frames: Iterable[NDArray[np.uint8]]) -> Pose:
-    """The pose of the main person in every frame, each uint8 RGB [H, W, 3] of one size."""
-    tracker = estimator.track()
+def follow_pose(
+    estimator: PoseEstimator, frames: Iterable[NDArray[np.uint8]], person: int = 0
+) -> Pose:
+    """The pose of one person in every frame, each uint8 RGB [H, W, 3] of one size.
+
+    Args:
+        person: by size in the first frame that shows any, from 0.
+    """
+    tracker = estimator.track(person)
     for frame in frames:
         tracker.see(frame)
     return tracker.pose()

@@ -131,8 +131,8 @@ class PuppetEstimator:
         tracker.see(frame)
         return [Person(area=1.0, wobble=0.0, scores=tracker.pose().scores[0])]
 
-    def track(self) -> PuppetTracker:
-        return PuppetTracker(self._net)
+    def track(self, person: int = 0) -> PuppetTracker:
+        return PuppetTracker(self._net)  # which knows of one only
 
 
 class PuppetTracker:

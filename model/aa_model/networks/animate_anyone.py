@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from diffusers import UNet2DConditionModel, UNetMotionModel
@@ -23,7 +24,7 @@ from aa_model.networks.controlnet import ReferenceControlNet
 from aa_model.networks.gradient_checkpointing import recompute_in_backward
 from aa_model.networks.image_encoder import ImageEncoder, null_tokens
 from aa_model.networks.pose_guider import install_conv_in_with_pose, make_pose_guider
-from aa_model.networks.precision import as_stored, layout_for
+from aa_model.networks.precision import as_stored, dtype_of, layout_for
 from aa_model.networks.reference_attention import (
     KeysValues,
     ReferenceReader,
@@ -31,7 +32,12 @@ from aa_model.networks.reference_attention import (
 )
 from aa_model.networks.reference_net import ReferenceNet, make_unet2d
 from aa_model.networks.sharded_random import draw_normal
-from aa_model.networks.temporal import add_temporal_layers, clean_attention_of
+from aa_model.networks.temporal import (
+    add_temporal_layers,
+    clean_attention_of,
+    install_per_frame_norms,
+    set_clean_attention,
+)
 from aa_model.networks.vae import decode_latents, encode_moments, make_vae
 
 _CONTROLNET = "controlnet"  # the one feature of the variants that have a ControlNet
@@ -51,20 +57,46 @@ class AnimateAnyone(nn.Module):
     controlnet: ReferenceControlNet | None
     pose_guider: nn.Module | None
 
-    def __init__(self, config: ModelConfig, *, temporal: bool = False) -> None:
+    def __init__(
+        self,
+        config: ModelConfig,
+        *,
+        temporal: bool = False,
+        networks: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Args: networks: as `networks` gives them; else they are made, with random weights."""
         super().__init__()
         self.config = config
-        self.vae = make_vae(config)
-        self.image_encoder = ImageEncoder(config)
+        given = networks or {}
+        self.vae = given.get("vae") or make_vae(config)
+        self.image_encoder = ImageEncoder(config, given.get("image_encoder"))
         self.reference_net, self.controlnet = None, None
         if config.appearance == "reference_net":
-            self.reference_net = ReferenceNet(make_unet2d(config))
+            self.reference_net = ReferenceNet(given.get("reference_net") or make_unet2d(config))
         if "controlnet" in config.appearance:
-            self.controlnet = ReferenceControlNet(make_unet2d(config), config)
-        self.pose_guider = make_pose_guider(config) if config.use_pose else None
-        self._set_denoising_unet(make_unet2d(config))
+            made = given.get("controlnet") or ReferenceControlNet.like(make_unet2d(config), config)
+            self.controlnet = made
+        self.pose_guider = None
+        if config.use_pose:
+            self.pose_guider = given.get("pose_guider") or make_pose_guider(config)
+        self._set_denoising_unet(given.get("denoising_unet") or make_unet2d(config))
+        if "clean_attention" in given:
+            set_clean_attention(self.denoising_unet, given["clean_attention"])
         if temporal:
             self.add_temporal_layers()
+
+    @property
+    def networks(self) -> dict[str, Any]:
+        """The networks of diffusers' and transformers' classes, by the names of the parts."""
+        return {
+            "vae": self.vae,
+            "image_encoder": self.image_encoder.clip,
+            "reference_net": self.reference_net and self.reference_net.unet,
+            "controlnet": self.controlnet,
+            "denoising_unet": self.denoising_unet,
+            "clean_attention": clean_attention_of(self.denoising_unet),
+            "pose_guider": self.pose_guider,
+        }
 
     @property
     def device(self) -> torch.device:
@@ -72,9 +104,8 @@ class AnimateAnyone(nn.Module):
 
     @property
     def dtype(self) -> torch.dtype:
-        """What activations are computed in; float32 where only some of the weights are halved."""
-        kinds = {parameter.dtype for parameter in self.parameters()}
-        return kinds.pop() if len(kinds) == 1 else torch.float32
+        """What the denoising UNet computes in; other networks may have other dtypes."""
+        return dtype_of(self.denoising_unet)
 
     def place(self, device: str | torch.device, dtype: torch.dtype | None = None) -> None:
         """Move to where and to what it computes in, in the memory layout that is fastest there.
@@ -92,8 +123,33 @@ class AnimateAnyone(nn.Module):
         if not self.has_temporal_layers:
             self._set_denoising_unet(add_temporal_layers(self.denoising_unet, self.config))
 
+    def set_network(self, name: str, network: Any) -> None:
+        """Put another network in the place of one of `networks`.
+
+        Raises:
+            ModelError: it is what `torch.compile` gives.
+        """
+        if hasattr(network, "_orig_mod"):
+            raise ModelError(
+                f"torch.compile({name}) gives another module, in which layers have other names: "
+                f"compile it in place, {name}.compile(...) or {name}.compile_repeated_blocks(...)"
+            )
+        if name == "denoising_unet":
+            layer = clean_attention_of(self.denoising_unet)
+            self._set_denoising_unet(network)
+            set_clean_attention(network, layer)
+        elif name == "clean_attention":
+            set_clean_attention(self.denoising_unet, network)
+        elif name == "reference_net":
+            self.reference_net = network and ReferenceNet(network)
+        elif name == "image_encoder":
+            self.image_encoder.clip = network
+        else:
+            setattr(self, name, network)
+
     def _set_denoising_unet(self, unet: UNet2DConditionModel | UNetMotionModel) -> None:
         install_conv_in_with_pose(unet)
+        install_per_frame_norms(unet)
         layers = install_reference_attention(unet)
         assert self.reference_net is None or set(layers) == set(self.reference_net.layers)
         self.denoising_unet = unet
@@ -125,7 +181,8 @@ class AnimateAnyone(nn.Module):
         Float32 under autocast, too: in bfloat16 the noise schedule's first steps would add nothing.
         """
         at_once = max(1, _SLICE_PX // (images.shape[-2] * images.shape[-1]))
-        with as_stored(self.vae):
+        images = images.to(dtype_of(self.vae))
+        with as_stored(self.vae, images.device):
             parts = [
                 torch.cat(encode_moments(self.vae, p), dim=1) for p in torch.split(images, at_once)
             ]
@@ -143,12 +200,13 @@ class AnimateAnyone(nn.Module):
 
     def decode(self, latents: Tensor) -> Tensor:
         """Latents [N, C, h, w] to images [N, 3, H, W], clipped to [-1, 1]."""
-        return decode_latents(self.vae, latents / self.config.vae.scaling_factor).clamp(-1, 1)
+        unscaled = (latents / self.config.vae.scaling_factor).to(dtype_of(self.vae))
+        return decode_latents(self.vae, unscaled).clamp(-1, 1)
 
     def image_tokens(self, images: Tensor) -> Tensor:
         """Tokens [R, S, D] of reference images [R, 3, H, W]; null tokens where CLIP is left out."""
-        with as_stored(self.image_encoder):
-            tokens: Tensor = self.image_encoder(images).float()
+        with as_stored(self.image_encoder, images.device):
+            tokens: Tensor = self.image_encoder(images.to(dtype_of(self.image_encoder))).float()
         return null_tokens(tokens) if self.config.appearance == "controlnet" else tokens
 
     def reference_features(
@@ -165,10 +223,13 @@ class AnimateAnyone(nn.Module):
             ReferenceNet's features by layer; or the ControlNet's embedding; nothing for `clip`.
         """
         if self.reference_net is not None:
-            features: dict[str, Tensor] = self.reference_net(latents, image_tokens)
+            kind = dtype_of(self.reference_net)
+            features: dict[str, Tensor] = self.reference_net(
+                latents.to(kind), image_tokens.to(kind)
+            )
             return features
         if self.controlnet is not None:
-            return {_CONTROLNET: self.controlnet.embedding(images)}
+            return {_CONTROLNET: self.controlnet.embed(images.to(dtype_of(self.controlnet)))}
         return {}
 
     def pose_features(self, pose: Tensor) -> Tensor:
@@ -180,6 +241,7 @@ class AnimateAnyone(nn.Module):
             h, w = (side // self.config.vae.downscale for side in pose.shape[-2:])
             return pose.new_empty(*pose.shape[:2], 0, h, w)
         pixels = (pose + 1) / 2 if self.config.pose_guider.unit_range else pose
+        pixels = pixels.to(dtype_of(self.pose_guider))
         features: Tensor = self.pose_guider(pixels.flatten(0, 1))
         return torch.unflatten(features, 0, pose.shape[:2])
 

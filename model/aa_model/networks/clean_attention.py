@@ -8,14 +8,18 @@ a prediction implies has no such part: where nothing moves it should be the same
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
+from diffusers import ConfigMixin, ModelMixin
+from diffusers.configuration_utils import register_to_config
 from torch import Tensor, nn
 
-from aa_model.config import ModelConfig
+from aa_model.config import ModelConfig, NoiseConfig, from_json, to_json
 from aa_model.networks.noise_schedule import make_scheduler
 
 
-class CleanAttention(nn.Module):
+class CleanAttention(ModelMixin, ConfigMixin):  # type: ignore[misc]  # diffusers is untyped
     """Attention over time at the output of the denoising UNet, on the predicted clean latents.
 
     Each frame's latent becomes a weighted mean of those that the window's frames have at the same
@@ -23,18 +27,30 @@ class CleanAttention(nn.Module):
     convolution of the clean latents, and with a learned bias of their distance in time. It begins
     as a bilateral filter over time, features being the latents themselves; a single frame stays as
     it is.
+
+    Args:
+        channels: of the latents.
+        max_frames: whose distances in time have a bias.
+        noise: the `NoiseConfig` as JSON.
     """
 
     alphas: Tensor
 
-    def __init__(self, config: ModelConfig) -> None:
+    @register_to_config  # type: ignore[untyped-decorator]
+    def __init__(self, channels: int, max_frames: int, noise: dict[str, Any]) -> None:
         super().__init__()
-        channels = config.vae.latent_channels
         self.features = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
         nn.init.dirac_(self.features.weight)
-        self.apart = nn.Parameter(torch.zeros(config.temporal.max_frames))
-        alphas = make_scheduler(config.noise).alphas_cumprod
+        self.apart = nn.Parameter(torch.zeros(max_frames))
+        alphas = make_scheduler(from_json(NoiseConfig, dict(noise))).alphas_cumprod
         self.register_buffer("alphas", alphas, persistent=False)
+
+    @classmethod
+    def of(cls, config: ModelConfig) -> CleanAttention:
+        """The layer of a network."""
+        sizes = config.vae.latent_channels, config.temporal.max_frames
+        made: CleanAttention = cls(*sizes, to_json(config.noise))
+        return made
 
     def forward(self, prediction: Tensor, noisy_latents: Tensor, timesteps: Tensor) -> Tensor:
         """The prediction that implies the mixed clean latents.

@@ -6,9 +6,20 @@ every step and for every frame, where ReferenceNet runs once and is read by atte
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import torch
-from diffusers import ControlNetModel, UNet2DConditionModel, UNetMotionModel
+from diffusers import (
+    ConfigMixin,
+    ControlNetModel,
+    ModelMixin,
+    UNet2DConditionModel,
+    UNetMotionModel,
+)
+from diffusers.configuration_utils import register_to_config
 from diffusers.models.controlnets.controlnet import ControlNetConditioningEmbedding
+from diffusers.utils.accelerate_utils import apply_forward_hook
 from torch import Tensor, nn
 
 from aa_model.config import ModelConfig
@@ -16,24 +27,46 @@ from aa_model.config import ModelConfig
 _WIDTHS = (16, 32, 96, 256)  # of ControlNet's conditioning embedding, one halving between two
 
 
-class ReferenceControlNet(nn.Module):
+class ReferenceControlNet(ModelMixin, ConfigMixin):  # type: ignore[misc]  # diffusers is untyped
     """diffusers' ControlNetModel, with the embedding of the picture taken out of its forward pass.
 
     So the embedding is made once per reference; its last projection, like every projection into
     the UNet, starts at zero.
 
     Args:
-        unet: a UNet2DConditionModel of the denoising UNet's sizes, whose weights it starts from.
+        unet: configuration of the ControlNetModel.
+        widths: of the embedding's convolutions, one halving between two.
     """
 
-    def __init__(self, unet: UNet2DConditionModel, config: ModelConfig) -> None:
+    @register_to_config  # type: ignore[untyped-decorator]
+    def __init__(self, unet: dict[str, Any], widths: Sequence[int]) -> None:
         super().__init__()
         self.embedding = ControlNetConditioningEmbedding(
-            conditioning_embedding_channels=config.unet.block_out_channels[0],
-            block_out_channels=_WIDTHS[: len(config.vae.block_out_channels)],
+            conditioning_embedding_channels=unet["block_out_channels"][0],
+            block_out_channels=tuple(widths),
         )
-        self.net = ControlNetModel.from_unet(unet, conditioning_embedding_out_channels=(1,))
+        self.net = ControlNetModel.from_config(unet)
         self.net.controlnet_cond_embedding = nn.Identity()
+
+    @classmethod
+    def like(cls, unet: UNet2DConditionModel, config: ModelConfig) -> ReferenceControlNet:
+        """One of the denoising UNet's sizes, that starts from the weights of `unet`."""
+        with torch.device("meta"):
+            empty = UNet2DConditionModel.from_config(unet.config)
+            net = ControlNetModel.from_unet(
+                empty, conditioning_embedding_out_channels=(1,), load_weights_from_unet=False
+            )
+        made: ReferenceControlNet = cls(
+            dict(net.config), _WIDTHS[: len(config.vae.block_out_channels)]
+        )
+        made.start_from(unet)
+        return made
+
+    @apply_forward_hook  # type: ignore[untyped-decorator]
+    def embed(self, images: Tensor) -> Tensor:
+        """Embeddings [R, C', h, w] of reference pictures [R, 3, H, W]."""
+        embeddings: Tensor = self.embedding(images)
+        return embeddings
 
     @torch.no_grad()
     def start_from(self, unet: UNet2DConditionModel | UNetMotionModel) -> None:

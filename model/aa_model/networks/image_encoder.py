@@ -18,12 +18,15 @@ class ImageEncoder(nn.Module):
     Args:
         config: for `paper` sizes the weights of CLIP are loaded into it; for `small` it is
             trained by `aa-train --stage image-encoder`, and is then no CLIP.
+        clip: the network, where it exists; else it is made, with random weights.
     """
 
     mean: Tensor
     std: Tensor
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(
+        self, config: ModelConfig, clip: CLIPVisionModelWithProjection | None = None
+    ) -> None:
         super().__init__()
         encoder = config.image_encoder
         self.tokens = encoder.tokens
@@ -31,7 +34,7 @@ class ImageEncoder(nn.Module):
         more: dict[str, Any] = {}
         if encoder.layer_norm_eps is not None:
             more["layer_norm_eps"] = encoder.layer_norm_eps
-        self.clip = CLIPVisionModelWithProjection(
+        self.clip = clip or CLIPVisionModelWithProjection(
             CLIPVisionConfig(
                 image_size=encoder.image_size,
                 patch_size=encoder.patch_size,
@@ -52,7 +55,8 @@ class ImageEncoder(nn.Module):
 
         S is 1 with pooled tokens, 1 + patches with patch tokens (class token first).
         """
-        outputs = self.clip(pixel_values=(self._squeeze(images) - self.mean) / self.std)
+        mean, std = self.mean.to(images), self.std.to(images)
+        outputs = self.clip(pixel_values=(self._squeeze(images) - mean) / std)
         if self.tokens == "pooled":
             pooled: Tensor = outputs.image_embeds
             return pooled[:, None]

@@ -10,33 +10,39 @@ Two layouts, chosen by one word of the configuration:
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch.nn.functional as F
-from diffusers import UNet2DConditionModel, UNetMotionModel
+from diffusers import ConfigMixin, ModelMixin, UNet2DConditionModel, UNetMotionModel
+from diffusers.configuration_utils import register_to_config
 from diffusers.models.controlnets.controlnet import ControlNetConditioningEmbedding
 from torch import Tensor, nn
 
-from aa_model.config import ModelConfig, PoseGuiderConfig
+from aa_model.config import ModelConfig
 from aa_model.errors import ConfigError
 
 
-class PaperPoseGuider(nn.Module):
+class PaperPoseGuider(ModelMixin, ConfigMixin):  # type: ignore[misc]  # diffusers is untyped
     """4x4 convolutions of 16, 32, 64, 128 channels, Gaussian weights, zero projection."""
 
-    def __init__(self, config: PoseGuiderConfig, latent_channels: int) -> None:
+    @register_to_config  # type: ignore[untyped-decorator]
+    def __init__(
+        self, channels: Sequence[int], strides: Sequence[int], latent_channels: int
+    ) -> None:
         super().__init__()
-        if len(config.channels) != len(config.strides):
+        if len(channels) != len(strides):
             raise ConfigError("the paper's pose guider needs one stride per convolution")
-        widths = (3, *config.channels)
+        widths = (3, *channels)
         self.convs = nn.ModuleList(
             nn.Conv2d(a, b, kernel_size=4, stride=stride)
-            for a, b, stride in zip(widths, config.channels, config.strides, strict=False)
+            for a, b, stride in zip(widths, channels, strides, strict=False)
         )
         for conv in self.convs:
             assert isinstance(conv, nn.Conv2d)
             nn.init.normal_(conv.weight, std=0.02)
             assert conv.bias is not None
             nn.init.zeros_(conv.bias)
-        self.proj_out = _zero(nn.Conv2d(config.channels[-1], latent_channels, kernel_size=1))
+        self.proj_out = _zero(nn.Conv2d(channels[-1], latent_channels, kernel_size=1))
 
     def forward(self, pose: Tensor) -> Tensor:
         """pose [N, 3, H, W] in [-1, 1] -> [N, latent_channels, H / downscale, W / downscale]."""
@@ -50,21 +56,33 @@ class PaperPoseGuider(nn.Module):
         return out
 
 
+class ControlNetPoseGuider(ControlNetConditioningEmbedding, ModelMixin, ConfigMixin):  # type: ignore[misc]
+    """diffusers' embedding of a ControlNet's picture, as a network that it can save and load."""
+
+    @register_to_config  # type: ignore[untyped-decorator]
+    def __init__(self, out_channels: int, channels: Sequence[int]) -> None:
+        super().__init__(
+            conditioning_embedding_channels=out_channels,
+            conditioning_channels=3,
+            block_out_channels=tuple(channels),
+        )
+
+
 def make_pose_guider(config: ModelConfig) -> nn.Module:
     """The pose guider that `config.pose_guider.layout` names; its output starts at zero."""
     guider = config.pose_guider
     if guider.layout == "paper":
-        return PaperPoseGuider(guider, config.vae.latent_channels)
+        paper: nn.Module = PaperPoseGuider(
+            guider.channels, guider.strides, config.vae.latent_channels
+        )
+        return paper
     if len(guider.channels) != len(guider.strides) + 1 or set(guider.strides) != {2}:
         raise ConfigError(
             "the controlnet pose guider halves between its channels: give one stride of 2 less "
             f"than channels, not strides {guider.strides} for channels {guider.channels}"
         )
-    return ControlNetConditioningEmbedding(  # type: ignore[no-any-return]  # diffusers is untyped
-        conditioning_embedding_channels=config.unet.block_out_channels[0],
-        conditioning_channels=3,
-        block_out_channels=guider.channels,
-    )
+    made: nn.Module = ControlNetPoseGuider(config.unet.block_out_channels[0], guider.channels)
+    return made
 
 
 class ConvInWithPose(nn.Conv2d):
@@ -83,6 +101,8 @@ class ConvInWithPose(nn.Conv2d):
 def install_conv_in_with_pose(unet: UNet2DConditionModel | UNetMotionModel) -> None:
     """Replace conv_in by one with the same weights that takes pose features as well."""
     old = unet.conv_in
+    if isinstance(old, ConvInWithPose):
+        return
     new = ConvInWithPose(old.in_channels, old.out_channels, old.kernel_size, padding=old.padding)
     new.weight, new.bias = old.weight, old.bias
     unet.conv_in = new

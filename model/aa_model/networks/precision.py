@@ -29,6 +29,12 @@ def choose_device(name: str | None) -> str:
     return name
 
 
+def dtype_of(network: nn.Module) -> torch.dtype:
+    """What a network computes in; float32 where only some of its weights are halved."""
+    kinds = {parameter.dtype for parameter in network.parameters()}
+    return kinds.pop() if len(kinds) == 1 else torch.float32
+
+
 def layout_for(device: str | torch.device) -> torch.memory_format:
     """Channels last on a CPU; on GPUs GroupNorm would copy each picture back, a tenth of a step
     (benchmarks/model/gpu.py)."""
@@ -47,15 +53,16 @@ def freeze_as_bfloat16(model: nn.Module) -> None:
             module.to(torch.bfloat16)
 
 
-def as_stored(module: nn.Module) -> AbstractContextManager[object]:
+def as_stored(module: nn.Module, device: torch.device) -> AbstractContextManager[object]:
     """Autocast only where a module's weights are halved.
 
     What a frozen encoder gives does not then depend on what surrounds it: on the fly under
     `autocast`, from the cache, or stored next to the shards.
+
+    Args:
+        device: where it computes, which need not be where its weights lie now (offloading).
     """
-    parameters = list(module.parameters())
-    device = parameters[0].device.type
-    if not torch.amp.is_autocast_available(device):  # meta: FLOPs are counted there
+    if not torch.amp.is_autocast_available(device.type):  # meta: FLOPs are counted there
         return nullcontext()
-    halved = any(p.dtype == torch.bfloat16 for p in parameters)
-    return torch.autocast(device, torch.bfloat16, enabled=halved)
+    halved = any(p.dtype == torch.bfloat16 for p in module.parameters())
+    return torch.autocast(device.type, torch.bfloat16, enabled=halved)

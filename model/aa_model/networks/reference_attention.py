@@ -187,6 +187,9 @@ def install_reference_attention(unet: nn.Module) -> tuple[str, ...]:
 
 def project_features(unet: nn.Module, features: Mapping[str, Tensor]) -> dict[str, KeysValues]:
     """Keys and values of the reference for each layer, to be computed once per video."""
+    hook = getattr(unet, "_hf_hook", None)
+    if hook is not None:  # offloaded: bring it where it computes, as its forward pass would
+        hook.pre_forward(unet)
     layers = {name: cast(Attention, unet.get_submodule(name)) for name in features}
     return {
         name: (layer.to_k(features[name]), layer.to_v(features[name]))

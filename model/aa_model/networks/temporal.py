@@ -54,19 +54,34 @@ def add_temporal_layers(unet: UNet2DConditionModel, config: ModelConfig) -> UNet
             make_unet2d(config), _make_adapter(config)
         )
     motion_unet.load_state_dict({**unet.state_dict(), **adapter.state_dict()}, assign=True)
-    for module in motion_unet.modules():
+    install_per_frame_norms(motion_unet)
+    if config.temporal.clean_attention:
+        layer = CleanAttention.of(config).to(unet.device, unet.dtype)
+        set_clean_attention(motion_unet, layer)
+    return motion_unet
+
+
+def install_per_frame_norms(unet: UNet2DConditionModel | UNetMotionModel) -> None:
+    """Make the temporal layers of a UNet normalise each frame by itself (trap T1)."""
+    for module in unet.modules():
         if isinstance(module, AnimateDiffTransformer3D):
             module.norm = _per_frame(module.norm)
-    if config.temporal.clean_attention:
-        motion_unet.add_module(_OUTPUT, CleanAttention(config).to(unet.device, unet.dtype))
-    return motion_unet
 
 
 def clean_attention_of(unet: UNetMotionModel | UNet2DConditionModel) -> CleanAttention | None:
     """The layer at the output, if the UNet has one."""
-    found = getattr(unet, _OUTPUT, None)
+    found = unet._modules.get(_OUTPUT)
     assert found is None or isinstance(found, CleanAttention)
     return found
+
+
+def set_clean_attention(
+    unet: UNetMotionModel | UNet2DConditionModel, layer: CleanAttention | None
+) -> None:
+    """Give a UNet the layer at its output, or take it away."""
+    unet._modules.pop(_OUTPUT, None)
+    if layer is not None:
+        unet.add_module(_OUTPUT, layer)
 
 
 @contextmanager
@@ -118,6 +133,8 @@ def is_temporal(parameter_name: str) -> bool:
 
 
 def _per_frame(norm: nn.GroupNorm) -> PerFrameGroupNorm:
+    if isinstance(norm, PerFrameGroupNorm):
+        return norm
     new = PerFrameGroupNorm(norm.num_groups, norm.num_channels, norm.eps)
     new.weight, new.bias = norm.weight, norm.bias
     return new

@@ -44,7 +44,7 @@ class LatentCache:
         found = self._moments.get(key)
         if found is not None:
             return found
-        with as_stored(self.model.vae):
+        with as_stored(self.model.vae, image.device):
             mean, std = encode_moments(self.model.vae, image[None].float())
         both = torch.cat([mean[0], std[0]]).float()
         if self.num_bytes + both.nbytes <= self.max_bytes:

@@ -100,7 +100,7 @@ class TrainingSamples:
         *,
         autocast: bool = False,
     ) -> None:
-        self.pipeline = AnimatePipeline(model)
+        self.pipeline = AnimatePipeline.from_model(model)
         self.folder = folder / "samples"
         self.config = GenerateConfig(steps=10, guidance=1, merge="mean", autocast=autocast)
         jobs = read_jobs(shards, model.config.size_hw, max_frames=max_frames)

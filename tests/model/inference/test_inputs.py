@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import av
@@ -22,8 +23,13 @@ from aa_model.checkpoints.store import read_checkpoint, write_checkpoint
 from aa_model.cli import animate as animate_cli
 from aa_model.errors import ModelError
 from aa_model.inference.inputs import read_driving, read_picture
-from aa_model.inference.pose_detectors import find_estimator, find_pose
-from aa_model.inference.puppet_keypoints import PuppetEstimator, read_keypoint_net
+from aa_model.inference.options import AnimateOptions
+from aa_model.inference.pose_detectors import find_estimator, find_pose, follow_pose
+from aa_model.inference.puppet_keypoints import (
+    PuppetEstimator,
+    PuppetTracker,
+    read_keypoint_net,
+)
 from aa_model.networks.animate_anyone import AnimateAnyone
 from aa_model.networks.parts import parts_of
 from aa_model.presets import TINY
@@ -272,7 +278,7 @@ def test_a_picture_without_a_skeleton_is_animated_without_alignment_and_said(
     error = capsys.readouterr().err
     assert "photo.png: puppet-keypoints finds no skeleton; animated without alignment" in error
     assert (
-        "photo.png: 51x33 cropped at its centre to 33x33, the shape of 32x32 (width x height); "
+        "photo.png: 33x51 cropped at its centre to 33x33, the shape of 32x32 (height x width); "
         "--size HEIGHTxWIDTH makes another" in error
     )
     assert not (tmp_path / "out-alignment.png").exists()
@@ -357,13 +363,55 @@ def test_the_installed_estimator_finds_a_portrait_and_no_cat() -> None:
 
 
 def test_several_people_in_the_driving_video_are_said(tmp_path: Path) -> None:
+    followed: list[int] = []
+
     class TwoPeople(PuppetEstimator):
         def people(self, frame: NDArray[np.uint8]) -> list[Person]:
-            return 2 * super().people(frame)
+            (person,) = super().people(frame)
+            return [replace(person, x=0.25), replace(person, x=0.8)]
+
+        def track(self, person: int = 0) -> PuppetTracker:
+            followed.append(person)
+            return super().track()
 
     puppet = render_puppet(3, 5, num_frames=2, size_hw=(128, 128))
     (tmp_path / "drive.mp4").write_bytes(encode_canonical(puppet.frames, 12.0))
     notes: list[str] = []
     estimator = TwoPeople(read_keypoint_net(PUPPET_WEIGHTS))
-    read_driving(tmp_path / "drive.mp4", lambda: estimator, notes.append, lambda *done: None)
-    assert "drive.mp4: 2 people in the first frame; the largest is followed" in notes[0]
+
+    def read(person: int) -> None:
+        read_driving(
+            tmp_path / "drive.mp4", lambda: estimator, notes.append, lambda *done: None,
+            person=person,
+        )  # fmt: skip
+
+    read(2)
+    assert (
+        "drive.mp4: 2 people in the first frame (1 at 25 %, 2 at 80 % of the width); person 2 is "
+        "followed" in notes[0]
+    )
+    assert followed[-1] == 1
+    with pytest.raises(ModelError, match="shows 2 persons in its first frame: --person 3"):
+        read(3)
+
+
+@pytest.mark.weights
+def test_the_person_who_was_chosen_is_followed() -> None:
+    """A portrait, and the same smaller to its right, each in turn by name."""
+    data = pytest.importorskip("skimage.data")
+    pytest.importorskip("ai_edge_litert")
+    portrait = data.astronaut()
+    small = np.asarray(Image.fromarray(portrait).resize((384, 384)))
+    both = np.concatenate([portrait, np.pad(small, ((0, 128), (0, 0), (0, 0)), "edge")], axis=1)
+    detector = find_estimator("blazepose", Path("nowhere"))
+    for person, expected in ((0, [224, 112]), (1, [512 + 168, 84])):
+        nose = follow_pose(detector, [both, both], person).keypoints_px[1, 0]
+        assert np.linalg.norm(nose - expected) < 30
+
+
+def test_a_person_is_chosen_in_videos_only(tmp_path: Path) -> None:
+    files = {"checkpoint": tmp_path, "out": tmp_path / "o.mp4", "reference": tmp_path / "r.png"}
+    with pytest.raises(ModelError, match="--person chooses among people in a video"):
+        AnimateOptions(**files, pose=tmp_path / "pose.npz", person=2)
+    with pytest.raises(ModelError, match="--person is not for --shards"):
+        AnimateOptions(checkpoint=tmp_path, out=tmp_path, shards=(tmp_path,), person=2)

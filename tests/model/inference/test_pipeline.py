@@ -83,7 +83,7 @@ def test_an_array_that_is_no_picture_is_refused(wrong: np.ndarray) -> None:
 def test_animate_gives_frames_that_depend_on_reference_and_pose(
     make_tiny: Callable[..., AnimateAnyone],
 ) -> None:
-    pipeline = AnimatePipeline(make_tiny(temporal=True))
+    pipeline = AnimatePipeline.from_model(make_tiny(temporal=True))
     a, b = (render_puppet(i, i, num_frames=4, size_hw=(64, 48)) for i in (1, 2))
     config = GenerateConfig(steps=2)
     plain = pipeline(a.frames[0], a.pose, config).frames
@@ -100,7 +100,7 @@ def test_a_stream_holds_a_few_pictures_and_gives_the_same_video(
     make_tiny: Callable[..., AnimateAnyone],
 ) -> None:
     """Pictures are decoded when they are asked for; the guider takes a part at a time."""
-    pipeline = AnimatePipeline(make_tiny(temporal=True))
+    pipeline = AnimatePipeline.from_model(make_tiny(temporal=True))
     puppet = render_puppet(1, 1, num_frames=37, size_hw=(64, 48))
     config = GenerateConfig(steps=1, guidance=1, decode_batch=5)
     decoded, guided = [], []
@@ -129,9 +129,12 @@ def test_a_stream_holds_a_few_pictures_and_gives_the_same_video(
 def test_what_is_saved_animates_as_before_and_keeps_its_scheduler(
     make_tiny: Callable[..., AnimateAnyone], tmp_path: Path
 ) -> None:
-    pipeline = AnimatePipeline(make_tiny(temporal=True))
+    pipeline = AnimatePipeline.from_model(make_tiny(temporal=True))
     assert isinstance(pipeline, DiffusionPipeline)
-    assert set(pipeline.components) == {"model", "scheduler"}
+    assert set(pipeline.components) == {
+        "vae", "image_encoder", "reference_net", "controlnet", "denoising_unet", "pose_guider",
+        "clean_attention", "scheduler",
+    }  # fmt: skip
     pipeline.scheduler = EulerDiscreteScheduler.from_config(pipeline.scheduler.config)
     puppet = render_puppet(1, 1, num_frames=3, size_hw=(64, 48))
     arguments = (Image.fromarray(puppet.frames[0]), puppet.pose, GenerateConfig(steps=2))
@@ -141,7 +144,7 @@ def test_what_is_saved_animates_as_before_and_keeps_its_scheduler(
     assert isinstance(loaded.scheduler, EulerDiscreteScheduler)
     for one, other in zip(expected, loaded(*arguments).frames, strict=True):
         assert np.abs(np.asarray(one).astype(int) - other).max() <= 1
-    ddim = AnimatePipeline(pipeline.model)(*arguments).frames
+    ddim = AnimatePipeline.from_model(pipeline.model)(*arguments).frames
     assert not np.array_equal(ddim, np.stack(expected))
 
 
@@ -153,7 +156,7 @@ def test_what_is_saved_animates_as_before_and_keeps_its_scheduler(
 def test_diffusers_schedulers_animate_reproducibly_over_windows(
     make_tiny: Callable[..., AnimateAnyone], kind: type
 ) -> None:
-    pipeline = AnimatePipeline(make_tiny(temporal=True))
+    pipeline = AnimatePipeline.from_model(make_tiny(temporal=True))
     pipeline.scheduler = kind.from_config(pipeline.scheduler.config)
     puppet = render_puppet(1, 1, num_frames=6, size_hw=(32, 32))
     arguments = (puppet.frames[0], puppet.pose, GenerateConfig(steps=3, window=4))
@@ -169,20 +172,20 @@ def test_a_scheduler_of_another_schedule_is_refused_by_what_differs(
     puppet = render_puppet(1, 1, num_frames=1, size_hw=(32, 32))
     for scheduler, message in (
         (DDIMScheduler(), "prediction_type epsilon instead of v_prediction"),
-        (PNDMScheduler.from_config(AnimatePipeline(make_tiny()).scheduler.config),
+        (PNDMScheduler.from_config(AnimatePipeline.from_model(make_tiny()).scheduler.config),
          "a last noise level of 0.00466 instead of 0"),
-        (DDIMScheduler.from_config(AnimatePipeline(make_tiny()).scheduler.config,
+        (DDIMScheduler.from_config(AnimatePipeline.from_model(make_tiny()).scheduler.config,
                                    timestep_spacing="leading"),
          "timestep_spacing leading, which never starts from noise alone"),
     ):  # fmt: skip
         with pytest.raises(ModelError, match=message):
-            AnimatePipeline(make_tiny(), scheduler)(puppet.frames[0], puppet.pose)
+            AnimatePipeline.from_model(make_tiny(), scheduler)(puppet.frames[0], puppet.pose)
 
 
 def test_the_callback_sees_every_step_and_may_change_the_latents(
     make_tiny: Callable[..., AnimateAnyone],
 ) -> None:
-    pipeline = AnimatePipeline(make_tiny(temporal=True))
+    pipeline = AnimatePipeline.from_model(make_tiny(temporal=True))
     puppet = render_puppet(1, 1, num_frames=3, size_hw=(32, 32))
     config = GenerateConfig(steps=3, merge="mean")
     seen = []
@@ -204,7 +207,7 @@ def test_the_callback_sees_every_step_and_may_change_the_latents(
 def test_drawn_skeletons_of_any_size_take_the_place_of_a_pose(
     make_tiny: Callable[..., AnimateAnyone],
 ) -> None:
-    pipeline = AnimatePipeline(make_tiny(temporal=True))
+    pipeline = AnimatePipeline.from_model(make_tiny(temporal=True))
     puppet = render_puppet(1, 1, num_frames=3, size_hw=(32, 32))
     drawn, config = draw_pose(puppet.pose), GenerateConfig(steps=1)
     expected = pipeline(puppet.frames[0], puppet.pose, config).frames
@@ -217,7 +220,7 @@ def test_drawn_skeletons_of_any_size_take_the_place_of_a_pose(
 def test_a_pose_without_frames_is_refused(make_tiny: Callable[..., AnimateAnyone]) -> None:
     empty = make_pose(np.zeros((0, NUM_JOINTS, 2)), np.zeros((0, NUM_JOINTS)), (8, 8))
     with pytest.raises(ModelError, match="no frames"):
-        AnimatePipeline(make_tiny())(GREY, empty)
+        AnimatePipeline.from_model(make_tiny())(GREY, empty)
 
 
 def test_strip_shows_first_and_last_moment_of_every_column() -> None:
@@ -233,7 +236,7 @@ def test_strip_shows_first_and_last_moment_of_every_column() -> None:
 
 @pytest.fixture
 def pipeline(make_tiny: Callable[..., AnimateAnyone]) -> AnimatePipeline:
-    return AnimatePipeline(make_tiny(temporal=True))
+    return AnimatePipeline.from_model(make_tiny(temporal=True))
 
 
 def test_output_types_are_diffusers_and_others_are_refused(pipeline: AnimatePipeline) -> None:

@@ -81,7 +81,7 @@ def trained(puppets: list[Clip]) -> AnimateAnyone:
 def test_temporal_layers_calm_the_still_background_of_held_out_puppets(
     trained: AnimateAnyone, puppets: list[Clip]
 ) -> None:
-    pipeline, config = AnimatePipeline(trained), GenerateConfig(steps=6, guidance=1)
+    pipeline, config = AnimatePipeline.from_model(trained), GenerateConfig(steps=6, guidance=1)
 
     def flicker() -> NDArray[np.float64]:
         found = []
