@@ -38,7 +38,7 @@ def implied(velocity: Tensor, noisy: Tensor, timestep: int) -> Tensor:
 def agreed(clean: Tensor, timestep: int) -> Tensor:
     """What the new layer makes of a prediction that implies `clean`."""
     noisy, velocity = noised(clean, timestep)
-    layer = CleanAttention(SMALL.model)
+    layer = CleanAttention.of(SMALL.model)
     mixed = layer(velocity[None], noisy[None], torch.tensor([timestep]))[0]
     return implied(mixed, noisy, timestep)
 
@@ -69,7 +69,7 @@ def test_one_frame_stays_as_it_is() -> None:
 
 def test_order_of_frames_counts_only_by_their_distance() -> None:
     torch.manual_seed(0)
-    layer = CleanAttention(SMALL.model)
+    layer = CleanAttention.of(SMALL.model)
     noisy, velocity = (x[None] for x in noised(torch.randn(T, C, 4, 4), 300))
     steps = torch.tensor([300])
     with torch.no_grad():
