@@ -10,59 +10,30 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-from collections.abc import Callable
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from aa_model.networks.animate_anyone import AnimateAnyone
-from aa_model.networks.reference_attention import project_features
+from aa_model.networks.flops import count_costs
 from aa_model.presets import PRESETS
 from aa_model.training.stages import STAGES, make_loss, trained_parameters
 from aa_model.training.step_time import random_batch
 
 
-def count(run: Callable[[], object]) -> tuple[float, object]:
-    """FLOPs in units of 10^12, and what `run` returned."""
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
-        result = run()
-    return counter.get_total_flops() / 1e12, result
-
-
 def measure(side_px: int, frames: int) -> dict[str, float]:
-    config = dataclasses.replace(PRESETS["moore"].model, size_hw=(side_px, side_px))
-    with torch.device("meta"):
-        model = AnimateAnyone(config, temporal=True).eval()
-        h, w = config.latent_hw
-        picture = torch.empty(1, 3, side_px, side_px)
-        one_latent = torch.empty(1, 4, h, w)
-        latents = torch.empty(1, frames, 4, h, w)
-        tokens = torch.empty(1, 1, config.unet.cross_attention_dim)
-        pose = torch.empty(1, frames, 3, side_px, side_px)
-        timestep = torch.zeros(1, dtype=torch.int64)
-        found: dict[str, float] = {}
-        found["image encoder"], _ = count(lambda: model.image_encoder(picture))
-        found["ReferenceNet, once"], features = count(
-            lambda: model.reference_features(picture, one_latent, tokens)
-        )
-        found["reference keys and values, once"], projected = count(
-            lambda: project_features(model.denoising_unet, features)
-        )
-        found[f"pose guider, {frames} frames, once"], pose_features = count(
-            lambda: model.pose_features(pose)
-        )
-        found["denoising pass with reference"], _ = count(
-            lambda: model(latents, timestep, tokens, pose_features, projected, (0,))
-        )
-        found["denoising pass without reference"], _ = count(
-            lambda: model(latents, timestep, tokens, pose_features, {}, (None,))
-        )
-        found["VAE encode, per frame"], _ = count(lambda: model.encode(picture))
-        found["VAE decode, per frame"], _ = count(lambda: model.decode(one_latent))
-    found["guided step"] = (
-        found["denoising pass with reference"] + found["denoising pass without reference"]
-    )
-    return found
+    found = count_costs(PRESETS["moore"].model, frames, (side_px, side_px))
+    return {
+        "image encoder": found.image_encoder,
+        "ReferenceNet, once": found.reference_net,
+        "reference keys and values, once": found.keys_values,
+        f"pose guider, {frames} frames, once": found.pose_guider,
+        "denoising pass with reference": found.with_reference,
+        "denoising pass without reference": found.without_reference,
+        "VAE encode, per frame": found.encode,
+        "VAE decode, per frame": found.decode,
+        "guided step": found.guided_step,
+    }
 
 
 def count_training(preset: str, stage_name: str) -> float:

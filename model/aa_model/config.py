@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal, TypeAlias, TypeVar
 
 import msgspec
@@ -375,6 +376,21 @@ def parse_size(text: str) -> tuple[int, int]:
             f"size {text!r}: expected HEIGHTxWIDTH in pixels, both multiples of 8, such as 768x432"
         )
     return sides[0], sides[1]
+
+
+def take_paths(options: Any) -> None:
+    """Turn the strings that a Python caller gave into paths, in fields of a frozen dataclass that
+    hold paths."""
+    for f in dataclasses.fields(options):
+        value, kind = getattr(options, f.name), str(f.type)
+        if "Path" not in kind or value is None:
+            continue
+        if "tuple" in kind:
+            value = (value,) if isinstance(value, str | Path) else value
+            value = tuple(Path(path) for path in value)
+        else:
+            value = Path(value)
+        object.__setattr__(options, f.name, value)
 
 
 def to_json(config: Any) -> dict[str, Any]:

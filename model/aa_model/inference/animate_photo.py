@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from diffusers.loaders.lora_base import LORA_WEIGHT_NAME_SAFE
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -39,6 +40,7 @@ from aa_model.inference.pose_detectors import find_estimator, find_pose
 from aa_model.inference.sound import add_sound
 from aa_model.inference.visualize import draw_alignment
 from aa_model.networks.precision import choose_device
+from aa_model.networks.windows import make_windows
 
 DEFAULT_FPS = 24.0  # of a pose file, which has none
 
@@ -84,6 +86,7 @@ def animate_photo(
     if options.reference is None:
         raise ModelError("animate_photo needs a reference and a pose; for shards: animate_shards")
     # Inputs first: loading the network takes long, and a wrong file should be said at once.
+    check_files(options)
     size_hw = options.size_hw(None) or read_checkpoint(options.checkpoint).model.size_hw
     if options.scheduler:
         find_scheduler(options.scheduler)
@@ -114,6 +117,13 @@ def animate_photo(
         alignment.unlink(missing_ok=True)  # of an earlier run, it would mislead
     pipeline = pipeline or open_pipeline(options)
     config = options.generate
+    window = config.window or pipeline.model.config.temporal.window
+    windows = make_windows(count, window, config.overlap)
+    if len(windows) > 1:
+        note(
+            f"{count} frames in {len(windows)} windows of {window}: "
+            f"{len(windows) * window / count:.2f} times the frames are denoised (--overlap)"
+        )
 
     def frames() -> Iterator[NDArray[np.uint8]]:
         made = pipeline.stream(
@@ -184,7 +194,38 @@ def open_pipeline(options: AnimateOptions) -> AnimatePipeline:
     )
     if options.scheduler:
         pipeline.use_scheduler(options.scheduler)
+    names = [f"lora_{number}" for number in range(len(options.lora))]
+    for path, name in zip(options.lora, names, strict=True):
+        pipeline.load_lora_weights(lora_file(path), adapter_name=name)
+    if names:
+        pipeline.set_adapters(names, options.lora_scale)
     return pipeline
+
+
+def lora_file(path: Path) -> Path:
+    """The file of a LoRA, which may be given by its folder.
+
+    Raises:
+        ModelError: there is none.
+    """
+    file = path / LORA_WEIGHT_NAME_SAFE if path.is_dir() else path
+    if not file.is_file():
+        raise ModelError(f"no LoRA {file}: give a folder or file that aa-train --lora-rank wrote")
+    return file
+
+
+def check_files(options: AnimateOptions) -> None:
+    """Name the first input that is not there, before anything else is said or done.
+
+    Raises:
+        ModelError: a file is missing.
+    """
+    inputs = (options.reference, options.pose, options.pose_video, options.reference_pose)
+    for path in inputs:
+        if path is not None and not path.is_file():
+            raise ModelError(f"no file {path}")
+    for path in options.lora:
+        lora_file(path)
 
 
 def _reference_pose(

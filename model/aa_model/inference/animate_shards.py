@@ -19,21 +19,24 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from aa_datasets.atomic_file import replace_file
+from aa_datasets.atomic_file import replace_file, sha256_of_file
 from aa_datasets.benchmarks.split import match_test_videos
 from aa_datasets.clip import Clip
+from aa_datasets.command_line import counted
 from aa_datasets.loader.crop_resize import resize_frames, resize_pose
 from aa_datasets.pose import Pose
 from aa_datasets.progress import progress
 from aa_datasets.shards import find_shards, read_record, read_shards
 from aa_datasets.video.canonical import encode_canonical, read_canonical
-from aa_model.checkpoints.store import read_checkpoint
-from aa_model.config import to_json
+from aa_model.checkpoints.store import CheckpointInfo, read_checkpoint
+from aa_model.config import GenerateConfig, to_json
 from aa_model.errors import ModelError
-from aa_model.inference.animate_photo import open_pipeline
+from aa_model.inference.animate_photo import check_files, lora_file, open_pipeline
 from aa_model.inference.options import AnimateOptions, Swap
 from aa_model.inference.pipeline import SCHEDULER_CONFIG, AnimatePipeline
 from aa_model.inference.visualize import draw_strip, pick_moments
+from aa_model.networks.flops import count_costs
+from aa_model.networks.windows import make_windows
 
 if TYPE_CHECKING:
     from tqdm import tqdm
@@ -110,12 +113,10 @@ def foretell(options: AnimateOptions) -> Iterator[str]:
         f"{options.checkpoint}: preset {info.model.preset}, {height}x{width}, {config.steps} "
         f"steps, guidance {config.guidance:g}"
     )
+    yield from _costs(info, config, (height, width))
     if not options.shards:
-        driving = options.pose or options.pose_video
-        for path in (options.reference, driving):
-            if path is None or not path.is_file():
-                raise ModelError(f"no file {path}")
-        yield f"{options.out}: {options.reference} moved by {driving}"
+        check_files(options)
+        yield f"{options.out}: {options.reference} moved by {options.pose or options.pose_video}"
         return
     clips = read_clips(find_shards(options.shards))
     names = video_ids(options.benchmark, clips)
@@ -123,6 +124,28 @@ def foretell(options: AnimateOptions) -> Iterator[str]:
         folder = options.out / names[clip.clip_id]
         count = min(clip.num_frames, options.max_frames or clip.num_frames)
         yield f"{folder}: {count} frames{', already there' if folder.is_dir() else ''}"
+
+
+def _costs(info: CheckpointInfo, config: GenerateConfig, size_hw: tuple[int, int]) -> Iterator[str]:
+    """Size of the network and work of a video, counted without weights."""
+    temporal = "temporal_layers" in info.parts
+    window = config.window or info.model.temporal.window
+    costs = count_costs(info.model, window, size_hw, temporal=temporal)
+    guided = config.guidance != 1
+    passes = "with and without the reference" if guided else "with the reference alone"
+    step = costs.guided_step if guided else costs.with_reference
+    yield (
+        f"  {costs.num_parameters / 1e6:.1f} M parameters; {step:.3g} TFLOP for a step of "
+        f"{window} frames, {passes}; {costs.decode:.2g} TFLOP to decode a frame"
+    )
+    for num_frames in (window, 240):
+        windows = make_windows(num_frames, window, config.overlap)
+        tflop = costs.video(num_frames, len(windows), config.steps, guided=guided)
+        more = sum(map(len, windows)) / num_frames
+        yield (
+            f"  {num_frames} frames: {tflop:.3g} TFLOP in {counted(len(windows), 'window')}, "
+            f"{more:.2f} times the frames in each step"
+        )
 
 
 def read_clips(shards: Iterable[Path]) -> list[Clip]:
@@ -232,7 +255,10 @@ def _settings(options: AnimateOptions) -> dict[str, object]:
     return {
         "checkpoint": digest[:16],
         **chosen,
-        "half": options.half or None,  # older settings files have no such entry
+        # Older settings files lack these, and None where they are is the same.
+        "half": options.half or None,
+        "lora": [sha256_of_file(lora_file(path)) for path in options.lora] or None,
+        "lora_scale": options.lora_scale if options.lora else None,
         "scheduler": options.scheduler,
         "swap": options.swap,
         "max_frames": options.max_frames,

@@ -9,7 +9,7 @@ from typing import Annotated, Literal, TypeAlias
 from cyclopts import Group, Parameter
 
 from aa_datasets.command_line import Fps, NonNegativeInt, PositiveInt
-from aa_model.config import Benchmark, GenerateConfig, parse_size
+from aa_model.config import Benchmark, GenerateConfig, parse_size, take_paths
 from aa_model.errors import ModelError
 
 Swap: TypeAlias = Literal["reference", "pose"]
@@ -76,6 +76,12 @@ class AnimateOptions:
     scheduler: Annotated[str | None, Parameter(group=_DENOISING)] = None
     """A diffusers scheduler class, such as DPMSolverMultistepScheduler, with the checkpoint's
     noise schedule. By default the checkpoint's own, or DDIM."""
+    lora: Annotated[
+        tuple[Path, ...], Parameter(group=_DENOISING, consume_multiple=True, show_default=False)
+    ] = ()
+    """LoRA files or folders, of `aa-train --lora-rank` or for Stable Diffusion 1.5."""
+    lora_scale: Annotated[float, Parameter(group=_DENOISING)] = 1.0
+    """How strongly the LoRAs count."""
     half: Annotated[bool, Parameter(group=_MACHINE)] = False
     """Weights and activations in bfloat16: half the memory, faster on GPUs, slightly different
     videos."""
@@ -88,6 +94,7 @@ class AnimateOptions:
         Raises:
             ModelError: two options contradict each other, or the mode is not clear.
         """
+        take_paths(self)
         if self.pose and self.pose_video:
             raise ModelError("give --pose or --pose-video, not both")
         if self.shards and (self.reference or self.pose or self.pose_video):
@@ -114,6 +121,8 @@ class AnimateOptions:
                     f"{flag} is {'not for' if self.shards else 'for'} --shards: leave it out"
                 )
         self.size_hw(None)
+        if self.lora_scale != 1 and not self.lora:
+            raise ModelError("--lora-scale is for --lora FILE")
         if self.half and self.generate.autocast:
             raise ModelError("--half leaves no float32 for --autocast to cast: give one of them")
         if self.pose_video and self.reference_pose:
@@ -148,3 +157,6 @@ class UiOptions:
     """Weights and activations in bfloat16."""
     device: str | None = None
     """By default cuda if torch sees a GPU, else cpu."""
+
+    def __post_init__(self) -> None:
+        take_paths(self)

@@ -10,7 +10,7 @@ from typing import Annotated
 from cyclopts import Group, Parameter
 
 from aa_datasets.command_line import NonNegativeInt, PositiveInt, Share
-from aa_model.config import Appearance, Benchmark, StageName, TrainConfig
+from aa_model.config import Appearance, Benchmark, StageName, TrainConfig, take_paths
 from aa_model.errors import ModelError
 from aa_model.presets import PRESETS, PresetName
 
@@ -88,6 +88,9 @@ class TrainOptions:
     training: Annotated[TrainConfig | None, Parameter(parse=False)] = None
     """Steps, batch size, learning rate...; None takes the preset's for the stage."""
 
+    def __post_init__(self) -> None:
+        take_paths(self)
+
     @property
     def config(self) -> TrainConfig:
         """`training`, or the preset's.
@@ -122,6 +125,9 @@ class PrecomputeOptions:
     """Replace latents that other encoders made."""
     device: str | None = None
     """By default cuda if torch sees a GPU, else cpu."""
+
+    def __post_init__(self) -> None:
+        take_paths(self)
 
 
 def preset_training(preset: str, stage: str) -> TrainConfig | None:
