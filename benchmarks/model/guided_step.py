@@ -137,11 +137,13 @@ def make_ways(model: AnimateAnyone, frames: int) -> Ways:
     """Both ways over random latents, on the model's device and in its dtype; no gradients."""
     h, w = model.config.latent_hw
     place = {"device": model.device, "dtype": model.dtype}
-    latents = torch.randn(1, frames, 4, h, w, **place)
+    channels, factor = model.config.vae.latent_channels, model.config.vae.downscale
+    latents = torch.randn(1, frames, channels, h, w, **place)
     tokens = torch.randn(1, 1, model.config.unet.cross_attention_dim, **place)
     picture = torch.zeros(1, 3, 8, 8, **place)
-    features = model.reference_features(picture, torch.randn(1, 4, h, w, **place), tokens)
-    pictures = torch.rand(frames, 3, 8 * h, 8 * w, **place)
+    of_reference = torch.randn(1, channels, h, w, **place)
+    features = model.reference_features(picture, of_reference, tokens)
+    pictures = torch.rand(frames, 3, factor * h, factor * w, **place)
     made = PoseFeatures(model, lambda chosen: pictures[list(chosen)], frames)
     pose = made.of([range(frames)])[0]
     timesteps = torch.tensor([500, 500], device=model.device)

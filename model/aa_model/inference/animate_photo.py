@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import sys
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -125,13 +126,20 @@ def animate_photo(
             f"{len(windows) * window / count:.2f} times the frames are denoised (--overlap)"
         )
 
+    started = time.monotonic()
+
+    def step_taken(done: int, latents: torch.Tensor) -> None:
+        progress("denoising", done, config.steps)
+        if options.compile and done == 1:
+            note(f"the first step took {time.monotonic() - started:.1f} s, compilation included")
+
     def frames() -> Iterator[NDArray[np.uint8]]:
         made = pipeline.stream(
             picture,
             pose,
             config,
             size_hw=size_hw,
-            on_step=lambda done, latents: progress("denoising", done, config.steps),
+            on_step=step_taken,
         )
         for done, frame in enumerate(made, start=1):
             yield np.ascontiguousarray(frame[box])
@@ -199,6 +207,8 @@ def open_pipeline(options: AnimateOptions) -> AnimatePipeline:
         pipeline.load_lora_weights(lora_file(path), adapter_name=name)
     if names:
         pipeline.set_adapters(names, options.lora_scale)
+    if options.compile:
+        pipeline.compile_repeated_blocks()
     return pipeline
 
 

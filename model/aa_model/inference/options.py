@@ -82,6 +82,9 @@ class AnimateOptions:
     """LoRA files or folders, of `aa-train --lora-rank` or for Stable Diffusion 1.5."""
     lora_scale: Annotated[float, Parameter(group=_DENOISING)] = 1.0
     """How strongly the LoRAs count."""
+    compile: Annotated[bool, Parameter(group=_MACHINE, negative=())] = False
+    """Put the blocks of the denoising UNet through torch.compile: the first step takes minutes, the
+    others less. torch keeps what it compiled on disk."""
     half: Annotated[bool, Parameter(group=_MACHINE)] = False
     """Weights and activations in bfloat16: half the memory, faster on GPUs, slightly different
     videos."""

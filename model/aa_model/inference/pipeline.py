@@ -21,6 +21,8 @@ from diffusers import (
     UNet2DConditionModel,
     UNetMotionModel,
 )
+from diffusers.models.attention import BasicTransformerBlock
+from diffusers.models.resnet import ResnetBlock2D
 from diffusers.utils import BaseOutput
 from numpy.typing import NDArray
 from PIL import Image
@@ -76,6 +78,7 @@ _MODULE_OF = {
     "pose_guider": PaperPoseGuider.__module__,
 }
 _PIPELINE, _MODELING = "pipeline", "modeling"
+_TRACES = 256  # of one kind of block, by torch.compile
 
 
 @dataclass
@@ -313,6 +316,24 @@ class AnimatePipeline(AnimateLoraMixin, DiffusionPipeline):  # type: ignore[misc
 
     def disable_vae_tiling(self) -> None:
         self.vae.disable_tiling()
+
+    def compile_repeated_blocks(self, **options: Any) -> None:
+        """Put each block of the denoising UNet through `torch.compile`, in the first step.
+
+        Equal blocks share kernels, which torch keeps on disk (TORCHINDUCTOR_CACHE_DIR): a second
+        run of the same sizes compiles little.
+
+        Args:
+            options: as of `torch.compile`.
+        """
+        options = {"fullgraph": True, "dynamic": False, **options}
+        # A block is traced for its own layer's name, with the reference and without it.
+        limits = torch._dynamo.config
+        limits.recompile_limit = max(limits.recompile_limit, _TRACES)
+        limits.accumulated_recompile_limit = max(limits.accumulated_recompile_limit, 4 * _TRACES)
+        for module in self.denoising_unet.modules():
+            if isinstance(module, BasicTransformerBlock | ResnetBlock2D):
+                module.compile(**options)
 
     @property
     def size_hw(self) -> tuple[int, int]:

@@ -322,3 +322,21 @@ def test_the_folder_says_what_diffusers_needs(folder: Path) -> None:
     assert row["pose_guider"] == ["modeling", "ControlNetPoseGuider"]
     assert (folder / "pose_guider" / "modeling.py").is_file()
     assert row["network"]["preset"] == "tiny"
+
+
+def test_compiled_blocks_give_the_same_video_and_are_traced_once(
+    pipeline: AnimatePipeline,
+) -> None:
+    """By a backend that runs the graphs as they are: no compiler, but the tracing of one."""
+    expected, traced = animate(pipeline), []
+
+    def backend(graph: torch.fx.GraphModule, inputs: list[torch.Tensor]) -> Callable[..., Any]:
+        traced.append(graph)
+        return graph.forward
+
+    pipeline.compile_repeated_blocks(backend=backend)
+    assert np.abs(animate(pipeline) - expected).max() <= 1
+    once = len(traced)
+    assert once > 10
+    animate(pipeline)
+    assert len(traced) == once
