@@ -53,7 +53,8 @@ class StridedEstimator:
         return self.inner.people(frame)
 
     def track(self, person: int = 0) -> PoseTracker:
-        return StridedTracker(self.inner.track(person), self.stride)
+        inner = self.inner.track(person) if person else self.inner.track()
+        return StridedTracker(inner, self.stride)
 
 
 class StridedTracker:

@@ -79,7 +79,8 @@ def follow_pose(
     Args:
         person: by size in the first frame that shows any, from 0.
     """
-    tracker = estimator.track(person)
+    # Estimators of before there was a choice take no argument.
+    tracker = estimator.track(person) if person else estimator.track()
     for frame in frames:
         tracker.see(frame)
     return tracker.pose()
