@@ -60,7 +60,7 @@ class AnimateLoraMixin(LoraBaseMixin):  # type: ignore[misc]  # diffusers has no
             hotswap: take the place of the adapter of this name.
 
         Raises:
-            ModelError: peft is not installed; the file is no LoRA, or of other networks.
+            ModelError: peft is not installed; the file is not a LoRA, or one of other networks.
         """
         if not is_peft_available():
             raise ModelError("LoRA needs peft: pip install 'animate-anyone-toolkit[lora]'")
@@ -119,7 +119,7 @@ class AnimateLoraMixin(LoraBaseMixin):  # type: ignore[misc]  # diffusers has no
             "reference_net": reference_net_lora_layers,
         }
         if not any(layers.values()):
-            raise ModelError("there is no LoRA to save: give the layers of a part")
+            raise ModelError("nothing to save: give the LoRA layers of a part")
         cls._save_lora_weights(
             save_directory=str(folder),
             lora_layers={part: dict(named) for part, named in layers.items() if named},
