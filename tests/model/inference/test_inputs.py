@@ -390,7 +390,7 @@ def test_several_people_in_the_driving_video_are_said(tmp_path: Path) -> None:
         "drive.mp4: 2 people in the first frame (1 at 25 %, 2 at 80 % of the width); person 2 is "
         "followed" in notes[0]
     )
-    assert followed[-1] == 1
+    assert followed[0] == 1  # `people` tracks, too
     with pytest.raises(ModelError, match="shows 2 persons in its first frame: --person 3"):
         read(3)
 
