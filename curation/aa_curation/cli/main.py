@@ -206,6 +206,17 @@ def _inputs(
     return chosen, found
 
 
+def _listed_paths(places: Sequence[str]) -> dict[str, Path]:
+    """Where the sources of these lists lie, by source id."""
+    from aa_curation.sources.source_list import read_sources
+
+    if not places:
+        return {}
+    # The run has said what it left out.
+    listed = read_sources(places, licence="unknown", tell=lambda note: None)
+    return {source.source_id: source.path for source in listed}
+
+
 @app.command(help_epilogue="Example: `aa-curate status --out corpus`")
 def status(*, out: Corpus = Path("corpus")) -> None:
     """Print the funnel: planned, accepted, rejected by reason."""
@@ -247,14 +258,8 @@ def report(
         print(f"wrote {options.csv}")
     if options.html is not None:
         from aa_curation.report.html_page import render_report
-        from aa_curation.sources.source_list import read_sources
 
-        listed = (
-            read_sources(options.sources, licence="unknown", tell=lambda note: None)
-            if options.sources
-            else []  # the run has said what it left out
-        )
-        paths = {source.source_id: source.path for source in listed}
+        paths = _listed_paths(options.sources)
         page = render_report(ledger, out, paths, pictures=options.pictures)
         options.html.write_text(page, encoding="utf-8")
         print(f"wrote {options.html}")
@@ -270,6 +275,27 @@ def report(
             print()
             for decision in ledger.decisions.values():
                 print(format_why(decision, short=True))
+
+
+@app.command(help_epilogue="Example: `aa-curate review --out corpus`")
+def review(
+    *,
+    out: Corpus = Path("corpus"),
+    sources: tuple[str, ...] = (),
+    port: Annotated[int, Parameter(validator=Number(gte=0, lte=65535))] = 8650,
+) -> None:
+    """Play the clips with their skeletons in a browser; mark takedowns and try other bounds.
+
+    The page is served to this machine alone. What is marked is written into the corpus's folder, as
+    lists for `aa-curate takedown --list` and `aa-curate redecide --list`, and changes nothing else.
+
+    Args:
+        sources: Lists of the run, so that rejected clips whose sources have moved since are shown.
+        port: Of 127.0.0.1; 0 takes a free one.
+    """
+    from aa_curation.cli import upkeep
+
+    upkeep.review(out, _listed_paths(sources), port)
 
 
 @app.command(help_epilogue="Example: `aa-curate why clip_033 --out corpus`")
@@ -310,7 +336,8 @@ DryRun = Annotated[bool, Parameter(help="Say what would change, and change nothi
 @app.command(help_epilogue="Example: `aa-curate redecide --set small_person=0.05 --out corpus`")
 def redecide(
     *,
-    settings: Annotated[tuple[str, ...], Parameter(name="--set")],
+    settings: Annotated[tuple[str, ...], Parameter(name="--set")] = (),
+    listed: Annotated[Path | None, Parameter(name="--list")] = None,
     dry_run: DryRun = False,
     out: Corpus = Path("corpus"),
 ) -> None:
@@ -318,25 +345,41 @@ def redecide(
 
     Args:
         settings: NAME=VALUE: the threshold of a check by its reason, as `aa-curate why` shows it.
+        listed: A file of such settings, one a line, as `aa-curate review` writes it.
     """
     from aa_curation.cli import upkeep
     from aa_curation.ledger.redecide import parse_setting
 
-    upkeep.redecide(out, dict(map(parse_setting, settings)), dry_run=dry_run)
+    thresholds = dict(map(parse_setting, _with_list(settings, listed, "--set NAME=VALUE")))
+    upkeep.redecide(out, thresholds, dry_run=dry_run)
 
 
 @app.command(help_epilogue="Example: `aa-curate takedown --source dance_017 --out corpus`")
 def takedown(
-    *, source: tuple[str, ...], dry_run: DryRun = False, out: Corpus = Path("corpus")
+    *,
+    source: tuple[str, ...] = (),
+    listed: Annotated[Path | None, Parameter(name="--list")] = None,
+    dry_run: DryRun = False,
+    out: Corpus = Path("corpus"),
 ) -> None:
     """Remove a source from every shard; it cannot come back.
 
     Args:
         source: Id of the source; may be given several times.
+        listed: A file of such ids, one a line, as `aa-curate review` writes it.
     """
     from aa_curation.cli import upkeep
 
-    upkeep.takedown(out, source, dry_run=dry_run)
+    upkeep.takedown(out, _with_list(source, listed, "--source ID"), dry_run=dry_run)
+
+
+def _with_list(given: Sequence[str], listed: Path | None, option: str) -> list[str]:
+    from aa_curation.review.marks import read_list
+
+    found = [*given, *(read_list(listed) if listed else ())]
+    if not found:
+        raise CurationError(f"nothing to do: give {option}, or --list FILE with a line in it")
+    return list(dict.fromkeys(found))
 
 
 @app.command(help_epilogue="Example: `aa-curate repack --out corpus`")

@@ -1,7 +1,8 @@
-"""The commands of aa-curate for a corpus that exists: redecide, takedown, repack, verify."""
+"""The commands of aa-curate on a corpus that exists."""
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -106,6 +107,17 @@ def repack(out: Path, *, dry_run: bool) -> None:
             pack(writer, out)
     same = sum(after.get(name) == clips for name, clips in before.items())
     print(f"{counted(len(before), 'shard')} before, {len(after)} after; {same} stay as they are")
+
+
+def review(out: Path, sources: Mapping[str, Path], port: int) -> None:
+    """Serve the page of a review until Ctrl-C."""
+    from aa_curation.review.answers import Review
+    from aa_curation.review.server import make_server
+
+    with make_server(Review(out, sources), port) as server:
+        print(f"http://127.0.0.1:{server.server_port} shows {out}; Ctrl-C ends it", flush=True)
+        with contextlib.suppress(KeyboardInterrupt):
+            server.serve_forever()
 
 
 def verify(out: Path, *, decode: bool, mend_first: bool) -> int:

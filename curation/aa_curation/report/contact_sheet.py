@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from aa_curation.corpus.write_shards import CLIPS, FETCHED
 from aa_curation.crawl.store import Store
 from aa_curation.ledger.ledger import Ledger
-from aa_curation.ledger.records import Decision
+from aa_curation.ledger.records import Decision, PlannedClip
 from aa_curation.ledger.takedown import REASON
 from aa_curation.measure.frames import cropped
 from aa_datasets.errors import PoseError, VideoError
@@ -25,18 +25,47 @@ from aa_datasets.video.foreign import iter_foreign_frames
 _SIDE_PX = 240
 
 
-def thumbnail(
-    decision: Decision, ledger: Ledger, folder: Path, sources: Mapping[str, Path]
-) -> str | None:
-    """The middle frame of a clip as a data URI (JPEG), or None where it cannot be shown.
+@dataclass(frozen=True, slots=True)
+class Footage:
+    """Where a clip lies in its source; `planned` is None where the source has no spans."""
 
-    An accepted clip is shown with its skeleton drawn over it.
+    path: Path
+    planned: PlannedClip | None
+
+
+def find_footage(
+    decision: Decision, ledger: Ledger, folder: Path, sources: Mapping[str, Path]
+) -> Footage | None:
+    """Where to look for what was decided on; None where the ledger and the lists do not tell.
 
     Args:
         decision: of the clip. What was taken down is never shown.
         ledger: says where in its source a rejected clip lies.
-        folder: of the corpus, for accepted clips and fetched sources.
+        folder: of the corpus, for fetched sources.
         sources: files by source id, where the ledger does not tell where they lie.
+    """
+    if decision.reason == REASON:
+        return None
+    fetch, survey = ledger.fetches.get(decision.source_id), ledger.surveys.get(decision.source_id)
+    if fetch is not None and fetch.file is not None:
+        path = Store(folder / FETCHED).path(fetch.file.sha256)
+    elif decision.source_id in sources:
+        path = sources[decision.source_id]
+    elif survey is not None and survey.path:
+        path = Path(survey.path)
+    else:
+        return None
+    spans = survey.planned if survey else ()
+    return Footage(path, next((c for c in spans if c.clip_id == decision.clip_id), None))
+
+
+def thumbnail(
+    decision: Decision, ledger: Ledger, folder: Path, sources: Mapping[str, Path]
+) -> bytes | None:
+    """The middle frame of a clip as JPEG, or None where it cannot be shown.
+
+    An accepted clip is shown with its skeleton drawn over it. Arguments are those of
+    `find_footage`.
     """
     if decision.reason == REASON:
         return None
@@ -49,7 +78,8 @@ def thumbnail(
             skeleton = draw_pose(pose)[0]
             frame = np.where(skeleton.any(2, keepdims=True), skeleton, frame)
         else:
-            found = _from_source(decision, ledger, folder, sources)
+            footage = find_footage(decision, ledger, folder, sources)
+            found = footage and _middle_frame(footage)
             if found is None:
                 return None
             frame = found
@@ -58,30 +88,13 @@ def thumbnail(
     scale = _SIDE_PX / max(frame.shape[:2])
     size = (max(1, round(frame.shape[1] * scale)), max(1, round(frame.shape[0] * scale)))
     small = cv2.resize(frame, size, interpolation=cv2.INTER_AREA)
-    _, jpeg = cv2.imencode(".jpg", cv2.cvtColor(small, cv2.COLOR_RGB2BGR))
-    return f"data:image/jpeg;base64,{base64.b64encode(jpeg.tobytes()).decode()}"
+    return cv2.imencode(".jpg", cv2.cvtColor(small, cv2.COLOR_RGB2BGR))[1].tobytes()
 
 
-def _from_source(
-    decision: Decision, ledger: Ledger, folder: Path, sources: Mapping[str, Path]
-) -> NDArray[np.uint8] | None:
-    fetch, survey = ledger.fetches.get(decision.source_id), ledger.surveys.get(decision.source_id)
-    if fetch is not None and fetch.file is not None:
-        path = Store(folder / FETCHED).path(fetch.file.sha256)
-    elif decision.source_id in sources:
-        path = sources[decision.source_id]
-    elif survey is not None and survey.path:
-        path = Path(survey.path)
-    else:
-        return None
-    span = (
-        next((c for c in survey.planned if c.clip_id == decision.clip_id), None) if survey else None
-    )
+def _middle_frame(footage: Footage) -> NDArray[np.uint8] | None:
+    span = footage.planned
     middle_s = (span.start_s + span.end_s) / 2 if span else 0.0
-    for frame in iter_foreign_frames(path, start_s=middle_s):
-        return (
-            frame.pixels
-            if span is None or span.crop_px is None
-            else cropped(frame.pixels, span.crop_px)
-        )
+    for frame in iter_foreign_frames(footage.path, start_s=middle_s):
+        crop_px = span and span.crop_px
+        return cropped(frame.pixels, crop_px) if crop_px else frame.pixels
     return None

@@ -74,7 +74,8 @@ def render_report(
 
     def picture(clip_id: str) -> str | None:
         if clip_id not in shown:
-            shown[clip_id] = thumbnail(ledger.decisions[clip_id], ledger, folder, sources)
+            jpeg = thumbnail(ledger.decisions[clip_id], ledger, folder, sources)
+            shown[clip_id] = jpeg and f"data:image/jpeg;base64,{base64.b64encode(jpeg).decode()}"
         return shown[clip_id]
 
     environment = Environment(
