@@ -130,10 +130,11 @@ class ExportOptions:
     """A trivial prediction from these training shards: for each frame the training frame with the
     nearest pose."""
     to: Annotated[
-        Literal["diffsynth", "musubi", "videox-fun"] | None, Parameter(group=_INSTEAD)
+        Literal["diffsynth", "musubi", "unianimate-dit", "videox-fun", "webdataset-energon"] | None,
+        Parameter(group=_INSTEAD),
     ] = None
     """A training set for another trainer: videos at their own size, pose videos, references, face
-    crops (diffsynth), captions."""
+    crops, captions, as the trainer takes them."""
     split: Annotated[str | None, Parameter(group=_TRAINER, show_default="train")] = None
     """Only clips of this split."""
     caption: Annotated[str, Parameter(group=_TRAINER)] = ""

@@ -75,7 +75,11 @@ def render_report(
     def picture(clip_id: str) -> str | None:
         if clip_id not in shown:
             jpeg = thumbnail(ledger.decisions[clip_id], ledger, folder, sources)
-            shown[clip_id] = jpeg and f"data:image/jpeg;base64,{base64.b64encode(jpeg).decode()}"
+            shown[clip_id] = (
+                None
+                if jpeg is None
+                else f"data:image/jpeg;base64,{base64.b64encode(jpeg).decode()}"
+            )
         return shown[clip_id]
 
     environment = Environment(

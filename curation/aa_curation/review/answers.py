@@ -133,8 +133,10 @@ class Review:
     def picture(self, clip_id: str) -> bytes | None:
         """The middle frame as JPEG, with the skeleton of an accepted clip."""
         decision = self._shown(clip_id)
+        if decision is None:
+            return None
         with self._one_decode:
-            return decision and thumbnail(decision, self.ledger, self.folder, self._sources)
+            return thumbnail(decision, self.ledger, self.folder, self._sources)
 
     def video(self, clip_id: str) -> Path | bytes | None:
         """A clip's mp4 as it is stored; of a rejected one its span of the source, made small.
@@ -172,8 +174,10 @@ class Review:
     def pose(self, clip_id: str) -> bytes | None:
         """A stored clip's joints: int16 [T, J, 2] in quarters of a pixel, -32768 if not seen."""
         decision = self._shown(clip_id)
-        path = decision and self._stored(decision).with_name(f"{decision.clip_id}.pose.npz")
-        if path is None or not path.is_file():
+        if decision is None:
+            return None
+        path = self._stored(decision).with_name(f"{decision.clip_id}.pose.npz")
+        if not path.is_file():
             return None
         pose = read_pose(path)
         seen = pose.scores >= JOINT_SEEN_SCORE
