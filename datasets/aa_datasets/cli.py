@@ -60,6 +60,7 @@ def puppets(options: PuppetOptions) -> None:
     """Render synthetic characters with exact poses."""
     from aa_datasets.puppets.corpus import iter_written_puppets
 
+    replaced = " (replaced)" if options.out.suffix == ".tar" and options.out.exists() else ""
     done = iter_written_puppets(
         options.out,
         options.count,
@@ -70,7 +71,7 @@ def puppets(options: PuppetOptions) -> None:
         (options.size, options.size),
     )
     number = _count(done, "puppets", "clip", options.count)
-    print(f"{counted(number, 'synthetic puppet')} in {options.out}")
+    print(f"{counted(number, 'synthetic puppet')} in {options.out}{replaced}")
 
 
 @app.command(help_epilogue="Example: `aa-datasets show corpus/shards/train-000000.tar`")

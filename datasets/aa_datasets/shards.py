@@ -162,11 +162,13 @@ def find_shards(paths: Paths) -> list[Path]:
         paths: .tar files, folders of them, or folders that `aa-curate run` wrote.
 
     Raises:
-        ShardError: a folder holds none.
+        ShardError: one is not there, or a folder holds none.
     """
     found: list[Path] = []
     for path in map(Path, [paths] if isinstance(paths, str | Path) else paths):
         if not path.is_dir():
+            if not path.exists():
+                raise _no_shard(path)
             found.append(path)
             continue
         folder = path / "shards" if (path / "shards").is_dir() else path
@@ -177,6 +179,10 @@ def find_shards(paths: Paths) -> list[Path]:
             )
         found += inside
     return sorted(found)
+
+
+def _no_shard(path: Path) -> ShardError:
+    return ShardError(f"no shard {path}: give .tar files written by `aa-curate run`")
 
 
 def read_record(path: Path | str) -> ShardRecord:
@@ -261,7 +267,7 @@ _Record = TypeVar("_Record", ShardRecord, _Heads, _RawEntries)
 def _read_record_as(path: Path, kind: type[_Record], *, remote: bool = False) -> _Record:
     record_path = path.with_suffix(".json")
     if not remote and not path.is_file():
-        raise ShardError(f"no shard {path}: give .tar files written by `aa-curate run`")
+        raise _no_shard(path)
     if not record_path.is_file():
         raise ShardError(
             f"{path.name} has no record {record_path.name}: it was not finished; "

@@ -208,3 +208,14 @@ def test_exports_that_exclude_each_other_are_refused(
     assert "--keypoints" in error
     assert "--nearest-pose" in error
     assert not (tmp_path / "e").exists()
+
+
+@pytest.mark.parametrize("command", ["stats", "show", "verify"])
+def test_a_shard_that_is_not_there_is_the_only_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], command: str
+) -> None:
+    assert main([command, str(tmp_path / "gone.tar")]) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.count("\n") == 1
+    assert "gone.tar: give .tar files" in said.err

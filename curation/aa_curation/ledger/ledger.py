@@ -498,7 +498,7 @@ def refuse_another_recipe(known: CorpusHead, head: CorpusHead, folder: Path) -> 
     if known.recipe_sha256 == head.recipe_sha256:
         return
     differences = list(iter_differences(known.recipe, head.recipe))
-    why = "; ".join(differences[:3]) + "; ..." * (len(differences) > 3)
+    why = "; ".join(differences[:3]) + " and more" * (len(differences) > 3)
     if known.recipe is None:
         why = "version 0.1 made it, whose clips this version would decide or store otherwise"
     raise LedgerError(

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import difflib
+import math
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from aa_curation.check import Check
 from aa_curation.errors import LedgerError
 from aa_curation.ledger.ledger import Ledger
 from aa_curation.ledger.records import Decision
+from aa_curation.report.measurements import MEANINGS
 
 if TYPE_CHECKING:
     from aa_curation.sources.source_list import Source
@@ -66,6 +69,14 @@ def find_decisions(ledger: Ledger, wanted: str, folder: Path) -> list[Decision]:
     )
 
 
+def _bound_of(check: Check) -> str:
+    # A share is never below 0: such a bound, as an infinite one, drops nothing.
+    is_share = MEANINGS.get(check.reason, "").startswith("share")
+    if math.isinf(check.threshold) or (check.low and check.threshold == 0 and is_share):
+        return "measured, never a reason to drop"
+    return f"{'at least' if check.low else 'at most'} {check.threshold:.4g}"
+
+
 def format_why(decision: Decision, *, short: bool = False) -> str:
     """One clip's decision; `short` gives one line."""
     line = f"{decision.clip_id}: {decision.status}"
@@ -79,8 +90,7 @@ def format_why(decision: Decision, *, short: bool = False) -> str:
     lines = [line]
     lines += [f"    {text}" for text in decision.detail.rstrip().splitlines()]
     for check in decision.checks:
-        side = "at least" if check.low else "at most"
-        lines.append(f"    {check.reason} {check.measured:.4g} ({side} {check.threshold:.4g})")
+        lines.append(f"    {check.reason} {check.measured:.4g} ({_bound_of(check)})")
     if decision.clip:
         c = decision.clip
         lines.append(f"    {c.num_frames} frames of {c.size_hw[1]}x{c.size_hw[0]} at {c.fps:g} fps")

@@ -109,6 +109,7 @@ def read_sources(
     """
     sources: dict[str, Source] = {}
     repeated = 0
+    places = list(places)
     for place in places:
         found = read_rows(place, None if videos is None else Path(videos))
         for note in found.notes:
@@ -127,7 +128,11 @@ def read_sources(
                 )
             sources[source.source_id] = source
     if not sources:
-        raise SourceError("the source lists name no video: nothing to do")
+        looked = ", ".join(map(str, places)) or "no list"
+        raise SourceError(
+            f"no video is named by --sources {looked}: give a folder that holds videos (mp4, mov, "
+            "mkv, webm, ...) or a list with a row for each"
+        )
     if repeated:
         tell(f"{repeated} rows of the lists are repeated: each counts once")
     return [sources[source_id] for source_id in sorted(sources)]

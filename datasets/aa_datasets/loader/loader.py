@@ -60,8 +60,8 @@ def make_loader(
     clips = [place for place in every if place.num_frames >= span]
     if not clips:
         raise ShardError(
-            f"no clip in {len(found)} shards has {span} frames: shorten the window "
-            f"({config.num_frames} frames, stride {config.stride}) or curate longer clips"
+            f"no clip in {len(found)} shard{'s' * (len(found) > 1)} has {span} frames: shorten the "
+            f"window ({config.num_frames} frames, stride {config.stride}) or curate longer clips"
         )
     too_short = len(every) - len(clips)
     if too_short > config.too_short_at_most * len(every):

@@ -8,13 +8,15 @@ from pathlib import Path
 
 from aa_datasets.atomic_file import replace_file
 from aa_datasets.clip import Clip
+from aa_datasets.errors import DatasetError, ShardError
 from aa_datasets.pose import write_pose
 from aa_datasets.puppets.render import Puppet, render_puppet
-from aa_datasets.shards import ShardSample, write_shard
+from aa_datasets.shards import ShardSample, read_record, write_shard
 from aa_datasets.video.canonical import encode_canonical
 
 _COLUMNS = ("source_id", "location", "licence", "owner", "synthetic", "split", "pose_file")
 _LICENCE = "CC0-1.0"
+_RENDERER = "renderer"
 
 
 def render_puppets(
@@ -44,6 +46,9 @@ def render_puppets(
 
     Returns:
         The shard, or the folder's sources.csv.
+
+    Raises:
+        DatasetError: `out` is there, and something else than a shard of puppets, which is replaced.
     """
     out = Path(out)
     for _ in iter_written_puppets(out, count, first_seed, split, num_frames, fps, size_hw):
@@ -61,6 +66,8 @@ def iter_written_puppets(
     size_hw: tuple[int, int],
 ) -> Iterator[str]:
     """`render_puppets`, yielding the id of each puppet once it is rendered."""
+    if out.suffix == ".tar" and out.exists():
+        _refuse_other_clips(out)
     puppets = (
         (
             f"puppet_{seed:07d}",
@@ -91,6 +98,17 @@ def iter_written_puppets(
         writer.writerows(rows)
 
 
+def _refuse_other_clips(shard: Path) -> None:
+    try:
+        clips = [entry.clip for entry in read_record(shard).clips]
+    except ShardError as error:
+        raise DatasetError(f"{error}; it is not replaced by puppets: give another --out") from None
+    if any(clip.pose_from != _RENDERER for clip in clips):
+        raise DatasetError(
+            f"{shard} holds clips that are not puppets, which would be lost: give another --out"
+        )
+
+
 def _sample(puppet_id: str, puppet: Puppet, split: str, fps: float) -> ShardSample:
     num_frames, height, width, _ = puppet.frames.shape
     clip = Clip(
@@ -104,7 +122,7 @@ def _sample(puppet_id: str, puppet: Puppet, split: str, fps: float) -> ShardSamp
         size_hw=(height, width),
         num_frames=num_frames,
         synthetic=True,
-        pose_from="renderer",
+        pose_from=_RENDERER,
         split=split,
     )
     return ShardSample(clip, encode_canonical(puppet.frames, fps), puppet.pose)

@@ -21,6 +21,7 @@ from aa_curation.ledger.records import CorpusHead, Decision
 from aa_curation.recipe import Recipe
 from aa_curation.report.charts import histogram_svg, is_log
 from aa_curation.report.measurements import MEANINGS, find_measurements
+from aa_curation.report.text import format_why
 from aa_curation.sources.source_list import read_sources
 
 pytest.importorskip("selenium", reason="skipped: selenium is not installed")
@@ -199,3 +200,15 @@ def test_every_reason_of_our_filters_says_what_it_measures() -> None:
     reasons = set(re.findall(r"at_(?:least|most)\(\s*\"([a-z_]+)\"", text))
     assert len(reasons) > 20
     assert reasons <= set(MEANINGS)
+
+
+def test_a_bound_that_drops_nothing_is_not_shown_as_a_number() -> None:
+    checks = (
+        at_most("camera_motion", 0.5, float("inf")),
+        at_least("hands_unseen", 0.25, 0),
+        at_least("small_person", 0.25, 0.05),
+    )
+    words = format_why(Decision("a-0000", "a", "accepted", "clip", checks=checks))
+    assert "camera_motion 0.5 (measured, never a reason to drop)" in words
+    assert "hands_unseen 0.25 (measured, never a reason to drop)" in words
+    assert "small_person 0.25 (at least 0.05)" in words

@@ -169,3 +169,9 @@ def test_another_version_or_a_missing_file_of_a_package_is_refused() -> None:
     with pytest.raises(PackageError, match="holds no file numpy/no_such"):
         installed_file("numpy", version("numpy"), "numpy/no_such")
     assert installed_file("numpy", version("numpy"), "numpy/__init__.py").is_file()
+
+
+def test_a_folder_without_videos_is_named(tmp_path: Path) -> None:
+    (tmp_path / "notes.md").write_text("no video")
+    with pytest.raises(SourceError, match=rf"no video is named by --sources {tmp_path}: give"):
+        read_sources([tmp_path], licence="unknown", tell=lambda note: None)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from aa_datasets import (
     LoaderConfig,
@@ -15,7 +17,9 @@ from aa_datasets import (
     read_shards,
     render_puppets,
 )
+from aa_datasets.cli import main
 from aa_datasets.puppets.render import render_puppet
+from aa_datasets.shards import write_shard
 from aa_datasets.video.canonical import read_canonical
 
 SMALL = {"num_frames": 4, "fps": 12.0, "size_hw": (64, 80)}
@@ -49,3 +53,22 @@ def test_a_folder_and_a_shard_may_be_named_by_strings(tmp_path: Path) -> None:
     render_puppets(str(tmp_path / "train-000000.tar"), count=1, num_frames=4)
     assert len(list(read_shards(str(tmp_path)))) == 1
     assert len(read_record(str(tmp_path / "train-000000.tar")).clips) == 1
+
+
+def test_a_shard_of_other_clips_is_not_replaced_by_puppets(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shard = render_puppets(tmp_path / "puppets.tar", count=1, num_frames=4)
+    argv = ["puppets", "--out", str(shard), "--count", "2", "--frames", "2", "--size", "64"]
+    assert main(argv) == 0
+    assert capsys.readouterr().out.endswith("puppets.tar (replaced)\n")
+    (sample, _) = read_shards(shard)
+    footage = dataclasses.replace(sample.clip, pose_from="yolox", synthetic=False)
+    write_shard(shard, [dataclasses.replace(sample, clip=footage)])
+    before = shard.read_bytes()
+    assert main(argv) == 2
+    assert "holds clips that are not puppets" in capsys.readouterr().err
+    shard.with_suffix(".json").unlink()
+    assert main(argv) == 2
+    assert "not replaced by puppets: give another --out" in capsys.readouterr().err
+    assert shard.read_bytes() == before
