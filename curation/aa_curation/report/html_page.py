@@ -50,13 +50,13 @@ reveal();
 
 @dataclass(frozen=True, slots=True)
 class Bucket:
-    """All clips with one status and reason, some of them with a picture: (clip id, data URI)."""
+    """All clips with one status and reason, some with a picture: (clip id, data URI, None)."""
 
     status: str
     reason: str
     count: int
     examples: tuple[str, ...]
-    pictures: tuple[tuple[str, str], ...]
+    pictures: tuple[tuple[str, str, None], ...]
 
 
 def render_report(
@@ -96,8 +96,8 @@ def render_report(
         (
             measurement,
             Markup(histogram_svg(measurement)),
-            [(name, picture(name)) for name in measurement.inside],
-            [(name, picture(name)) for name in measurement.outside],
+            [(name, picture(name), measurement.of[name]) for name in measurement.inside],
+            [(name, picture(name), measurement.of[name]) for name in measurement.outside],
         )
         for measurement in progress(measurements, desc="report", unit="measurement")
     ]
@@ -150,10 +150,10 @@ def _buckets(ledger: Ledger, picture: Callable[[str], str | None], at_most: int)
     for (status, reason), decisions in progress(ordered, desc="report", unit="reason"):
         # Spread over the ids, not the first ones: these may all be of one source.
         step = max(1, len(decisions) // (2 * at_most)) if at_most else 1
-        found: list[tuple[str, str]] = []
+        found: list[tuple[str, str, None]] = []
         for decision in decisions[::step][: 2 * at_most]:
             if len(found) < at_most and (uri := picture(decision.clip_id)):
-                found.append((decision.clip_id, uri))
+                found.append((decision.clip_id, uri, None))
         names = tuple(decision.clip_id for decision in decisions[:at_most])
         buckets.append(Bucket(status, reason, len(decisions), names, tuple(found)))
     return buckets

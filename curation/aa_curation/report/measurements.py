@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -86,6 +87,7 @@ class Measurement:
         bounds: others, from the mildest to the strictest.
         inside, outside: ids of the clips nearest to the bound that pass, and that do not. Without a
             finite bound `inside` are the worst.
+        of: the number of each clip that has one.
     """
 
     name: str
@@ -97,6 +99,7 @@ class Measurement:
     bounds: tuple[Bound, ...] = field(default=())
     inside: tuple[str, ...] = ()
     outside: tuple[str, ...] = ()
+    of: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def meaning(self) -> str:
@@ -145,6 +148,7 @@ def _measurement(name: str, rows: list[tuple[Decision, Check]], nearest: int) ->
         tuple(_bounds([(d, c.measured) for d, c in numbers if d.status == "accepted"], last.low)),
         tuple(i for i, place in zip(ids, order, strict=True) if passed[place])[:nearest],
         tuple(i for i, place in zip(ids, order, strict=True) if not passed[place])[:nearest],
+        {decision.clip_id: check.measured for decision, check in numbers},
     )
 
 

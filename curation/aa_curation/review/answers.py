@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import asdict
 from functools import lru_cache
 from pathlib import Path
@@ -16,13 +17,13 @@ from numpy.typing import NDArray
 from aa_curation.check import Check
 from aa_curation.corpus.write_shards import CLIPS
 from aa_curation.errors import LedgerError
-from aa_curation.ledger.ledger import LEDGER_NAME, Ledger, read_ledger
+from aa_curation.ledger.ledger import Ledger, read_ledger
 from aa_curation.ledger.records import Decision
 from aa_curation.ledger.redecide import redecided
 from aa_curation.ledger.takedown import REASON
 from aa_curation.measure.frames import iter_frames_at, thinned_fps, ticks_s
 from aa_curation.measure.shots import Span
-from aa_curation.report.contact_sheet import find_footage, thumbnail
+from aa_curation.report.contact_sheet import Footage, find_footage, thumbnail
 from aa_curation.report.measurements import MEANINGS
 from aa_curation.review.marks import Marks, read_marks, write_marks
 from aa_datasets.pose import BODY, FACE, JOINT_SEEN_SCORE, LEFT_HAND, RIGHT_HAND, read_pose
@@ -46,18 +47,14 @@ class Review:
 
     def __init__(self, folder: Path, sources: Mapping[str, Path]) -> None:
         self.folder, self._sources = folder, sources
-        self._read: tuple[object, Ledger] = (None, read_ledger(folder))
+        self._open().close()  # raises where there is none
         self._one_decode = threading.Lock()
         self._cached = lru_cache(maxsize=16)(self._rendered)
 
-    @property
-    def ledger(self) -> Ledger:
-        """As it is now: another command may have changed it."""
-        state = (self.folder / LEDGER_NAME).stat()
-        version = (state.st_mtime_ns, state.st_size)
-        if self._read[0] != version:
-            self._read = version, read_ledger(self.folder)
-        return self._read[1]
+    def _open(self) -> Ledger:
+        """The ledger as it is now, for one answer: other commands change it, and each answer has a
+        thread of its own, which a connection is bound to."""
+        return read_ledger(self.folder)
 
     def clips(self) -> dict[str, Any]:
         """All that the page shows and filters by, in JSON's types. Numbers that are none are null.
@@ -65,11 +62,13 @@ class Review:
         `clips` has a row for each decided clip: its facts, and what each check measured with the
         bound, `[name's place in measurements, measured, bound]`.
         """
-        ledger = self.ledger
+        with closing(self._open()) as ledger:
+            return self._clips(ledger)
+
+    def _clips(self, ledger: Ledger) -> dict[str, Any]:
         reasons: dict[str, Check] = {}
         rows = []
-        for clip_id in sorted(ledger.decisions):
-            decision = ledger.decisions[clip_id]
+        for _, decision in sorted(ledger.decisions.items()):
             for check in decision.checks:
                 reasons[check.reason] = check
             rows.append(self._row(decision))
@@ -100,7 +99,7 @@ class Review:
                 "per_px": _PER_PX,
                 "unseen": _UNSEEN,
             },
-            "marks": asdict(self.marks()),
+            "marks": asdict(self._marks(ledger)),
         }
 
     def _row(self, decision: Decision) -> dict[str, Any]:
@@ -125,18 +124,13 @@ class Review:
     def _stored(self, decision: Decision) -> Path:
         return self.folder / CLIPS / f"{decision.clip_id}.mp4"
 
-    def _shown(self, clip_id: str) -> Decision | None:
-        """The decision on a clip that may be shown: what was taken down never is."""
-        decision = self.ledger.decisions.get(clip_id)
-        return None if decision is None or decision.reason == REASON else decision
-
     def picture(self, clip_id: str) -> bytes | None:
         """The middle frame as JPEG, with the skeleton of an accepted clip."""
-        decision = self._shown(clip_id)
-        if decision is None:
-            return None
-        with self._one_decode:
-            return thumbnail(decision, self.ledger, self.folder, self._sources)
+        with self._one_decode, closing(self._open()) as ledger:
+            decision = _shown(ledger, clip_id)
+            if decision is None:
+                return None
+            return thumbnail(decision, ledger, self.folder, self._sources)
 
     def video(self, clip_id: str) -> Path | bytes | None:
         """A clip's mp4 as it is stored; of a rejected one its span of the source, made small.
@@ -144,20 +138,19 @@ class Review:
         Raises:
             VideoError: the source cannot be decoded.
         """
-        decision = self._shown(clip_id)
-        if decision is None:
-            return None
-        stored = self._stored(decision)
-        if decision.clip is not None and stored.is_file():
-            return stored
+        with closing(self._open()) as ledger:
+            decision = _shown(ledger, clip_id)
+            if decision is None:
+                return None
+            stored = self._stored(decision)
+            if decision.clip is not None and stored.is_file():
+                return stored
+            footage = find_footage(decision, ledger, self.folder, self._sources)
         with self._one_decode:
-            return self._cached(clip_id)
+            return None if footage is None else self._cached(footage)
 
-    def _rendered(self, clip_id: str) -> bytes | None:
-        decision = self.ledger.decisions[clip_id]
-        footage = find_footage(decision, self.ledger, self.folder, self._sources)
-        if footage is None:
-            return None
+    @staticmethod
+    def _rendered(footage: Footage) -> bytes:
         planned, crop_px = footage.planned, None
         if planned is None:
             info = probe_video(footage.path)
@@ -173,7 +166,8 @@ class Review:
 
     def pose(self, clip_id: str) -> bytes | None:
         """A stored clip's joints: int16 [T, J, 2] in quarters of a pixel, -32768 if not seen."""
-        decision = self._shown(clip_id)
+        with closing(self._open()) as ledger:
+            decision = _shown(ledger, clip_id)
         if decision is None:
             return None
         path = self._stored(decision).with_name(f"{decision.clip_id}.pose.npz")
@@ -191,20 +185,25 @@ class Review:
         Duplicates of what comes back are found by `redecide` itself, and not here.
         """
         found: dict[str, list[str]] = {"rejected": [], "accepted": [], "undecided": []}
-        for clip_id, before in sorted(self.ledger.decisions.items()):
-            after = redecided(before, bounds)
-            if after is None:
-                found["undecided"].append(clip_id)
-            elif after.status != before.status:
-                found[after.status].append(clip_id)
+        with closing(self._open()) as ledger:
+            for clip_id, before in sorted(ledger.decisions.items()):
+                after = redecided(before, bounds)
+                if after is None:
+                    found["undecided"].append(clip_id)
+                elif after.status != before.status:
+                    found[after.status].append(clip_id)
         return found
 
     def marks(self) -> Marks:
         """What was written before, less what has been done since."""
-        marks, done = read_marks(self.folder), self.ledger
+        with closing(self._open()) as ledger:
+            return self._marks(ledger)
+
+    def _marks(self, ledger: Ledger) -> Marks:
+        marks, done = read_marks(self.folder), ledger.thresholds
         return Marks(
-            [source for source in marks.takedown if source not in done.takedowns],
-            {n: value for n, value in marks.bounds.items() if done.thresholds.get(n) != value},
+            [source for source in marks.takedown if source not in ledger.takedowns],
+            {name: value for name, value in marks.bounds.items() if done.get(name) != value},
         )
 
     def write_marks(self, marks: Marks) -> None:
@@ -213,12 +212,18 @@ class Review:
         Raises:
             LedgerError: they name a source or a check that this corpus does not have.
         """
-        decisions = self.ledger.decisions.values()
-        unknown = {*marks.takedown} - {decision.source_id for decision in decisions}
-        unknown |= {*marks.bounds} - {check.reason for d in decisions for check in d.checks}
+        with closing(self._open()) as ledger:
+            unknown = {source for source in marks.takedown if source not in ledger.surveys}
+            unknown |= {*marks.bounds} - ledger.reasons_of_checks()
         if unknown:
             raise LedgerError(f"not in this corpus: {', '.join(sorted(unknown)[:3])}")
         write_marks(marks, self.folder)
+
+
+def _shown(ledger: Ledger, clip_id: str) -> Decision | None:
+    """The decision on a clip that may be shown: what was taken down never is."""
+    decision = ledger.decisions.get(clip_id)
+    return None if decision is None or decision.reason == REASON else decision
 
 
 def _number(value: float) -> float | None:

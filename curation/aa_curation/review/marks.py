@@ -26,7 +26,7 @@ class Marks:
 
 
 def read_marks(folder: Path) -> Marks:
-    """What was marked in a corpus; nothing if there are no lists."""
+    """What was marked in a corpus; nothing where it has no list."""
     sources, bounds = (
         read_list(path) if path.is_file() else []
         for path in (folder / TAKEDOWN_LIST, folder / BOUNDS_LIST)

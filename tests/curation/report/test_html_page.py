@@ -86,6 +86,9 @@ def test_the_page_shows_the_funnel_the_pictures_and_the_licences(
     length = browser.find_element(By.ID, "measured-too_short")
     assert "length; seconds; at least 1 passes: 2 pass, 1 do not." in length.text
     assert "length; seconds" in length.find_element(By.TAG_NAME, "svg").text
+    assert "puppet_1-0000: 1.271" in length.text, "the number stands below the picture"
+    jumps = [a.get_attribute("hash") for a in browser.find_elements(By.CSS_SELECTOR, ".names a")]
+    assert jumps == [f"#measured-{name}" for name in plots]
     assert not [e for e in browser.get_log("browser") if e["level"] == "SEVERE"]
 
 
