@@ -202,6 +202,7 @@ class _ClipHead(msgspec.Struct, gc=False):
     clip_id: str
     num_frames: int
     split: str
+    size_hw: tuple[int, int]
 
 
 class _EntryHead(msgspec.Struct, gc=False):
@@ -228,6 +229,7 @@ class ClipPlace(NamedTuple):
     clip_id: str
     num_frames: int
     split: str
+    size_hw: tuple[int, int]
 
 
 def read_places(path: Path, *, remote: bool = False) -> list[ClipPlace]:
@@ -243,7 +245,9 @@ def read_places(path: Path, *, remote: bool = False) -> list[ClipPlace]:
         ShardError: as `read_record`.
     """
     clips = [entry.clip for entry in _read_record_as(path, _Heads, remote=remote).clips]
-    return [ClipPlace(path, n, c.clip_id, c.num_frames, c.split) for n, c in enumerate(clips)]
+    return [
+        ClipPlace(path, n, c.clip_id, c.num_frames, c.split, c.size_hw) for n, c in enumerate(clips)
+    ]
 
 
 def read_clip(place: ClipPlace) -> tuple[ClipEntry, ShardSample]:

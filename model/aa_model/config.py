@@ -7,11 +7,14 @@ reads it back: training and inference cannot disagree.
 from __future__ import annotations
 
 import dataclasses
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, TypeAlias, TypeVar
+from typing import Annotated, Any, Literal, TypeAlias, TypeVar
 
 import msgspec
+from cyclopts import Parameter
 
 from aa_model.errors import ConfigError
 
@@ -21,8 +24,9 @@ _OMIT = {"omit_none": True}
 Appearance: TypeAlias = Literal["reference_net", "clip", "controlnet", "clip+controlnet"]
 Merge: TypeAlias = Literal["edge", "mean", "wrapped"]
 Benchmark: TypeAlias = Literal["tiktok", "ubc"]  # of `aa_datasets.benchmarks.split`
+LoraPart: TypeAlias = Literal["reference_net", "denoising_unet", "temporal_layers"]
 StageName: TypeAlias = Literal[
-    "autoencoder", "image-encoder", "1", "1-controlnet", "2", "personalize"
+    "autoencoder", "image-encoder", "1", "1-controlnet", "2", "personalize", "distill"
 ]
 
 
@@ -150,6 +154,8 @@ class ModelConfig:
     the image encoder's tokens to cross-attention, `controlnet` alone gives null tokens.
     `use_pose`: off leaves the Pose Guider out: image to video in AnimateDiff's manner, which the
     paper compares with in general.
+    `more_sizes_hw`: other picture sizes that it was trained with, besides `size_hw`; None is none.
+    `distilled_guidance`: of a network that was distilled to few steps, the guidance that is in it.
     `untrained`: True for weights of a base, such as Stable Diffusion, which were trained with
     neither this size nor this noise schedule: the training that starts from them decides both.
     """
@@ -165,6 +171,8 @@ class ModelConfig:
     appearance: Appearance = "reference_net"
     use_pose: bool = True
     untrained: bool | None = field(default=None, metadata=_OMIT)
+    distilled_guidance: float | None = field(default=None, metadata=_OMIT)
+    more_sizes_hw: tuple[tuple[int, int], ...] | None = field(default=None, metadata=_OMIT)
 
     def __post_init__(self) -> None:
         downscale = 1
@@ -175,8 +183,9 @@ class ModelConfig:
                 f"pose guider strides {self.pose_guider.strides} reduce by {downscale}, the VAE by "
                 f"{self.vae.downscale}: choose strides whose product is {self.vae.downscale}"
             )
-        if any(side % self.vae.downscale for side in self.size_hw):
-            raise ConfigError(f"size {self.size_hw} is not divisible by {self.vae.downscale}")
+        for size_hw in self.sizes_hw:
+            if any(side % self.vae.downscale for side in size_hw):
+                raise ConfigError(f"size {size_hw} is not divisible by {self.vae.downscale}")
         if len(self.unet.attention) != len(self.unet.block_out_channels):
             raise ConfigError("unet.attention needs one value per level of block_out_channels")
         if not self.unet.attention[0]:
@@ -185,6 +194,11 @@ class ModelConfig:
             raise ConfigError("at zero SNR epsilon says nothing of the image: use v_prediction")
         if self.temporal.clean_attention and self.noise.prediction_type == "epsilon":
             raise ConfigError("clean_attention reads the image of a velocity: use v_prediction")
+
+    @property
+    def sizes_hw(self) -> tuple[tuple[int, int], ...]:
+        """All sizes that it was trained with; the first is that of videos unless asked for."""
+        return (self.size_hw, *(self.more_sizes_hw or ()))
 
     @property
     def latent_hw(self) -> tuple[int, int]:
@@ -216,10 +230,20 @@ class TrainConfig:
     """Steps over which the learning rate rises to `lr`."""
     lr_schedule: Literal["constant", "cosine"] = "constant"
     """After the warm-up: constant, or cosine to 0 over the steps or the time limit."""
-    optimizer: Literal["adamw", "adafactor"] = "adamw"
-    """Adafactor (Shazeer and Stern 2018) stores no second moment per weight."""
+    optimizer: Literal["adamw", "adamw8bit", "adafactor"] = "adamw"
+    """Adafactor (Shazeer and Stern 2018) stores no second moment per weight; adamw8bit stores both
+    moments in 8 bits (Dettmers et al. 2022, extra adamw8bit)."""
+    offload_optimizer: bool = False
+    """Keep the optimizer's state in main memory: room on the GPU for slower steps."""
     weight_decay: float = 0.01
     """Of the optimizer."""
+    lora_rank: int = 0
+    """Stages 1, 2, personalize and distill: train low-rank updates (LoRA) of this rank of
+    attention's projections, of a network that is trained already; 0 is off."""
+    lora_alpha: float | None = None
+    """The updates count alpha / rank; alpha is the rank unless given."""
+    lora_parts: Annotated[tuple[LoraPart, ...], Parameter(consume_multiple=True)] = ()
+    """What gets updates; unless given, those of the stage's own parts that are of the UNets."""
     max_grad_norm: float = 1.0
     """Gradients are scaled down to this norm."""
     ema_decay: float = 0.0
@@ -258,15 +282,29 @@ class TrainConfig:
     """Autoencoder only: side of the random crops trained on; 0 is off."""
     temperature: float = 0.1
     """Image encoder only: temperature of its contrastive loss."""
+    distill_guidance: float = 2.0
+    """Distill only: guidance of the teacher, which the student then has in it; 1 is off."""
+    distill_solver_steps: int = 50
+    """Distill only: the student learns from steps of the teacher between so many timesteps."""
+    compile: bool = False
+    """Compile the UNets' blocks with torch.compile: slower first steps, faster ones after them."""
 
     def __post_init__(self) -> None:
         if self.frozen_bfloat16 and not self.autocast:
             raise ConfigError("frozen_bfloat16 needs autocast: add --autocast, or leave it out")
+        if not self.lora_rank and (self.lora_alpha is not None or self.lora_parts):
+            raise ConfigError("--lora-alpha and --lora-parts need --lora-rank: add it")
+        if self.lora_rank < 0:
+            raise ConfigError(f"lora_rank is {self.lora_rank}: expected 0 or more")
         for name in ("steps", "batch_size", "num_frames", "accumulate", "stride"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} is {getattr(self, name)}: expected 1 or more")
         if self.person_weight <= 0:
             raise ConfigError(f"person_weight is {self.person_weight:g}: expected more than 0")
+        if not 2 <= self.distill_solver_steps <= 1000:
+            raise ConfigError(
+                f"distill_solver_steps is {self.distill_solver_steps}: expected 2 to 1000"
+            )
         if self.perceptual_weight < 0:
             raise ConfigError(
                 f"perceptual_weight is {self.perceptual_weight:g}: expected 0 or more"
@@ -300,15 +338,24 @@ def _default_of(name: str) -> Any:
     return TrainConfig.__dataclass_fields__[name].default
 
 
-_OF_DIFFUSION = ("1", "1-controlnet", "2", "personalize")
+# Whose loss is the error of the predicted noise.
+_OF_NOISE = ("1", "1-controlnet", "2", "personalize")
+_OF_DIFFUSION = (*_OF_NOISE, "distill")
 _WITH_FRAMES = ("autoencoder", *_OF_DIFFUSION)
 # Fields of TrainConfig that not every stage reads, and those that do.
 _STAGES_OF = {
     **dict.fromkeys(("num_frames", "early_num_frames"), _WITH_FRAMES),
-    "stride": ("2", "personalize"),
+    "stride": ("2", "personalize", "distill"),
     **dict.fromkeys(
-        ("reference_drop", "timestep_shift", "noise_offset", "min_snr_gamma", "person_weight",
-         "gradient_checkpointing", "cache_latents", "precomputed_latents"),
+        ("lora_rank", "lora_alpha", "lora_parts"), ("1", "2", "personalize", "distill")
+    ),
+    **dict.fromkeys(("distill_guidance", "distill_solver_steps"), ("distill",)),
+    **dict.fromkeys(
+        ("reference_drop", "timestep_shift", "noise_offset", "min_snr_gamma", "person_weight"),
+        _OF_NOISE,
+    ),
+    **dict.fromkeys(
+        ("gradient_checkpointing", "cache_latents", "precomputed_latents", "compile"),
         _OF_DIFFUSION,
     ),
     **dict.fromkeys(
@@ -391,6 +438,35 @@ def take_paths(options: Any) -> None:
         else:
             value = Path(value)
         object.__setattr__(options, f.name, value)
+
+
+def parse_sizes(texts: Sequence[str], base_hw: tuple[int, int]) -> tuple[tuple[int, int], ...]:
+    """Heights and widths of several "HxW"; or of "buckets", see `aspect_buckets`.
+
+    Raises:
+        ConfigError: as `parse_size`; or the same size twice.
+    """
+    if tuple(texts) == ("buckets",):
+        return aspect_buckets(base_hw)
+    sizes = tuple(parse_size(text) for text in texts)
+    if len(set(sizes)) < len(sizes):
+        raise ConfigError(f"size {' '.join(texts)}: one of them is there twice")
+    return sizes
+
+
+def aspect_buckets(base_hw: tuple[int, int]) -> tuple[tuple[int, int], ...]:
+    """`base_hw`, and sizes of about its area of the shapes 9:16, 3:4, 1:1, 4:3 and 16:9.
+
+    Sides are multiples of 64, which every level of the UNets halves evenly, or of 8 where pictures
+    are small.
+    """
+    step = 64 if min(base_hw) >= 256 else 8
+    area = base_hw[0] * base_hw[1]
+    found = [base_hw]
+    for height, width in ((16, 9), (4, 3), (1, 1), (3, 4), (9, 16)):
+        scale = math.sqrt(area / (height * width)) / step
+        found.append((step * round(scale * height), step * round(scale * width)))
+    return tuple(dict.fromkeys(found))
 
 
 def to_json(config: Any) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from aa_datasets.shards import ShardSample, write_shard
 from aa_datasets.video.canonical import encode_canonical, read_canonical
 from aa_model.checkpoints.store import read_checkpoint, write_checkpoint
 from aa_model.cli import animate as animate_cli
-from aa_model.config import ConfigError, parse_size
+from aa_model.config import ConfigError, parse_size, parse_sizes
 from aa_model.inference.inputs import letterbox, letterbox_pose, read_drawn_poses, read_picture
 from aa_model.networks.animate_anyone import AnimateAnyone
 from aa_model.networks.parts import parts_of
@@ -61,7 +61,7 @@ def test_portrait_and_landscape_are_trained_and_animated_uncropped(
     for stage in ("autoencoder", "image-encoder", "1", "2"):
         training = replace(PRESETS["tiny"].training[stage], steps=1, batch_size=2)
         options = TrainOptions((shard,), stage=stage, preset="tiny", out=tmp_path / stage,
-                               init=init, size=size if stage != "2" else None,
+                               init=init, size=(size,) if stage != "2" else (),
                                training=training)  # fmt: skip
         train_stage(options)
         init = (*init, options.out) if stage == "image-encoder" or not init else (options.out,)
@@ -78,6 +78,47 @@ def test_portrait_and_landscape_are_trained_and_animated_uncropped(
                    "--steps", 1, "--size", "48x48", "--max-videos", 1) == 0  # fmt: skip
     with Image.open(tmp_path / "all" / "p0" / "0000.png") as picture:
         assert picture.size == (48, 48)
+
+
+def test_portrait_and_landscape_are_trained_together_uncropped_and_resumed_exactly(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    samples = []
+    for i, size_hw in enumerate([(64, 40), (40, 64), (64, 40), (40, 64)]):
+        puppet = render_puppet(i, i, num_frames=6, size_hw=size_hw)
+        clip = Clip(f"p{i}", f"p{i}", "puppets", "MIT", 0.0, 0.25, 24.0, size_hw, 6, True,
+                    "renderer", "train")  # fmt: skip
+        samples.append(ShardSample(clip, encode_canonical(puppet.frames, 24.0), puppet.pose))
+    shard = tmp_path / "train-000000.tar"
+    write_shard(shard, samples)
+
+    def run(stage: str, out: Path, steps: int, *init: Path, resume: bool = False) -> None:
+        training = replace(PRESETS["tiny"].training[stage], steps=steps, batch_size=2)
+        train_stage(TrainOptions(
+            (shard,), stage=stage, preset="tiny", out=out, init=init, resume=resume,
+            size=("64x40", "40x64") if stage != "2" else (), training=training,
+        ))  # fmt: skip
+
+    run("autoencoder", tmp_path / "vae", 3)
+    run("image-encoder", tmp_path / "encoder", 1)
+    run("1", tmp_path / "1", 4, tmp_path / "vae", tmp_path / "encoder")
+    assert "stage 1 at 64x40, 40x64" in capsys.readouterr().out
+    for stop, resume in ((1, False), (3, True), (4, True)):
+        run("1", tmp_path / "cut", stop, tmp_path / "vae", tmp_path / "encoder", resume=resume)
+    for path in (tmp_path / "1").glob("*.safetensors"):
+        assert path.read_bytes() == (tmp_path / "cut" / path.name).read_bytes()
+    run("2", tmp_path / "2", 2, tmp_path / "1")
+    model = read_checkpoint(tmp_path / "2").model  # stage 2 keeps stage 1's sizes
+    assert (model.size_hw, model.more_sizes_hw) == ((64, 40), ((40, 64),))
+
+
+def test_buckets_have_about_the_same_area_and_the_common_shapes() -> None:
+    sizes = parse_sizes(("buckets",), (512, 512))
+    assert sizes == ((512, 512), (704, 384), (576, 448), (448, 576), (384, 704))
+    assert all(0.9 < h * w / 512**2 < 1.1 for h, w in sizes)
+    assert parse_sizes(("buckets",), (768, 432))[0] == (768, 432)
+    with pytest.raises(ConfigError, match="twice"):
+        parse_sizes(("64x64", "64x64"), (64, 64))
 
 
 @pytest.mark.parametrize("text", ["768", "768x", "768x430", "0x8", "axb", "8x8x8", "-8x8"])

@@ -20,7 +20,7 @@ from aa_datasets.errors import ShardError, VideoError
 from aa_datasets.loader.augment import disturb_pose, draw_flip, flip_frames
 from aa_datasets.loader.batch import Sample
 from aa_datasets.loader.config import LoaderConfig
-from aa_datasets.loader.crop_resize import mask_text, resize_frames, resize_pose
+from aa_datasets.loader.crop_resize import mask_text, nearest_shape, resize_frames, resize_pose
 from aa_datasets.loader.latents import StoredLatents
 from aa_datasets.loader.remote import RemoteShards
 from aa_datasets.loader.sampler import Draw
@@ -60,7 +60,7 @@ def choose_frames(
 
 
 class _Decoded(NamedTuple):
-    """A clip, and its frames and poses at the size of training: uint8 [T, *size_hw, 3]."""
+    """A clip, and its frames and poses at the size of training: uint8 [T, H, W, 3]."""
 
     frames: NDArray[np.uint8]
     pose: Pose
@@ -78,6 +78,8 @@ class ClipDataset(Dataset[Sample]):
         remote: RemoteShards | None = None,
     ) -> None:
         self.clips, self.config, self.latents, self.remote = clips, config, latents, remote
+        # Which of config.sizes_hw each clip is given at.
+        self.buckets = [nearest_shape(clip.size_hw, config.sizes_hw) for clip in clips]
         self._verified: set[Path] = set()
         self._cache_bytes_left = config.cache_bytes
         self._decoded: dict[int, _Decoded] = {}
@@ -108,6 +110,9 @@ class ClipDataset(Dataset[Sample]):
             first += len(some)
         return found
 
+    def _size_hw(self, index: int) -> tuple[int, int]:
+        return self.config.sizes_hw[self.buckets[index]]
+
     def __getitem__(self, draw: Draw) -> Sample:
         place, config = self.clips[draw.clip], self.config
         generator = np.random.default_rng([config.seed, 1, draw.number])
@@ -118,7 +123,9 @@ class ClipDataset(Dataset[Sample]):
         )
         wanted = np.array([window.reference, *window.targets])
         reference, target, pose, clip = self._read(draw.clip, wanted)
-        mask = mask_text(clip.text_px, clip.size_hw, config.size_hw) if config.text_mask else None
+        mask = None
+        if config.text_mask:
+            mask = mask_text(clip.text_px, clip.size_hw, self._size_hw(draw.clip))
         if config.augmentation is not None:
             if draw_flip(config.augmentation, generator):
                 reference, target = flip_frames(reference).copy(), flip_frames(target).copy()
@@ -141,11 +148,12 @@ class ClipDataset(Dataset[Sample]):
     ) -> tuple[NDArray[np.uint8], NDArray[np.uint8], Pose, Clip]:
         """The first of these frames of a clip, the others, the pose of all, and the clip."""
         place = self.clips[index]
-        size = 3 * place.num_frames * self.config.size_hw[0] * self.config.size_hw[1]
+        height, width = self._size_hw(index)
+        size = 3 * place.num_frames * height * width
         if index in self._decoded or size <= self._cache_bytes_left:
             if index not in self._decoded:
                 self._cache_bytes_left -= size
-                whole = self._decode(place, np.arange(place.num_frames))
+                whole = self._decode(index, np.arange(place.num_frames))
                 # A crop would keep the memory of what it was cut out of.
                 kept_frames = np.ascontiguousarray(whole.frames)
                 self._decoded[index] = whole._replace(frames=kept_frames)
@@ -153,22 +161,23 @@ class ClipDataset(Dataset[Sample]):
             reference, target = kept.frames[wanted[0]].copy(), kept.frames[wanted[1:]]
             return reference, target, kept.pose.at_frames(wanted), kept.clip
         ordered, places = np.unique(wanted, return_inverse=True)
-        frames, pose, clip = self._decode(place, ordered)
+        frames, pose, clip = self._decode(index, ordered)
         first, last = places[1], places[-1]
         neighbours = np.array_equal(places[1:], np.arange(first, last + 1))
         # A window is a part of what was decoded: copying it would cost a tenth of decoding it.
         target = frames[first : last + 1] if neighbours else frames[places[1:]]
         return frames[places[0]], target, pose.at_frames(places), clip
 
-    def _decode(self, place: ClipPlace, wanted: NDArray[np.int64]) -> _Decoded:
+    def _decode(self, index: int, wanted: NDArray[np.int64]) -> _Decoded:
+        place, size_hw = self.clips[index], self._size_hw(index)
         with self.remote.local(place.shard) if self.remote else nullcontext():
             entry, stored = read_clip(place)
         if entry.members["mp4"].crc32 is None and place.shard not in self._verified:
             verify_shard(place.shard)  # of an old record nothing less tells damage
             self._verified.add(place.shard)
-        pose = resize_pose(stored.pose.at_frames(wanted), self.config.size_hw)
+        pose = resize_pose(stored.pose.at_frames(wanted), size_hw)
         if self.latents is not None:  # the frames are not used
-            empty = np.empty((len(wanted), *self.config.size_hw, 0), np.uint8)
+            empty = np.empty((len(wanted), *size_hw, 0), np.uint8)
             return _Decoded(empty, pose, stored.clip)
         try:
             frames = read_canonical(
@@ -182,4 +191,4 @@ class ClipDataset(Dataset[Sample]):
                 f"{place.shard.name}: clip {place.clip_id} at byte {entry.members['mp4'].offset}: "
                 f"{error}"
             ) from error
-        return _Decoded(resize_frames(frames, self.config.size_hw), pose, stored.clip)
+        return _Decoded(resize_frames(frames, size_hw), pose, stored.clip)

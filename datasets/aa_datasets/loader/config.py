@@ -23,6 +23,9 @@ class LoaderConfig:
 
     size_hw: tuple[int, int]
     """Height and width of the frames; clips are centre-cropped to this shape and resized."""
+    buckets_hw: tuple[tuple[int, int], ...] = ()
+    """Further sizes: a clip then has the one, of these and `size_hw`, whose shape is nearest to its
+    own, and all clips of a batch have the same one."""
     stage: int = 1
     """1 gives single frames from anywhere in a clip, 2 gives windows of neighbours (Sec. 3.3)."""
     batch_size: int = 1
@@ -76,12 +79,20 @@ class LoaderConfig:
                 raise DatasetError(
                     f"loader {name} is {getattr(self, name)}, expected at least {least}"
                 )
-        if min(self.size_hw) < 1:
-            raise DatasetError(f"loader size_hw is {self.size_hw}, expected (height, width) in px")
+        for size_hw in self.sizes_hw:
+            if min(size_hw) < 1:
+                raise DatasetError(f"loader size_hw is {size_hw}, expected (height, width) in px")
+        if self.buckets_hw and self.latents is not None:
+            raise DatasetError("stored latents are of one size: leave out buckets_hw, or decode")
         if not 0 <= self.too_short_at_most <= 1:
             raise DatasetError(
                 f"loader too_short_at_most is {self.too_short_at_most}, expected a share in [0, 1]"
             )
+
+    @property
+    def sizes_hw(self) -> tuple[tuple[int, int], ...]:
+        """All sizes that a batch may have."""
+        return (self.size_hw, *self.buckets_hw)
 
     @property
     def span_frames(self) -> int:

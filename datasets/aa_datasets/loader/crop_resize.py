@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import cv2
 import numpy as np
@@ -17,6 +17,15 @@ def crop_box(size_hw: tuple[int, int], to_hw: tuple[int, int]) -> tuple[int, int
     scale = min(size_hw[0] / to_hw[0], size_hw[1] / to_hw[1])
     height, width = round(scale * to_hw[0]), round(scale * to_hw[1])
     return (size_hw[0] - height) // 2, (size_hw[1] - width) // 2, height, width
+
+
+def nearest_shape(size_hw: tuple[int, int], sizes_hw: Sequence[tuple[int, int]]) -> int:
+    """Which of some sizes cuts least off a picture of `size_hw`; the first of several."""
+
+    def cut_off(to_hw: tuple[int, int]) -> float:
+        return abs(math.log(size_hw[0] * to_hw[1] / (size_hw[1] * to_hw[0])))
+
+    return min(range(len(sizes_hw)), key=lambda i: cut_off(sizes_hw[i]))
 
 
 def resize_frames(frames: NDArray[np.uint8], to_hw: tuple[int, int]) -> NDArray[np.uint8]:

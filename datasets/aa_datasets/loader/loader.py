@@ -133,13 +133,18 @@ class ShardLoader:
             # An error of a worker has a traceback in its message.
             name = type(error).__name__
             raise type(error)(str(error).rpartition(f"{name}: ")[2].strip()) from error
-        self._consumed += self._config.batch_size * self._world_size
+        self._consumed += self._world_batch
         return batch
 
     def _begin(self) -> Iterator[FrameBatch]:
         """Iterate from the position of the consumer."""
         draws = Draws(
-            self._order, self._config.batch_size, self._rank, self._world_size, self._consumed
+            self._order,
+            self._config.batch_size,
+            self._rank,
+            self._world_size,
+            self._consumed,
+            self._dataset.buckets if self._config.buckets_hw else None,
         )
         if not self._config.num_workers:
             return (
@@ -165,16 +170,22 @@ class ShardLoader:
             "clips_sha256": self._dataset.clips_sha256,
             "consumed": self._consumed,
         }
+        if self._config.shards_at_once is not None:
+            state["shards_at_once"] = self._config.shards_at_once
+        if self._config.buckets_hw:
+            return {**state, "world_batch": self._world_batch}
         epoch = self._order.epoch_at(self._consumed)
         at: dict[str, Any] = {"number": epoch.number, "start": epoch.start}
         if self._continued is not None and epoch is self._order.first:
             at = self._continued._asdict()
-        if self._config.shards_at_once is not None:
-            state["shards_at_once"] = self._config.shards_at_once
         return {**state, "shards": self._shards(), "epoch": at}
 
     def _counts(self) -> list[int]:
         return self._dataset.counts
+
+    @property
+    def _world_batch(self) -> int:
+        return self._config.batch_size * self._world_size
 
     def _shards(self) -> list[tuple[str, int]]:
         return [(key, count) for key, (_, count) in self._dataset.shards.items()]
@@ -184,7 +195,8 @@ class ShardLoader:
 
         Shards may have been added, changed or taken away since. The epoch then continues over those
         that are as they were, so that none of their clips is lost or repeated, and the next one has
-        all; a warning counts them.
+        all; a warning counts them. With several sizes the shards and the world's batches must be
+        those of the state.
 
         Raises:
             ShardError: the state is of another seed, or none of its shards is here.
@@ -197,6 +209,18 @@ class ShardLoader:
                     f"run's own {name}"
                 )
         same = state["clips_sha256"] == self._dataset.clips_sha256
+        if self._config.buckets_hw or "world_batch" in state:
+            if not same or state.get("world_batch") != self._world_batch:
+                raise ShardError(
+                    "with clips at several sizes, which ones make a batch depends on all before "
+                    "it: resume with the same shards, the same sizes, and as many clips a batch "
+                    "over all processes (the state has"
+                    f" {state.get('world_batch', 'one size')}, this is "
+                    f"{self._world_batch})"
+                )
+            self._order, self._continued = Order(self._shuffle, self._counts()), None
+            self._consumed, self._batches = state["consumed"], None
+            return
         known = {key for key, _ in state.get("shards", ())}  # none in states of earlier versions
         if not same and not known & self._dataset.shards.keys():
             raise ShardError(

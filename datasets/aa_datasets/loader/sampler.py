@@ -3,7 +3,8 @@
 Every epoch is a permutation of all clips. Each batch of the world takes the next world_size x
 batch_size clips of the endless sequence of epochs and every rank a strided share of them, so that
 all ranks get equally many batches, no clip comes twice or is lost in an epoch, and the state
-(seed, samples consumed) resumes at any world size and worker count.
+(seed, samples consumed) resumes at any world size and worker count. Where clips are given at
+several sizes, the world's batches must stay as large as they were.
 
 Where the shards have changed since a state was taken, the epoch that it is in continues over the
 shards that are still the same, and the next one has them all.
@@ -11,6 +12,8 @@ shards that are still the same, and the next one has them all.
 
 from __future__ import annotations
 
+import itertools
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -127,22 +130,40 @@ class Continued(NamedTuple):
 
 
 class Draws(Sampler[list[Draw]]):
-    """The endless sequence of batches of one rank, from a global position on."""
+    """The endless sequence of batches of one rank, from a global position on.
+
+    Args:
+        start: samples that all ranks together have received.
+        buckets: for each clip the size that it is given at; None where there is one size. Clips
+            wait, from one epoch into the next if need be, until a batch of the world is full of
+            one size; batches come in the order in which they fill.
+    """
 
     def __init__(
-        self, order: Order, batch_size: int, rank: int, world_size: int, start: int
+        self,
+        order: Order,
+        batch_size: int,
+        rank: int,
+        world_size: int,
+        start: int,
+        buckets: Sequence[int] | None = None,
     ) -> None:
         self.order = order
         self.batch_size, self.rank, self.world_size = batch_size, rank, world_size
-        self.start = start
+        self.start, self.buckets = start, buckets
 
     def __iter__(self) -> Iterator[list[Draw]]:
-        position = self.start
-        while True:
-            batch = []
-            for i in range(self.batch_size):
-                number = position + i * self.world_size + self.rank
-                epoch = self.order.epoch_at(number)
-                batch.append(Draw(int(epoch.order[number - epoch.start]), number))
-            yield batch
-            position += self.batch_size * self.world_size
+        full = self.batch_size * self.world_size
+        # Which batches were full at `start` depends on all clips before it, if sizes differ.
+        given = 0 if self.buckets else self.start
+        waiting: dict[int, list[Draw]] = defaultdict(list)
+        for number in itertools.count(given):
+            epoch = self.order.epoch_at(number)
+            draw = Draw(int(epoch.order[number - epoch.start]), number)
+            batch = waiting[self.buckets[draw.clip] if self.buckets else 0]
+            batch.append(draw)
+            if len(batch) == full:
+                if given >= self.start:
+                    yield batch[self.rank :: self.world_size]
+                given += full
+                batch.clear()

@@ -285,7 +285,12 @@ def resolve_config(config: ModelConfig, sources: dict[str, Path]) -> ModelConfig
         if part == "temporal_layers":
             config = replace(config, temporal=replace(config.temporal, max_frames=positions))
         if part == "denoising_unet" and not _is_base(info):
-            config = replace(config, noise=stored.noise, size_hw=stored.size_hw)
+            config = replace(
+                config,
+                noise=stored.noise,
+                size_hw=stored.size_hw,
+                more_sizes_hw=stored.more_sizes_hw,
+            )
     return config
 
 

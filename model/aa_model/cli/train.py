@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import sys
+import tomllib
 from collections.abc import Sequence
-from typing import Annotated, get_type_hints
+from pathlib import Path
+from typing import Annotated, Any, get_type_hints
 
 from cyclopts import App, Group, Parameter
+from cyclopts.config import Dict
 
 from aa_datasets.command_line import make_app
 from aa_model.cli.command_line import run_command
 from aa_model.config import TrainConfig
+from aa_model.errors import ModelError
 from aa_model.presets import PRESETS
 from aa_model.training.options import PrecomputeOptions, TrainOptions, preset_training
 
@@ -26,7 +30,10 @@ def make_train_app(argv: Sequence[str]) -> App:
         "...` (--batch-size is per process).",
         example="aa-train corpus --stage 1 --preset base-24gb --init start --out run-1",
     )
-    chosen = _option(argv, "--preset"), _option(argv, "--stage")
+    stored = _read_options(_option(argv, "--options"))
+    chosen = tuple(
+        _option(argv, f"--{name}") or str(stored.get(name, "")) for name in ("preset", "stage")
+    )
     found = preset_training(*chosen) if chosen[0] in PRESETS else None
     config = found or preset_training(*_SHOWN)
     assert config is not None
@@ -36,8 +43,18 @@ def make_train_app(argv: Sequence[str]) -> App:
     defaults = _with_defaults(config)
 
     def train(
-        options: Annotated[TrainOptions, Parameter(name="*")], training: TrainConfig = defaults
+        options: Annotated[TrainOptions, Parameter(name="*")],
+        training: TrainConfig = defaults,
+        options_file: Annotated[Path | None, Parameter(name="--options")] = None,
     ) -> None:
+        """Train.
+
+        Parameters
+        ----------
+        options_file
+            TOML file of options, such as OUT/options.toml of another run; options that are given
+            here as well win.
+        """
         from aa_model.training.run import train_stage
 
         given = TrainConfig(**dataclasses.asdict(training)) if found else None
@@ -46,6 +63,8 @@ def make_train_app(argv: Sequence[str]) -> App:
     group = Group(title, sort_key=9)
     train.__annotations__["training"] = Annotated[type(defaults), Parameter("*", group=group)]
     app.default(train)
+    if stored:  # what is given on the command line wins
+        app.config = Dict(stored, source=_option(argv, "--options"), use_commands_as_keys=False)
 
     @app.command(
         help_epilogue="Example: `aa-train precompute corpus --preset base-24gb --init start`"
@@ -64,7 +83,7 @@ def make_train_app(argv: Sequence[str]) -> App:
 
 def _with_defaults(config: TrainConfig) -> TrainConfig:
     """`config` as an instance of a class whose defaults it is, so that help shows its numbers."""
-    hints = get_type_hints(TrainConfig)
+    hints = get_type_hints(TrainConfig, include_extras=True)
     fields = [
         (f.name, hints[f.name], dataclasses.field(default=getattr(config, f.name)))
         for f in dataclasses.fields(TrainConfig)
@@ -74,6 +93,14 @@ def _with_defaults(config: TrainConfig) -> TrainConfig:
         namespace={"__module__": __name__},
     )()  # fmt: skip
     return made
+
+
+def _read_options(path: str) -> dict[str, Any]:
+    """The options of a TOML file; none without one."""
+    try:
+        return tomllib.loads(Path(path).read_text()) if path else {}
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ModelError(f"{path} is not TOML: {error}") from error
 
 
 def _option(argv: Sequence[str], name: str) -> str:
@@ -88,8 +115,13 @@ def _option(argv: Sequence[str], name: str) -> str:
 
 def main(argv: Sequence[str] | None = None) -> int:
     argv = sys.argv[1:] if argv is None else argv
+    try:
+        app = make_train_app(argv)
+    except (ModelError, OSError) as error:  # the file of --options
+        print(f"aa-train: error: {error}", file=sys.stderr)
+        return 2
     return run_command(
-        make_train_app(argv),
+        app,
         argv,
         when_stopped="--resume resumes from the last save; finished shards of latents are kept",
     )

@@ -21,7 +21,11 @@ from aa_model.inference.drawn_poses import PosePictures
 from aa_model.inference.pose_features import PoseFeatures
 from aa_model.networks.animate_anyone import AnimateAnyone
 from aa_model.networks.image_encoder import null_tokens
-from aa_model.networks.noise_schedule import check_schedule, make_scheduler
+from aa_model.networks.noise_schedule import (
+    check_schedule,
+    make_scheduler,
+    warn_of_few_steps,
+)
 from aa_model.networks.reference_attention import KeysValues, project_features
 from aa_model.networks.windows import (
     average,
@@ -147,6 +151,7 @@ def denoise(
     if scheduler is None:
         scheduler = make_scheduler(model.config.noise)
     check_schedule(model.config.noise, scheduler)
+    warn_of_few_steps(model.config, scheduler, config.guidance)
     device, T = conditions.pose.device, conditions.pose.num_frames
     trained = model.config.noise.num_train_timesteps
     if not 1 <= config.steps <= trained:

@@ -164,6 +164,10 @@ class AnimateAnyone(nn.Module):
         temporal = dataclasses.replace(self.config.temporal, trained_frames=num_frames)
         self.config = dataclasses.replace(self.config, temporal=temporal)
 
+    def set_distilled_guidance(self, guidance: float | None) -> None:
+        """Mark the network as one of few steps, which has this guidance in it."""
+        self.config = dataclasses.replace(self.config, distilled_guidance=guidance)
+
     def enable_gradient_checkpointing(self) -> None:
         """Trade time for memory in all UNets, temporal layers included (traps T5, T6)."""
         unets = [self.denoising_unet]

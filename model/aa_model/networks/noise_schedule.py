@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
+
 import torch
 from diffusers import DDIMScheduler, SchedulerMixin
 from torch import Tensor
 
-from aa_model.config import NoiseConfig
+from aa_model.config import ModelConfig, NoiseConfig
 from aa_model.errors import ModelError
 from aa_model.networks.sharded_random import draw_normal, draw_uniform
 
@@ -55,6 +57,29 @@ def check_schedule(config: NoiseConfig, scheduler: SchedulerMixin) -> None:
             f"{type(scheduler).__name__} is of another schedule than the checkpoint, with "
             f"{' and '.join(faults)}: make it by from_config(pipeline.scheduler.config); if it "
             "was, this class does not know zero terminal SNR, choose another"
+        )
+
+
+def warn_of_few_steps(config: ModelConfig, scheduler: SchedulerMixin, guidance: float) -> None:
+    """Say where a network and a scheduler do not belong together, though each of them works.
+
+    Schedulers of few steps take a network's word on the noise-free video at every step, which only
+    a distilled one gives well; and that one has its guidance in it.
+    """
+    few = type(scheduler).__name__ in ("LCMScheduler", "TCDScheduler")
+    if few and config.distilled_guidance is None:
+        warnings.warn(
+            f"{type(scheduler).__name__} is for networks that were distilled to few steps, and "
+            "this one was not: train stage distill, or take another scheduler",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+    if config.distilled_guidance is not None and guidance != 1:
+        warnings.warn(
+            f"the network was distilled with guidance {config.distilled_guidance:g}, and is guided "
+            f"by {guidance:g} once more: guidance 1 is what it was trained for",
+            RuntimeWarning,
+            stacklevel=2,
         )
 
 

@@ -68,6 +68,7 @@ def diffusion_loss(
     videos: Videos,
     generator: torch.Generator,
     observe: Observe | None = None,
+    timesteps: Tensor | None = None,
 ) -> Tensor:
     """Mean squared error of the predicted noise or velocity (Eq. 1), for both stages.
 
@@ -79,17 +80,21 @@ def diffusion_loss(
 
     Under `videos.loss_mask` errors do not count and give no gradient; each video's error is the
     mean of what counts, so that every video weighs the same, in any process.
+
+    Args:
+        timesteps: int64 [V]; drawn unless given.
     """
     V, device = len(videos.target), videos.target.device
     kept, which = _kept_references(len(videos.reference), config.reference_drop, generator)
     with torch.no_grad():
-        latents, reference_latents, tokens = _encode(model, encode, videos, kept, generator)
+        latents, reference_latents, tokens = encode_videos(model, encode, videos, kept, generator)
     dropped = torch.tensor([r is None for r in which], device=device)[:, None, None]
     tokens = torch.where(dropped, null_tokens(tokens), tokens)
     features = {}
     if kept:
         features = model.reference_features(videos.reference[kept], reference_latents, tokens[kept])
-    timesteps = draw_timesteps(scheduler, V, config.timestep_shift, generator).to(device)
+    if timesteps is None:
+        timesteps = draw_timesteps(scheduler, V, config.timestep_shift, generator).to(device)
     noise = make_noise(latents, config.noise_offset, generator)
     repeats = V // len(videos.reference)
     prediction = model(
@@ -171,7 +176,7 @@ def mean_of_counted(error: Tensor, loss_mask: Tensor) -> Tensor:
     return (error * counted[:, None]).flatten(1).sum(1) / number.clamp(min=1)
 
 
-def _encode(
+def encode_videos(
     model: AnimateAnyone,
     encode: Encode,
     videos: Videos,

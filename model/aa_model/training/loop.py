@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -12,11 +12,15 @@ from typing import Any, TypeVar
 import torch
 from diffusers.training_utils import EMAModel
 from torch import Tensor, distributed, nn
+from torch.distributed.fsdp import FSDPModule
+from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.nn.parallel import DistributedDataParallel
+from torch.utils._pytree import tree_map
 
 from aa_model.config import TrainConfig
 from aa_model.errors import ModelError, TrainingDiverged
 from aa_model.training.memory import training_autocast
+from aa_model.training.optimizer import make_optimizer
 
 BatchT = TypeVar("BatchT")
 
@@ -51,16 +55,16 @@ class TrainingState:
     ) -> None:
         if not trained:
             raise ModelError("nothing is to be trained: the stage and the network do not fit")
-        self.trained = trained
+        self.trained, self.config = trained, config
         device = next(iter(trained.values())).device
-        self.optimizer = _make_optimizer(trained.values(), config)
+        self.optimizer = make_optimizer(trained.values(), config)
         self.ema = (
             EMAModel(
                 trained.values(),
                 decay=config.ema_decay,
                 use_ema_warmup=True,
                 power=3 / 4,
-                foreach=True,
+                foreach=not any(isinstance(p, DTensor) for p in trained.values()),
             )
             if config.ema_decay
             else None
@@ -71,10 +75,14 @@ class TrainingState:
         self.seconds = 0.0
 
     def state_dict(self) -> dict[str, Any]:
-        return {
+        """Sharded weights are gathered: every process must call it."""
+        changing = {
             "weights": {name: p.detach() for name, p in self.trained.items()},
             "optimizer": self.optimizer.state_dict(),
             "ema": self.ema.state_dict() if self.ema else None,
+        }
+        return {
+            **tree_map(_gathered, changing),
             "generator": self.generator.get_state(),
             "step": self.step,
             "seconds": self.seconds,
@@ -91,12 +99,21 @@ class TrainingState:
             raise ModelError(f"the saved run trains other weights than this one, e.g. {odd[:3]}")
         with torch.no_grad():
             for name, parameter in self.trained.items():
-                parameter.copy_(state["weights"][name])
-        self.optimizer.load_state_dict(state["optimizer"])
+                parameter.copy_(_like(parameter, state["weights"][name]))
+        parameters = list(self.trained.values())
+        optimizer = state["optimizer"]
+        moments = {
+            i: {name: _like(parameters[i], value) for name, value in of.items()}
+            for i, of in optimizer["state"].items()
+        }
+        self.optimizer.load_state_dict({**optimizer, "state": moments})
         if (self.ema is None) != (state["ema"] is None):
             raise ModelError("the saved run and this one differ in ema_decay")
         if self.ema:
-            self.ema.load_state_dict(state["ema"])
+            averages = [
+                _like(p, a) for p, a in zip(parameters, state["ema"]["shadow_params"], strict=True)
+            ]
+            self.ema.load_state_dict({**state["ema"], "shadow_params": averages})
             self.ema.to(next(iter(self.trained.values())).device)  # it stays where it was loaded
         self.generator.set_state(state["generator"])
         self.step, self.seconds = state["step"], state["seconds"]
@@ -147,10 +164,10 @@ def train(
                     share = loss(next(batches), state.generator) / config.accumulate
                 torch.autograd.backward(share)
             value += share.detach()
-        if isinstance(loss, DistributedDataParallel):
+        if isinstance(loss, DistributedDataParallel | FSDPModule):
             distributed.all_reduce(value)
             value /= distributed.get_world_size()
-        grad_norm = nn.utils.clip_grad_norm_(parameters, config.max_grad_norm)
+        grad_norm = _gathered(nn.utils.clip_grad_norm_(parameters, config.max_grad_norm))
         if not (torch.isfinite(value) and torch.isfinite(grad_norm)):
             raise TrainingDiverged(
                 f"step {state.step + 1}: loss {value.item():.4g}, gradient norm "
@@ -164,19 +181,28 @@ def train(
         yield Step(state.step, value.item(), lr, grad_norm.item())
 
 
-def _make_optimizer(
-    parameters: Iterable[nn.Parameter], config: TrainConfig
-) -> torch.optim.Optimizer:
-    if config.optimizer == "adafactor":
-        return torch.optim.Adafactor(parameters, lr=config.lr, weight_decay=config.weight_decay)
-    return torch.optim.AdamW(parameters, lr=config.lr, weight_decay=config.weight_decay, fused=True)
-
-
 def _exchange_gradients(loss: object, *, now: bool) -> AbstractContextManager[None]:
     """Between processes gradients are averaged once a step, with its last batch."""
+    if isinstance(loss, FSDPModule):
+        loss.set_requires_gradient_sync(now)
     if isinstance(loss, DistributedDataParallel) and not now:
         return loss.no_sync()
     return nullcontext()
+
+
+def _gathered(value: Any) -> Any:
+    """A sharded tensor as a whole one; anything else as it is."""
+    return value.full_tensor() if isinstance(value, DTensor) else value
+
+
+def _like(parameter: nn.Parameter, value: Any) -> Any:
+    """A whole tensor sharded as the parameter is, if it is, and if the tensor is of its shape."""
+    if not isinstance(parameter, DTensor) or not isinstance(value, Tensor):
+        return value
+    if value.shape != parameter.shape:
+        return value
+    whole = value.to(parameter.device)
+    return distribute_tensor(whole, parameter.device_mesh, parameter.placements)
 
 
 def learning_rate(config: TrainConfig, step: int, progress: float) -> float:

@@ -34,8 +34,14 @@ def training_memory(model: nn.Module, config: TrainConfig) -> TrainingMemory:
     """Exact from shapes and dtypes; also of a model on the meta device."""
     trained = [p for p in model.parameters() if p.requires_grad]
     size = sum(p.numel() * p.element_size() for p in trained)
-    if config.optimizer == "adamw":
+    if config.offload_optimizer:
+        state = 0
+    elif config.optimizer == "adamw":
         state = 2 * size
+    elif config.optimizer == "adamw8bit":  # with a scale for 256 numbers; small tensors as AdamW
+        state = sum(
+            2 * n + 8 * -(-n // 256) if (n := p.numel()) >= 4096 else 8 * n for p in trained
+        )
     else:  # one row and one column per matrix
         state = sum(4 * (p.numel() // p.shape[-1] + p.numel() // p.shape[-2]) if p.dim() > 1
                     else p.numel() * 4 for p in trained)  # fmt: skip

@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import math
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, dataclass, fields, replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
+import msgspec
 from cyclopts import Group, Parameter
 
 from aa_datasets.command_line import NonNegativeInt, PositiveInt, Share
-from aa_model.config import Appearance, Benchmark, StageName, TrainConfig, take_paths
+from aa_model.config import (
+    Appearance,
+    Benchmark,
+    StageName,
+    TrainConfig,
+    take_paths,
+    to_json,
+)
 from aa_model.errors import ModelError
 from aa_model.presets import PRESETS, PresetName
 
@@ -18,6 +26,9 @@ _DATA = Group("Data", sort_key=1)
 _NETWORK = Group("Network", sort_key=2)
 _WATCH = Group("Watching and saving", sort_key=3)
 _MACHINE = Group("Machine", sort_key=4)
+_OF_NOISE_ALONE = (
+    "reference_drop", "timestep_shift", "noise_offset", "min_snr_gamma", "person_weight",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -30,7 +41,8 @@ class TrainOptions:
     stage: StageName
     """What to train. Stages 1 and 2 are the paper's (Sec. 3.3); 1-controlnet follows 1 where a
     ControlNet is wanted; autoencoder and image-encoder train small frozen parts; personalize
-    fine-tunes a finished network on the clips of one person."""
+    fine-tunes a finished network on the clips of one person; distill makes a network of 4 to 8
+    steps of stage 2's."""
     preset: PresetName
     """Sizes of the networks, and the stage's training."""
     out: Path
@@ -55,9 +67,10 @@ class TrainOptions:
     """Stages 1 and 2: no loss on overlaid text that `aa-curate` found."""
     appearance: Annotated[Appearance | None, Parameter(group=_NETWORK)] = None
     """How the reference is shown (Table 3); the preset's unless given, which is reference_net."""
-    size: Annotated[str | None, Parameter(group=_NETWORK)] = None
+    size: Annotated[tuple[str, ...], Parameter(group=_NETWORK, consume_multiple=True)] = ()
     """Height x width of the pictures, multiples of 8, such as 768x432: portrait videos are then
-    not cropped to a square. Unless given, what --init was trained with, or the preset's."""
+    not cropped to a square. With several, each clip takes the nearest to its own shape; `buckets`
+    makes five, from 9:16 to 16:9. Unless given, what --init was trained with, or the preset's."""
     pose: Annotated[bool, Parameter(group=_NETWORK)] = True
     """Stage 1: with a Pose Guider. Without one the network animates an image freely, and so do the
     stages that follow."""
@@ -77,8 +90,19 @@ class TrainOptions:
     ] = ()
     """Take the two clips from these shards, such as held-out ones; by default the first two of the
     training's."""
+    held_out: Annotated[
+        tuple[Path, ...], Parameter(group=_WATCH, consume_multiple=True, show_default=False)
+    ] = ()
+    """Shards of clips that are not trained on, for the held-out loss: of fixed windows, timesteps
+    and noise, written to OUT/held_out.csv, and equal between runs that are to be compared."""
+    held_out_every: Annotated[NonNegativeInt, Parameter(group=_WATCH)] = 0
+    """Measure it every so many steps, and before the first."""
+    held_out_clips: Annotated[PositiveInt, Parameter(group=_WATCH)] = 32
+    """Look at no more than so many of the clips; always the same ones."""
     tensorboard: Annotated[bool, Parameter(group=_WATCH, negative=())] = False
     """Write losses, rates and samples to OUT/tensorboard too."""
+    wandb: Annotated[str | None, Parameter(group=_WATCH)] = None
+    """Send them to this project of Weights & Biases; WANDB_MODE=offline keeps them in OUT/wandb."""
     num_workers: Annotated[NonNegativeInt, Parameter(group=_MACHINE)] = 0
     """Processes that decode ahead."""
     cache_gb: Annotated[float, Parameter(group=_MACHINE)] = 1.0
@@ -106,6 +130,20 @@ class TrainOptions:
         return found
 
 
+def to_toml(options: TrainOptions) -> bytes:
+    """All options as `aa-train --options` reads them; what only starts or stops a run is left out.
+
+    The training's numbers are those of the preset where none were given.
+    """
+    rows = {name: getattr(options, name) for name in (f.name for f in fields(options))}
+    for name in ("resume", "resume_step", "dry_run", "training"):
+        del rows[name]
+    rows |= to_json(options.config)
+    named = {name.replace("_", "-"): value for name, value in rows.items()}
+    given = {name: value for name, value in named.items() if value not in (None, ())}
+    return msgspec.toml.encode(given, enc_hook=str)
+
+
 @dataclass(frozen=True)
 class PrecomputeOptions:
     """What to encode once for training with `precomputed_latents`, for `precompute`."""
@@ -131,5 +169,13 @@ class PrecomputeOptions:
 
 
 def preset_training(preset: str, stage: str) -> TrainConfig | None:
-    """A preset's training of a stage; stage 1-controlnet has the budget of stage 1, as Table 3."""
-    return PRESETS[preset].training.get("1" if stage == "1-controlnet" else stage)
+    """A preset's training of a stage; stage 1-controlnet has the budget of stage 1, as Table 3, and
+    distill half of stage 2's."""
+    training = PRESETS[preset].training
+    if stage == "distill" and "2" in training:
+        # What its loss does not read has the default.
+        same: dict[str, Any] = {
+            f.name: f.default for f in fields(TrainConfig) if f.name in _OF_NOISE_ALONE
+        }
+        return replace(training["2"], steps=max(1, training["2"].steps // 2), **same)
+    return training.get("1" if stage == "1-controlnet" else stage)

@@ -1,4 +1,4 @@
-"""Show a run while it trains: a progress bar, samples, TensorBoard."""
+"""Show a run while it trains: a progress bar, samples, TensorBoard, Weights & Biases."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from aa_model.training.timestep_losses import TimestepLosses
 if TYPE_CHECKING:
     from tqdm import tqdm
 
-    from aa_model.training.tensorboard import TensorBoardLog
+    from aa_model.training.trackers import RunLog
 
 
 class TrainingWatch:
@@ -36,7 +36,7 @@ class TrainingWatch:
         state: TrainingState,
         samples: TrainingSamples | None,
         samples_every: int,
-        log: TensorBoardLog | None,
+        log: RunLog | None,
         config: TrainConfig,
         clips_per_step: int,
     ) -> None:
@@ -61,12 +61,10 @@ class TrainingWatch:
         if processes.is_first and options.samples_every:
             shards = options.samples_from or options.shards
             samples = TrainingSamples(model, shards, options.out, autocast=config.autocast)
-        if processes.is_first and options.tensorboard:
-            from aa_model.training.tensorboard import (
-                TensorBoardLog,  # an extra: not everybody has it
-            )
+        if processes.is_first and (options.tensorboard or options.wandb):
+            from aa_model.training.trackers import RunLog, make_trackers  # takes a while
 
-            log = TensorBoardLog(options.out / "tensorboard", state.step)
+            log = RunLog(make_trackers(options, config, state.step))
         bar: tqdm[Any] = progress(
             desc=f"stage {options.stage}",
             unit="step",
@@ -110,6 +108,11 @@ class TrainingWatch:
     def saved(self, by_timestep: TimestepLosses) -> None:
         if self.log is not None:
             self.log.write_by_timestep(by_timestep)
+
+    def measured(self, step: int, held_out: dict[str, float]) -> None:
+        self.bar.write(f"held-out loss of step {step}: {held_out['loss']:.5f}")
+        if self.log is not None:
+            self.log.write({f"held_out/{name}": v for name, v in held_out.items()}, step)
 
     def _sample(self) -> None:
         if self.samples is None or self.state.step % self.samples_every:

@@ -25,7 +25,8 @@ def print_plan(
     preset: str,
 ) -> None:
     """Print sizes, parts, and the memory that they take."""
-    print("stage {} at {}x{}".format(stage.name, *model.config.size_hw))
+    sizes = ", ".join("{}x{}".format(*size_hw) for size_hw in model.config.sizes_hw)
+    print(f"stage {stage.name} at {sizes}")
     print("  training: " + _in_words(to_json(config)))
     network = to_json(model.config)
     parts = {name: value for name, value in network.items() if isinstance(value, dict)}
@@ -35,6 +36,8 @@ def print_plan(
     for part, count in count_parameters(model).items():
         if count and (part in stage.needs or part in stage.trains or part in origin.sources):
             role = "trained" if part in stage.trains else "frozen"
+            if config.lora_rank and part in stage.trains:
+                role = f"rank {config.lora_rank}"
             source = "new" if part in stage.trains else "absent: give --init"
             if part in origin.sources:
                 source = f"from {origin.sources[part]}"

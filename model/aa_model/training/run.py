@@ -10,33 +10,42 @@ from typing import Any
 import torch
 from torch import nn
 
+from aa_datasets.atomic_file import replace_file
 from aa_datasets.benchmarks.split import refuse_test_clips
 from aa_datasets.clip import Clip
 from aa_datasets.loader.batch import Batch, FrameBatch
 from aa_datasets.loader.config import LoaderConfig
-from aa_datasets.loader.loader import ShardLoader, make_loader
+from aa_datasets.loader.loader import make_loader
 from aa_datasets.shards import find_shards, read_record
 from aa_model.checkpoints.store import find_parts, read_checkpoint
-from aa_model.config import ModelConfig, TrainConfig, parse_size, to_json
+from aa_model.config import ModelConfig, TrainConfig, to_json
 from aa_model.errors import ModelError, TrainingDiverged
 from aa_model.networks.animate_anyone import AnimateAnyone
+from aa_model.networks.compile_blocks import compile_blocks
 from aa_model.networks.precision import choose_device, freeze_as_bfloat16
 from aa_model.presets import PRESETS
 from aa_model.training import precompute
+from aa_model.training.distillation_loss import Teacher
 from aa_model.training.distributed import (
     Processes,
     join_processes,
     make_generator,
+    refuse_launcher_options,
     refuse_mixed_precision,
+    shard_weights,
     share_loss,
     wait_for_all,
+    wants_sharding,
+    whole_weights,
 )
+from aa_model.training.held_out import HeldOutLoss
 from aa_model.training.loop import Step, TrainingState, train
-from aa_model.training.options import TrainOptions
+from aa_model.training.options import TrainOptions, to_toml
 from aa_model.training.progress import TrainingWatch
 from aa_model.training.report import print_plan, print_step_time, print_summary
 from aa_model.training.run_folder import Loader, Origin, RunFolder, make_model
 from aa_model.training.stages import STAGES, Stage, finish_stage, make_loss, trained_parameters
+from aa_model.training.step_table import write_row
 from aa_model.training.step_time import measure_step_s
 from aa_model.training.timestep_losses import TimestepLosses
 
@@ -51,6 +60,7 @@ class Plan:
     origin: Origin
     model: AnimateAnyone
     trained: dict[str, nn.Parameter]
+    teacher: Teacher | None = None
 
 
 def train_stage(options: TrainOptions) -> list[Step]:
@@ -65,10 +75,12 @@ def train_stage(options: TrainOptions) -> list[Step]:
         ...     (Path("corpus"),), stage="1", preset="base-24gb", out=Path("run-1"),
         ...     init=(Path("start"),)))  # doctest: +SKIP
     """
+    as_given = options
     options = replace(
         options,
         shards=tuple(find_shards(options.shards)),
         samples_from=tuple(find_shards(options.samples_from)),
+        held_out=tuple(find_shards(options.held_out)),
     )
     every = [entry.clip for path in options.shards for entry in read_record(path).clips]
     clips = [clip for clip in every if options.split in {None, clip.split}]
@@ -85,34 +97,69 @@ def train_stage(options: TrainOptions) -> list[Step]:
     if processes.is_first:
         resume = options.resume or options.resume_step is not None
         folder.begin(describe(options, plan), resume=resume, resume_step=options.resume_step)
+        replace_file(options.out / "options.toml", to_toml(as_given))
     wait_for_all(processes)
-    loader = open_loader(options, plan)
+    loader_config = make_loader_config(options, plan)
+    loader = make_loader(
+        options.shards, loader_config, rank=processes.rank, world_size=processes.world_size
+    )
+    held_out = None
+    if options.held_out:
+        held_out = HeldOutLoss(
+            model, options.held_out, options.shards, config, loader_config, processes,
+            options.held_out_clips,
+        )  # fmt: skip
     model.place(processes.device)
-    state = TrainingState(plan.trained, config, make_generator(processes, config))
+    if plan.teacher is not None and plan.teacher.unet is not None:
+        plan.teacher.unet.to(processes.device)
+    trained, sharded = plan.trained, None
+    if processes.world_size > 1 and wants_sharding():
+        sharded, trained = shard_weights(model, trained, processes)
+        plan.trained.clear()  # the whole weights
+    state = TrainingState(trained, config, make_generator(processes, config))
     by_timestep = TimestepLosses(model.config.noise.num_train_timesteps, processes)
     losses = folder.resume(model, state, loader, by_timestep)
     feed = _Feed(loader, processes.device, config, state)
-    loss = make_loss(model, stage, config, by_timestep.observe)
-    if processes.is_first and state.step < config.steps:
-        step_s = measure_step_s(model, stage, config, processes.device)
+    loss = make_loss(model, stage, config, by_timestep.observe, plan.teacher)
+    if processes.is_first and state.step < config.steps and sharded is None:
+        step_s = measure_step_s(model, stage, config, processes.device, plan.teacher)
         print_step_time(step_s, config, state, model, options.time_limit_s)
+    shared = share_loss(loss, model, processes, config, sharded)
 
     with TrainingWatch.of(options, model, config, state, processes) as watch:
 
+        def measure() -> None:
+            if held_out is None or state.step % options.held_out_every:
+                return
+            with state.averaged(), whole_weights(shared):
+                found = held_out.measure()
+            if processes.is_first:
+                write_row(
+                    options.out / "held_out.csv",
+                    state.step,
+                    {name: f"{value:.6g}" for name, value in found.items()},
+                )
+                watch.measured(state.step, found)
+
         def save() -> None:
             by_timestep.take_row(state.step)
-            if not processes.is_first:
-                return
-            if feed.last is not None:
-                finish_stage(model, stage, feed.last)
-            folder.save(model, stage, plan.origin, state, loader, losses, by_timestep)
-            watch.saved(by_timestep)
+            content = state.state_dict()  # in every process: it gathers what is sharded
+            if processes.is_first:
+                if feed.last is not None:
+                    finish_stage(model, stage, feed.last)
+                folder.save_state(content, model, loader, losses, by_timestep)
+            with state.averaged(), whole_weights(shared):
+                if processes.is_first:
+                    folder.save_checkpoint(model, stage, plan.origin, state)
+                    watch.saved(by_timestep)
 
         try:
-            shared = share_loss(loss, model, processes, config)
+            if state.step == 0:
+                measure()
             for step in train(state, shared, feed, config, time_limit_s=options.time_limit_s):
                 losses.append(step)
                 watch.stepped(step)
+                measure()
                 if step.step % options.save_every == 0:
                     save()
         except TrainingDiverged as error:
@@ -141,28 +188,48 @@ def make_plan(options: TrainOptions) -> Plan:
     config, network = options.config, resolve_network(options)
     stage = STAGES[options.stage].of(network)
     _refuse_options(options, stage, network)
+    if config.lora_rank:
+        stage = stage.with_lora(config.lora_parts)
     refuse_mixed_precision(config)
+    refuse_launcher_options(config)
     processes = join_processes(choose_device(options.device))
+    if processes.world_size > 1 and wants_sharding() and options.samples_every:
+        raise ModelError(
+            "samples are of whole weights, which FSDP shards: leave out --samples-every"
+        )
     if processes.world_size > 1 and math.isfinite(options.time_limit_s):
         raise ModelError("--time-limit-s is for one process: clocks differ; give --steps")
     torch.manual_seed(config.seed)
     origin = Origin.of(stage, options.init, complete=not options.dry_run)
-    size_hw = parse_size(options.size) if options.size else None
     absent = set(stage.needs) - set(origin.sources)
     with torch.device("meta") if absent else nullcontext():  # a dry run without weights
         loaded = Origin({}) if absent else origin
-        model = make_model(network, stage, loaded, config.seed, config.num_frames, size_hw)
+        model = make_model(
+            network, stage, loaded, config.seed, config.num_frames, options.size,
+            config.distill_guidance,
+        )  # fmt: skip
     if model.has_temporal_layers and config.num_frames > model.config.temporal.max_frames:
         raise ModelError(
             f"{config.num_frames} frames a clip: the temporal layers have positions for "
             f"{model.config.temporal.max_frames}: lower --num-frames"
         )
-    trained = trained_parameters(model, stage)
+    if config.precomputed_latents and model.config.more_sizes_hw:
+        raise ModelError(
+            "latents are stored at one size: leave out --precomputed-latents, or --size"
+        )
+    trained = trained_parameters(model, stage, config)
+    teacher = Teacher(model, config) if stage.name == "distill" else None
     if config.gradient_checkpointing:
         model.enable_gradient_checkpointing()
     if config.frozen_bfloat16:
         freeze_as_bfloat16(model)
-    return Plan(config, stage, processes, origin, model, trained)
+        if teacher is not None and teacher.unet is not None:
+            freeze_as_bfloat16(teacher.unet)
+    if config.compile:
+        for unet in (model.denoising_unet, model.reference_net, model.controlnet):
+            if unet is not None:
+                compile_blocks(unet)
+    return Plan(config, stage, processes, origin, model, trained, teacher)
 
 
 def _refuse_options(options: TrainOptions, stage: Stage, network: ModelConfig) -> None:
@@ -187,6 +254,14 @@ def _refuse_options(options: TrainOptions, stage: Stage, network: ModelConfig) -
         raise ModelError(f"stage {stage.name} makes no videos: leave out --samples-every")
     if options.samples_from and not options.samples_every:
         raise ModelError("--samples-from needs --samples-every N, which says when")
+    if bool(options.held_out) != bool(options.held_out_every):
+        raise ModelError("--held-out SHARDS and --held-out-every N belong together: give both")
+    if options.held_out_clips != TrainOptions.held_out_clips and not options.held_out:
+        raise ModelError("--held-out-clips needs --held-out SHARDS, which says of what")
+    if options.held_out and options.stage == "distill":
+        raise ModelError("distillation leaves the error of the noise behind: leave out --held-out")
+    if options.held_out and "denoising_unet" not in used:
+        raise ModelError(f"stage {stage.name} has no diffusion loss: leave out --held-out")
     if options.text_mask and "denoising_unet" not in used:
         raise ModelError(f"stage {stage.name} has no diffusion loss: leave out --text-mask")
     if options.draw_face and "pose_guider" not in used:
@@ -256,7 +331,7 @@ def describe(options: TrainOptions, plan: Plan) -> dict[str, Any]:
         "frozen": {
             part: read_checkpoint(folder).parts[part].sha256
             for part, folder in plan.origin.sources.items()
-            if part not in plan.stage.trains
+            if part not in plan.stage.trains or plan.config.lora_rank
         },
         "torch": torch.__version__,
         "threads": torch.get_num_threads(),
@@ -264,31 +339,27 @@ def describe(options: TrainOptions, plan: Plan) -> dict[str, Any]:
     }
 
 
-def open_loader(options: TrainOptions, plan: Plan) -> ShardLoader:
-    """This process's share of the batches."""
+def make_loader_config(options: TrainOptions, plan: Plan) -> LoaderConfig:
+    """Which batches the run asks for."""
     config, model = plan.config, plan.model.config
     key = None
     if config.precomputed_latents:
         key = precompute.latents_key(model, plan.origin.sources)
-    return make_loader(
-        options.shards,
-        LoaderConfig(
-            stage=plan.stage.loader_stage,
-            batch_size=config.batch_size,
-            size_hw=model.size_hw,
-            num_frames=config.num_frames,
-            stride=config.stride,
-            seed=config.seed,
-            num_workers=options.num_workers,
-            cache_bytes=int(options.cache_gb * 1e9),
-            latents=key,
-            text_mask=options.text_mask,
-            draw_face=model.pose_guider.face,
-            split=options.split,
-            too_short_at_most=options.too_short_at_most,
-        ),
-        rank=plan.processes.rank,
-        world_size=plan.processes.world_size,
+    return LoaderConfig(
+        stage=plan.stage.loader_stage,
+        batch_size=config.batch_size,
+        size_hw=model.size_hw,
+        buckets_hw=model.more_sizes_hw or (),
+        num_frames=config.num_frames,
+        stride=config.stride,
+        seed=config.seed,
+        num_workers=options.num_workers,
+        cache_bytes=int(options.cache_gb * 1e9),
+        latents=key,
+        text_mask=options.text_mask,
+        draw_face=model.pose_guider.face,
+        split=options.split,
+        too_short_at_most=options.too_short_at_most,
     )
 
 

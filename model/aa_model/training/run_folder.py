@@ -2,7 +2,10 @@
 
 OUT/config.json  OUT/<part>.safetensors   the checkpoint, averaged weights if EMA is on
 OUT/training_state.pt                     everything an exact resume needs
+OUT/pytorch_lora_weights.safetensors      the updates alone, with --lora-rank
 OUT/run.json                              stage, resolved configuration, shards
+OUT/options.toml                          every option, for `aa-train --options`
+OUT/held_out.csv                          the held-out loss, with --held-out
 OUT/loss.csv                              step, loss, lr, grad_norm
 OUT/loss_by_timestep.csv                  mean error by tenths of the timesteps, stages 1 and 2
 OUT/kept/step-000500/                     the first three as they were at that step, with --keep
@@ -23,8 +26,15 @@ from typing import Any, Protocol, TypeVar
 import torch
 
 from aa_datasets.atomic_file import replace_file, replacing
-from aa_model.checkpoints.store import find_parts, load_part, resolve_config, write_checkpoint
-from aa_model.config import ModelConfig, TrainConfig, from_json, to_json
+from aa_model.checkpoints.lora import merged_tensors, write_lora
+from aa_model.checkpoints.store import (
+    find_parts,
+    load_part,
+    resolve_config,
+    write_checkpoint,
+    write_parts,
+)
+from aa_model.config import ModelConfig, TrainConfig, from_json, parse_sizes, to_json
 from aa_model.errors import CheckpointError, ModelError
 from aa_model.networks.animate_anyone import AnimateAnyone
 from aa_model.training.loop import Step, TrainingState
@@ -84,24 +94,31 @@ def make_model(
     origin: Origin,
     seed: int,
     num_frames: int | None = None,
-    size_hw: tuple[int, int] | None = None,
+    sizes: Sequence[str] = (),
+    distill_guidance: float | None = None,
 ) -> AnimateAnyone:
     """The network before the first step: loaded parts, and new ones from `seed`.
 
     Args:
         num_frames: per clip, where temporal layers are trained; stored with them.
-        size_hw: of the pictures; as the loaded parts were trained, or as in `config`, unless given.
+        sizes: of the pictures, as `--size`; as the loaded parts were trained, or as in `config`,
+            unless given.
+        distill_guidance: of the teacher, in stage distill; stored with the network.
     """
     temporal = stage.loader_stage == 2
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         config = resolve_config(config, origin.sources)
-        config = replace(config, size_hw=size_hw or config.size_hw)
+        if sizes:
+            first, *more = parse_sizes(sizes, config.size_hw)
+            config = replace(config, size_hw=first, more_sizes_hw=tuple(more) or None)
         model = AnimateAnyone(config, temporal=temporal)
     for part, folder in origin.sources.items():
         load_part(model, folder, part)
     if "temporal_layers" in stage.trains:
         model.set_trained_frames(num_frames)
+    if stage.name == "distill":
+        model.set_distilled_guidance(distill_guidance)
     if "controlnet" in stage.trains and "controlnet" not in origin.sources:
         assert model.controlnet is not None
         model.controlnet.start_from(model.denoising_unet)
@@ -150,19 +167,17 @@ class RunFolder:
                 shutil.copyfileobj(of, to)
         replace_file(self.path / "run.json", (json.dumps(description, indent=2) + "\n").encode())
 
-    def save(
+    def save_state(
         self,
+        content: dict[str, Any],
         model: AnimateAnyone,
-        stage: Stage,
-        origin: Origin,
-        state: TrainingState,
         loader: Loader[Any],
         losses: list[Step],
         by_timestep: TimestepLosses,
     ) -> None:
-        """Write state, loss curves and checkpoint. A kill at any moment loses nothing before it."""
+        """Write the state that `TrainingState.state_dict` gave, and the loss curves."""
         content = {
-            **state.state_dict(),
+            **content,
             "loader": loader.state_dict(),
             "scaling_factor": model.config.vae.scaling_factor,
             "losses": [astuple(step) for step in losses],
@@ -172,10 +187,21 @@ class RunFolder:
             torch.save(content, file)
         self._write_losses(losses)
         self._write_by_timestep(by_timestep)
+
+    def save_checkpoint(
+        self, model: AnimateAnyone, stage: Stage, origin: Origin, state: TrainingState
+    ) -> None:
+        """Write the checkpoint, of the weights as they are now. A kill at any moment, between the
+        two saves as well, loses nothing before it."""
         line = f"stage {stage.name}, {state.step} steps, {state.seconds:.0f} s"
         made_by = dict.fromkeys(stage.trains, line)
         frozen = {p: folder for p, folder in origin.sources.items() if p not in made_by}
-        with state.averaged():
+        if state.config.lora_rank:
+            merged = merged_tensors(model, origin.sources, stage.trains)
+            made_by = dict.fromkeys(made_by, f"{line}, LoRA merged")
+            write_parts(self.path, model.config, merged, made_by, copied=frozen)
+            write_lora(self.path, model)
+        else:
             write_checkpoint(self.path, model, made_by, copied=frozen)
         if self.keep:
             self._keep(state.step)
@@ -264,7 +290,7 @@ def _link(path: Path, to: Path) -> None:
 
 # Options that may change at a resume: the numbers stay the same, or are meant to go further.
 _FREE = {"steps", "batch_size", "accumulate", "cache_latents", "precomputed_latents",
-         "gradient_checkpointing"}  # fmt: skip
+         "gradient_checkpointing", "offload_optimizer", "compile"}  # fmt: skip
 
 
 def _refuse_another(path: Path, before: dict[str, Any], now: dict[str, Any]) -> None:

@@ -10,8 +10,6 @@ OUT/samples/probes.csv               in grey levels: by how much the video chang
 
 from __future__ import annotations
 
-import csv
-import io
 import itertools
 import math
 from collections.abc import Sequence
@@ -23,7 +21,6 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from aa_datasets.atomic_file import replace_file
 from aa_model.config import GenerateConfig
 from aa_model.errors import ModelError
 from aa_model.inference.animate_shards import Job, read_jobs, swapped
@@ -32,6 +29,7 @@ from aa_model.inference.pipeline import AnimatePipeline
 from aa_model.inference.visualize import draw_strip, pick_moments
 from aa_model.networks.animate_anyone import AnimateAnyone
 from aa_model.networks.temporal import without_temporal_layers
+from aa_model.training.step_table import write_row
 
 # Where the true video changes by no more than its codec does, in grey levels, nothing moves.
 _STILL = 6
@@ -127,16 +125,8 @@ class TrainingSamples:
         return Shown(strips, videos, self.jobs[0].fps, probes)
 
     def _write_probes(self, step: int, probes: dict[str, float]) -> None:
-        path = self.folder / "probes.csv"
-        rows = list(csv.DictReader(path.read_text().splitlines())) if path.exists() else []
-        # A run that resumes from an earlier save passes here again.
-        rows = [row for row in rows if int(row["step"]) < step]
-        rows.append({"step": step, **{name: f"{change:.4f}" for name, change in probes.items()}})
-        table = io.StringIO(newline="")
-        writer = csv.DictWriter(table, ["step", *probes])
-        writer.writeheader()
-        writer.writerows(rows)
-        replace_file(path, table.getvalue().encode())
+        values = {name: f"{change:.4f}" for name, change in probes.items()}
+        write_row(self.folder / "probes.csv", step, values)
 
     def _side_by_side(self, job: Job, frames: NDArray[np.uint8]) -> NDArray[np.uint8]:
         poses = self.pipeline.draw(job.pose)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import time
 
 import torch
@@ -10,12 +11,17 @@ import torch
 from aa_datasets.loader.batch import Batch, EncodedFrames
 from aa_model.config import ModelConfig, TrainConfig
 from aa_model.networks.animate_anyone import AnimateAnyone
+from aa_model.training.distillation_loss import Teacher
 from aa_model.training.memory import training_autocast
 from aa_model.training.stages import Stage, make_loss
 
 
 def measure_step_s(
-    model: AnimateAnyone, stage: Stage, config: TrainConfig, device: torch.device
+    model: AnimateAnyone,
+    stage: Stage,
+    config: TrainConfig,
+    device: torch.device,
+    teacher: Teacher | None = None,
 ) -> float:
     """Seconds of a step's forward and backward passes, accumulation included.
 
@@ -24,7 +30,7 @@ def measure_step_s(
     weights, random numbers, loader and caches stay as they are.
     """
     plain = dataclasses.replace(config, cache_latents=False)
-    loss = make_loss(model, stage, plain)
+    loss = make_loss(model, stage, plain, teacher=teacher)
     generator = torch.Generator(device).manual_seed(0)
     batch = random_batch(model.config, config, device)
     spent_s = 0.0
@@ -47,13 +53,14 @@ def _now(device: torch.device) -> float:
 
 
 def random_batch(model: ModelConfig, config: TrainConfig, device: torch.device) -> Batch:
-    """A batch as the loader would give it, of noise."""
+    """A batch as the loader would give it, of noise; of the largest size, if there are several."""
     generator = torch.Generator().manual_seed(0)
     B, T = config.batch_size, config.num_frames
 
     def noise(*shape: int) -> torch.Tensor:
         return (2 * torch.rand(shape, generator=generator) - 1).to(device)
 
+    size_hw = max(model.sizes_hw, key=math.prod)
     channels, latents = 3, None
     if config.precomputed_latents:
         channels = 0
@@ -66,6 +73,6 @@ def random_batch(model: ModelConfig, config: TrainConfig, device: torch.device) 
             noise(B, T, *moments),
             noise(B, tokens, model.unet.cross_attention_dim),
         )
-    reference = noise(B, channels, *model.size_hw)
-    target, pose = noise(B, T, channels, *model.size_hw), noise(B, T, 3, *model.size_hw)
+    reference = noise(B, channels, *size_hw)
+    target, pose = noise(B, T, channels, *size_hw), noise(B, T, 3, *size_hw)
     return Batch(reference, target, pose, tuple(f"noise_{i}" for i in range(B)), latents)

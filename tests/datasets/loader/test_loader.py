@@ -325,7 +325,7 @@ def test_whatever_shards_come_and_go_an_epoch_loses_and_repeats_nothing_that_sta
         warnings.simplefilter("ignore")
         for shards, steps in worlds:
             clips = [
-                ClipPlace(Path(s), n, f"{s}{n}", 9, "train")
+                ClipPlace(Path(s), n, f"{s}{n}", 9, "train", (64, 64))
                 for s in sorted(shards)
                 for n in range(3)
             ]

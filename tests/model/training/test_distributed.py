@@ -138,3 +138,43 @@ def test_a_run_killed_at_any_moment_and_resumed_equals_the_undisturbed_one(
     assert kills >= 2
     subprocess.run(command, check=True, env=ENVIRONMENT, timeout=300)
     assert_same_run(whole, out)
+
+
+def launch_sharded(*args: str) -> list[str]:
+    """Two processes of `accelerate launch` with the configuration that is shipped."""
+    config = Path(__file__).parents[3] / "examples" / "accelerate_fsdp2.yaml"
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    return [sys.executable, "-m", "accelerate.commands.launch", "--config_file", str(config),
+            "--num_processes", "2", "--mixed_precision", "no", "--main_process_port", str(port),
+            "-m", "aa_model.cli.train", *args]  # fmt: skip
+
+
+def test_two_processes_that_share_the_weights_equal_two_that_hold_them(
+    puppet_shards: list[Path], start: Path, tmp_path: Path
+) -> None:
+    shard, held_out = puppet_shards
+    common = ["--batch-size", 1, "--accumulate", 2, "--ema-decay", 0.5, "--save-every", 1,
+              "--held-out", held_out, "--held-out-every", 1, "--held-out-clips", 3]  # fmt: skip
+    whole = arguments([shard], start, tmp_path / "whole", *common, "--steps", 3)
+    subprocess.run(launch_two(*whole), check=True, env=ENVIRONMENT, timeout=500)
+    sharded = arguments([shard], start, tmp_path / "sharded", *common, "--steps", 2)
+    subprocess.run(launch_sharded(*sharded), check=True, env=ENVIRONMENT, timeout=500)
+    again = arguments([shard], start, tmp_path / "sharded", *common, "--steps", 3, "--resume")
+    subprocess.run(launch_sharded(*again), check=True, env=ENVIRONMENT, timeout=500)
+    for name in ("loss.csv", "held_out.csv"):
+        a, b = (rows(tmp_path / folder, name) for folder in ("whole", "sharded"))
+        assert [row["step"] for row in b] == [row["step"] for row in a]
+        for one, other in zip(a, b, strict=True):
+            assert other == pytest.approx(one, rel=2e-3)
+    for part in TRAINED:
+        a, b = (load_file(tmp_path / f / f"{part}.safetensors") for f in ("whole", "sharded"))
+        assert {n: t.shape for n, t in a.items()} == {n: t.shape for n, t in b.items()}
+        difference = torch.cat([(a[name] - b[name]).abs().flatten() for name in a])
+        assert difference.median() < 1e-6
+    # One process alone, with their batch, resumes from what they saved together.
+    alone = arguments([shard], start, tmp_path / "sharded", *common[2:], "--batch-size", 2,
+                      "--steps", 4, "--resume")  # fmt: skip
+    subprocess.run([*COMMAND, *alone], check=True, env=ENVIRONMENT, timeout=300)
+    assert len(rows(tmp_path / "sharded", "loss.csv")) == 4

@@ -15,7 +15,8 @@ from aa_model.training.options import preset_training
 
 OTHER_VALUES: dict[str, object] = {
     "num_frames": 3, "early_num_frames": 1, "stride": 2, "gradient_checkpointing": True,
-    "cache_latents": True, "precomputed_latents": True, "crop_px": 16,
+    "cache_latents": True, "precomputed_latents": True, "crop_px": 16, "compile": True,
+    "lora_rank": 4, "lora_alpha": 2.0, "lora_parts": ("denoising_unet",), "distill_solver_steps": 9,
 }  # fmt: skip
 
 
@@ -31,6 +32,8 @@ def test_an_option_of_another_stage_is_refused_by_name(stage: str, name: str) ->
     if name == "early_num_frames" and stage in _STAGES_OF["num_frames"]:
         base = replace(base, num_frames=2)
     config = replace(base, num_frames=1) if name == "early_num_frames" else base
+    if name in ("lora_alpha", "lora_parts"):  # they need a rank, which is refused first
+        pytest.skip("refused with --lora-rank")
     config = replace(config, **{name: value})
     if stage in _STAGES_OF[name]:
         config.check_stage(stage)
@@ -51,6 +54,9 @@ def test_no_preset_has_values_that_its_stage_ignores(preset: str) -> None:
 @pytest.mark.parametrize(
     ("stage", "arguments", "message"),
     [
+        ("1", ["--lora-alpha", 2], "--lora-alpha and --lora-parts need --lora-rank"),
+        ("2", ["--distill-guidance", 3], "--distill-guidance is an option of stage distill"),
+        ("distill", ["--noise-offset", 0.1], "--noise-offset is an option of stage 1"),
         ("1", ["--crop-px", 16], "--crop-px is an option of stage autoencoder"),
         ("2", ["--temperature", 0.2], "--temperature is an option of stage image-encoder"),
         ("1", ["--stride", 4], "--stride is an option of stage 2"),
@@ -59,6 +65,7 @@ def test_no_preset_has_values_that_its_stage_ignores(preset: str) -> None:
         ("image-encoder", ["--no-pose"], "sees no skeletons: leave out --no-pose"),
         ("1", ["--too-short-at-most", 0.1], "leave out --too-short-at-most"),
         ("image-encoder", ["--draw-face"], "leave out --draw-face"),
+        ("1", ["--held-out-clips", 3], "--held-out-clips needs --held-out"),
         ("autoencoder", ["--text-mask"], "leave out --text-mask"),
         ("image-encoder", ["--samples-every", 5], "leave out --samples-every"),
         ("1", [], "train --stage autoencoder, --stage image-encoder first"),
@@ -88,3 +95,45 @@ def test_a_kl_weight_of_latents_without_one_is_refused(
                  tmp_path / "run", "--kl-weight", 0.1, "--dry-run")  # fmt: skip
     assert code == 2
     assert "leave out --kl-weight" in capsys.readouterr().err
+
+
+def test_the_options_of_a_run_are_written_into_its_folder_and_read_back(
+    puppet_shards: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    common = (*puppet_shards, "--stage", "autoencoder", "--preset", "tiny", "--crop-px", 16,
+              "--kl-weight", 0.5, "--steps", 2, "--size", "32x48", "--split", "train")  # fmt: skip
+    assert train(*common, "--out", tmp_path / "a") == 0
+    written = (tmp_path / "a" / "options.toml").read_text()
+    assert 'preset = "tiny"' in written
+    assert "crop-px = 16" in written
+    assert train("--options", tmp_path / "a" / "options.toml", "--out", tmp_path / "b") == 0
+    again = (tmp_path / "b" / "options.toml").read_text()
+    assert again == written.replace(f'"{tmp_path}/a"', f'"{tmp_path}/b"')
+    vae = "vae.safetensors"
+    assert (tmp_path / "a" / vae).read_bytes() == (tmp_path / "b" / vae).read_bytes()
+    command = ("--options", tmp_path / "a" / "options.toml", "--out", tmp_path / "c")
+    assert train(*command, "--steps", 1, "--no-pose") == 2  # what is given here is heeded, too
+    assert "leave out --no-pose" in capsys.readouterr().err
+    assert train(*command, "--steps", 1) == 0
+    assert len((tmp_path / "c" / "loss.csv").read_text().splitlines()) == 2
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("steps = 3\nsteqs = 4\n", "steqs"),
+        ("steps = [", "is not TOML"),
+        ('steps = "many"\n', "[steps]"),
+        (None, "No such file"),
+    ],
+)
+def test_a_file_of_options_that_cannot_be_read_is_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], content: str | None, message: str
+) -> None:
+    path = tmp_path / "run.toml"
+    if content is not None:
+        path.write_text(content)
+    code = train("a.tar", "--stage", "1", "--preset", "tiny", "--out", tmp_path / "x",
+                 "--options", path)  # fmt: skip
+    (line,) = capsys.readouterr().err.splitlines()
+    assert (code, message in line) == (2, True), line

@@ -1,4 +1,4 @@
-"""--tensorboard: what TensorBoard's own reader finds in a run's event file."""
+"""--tensorboard and --wandb: what TensorBoard's own reader finds, and what an offline run holds."""
 
 from __future__ import annotations
 
@@ -14,8 +14,10 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from aa_model.checkpoints.store import write_checkpoint
 from aa_model.cli import train as train_cli
 from aa_model.networks.animate_anyone import AnimateAnyone
+from aa_model.presets import TINY
 from aa_model.training.loop import Step
-from aa_model.training.tensorboard import TensorBoardLog
+from aa_model.training.options import TrainOptions
+from aa_model.training.trackers import RunLog, make_trackers
 
 
 def read_events(folder: Path) -> EventAccumulator:
@@ -60,9 +62,41 @@ def test_a_run_is_shown_from_step_0_with_the_numbers_of_its_csv_files(
 
 def test_a_resumed_run_takes_the_place_of_the_steps_after_its_last_save(tmp_path: Path) -> None:
     for begin, end, loss in ((0, 5, 1.0), (3, 6, 2.0)):
-        log = TensorBoardLog(tmp_path, begin)
+        options = TrainOptions((), stage="1", preset="tiny", out=tmp_path, tensorboard=True)
+        log = RunLog(make_trackers(options, TINY.training["1"], begin))
         for step in range(begin + 1, end + 1):
             log.write_step(Step(step, loss, lr=0.1, grad_norm=1.0), images_per_s=9.0)
         log.close()
-    found = [(event.step, event.value) for event in read_events(tmp_path).Scalars("train/loss")]
+    found = [
+        (event.step, event.value)
+        for event in read_events(tmp_path / "tensorboard").Scalars("train/loss")
+    ]
     assert found == [(1, 1.0), (2, 1.0), (3, 1.0), (4, 2.0), (5, 2.0), (6, 2.0)]
+
+
+def test_weights_and_biases_gets_an_offline_run_and_its_lack_of_a_key_is_said(
+    make_tiny: Callable[..., AnimateAnyone],
+    puppet_shards: list[Path],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pytest.importorskip("wandb")
+    for name in ("WANDB_API_KEY", "WANDB_MODE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("NETRC", str(tmp_path / "none"))
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    start, out = tmp_path / "start", tmp_path / "run"
+    write_checkpoint(start, make_tiny(), dict.fromkeys(("vae", "image_encoder"), "test"))
+    arguments = [*puppet_shards[:1], "--stage", "1", "--preset", "tiny", "--init", start, "--out",
+                 out, "--steps", "1", "--samples-every", 1, "--wandb", "puppets"]  # fmt: skip
+    assert train_cli.main([str(a) for a in arguments]) == 2
+    assert "WANDB_MODE=offline" in capsys.readouterr().err
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    assert train_cli.main([*map(str, arguments), "--resume"]) == 0
+    (run,) = (out / "wandb").glob("offline-run-*")
+    (record,) = run.glob("run-*.wandb")
+    content = record.read_bytes()
+    for word in (b"train/loss", b"probe/reference_swapped", b"puppets"):
+        assert word in content
+    assert len(list(run.glob("files/*.gif"))) == 4  # two clips, before and after the step

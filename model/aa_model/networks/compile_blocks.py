@@ -1,0 +1,34 @@
+"""torch.compile, block by block: each kind of block is compiled once, not the whole network."""
+
+from __future__ import annotations
+
+from diffusers.models.attention import BasicTransformerBlock, FeedForward
+from diffusers.models.resnet import ResnetBlock2D
+from torch import nn
+
+from aa_model.networks.temporal import is_temporal
+
+
+def compile_blocks(model: nn.Module, **options: object) -> int:
+    """Compile ResNets, feed-forward layers and temporal blocks in place; weights keep their names.
+
+    Spatial blocks as a whole are left out: which videos read a reference is decided in Python, and
+    each pattern of them would be compiled for itself. Their attention is one kernel anyway.
+
+    Args:
+        options: of torch.compile.
+
+    Returns:
+        How many blocks are compiled, at their first use.
+    """
+    blocks = [
+        module
+        for name, module in model.named_modules()
+        if isinstance(module, ResnetBlock2D | FeedForward)
+        or (isinstance(module, BasicTransformerBlock) and is_temporal(f"{name}."))
+    ]
+    inside = {id(part) for b in blocks for part in b.modules() if part is not b}
+    outermost = [block for block in blocks if id(block) not in inside]
+    for block in outermost:
+        block.compile(**options)
+    return len(outermost)
