@@ -21,7 +21,7 @@ from aa_model.checkpoints.stable_diffusion import import_stable_diffusion
 from aa_model.checkpoints.store import load_part, read_checkpoint, read_part, resolve_config
 from aa_model.config import GenerateConfig, ModelConfig, from_json, to_json
 from aa_model.errors import ModelError
-from aa_model.inference.denoise import _window
+from aa_model.inference.denoise import window_of
 from aa_model.inference.pipeline import AnimatePipeline
 from aa_model.networks.animate_anyone import AnimateAnyone
 from aa_model.networks.reference_net import make_unet2d
@@ -96,10 +96,10 @@ def test_the_window_is_what_was_trained_and_not_the_table_of_positions(
     make_tiny: Make, puppet_shards: list[Path], tmp_path: Path
 ) -> None:
     model = make_tiny(temporal=True)
-    assert _window(model, GenerateConfig()) == 8  # unknown: the table
+    assert window_of(model.config, GenerateConfig(), temporal=True) == 8  # unknown: the table
     model.set_trained_frames(4)
-    assert _window(model, GenerateConfig()) == 4
-    assert _window(model, GenerateConfig(window=7)) == 7
+    assert window_of(model.config, GenerateConfig(), temporal=True) == 4
+    assert window_of(model.config, GenerateConfig(window=7), temporal=True) == 7
     windows = {n: PRESETS[n].model.temporal.window for n in ("paper", "moore", "musepose")}
     assert windows == {"paper": 24, "moore": 24, "musepose": 48}
 

@@ -23,6 +23,7 @@ from aa_datasets.video.canonical import encode_canonical
 from aa_model.checkpoints.store import read_checkpoint
 from aa_model.errors import ModelError
 from aa_model.inference.align_pose import foreshortened_limbs
+from aa_model.inference.denoise import window_of, windows_of
 from aa_model.inference.inputs import (
     POSE_SUFFIX,
     Note,
@@ -41,7 +42,6 @@ from aa_model.inference.pose_detectors import find_estimator, find_pose
 from aa_model.inference.sound import add_sound
 from aa_model.inference.visualize import draw_alignment
 from aa_model.networks.precision import choose_device
-from aa_model.networks.windows import make_windows
 
 DEFAULT_FPS = 24.0  # of a pose file, which has none
 
@@ -118,8 +118,9 @@ def animate_photo(
         alignment.unlink(missing_ok=True)  # of an earlier run, it would mislead
     pipeline = pipeline or open_pipeline(options)
     config = options.generate
-    window = config.window or pipeline.model.config.temporal.window
-    windows = make_windows(count, window, config.overlap)
+    network = pipeline.model
+    window = window_of(network.config, config, temporal=network.has_temporal_layers)
+    windows = windows_of(count, window, config)
     if len(windows) > 1:
         note(
             f"{count} frames in {len(windows)} windows of {window}: "

@@ -32,11 +32,11 @@ from aa_model.checkpoints.store import CheckpointInfo, read_checkpoint
 from aa_model.config import GenerateConfig, to_json
 from aa_model.errors import ModelError
 from aa_model.inference.animate_photo import check_files, lora_file, open_pipeline
+from aa_model.inference.denoise import window_of, windows_of
 from aa_model.inference.options import AnimateOptions, Swap
 from aa_model.inference.pipeline import SCHEDULER_CONFIG, AnimatePipeline
 from aa_model.inference.visualize import draw_strip, pick_moments
 from aa_model.networks.flops import count_costs
-from aa_model.networks.windows import make_windows
 
 if TYPE_CHECKING:
     from tqdm import tqdm
@@ -129,7 +129,7 @@ def foretell(options: AnimateOptions) -> Iterator[str]:
 def _costs(info: CheckpointInfo, config: GenerateConfig, size_hw: tuple[int, int]) -> Iterator[str]:
     """Size of the network and work of a video, counted without weights."""
     temporal = "temporal_layers" in info.parts
-    window = config.window or info.model.temporal.window
+    window = window_of(info.model, config, temporal=temporal)
     costs = count_costs(info.model, window, size_hw, temporal=temporal)
     guided = config.guidance != 1
     passes = "with and without the reference" if guided else "with the reference alone"
@@ -139,7 +139,7 @@ def _costs(info: CheckpointInfo, config: GenerateConfig, size_hw: tuple[int, int
         f"{window} frames, {passes}; {costs.decode:.2g} TFLOP to decode a frame"
     )
     for num_frames in (window, 240):
-        windows = make_windows(num_frames, window, config.overlap)
+        windows = windows_of(num_frames, window, config)
         tflop = costs.video(num_frames, len(windows), config.steps, guided=guided)
         more = sum(map(len, windows)) / num_frames
         yield (

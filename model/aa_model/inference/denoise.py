@@ -15,7 +15,7 @@ import torch
 from diffusers import SchedulerMixin
 from torch import Tensor
 
-from aa_model.config import GenerateConfig
+from aa_model.config import GenerateConfig, ModelConfig
 from aa_model.errors import ModelError
 from aa_model.inference.drawn_poses import PosePictures
 from aa_model.inference.pose_features import PoseFeatures
@@ -161,10 +161,9 @@ def denoise(
     except ValueError as error:
         name = type(scheduler).__name__
         raise ModelError(f"{name} cannot take {config.steps} steps: {error}") from error
-    ranges = make_windows(T, _window(model, config), config.overlap)
-    windows: Sequence[Sequence[int]] = ranges
-    if config.merge == "wrapped":
-        windows = make_wrapped_windows(T, _window(model, config), config.overlap)
+    window = window_of(model.config, config, temporal=model.has_temporal_layers)
+    ranges = make_windows(T, window, config.overlap)
+    windows = windows_of(T, window, config)
     generator = generator or torch.Generator("cpu").manual_seed(config.seed)
     shape = (T, model.config.vae.latent_channels, *conditions.pose.latent_hw)
     if noise is None:
@@ -231,12 +230,23 @@ def _refuse_caches(unet: torch.nn.Module) -> None:
             )
 
 
-def _window(model: AnimateAnyone, config: GenerateConfig) -> int:
-    longest = model.config.temporal.max_frames
-    window = model.config.temporal.window if config.window is None else config.window
-    if window > longest and model.has_temporal_layers:
+def window_of(network: ModelConfig, config: GenerateConfig, *, temporal: bool) -> int:
+    """Frames that are denoised together.
+
+    Raises:
+        ModelError: the temporal layers have no positions for so many.
+    """
+    longest = network.temporal.max_frames
+    window = network.temporal.window if config.window is None else config.window
+    if window > longest and temporal:
         raise ModelError(f"a window of {window} frames: the temporal layers see at most {longest}")
     return window
+
+
+def windows_of(num_frames: int, window: int, config: GenerateConfig) -> Sequence[Sequence[int]]:
+    """The windows of a video, as the config lays them."""
+    lay = make_wrapped_windows if config.merge == "wrapped" else make_windows
+    return lay(num_frames, window, config.overlap)
 
 
 def _slices(count: int, size: int) -> list[slice]:

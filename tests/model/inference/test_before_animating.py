@@ -67,6 +67,10 @@ def test_a_dry_run_counts_parameters_work_and_windows(
     assert f"{stored / 1e6:.1f} M parameters" in said
     assert "240 frames" in said
     assert "59 windows, 1.97 times the frames" in said  # 8 frames that share 4
+    assert aa_animate([*inputs, "--dry-run", "--merge", "wrapped", "--overlap", "0"]) == 0
+    assert "30 windows, 1.00 times the frames" in capsys.readouterr().out
+    assert aa_animate([*inputs, "--dry-run", "--window", "9"]) == 2
+    assert "the temporal layers see at most 8" in capsys.readouterr().err
 
 
 def test_costs_grow_with_frames_and_pixels_as_they_must() -> None:
