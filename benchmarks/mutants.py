@@ -340,7 +340,7 @@ def run_tests(tests: Sequence[str], cpu_s: float) -> tuple[str, str]:
             os.dup2(file.fileno(), 2)
         options = ["-x", "-q", "-p", "no:cacheprovider", "--tb=line"]
         os._exit(pytest.main([*options, f"--basetemp={log.parent}.tmp", *tests]))
-    end = time.monotonic() + 20 * cpu_s  # of a fault that waits for ever
+    end = time.monotonic() + 10 * cpu_s  # of a fault that waits for ever
     while (done := os.waitpid(pid, os.WNOHANG)) == (0, 0) and time.monotonic() < end:
         time.sleep(0.05)
     if done == (0, 0):

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import dataclasses
+
 import cv2
 import numpy as np
 import pytest
@@ -51,6 +53,16 @@ def test_hands_and_face_are_drawn_on_demand() -> None:
     face = _only({FACE.start + 5: (50, 50)})
     assert not draw_pose(face).any()
     assert draw_pose(face, face=True)[0][50, 50].min() > 100
+
+
+@pytest.mark.parametrize(
+    ("joint", "radius_px"), [(0, 4), (LEFT_HAND.start + 3, 3), (FACE.start, 2)]
+)
+def test_points_are_as_large_as_openposes_in_512_pixels(joint: int, radius_px: float) -> None:
+    pose = dataclasses.replace(_only({joint: (256, 256)}), size_hw=(512, 512))
+    covered = draw_pose(pose, face=True)[0].max(-1).sum() / 255
+    smooth_px = 0.5  # what antialiasing adds
+    assert np.sqrt(covered / np.pi) == pytest.approx(radius_px + smooth_px, abs=0.25)
 
 
 def test_hand_bones_run_from_the_wrist_to_five_tips() -> None:

@@ -75,6 +75,14 @@ def test_short_side_then_crop_is_torchvision_s(frames: np.ndarray) -> None:
     np.testing.assert_allclose(found, wanted.permute(0, 2, 3, 1), atol=1e-3)
 
 
+def test_of_an_odd_margin_the_crop_leaves_more_at_the_end() -> None:
+    """VideoGPT, data.py: `h_start = (h - resolution) // 2`."""
+    columns = np.broadcast_to(np.arange(7, dtype=np.uint8)[:, None], (1, 4, 7, 3))
+    for frames, axis in ((columns, 2), (columns.swapaxes(1, 2), 1)):
+        kept = resize(np.ascontiguousarray(frames), "short-side-bilinear-centre-crop", (4, 4))
+        assert kept[0, :, :, 0].mean(axis=2 - axis).tolist() == [1, 2, 3, 4]
+
+
 def test_tf1_bilinear_takes_every_second_pixel_at_half_size(frames: np.ndarray) -> None:
     # From the corner: target pixel i lies on source pixel 2 i, so nothing is mixed.
     assert np.array_equal(resize(frames, "tf1-bilinear", (20, 30)), frames[:, ::2, ::2])

@@ -6,17 +6,19 @@ import random
 from collections.abc import Callable
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from aa_eval.protocol import KINDS, POSE_BETTER, list_protocols, read_protocol
 from aa_eval.result import MetricValue, Result
+from aa_eval.scoring.baselines import BASELINES
 from aa_leaderboard.columns import COLUMNS, column_of, columns_of
 from aa_leaderboard.errors import NotComparableError
 from aa_leaderboard.published import read_published
 from aa_leaderboard.row import Cell, Measured, Row, row_of_result
-from aa_leaderboard.table import Table, rank, tables_of, why_not_comparable
+from aa_leaderboard.table import SEE_THE_ANSWER, Table, rank, tables_of, why_not_comparable
 
 values = st.lists(
     st.one_of(st.none(), st.floats(-50, 200, allow_nan=False), st.sampled_from([0.0, 1.0])),
@@ -214,10 +216,26 @@ def test_kvd_is_not_ranked_where_aa_eval_says_so_of_videos_without_a_window(
 def test_fewer_samples_than_dimensions_are_never_ranked_whatever_the_note_says(
     make_result: Callable[..., Result],
 ) -> None:
-    for n, place in ((400, None), (401, 1)):
-        fvd = MetricValue(600.0, None, None, None, n, "")
-        row = row_of_result("a", make_result(metrics={"fvd": fvd}))
-        assert rank([row], "fvd") == [place]
+    # I3D gives 400 logits, 3D-ResNet-50 2048 features.
+    for key, n, place in (("fvd", 400, None), ("fvd", 401, 1),
+                          ("fid_vid", 2048, None), ("fid_vid", 2049, 1)):  # fmt: skip
+        distance = MetricValue(600.0, None, None, None, n, "")
+        row = row_of_result("a", make_result(metrics={key: distance}))
+        assert rank([row], key) == [place], (key, n)
+
+
+def test_the_baselines_that_see_the_answer_are_those_that_another_truth_changes() -> None:
+    """Two videos that share their first frame, which every method is given."""
+    first, *one = np.random.default_rng(0).integers(0, 256, (4, 64, 64, 3), dtype=np.uint8)
+    other = [255 - frame for frame in one]
+    seeing = set()
+    for name, make in BASELINES.items():
+        predict, predict_other = make(), make()
+        predict(first), predict_other(first)
+        pairs = [(predict(a), predict_other(b)) for a, b in zip(one, other, strict=True)]
+        if not all(np.array_equal(a, b) for a, b in pairs):
+            seeing.add(name)
+    assert seeing == SEE_THE_ANSWER
 
 
 def test_a_column_in_which_a_baseline_keeps_up_is_flagged(

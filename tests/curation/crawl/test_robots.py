@@ -67,6 +67,8 @@ def test_groups_of_one_robot_are_joined_and_a_version_is_no_part_of_a_name() -> 
     rules = read_robots(text)
     assert [rules.allows(target) for target in ("/x", "/y", "/z")] == [False, False, True]
     assert rules.crawl_delay_s == 2.5
+    twice = b"User-agent: aa-curate\nCrawl-delay: 9\n\nUser-agent: aa-curate\nCrawl-delay: 2"
+    assert read_robots(twice).crawl_delay_s == 9, "of two that are for us the longer"
     assert not read_robots(text, "another").allows("/z")
 
 

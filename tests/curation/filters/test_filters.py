@@ -282,6 +282,37 @@ def test_a_picture_without_steps_is_of_no_varying_rate() -> None:
     assert _drop(FrameCount(24)(_picture(PUPPET.frames[:23]))) == ("few_frames", 23)
 
 
+@pytest.mark.parametrize(
+    ("body", "joints"),
+    [
+        ("head", "nose right_shoulder left_shoulder"),
+        ("upper", "nose right_shoulder left_shoulder right_elbow left_elbow"),
+        (
+            "full",
+            "nose right_shoulder left_shoulder right_elbow left_elbow right_hip left_hip "
+            "right_knee left_knee right_ankle left_ankle",
+        ),
+    ],
+)
+def test_each_joint_of_a_body_counts_once_and_no_other_does(body: str, joints: str) -> None:
+    people = people_of_pose(PUPPET.pose, 10)
+    for number, name in enumerate(JOINT_NAMES):
+        scores = np.ones_like(people.scores)
+        scores[:, number] = 0
+        check = Completeness(body)(dataclasses.replace(people, scores=scores))  # type: ignore[arg-type]
+        missing = 1 / len(joints.split()) if name in joints.split() else 0
+        assert check.measured == pytest.approx(1 - missing), name
+
+
+@pytest.mark.parametrize(("joints", "switches"), [(3, 0), (4, 2)])
+def test_a_jump_of_fewer_than_four_joints_is_no_other_person(joints: int, switches: int) -> None:
+    points, scores = PUPPET.pose.keypoints_px.copy(), PUPPET.pose.scores.copy()
+    points[12] += 1000
+    scores[12, joints:] = 0
+    jumped = make_pose(points, scores, PUPPET.pose.size_hw)
+    assert IdentitySwitches()(jumped).measured == switches
+
+
 def test_hands_faces_and_switches_are_counted() -> None:
     pose = PUPPET.pose
     both = HandsSeen()(pose).measured
@@ -290,8 +321,10 @@ def test_hands_faces_and_switches_are_counted() -> None:
     one = HandsSeen()(make_pose(pose.keypoints_px, scores, pose.size_hw))
     assert both == 1
     assert one.measured == 0.5
-    assert one.drop is None
-    assert FaceSeen()(pose).measured == 0  # puppets have none
+    none = HandsSeen()(make_pose(pose.keypoints_px, np.zeros_like(scores), pose.size_hw))
+    assert (none.measured, none.drop) == (0, None)
+    face = FaceSeen()(pose)  # puppets have none
+    assert (face.measured, face.drop) == (0, None)
     points, scores = pose.keypoints_px.copy(), pose.scores.copy()
     points[6:, FACE], scores[6:, FACE] = 9, 1
     assert FaceSeen()(make_pose(points, scores, pose.size_hw)).measured == 18 / 24

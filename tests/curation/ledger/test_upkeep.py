@@ -349,11 +349,15 @@ def test_a_damaged_shard_is_mended_from_its_clips(
     corpus: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = _hashes(corpus)
-    _flip(next(corpus.glob("shards/train-*.tar")))
+    damaged, *sound = sorted(corpus.glob("shards/train-*.tar"))
+    stamps = [shard.stat().st_mtime_ns for shard in sound]
+    _flip(damaged)
     assert main(["verify", "--out", str(corpus)]) == 1
     assert main(["verify", "--mend", "--out", str(corpus)]) == 0
     assert "0 problems" in capsys.readouterr().out
     assert _hashes(corpus) == before
+    assert sound
+    assert [shard.stat().st_mtime_ns for shard in sound] == stamps, "the others are left alone"
 
 
 def test_another_pose_in_a_shard_that_is_whole_is_found(

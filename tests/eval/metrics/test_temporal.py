@@ -83,6 +83,21 @@ def test_flows_of_known_motion() -> None:
     assert (true < 0.05 * wrong).all()
 
 
+@pytest.mark.parametrize(("apart_px", "is_seen"), [(0.85, True), (0.95, False)])
+def test_what_is_occluded_is_where_the_flows_to_and_fro_do_not_cancel(
+    apart_px: float, is_seen: bool
+) -> None:
+    """Sundaram et al. 2010: |w + w'|^2 <= 0.01 (|w|^2 + |w'|^2) + 0.5, here with |w| = 4."""
+    frames = noise(4, 2)
+
+    def flow(frame: np.ndarray, before: np.ndarray) -> np.ndarray:
+        across = -4.0 if np.array_equal(frame, frames[1]) else 4.0 - apart_px
+        return np.stack([np.zeros((32, 32)), np.full((32, 32), across)])
+
+    (found,) = warp_error(frames, frames, flow)[1:]
+    assert np.isfinite(found) == is_seen
+
+
 @pytest.mark.weights
 def test_tlpips_is_the_difference_of_the_packages_distances() -> None:
     model = make_lpips("alex")
@@ -94,8 +109,9 @@ def test_tlpips_is_the_difference_of_the_packages_distances() -> None:
     found = distances.temporal(ours, theirs)
     assert np.isnan(found[0])
     np.testing.assert_allclose(found[1:], (change[0] - change[1]).abs().numpy(), atol=1e-6)
-    with pytest.raises(MetricUnavailable, match="smaller than the 31 px"):
-        distances.temporal(ours[:, :30], theirs[:, :30])
+    for distance in (distances.temporal, distances.per_frame):
+        with pytest.raises(MetricUnavailable, match="smaller than the 31 px"):
+            distance(ours[:, :30], theirs[:, :30])
 
 
 @pytest.fixture

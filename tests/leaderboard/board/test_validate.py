@@ -67,6 +67,7 @@ def edit(folder: Path, change: Callable[[dict[str, Any]], object]) -> Path:
         ({"label": "trivial baseline"}, "expected a word of your own"),
         ({"label": "demo "}, "expected a word of your own"),
         ({"method": "m" * 121}, "121 characters"),
+        ({"label": "l" * 121}, "label has 121 characters, expected at most 120"),
         ({"method": "ours\u202eexe"}, r"hidden character U\+202E"),
         ({"method": "ours\x00"}, r"hidden character U\+0000"),
         ({"label": "de\x1bmo"}, r"label holds the hidden character U\+001B"),

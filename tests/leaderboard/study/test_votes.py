@@ -161,6 +161,11 @@ def test_a_few_votes_that_agree_make_nothing_clear(study: tuple[Path, Key]) -> N
             csv.writer(file).writerows([COLUMNS, *votes])
         report = study_report([folder / "votes.csv"])
         assert report.pairs.set_index(["a", "b"]).clear["ours", "old"] == clear
+    other_side = {"left": "right", "right": "left"}
+    with (folder / "votes.csv").open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([COLUMNS, *([*v[:5], other_side[v[5]], v[6]] for v in votes)])
+    best_first = study_report([folder / "votes.csv"]).scores.method.to_dict()
+    assert best_first == {0: "old", 1: "theirs", 2: "ours"}
 
 
 def test_sides_do_not_matter_only_what_stood_on_them(study: tuple[Path, Key]) -> None:

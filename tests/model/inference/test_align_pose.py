@@ -48,6 +48,36 @@ def test_a_reference_of_the_same_proportions_gives_a_similarity(
     assert np.array_equal(found.scores, driving.scores)
 
 
+def test_a_forearm_that_mostly_points_at_the_camera_is_as_long_as_where_it_does_not() -> None:
+    whole = rigid_pose(10, 3)
+    points = whole.keypoints_px.copy()
+    ends = [(BODY_JOINTS.index(f"{side}_elbow"), BODY_JOINTS.index(f"{side}_wrist"))
+            for side in ("left", "right")]  # fmt: skip
+    for elbow, wrist in ends:  # half as long in eight of ten frames
+        points[:8, wrist] = (points[:8, elbow] + points[:8, wrist]) / 2
+    driving = make_pose(points, whole.scores, whole.size_hw)
+    found = align_pose(driving, whole.at_frames(slice(0, 1))).keypoints_px
+    for elbow, wrist in ends:
+        length = np.linalg.norm(whole.keypoints_px[0, wrist] - whole.keypoints_px[0, elbow])
+        shown = np.linalg.norm(found[:, wrist] - found[:, elbow], axis=-1)
+        np.testing.assert_allclose(shown, length * np.repeat([0.5, 1], [8, 2]), rtol=0.01)
+
+
+def test_a_limb_deviates_from_the_whole_body_by_a_half_at_most() -> None:
+    driving = rigid_pose(1, 3)
+    points = driving.keypoints_px.copy()
+    ends = [(BODY_JOINTS.index(f"{side}_elbow"), BODY_JOINTS.index(f"{side}_wrist"))
+            for side in ("left", "right")]  # fmt: skip
+    for elbow, wrist in ends:  # a third of its length: it points at the camera
+        points[:, wrist] = points[:, elbow] + (points[:, wrist] - points[:, elbow]) / 3
+    reference = make_pose(points, driving.scores, driving.size_hw)
+    found = align_pose(driving, reference).keypoints_px[0]
+    for elbow, wrist in ends:
+        length = np.linalg.norm(driving.keypoints_px[0, wrist] - driving.keypoints_px[0, elbow])
+        assert np.linalg.norm(found[wrist] - found[elbow]) == pytest.approx(length / 1.5, rel=0.01)
+    assert set(foreshortened_limbs(driving, reference)) == {"left_wrist", "right_wrist"}
+
+
 def test_limbs_take_the_references_lengths_and_keep_their_directions() -> None:
     driving, reference = rigid_pose(5, 3), rigid_pose(1, 11)
     found = align_pose(driving, reference).keypoints_px

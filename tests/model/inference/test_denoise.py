@@ -67,6 +67,27 @@ def test_one_window_merges_in_either_way_to_the_same(make_tiny: Make) -> None:
     assert torch.allclose(edge, mean, atol=1e-5)
 
 
+@pytest.mark.parametrize(("merge", "is_a_ring"), [("wrapped", True), ("mean", False)])
+def test_wrapped_windows_make_a_ring_of_the_video(
+    make_tiny: Make, merge: str, is_a_ring: bool
+) -> None:
+    """Where it is cut does not matter: poses and noise turned by half a window turn the result."""
+    model = make_tiny(temporal=True)
+    hop, T = model.config.temporal.window // 2, 2 * model.config.temporal.window
+    generator = torch.Generator().manual_seed(0)
+    reference = 2 * torch.rand(3, 32, 32, generator=generator) - 1
+    pose = 2 * torch.rand(T, 3, 32, 32, generator=generator) - 1
+    noise = torch.randn(T, 4, 8, 8, generator=generator)
+
+    def made(turned: int) -> torch.Tensor:
+        with torch.no_grad():
+            conditions = encode_conditions(model, reference, pose.roll(turned, 0))
+        config = dataclasses.replace(FAST, merge=merge)
+        return denoise(model, conditions, config, noise=noise.roll(turned, 0))
+
+    assert torch.allclose(made(hop), made(0).roll(hop, 0), atol=1e-4) == is_a_ring
+
+
 @pytest.mark.parametrize("merge", ["edge", "mean"])
 def test_how_many_windows_run_together_changes_nothing(make_tiny: Make, merge: str) -> None:
     model = make_tiny(temporal=True)
