@@ -20,6 +20,8 @@ from typing import Any
 
 import ray as ray_core
 from ray.exceptions import RayError, RayTaskError
+from ray.util.metrics import Counter as RayCounter
+from ray.util.metrics import Gauge
 
 from aa_curation.errors import WorkerDiedError, WorkerStartError
 from aa_curation.executors.shared_path import check_shared
@@ -110,6 +112,7 @@ class WorkerPool:
         self._given_up: set[int] = set()
         self._count = count
         self._looked_s = -math.inf
+        self._metrics = _Metrics()
         self._grow()
 
     def each(
@@ -131,6 +134,7 @@ class WorkerPool:
                 number, (task, attempt) = self._free.popleft(), waiting.popleft()
                 future = getattr(self._actors[number], step).remote(*task)
                 running[future] = (task, attempt, number)
+            self._metrics.show(step, len(waiting), len(running), len(self._free))
             done, _ = ray_core.wait(
                 [*running, *self._starting], num_returns=1, timeout=self._patience_s(running)
             )
@@ -157,7 +161,9 @@ class WorkerPool:
                 result = WorkerDiedError(
                     f"killed its worker {ATTEMPTS} times; the last time: {_in_short(error)}"
                 )
+            self._metrics.count(step, result)
             yield task, result
+        self._metrics.show(step, 0, 0, len(self._free))
 
     def _patience_s(self, running: object) -> float:
         return _LOOK_EVERY_S if running or self._count is None else _PATIENCE_S
@@ -200,6 +206,33 @@ class WorkerPool:
     def _replace(self, number: int) -> None:
         ray_core.kill(self._actors[number])  # it may be alive where only its answer was lost
         self._start(number)
+
+
+class _Metrics:
+    """What Ray's dashboard and Prometheus show of a run, next to the numbers of Ray itself.
+
+    `ray_aa_curate_results_total` by step and outcome (a reason, or "accepted"): its rate is clips a
+    second. `ray_aa_curate_tasks` by step: waiting, or running. `ray_aa_curate_free_workers`.
+    """
+
+    def __init__(self) -> None:
+        self._results = RayCounter(
+            "aa_curate_results", "Results of steps.", tag_keys=("step", "outcome")
+        )
+        self._tasks = Gauge("aa_curate_tasks", "Sources or clips.", tag_keys=("step", "state"))
+        self._free = Gauge("aa_curate_free_workers", "Workers without a task.")
+
+    def count(self, step: str, result: object) -> None:
+        names = (getattr(result, name, "") for name in ("reason", "status"))
+        outcome = next(filter(None, names), "surveyed")
+        if isinstance(result, Exception):
+            outcome = type(result).__name__
+        self._results.inc(1, {"step": step, "outcome": outcome})
+
+    def show(self, step: str, waiting: int, running: int, free: int) -> None:
+        self._tasks.set(waiting, {"step": step, "state": "waiting"})
+        self._tasks.set(running, {"step": step, "state": "running"})
+        self._free.set(free)
 
 
 def _in_short(error: Exception) -> str:

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -107,6 +108,25 @@ def test_a_death_is_a_result_with_its_reason_and_the_other_tasks_are_done(
     assert results == {what: f"did {what}" for what in ("a", "b", "exit once", "c")}
     with pytest.raises(LookupError, match="a missing model"):
         list(pool.each("survey", [("bug",)]))
+    shown = _metrics("ray_aa_curate_results_total{", ("WorkerDiedError", "surveyed"), timeout_s=90)
+    assert 'step="survey"' in shown
+
+
+def _metrics(name: str, outcomes: tuple[str, ...], timeout_s: float) -> str:
+    """What Prometheus would read of a metric of this node; Ray sends them every few seconds."""
+    (node,) = ray.nodes()
+    url = f"http://{node['NodeManagerAddress']}:{node['MetricsExportPort']}/metrics"
+    deadline = time.monotonic() + timeout_s
+    while True:
+        try:
+            lines = urllib.request.urlopen(url, timeout=10).read().decode().splitlines()
+        except OSError:
+            lines = []
+        found = "\n".join(line for line in lines if line.startswith(name))
+        if all(f'outcome="{outcome}"' in found for outcome in outcomes):
+            return found
+        assert time.monotonic() < deadline, f"not {outcomes} at {url} in {timeout_s} s: {found}"
+        time.sleep(1)
 
 
 @pytest.mark.slow
