@@ -33,7 +33,8 @@ SCRIPTS: dict[str, str] = tomllib.loads((ROOT / "pyproject.toml").read_text())["
 # Options of programs that are not ours.
 FOREIGN = {"--no-deps", "--strict", "--require-hashes", "--num_processes", "--standalone",
            "--nproc-per-node", "--head", "--port", "--dashboard-host", "--disable-usage-stats",
-           "--address", "--autoscaling-config", "--object-store-memory", "--config_file", "--mixed_precision",
+           "--address", "--config_file", "--mixed_precision", "--autoscaling-config",
+           "--object-store-memory",
            "--working-dir", "--runtime-env", "--python-version", "--target",
            "--data_file_keys", "--dataset_base_path", "--dataset_metadata_path",
            "--train_data_dir", "--train_data_meta"}  # fmt: skip
