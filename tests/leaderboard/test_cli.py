@@ -28,7 +28,9 @@ def test_add_then_render_writes_all_four_reports_and_the_clips(
     assert not Path(board).exists()
     assert main(["add", str(folder), "--board", board]) == 0
     assert main(["render", "--board", board, "--out", str(site), "--title", "T & t"]) == 0
-    assert "1 measured row (" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "1 measured row (" in printed
+    assert f"{site / 'index.html'}\n{site / 'sources.html'}\n" in printed
     names = {path.name for path in site.iterdir()}
     assert names == {
         "index.html",

@@ -222,6 +222,60 @@ def drift_command(result: Path, /, *, segments: int = 5) -> int:
     return 0
 
 
+@app.command(
+    help_epilogue="Example: `aa-eval export-vbench predictions/ --reference-images photos/ "
+    "--out for-vbench`"
+)
+def export_vbench(predictions: Path, /, *, reference_images: Path, out: Path) -> int:
+    """Write the folder that VBench-I2V scores, and print its command.
+
+    Args:
+        predictions: folder of the videos.
+        reference_images: folder of the photos that were animated, `<video>.png`.
+        out: folder to write to.
+    """
+    from aa_eval.vbench import MANIFEST_FILE
+    from aa_eval.vbench import export_vbench as export
+
+    command = export(predictions, reference_images, out)
+    print(f"written: {out}; in a checkout of VBench run\n{command}\nand then")
+    print(
+        f"aa-eval import-vbench results_*_eval_results.json --manifest {out / MANIFEST_FILE} "
+        "--commit COMMIT --out results/vbench"
+    )
+    return 0
+
+
+@app.command(
+    help_epilogue="Example: `aa-eval import-vbench results_eval_results.json --manifest "
+    "for-vbench/manifest.json --commit 45e79ec --out results/vbench`"
+)
+def import_vbench(results: Path, /, *, manifest: Path, commit: str, out: Path | None = None) -> int:
+    """Read what VBench-I2V found: columns `vbench_<dimension>`, by video and with intervals.
+
+    Args:
+        results: `results_<date>_eval_results.json` of VBench.
+        manifest: what `aa-eval export-vbench` wrote.
+        commit: of VBench; results of other commits are not compared.
+        out: folder to write the result to.
+    """
+    from aa_eval.cli.table import text_table
+    from aa_eval.result import write_result
+    from aa_eval.vbench import import_vbench as read
+
+    result = read(results, manifest, commit)
+    rows = [["", result.method, "95 % interval"]]
+    for key, metric in result.metrics.items():
+        ends = (metric.ci_low, metric.ci_high)
+        interval = "-" if None in ends else " ".join(f"{end:.4f}" for end in ends)
+        rows.append([f"{key} ↑", f"{metric.value:.4f}", interval])
+    print(f"{result.protocol}, {result.num_videos} videos\n{text_table(rows)}")
+    if out is not None:
+        write_result(out, result)
+        print(f"written: {out}")
+    return 0
+
+
 @app.command(help_epilogue="Example: `aa-eval verify results/mine --references references/`")
 def verify(result: Path, /, *, references: Path) -> int:
     """Check that a result has a known protocol, and was scored against these frames.

@@ -77,7 +77,7 @@ def make_cross_pairs(
     ):
         if folder is not None and not folder.is_dir():
             raise PairingError(f"{option} {folder}: no such folder")
-    photos = {video: _photo(folders.images, video) for video in sorted(predictions.videos)}
+    photos = {video: photo_of(folders.images, video) for video in sorted(predictions.videos)}
     pairs, problems = [], []
     for video, photo in photos.items():
         other = _next_photo(video, photos)
@@ -168,7 +168,12 @@ def _predicted_body(folder: Path, video: str, info: VideoInfo, least: float) -> 
     return body_joints(points, scores, least)
 
 
-def _photo(folder: Path, video: str) -> Path:
+def photo_of(folder: Path, video: str) -> Path:
+    """The photo of a video: `<video>.png` or `<photo>.png` of a video `<photo>__<motion>`.
+
+    Raises:
+        PairingError: there is none, or two of one name.
+    """
     stems = _stems(video, 0)
     found = [
         path

@@ -23,7 +23,7 @@ from aa_leaderboard.row import Row
 from aa_leaderboard.table import MARGIN, tables_of
 
 # In one scope and in this order: each part uses names of those before it.
-SCRIPTS = ("base.js", "scatter.js", "player.js", "worst.js")
+SCRIPTS = ("base.js", "scatter.js", "player.js", "worst.js", "drift.js")
 SOURCES_PAGE = "sources.html"
 
 

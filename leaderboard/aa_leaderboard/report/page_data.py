@@ -5,16 +5,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+from aa_eval.segments import drift_of_frames
 from aa_leaderboard.board.frame_scores import read_frame_scores, worst_frames
 from aa_leaderboard.board.media import MEDIA_DIR, Media, check_media
 from aa_leaderboard.columns import Column
 from aa_leaderboard.report.table_view import RowView, TableView
 from aa_leaderboard.row import Measured, Row
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 WORST_SHOWN = 6
+PARTS = 10  # of a video's length that drift is drawn over
+LEAST_FRAMES = 2 * PARTS  # of a video: below, a part is a frame or none
 ROLE_WORDS = {"reference": "Reference", "ground_truth": "Ground truth"}
 
 
@@ -45,10 +51,13 @@ def read_media(board: Path | None, rows: Sequence[Row]) -> dict[str, RowMedia]:
 def page_data(
     measured: Sequence[TableView], board: Path | None, media: dict[str, RowMedia]
 ) -> dict[str, list[dict[str, Any]]]:
-    """For each measured table what it has: `tables` (values by video), `frames`, `clips`."""
+    """For each measured table what it has: `tables` (values by video), `frames` (the worst),
+    `drift` (values over the length of the videos), `clips`."""
+    frames = _frames(measured, board)
     return {
         "tables": [found for view in measured if (found := _per_video(view))],
-        "frames": [found for view in measured if board and (found := _worst(view, board))],
+        "frames": [found for view in measured if (found := _worst(view, frames))],
+        "drift": [found for view in measured if (found := _drift(view, frames))],
         "clips": [found for view in measured if (found := _clips(view, media))],
     }
 
@@ -66,7 +75,37 @@ def _per_video(view: TableView) -> dict[str, Any] | None:
     return {"name": view.name, "rows": rows, "metrics": metrics} if rows[1:] and metrics else None
 
 
-def _worst(view: TableView, board: Path) -> dict[str, Any] | None:
+def _frames(measured: Sequence[TableView], board: Path | None) -> dict[str, pd.DataFrame]:
+    """Row id -> its values per frame, of the rows that have them."""
+    origins = (shown.measured for view in measured for shown in view.rows)
+    return {
+        origin.row_id: frames
+        for origin in origins
+        if board is not None and origin is not None
+        if (frames := read_frame_scores(board / origin.row_id, origin.result)) is not None
+    }
+
+
+def _drift(view: TableView, frames: dict[str, pd.DataFrame]) -> dict[str, Any] | None:
+    """Each row's values over the length of its videos; None where no video is long enough."""
+    rows = []
+    keys: set[str] = set()
+    for shown in view.rows:
+        of_row = frames.get(shown.measured.row_id) if shown.measured else None
+        if of_row is None or of_row.groupby("video").size().median() < LEAST_FRAMES:
+            continue
+        found = {d.key: d for d in drift_of_frames(of_row, PARTS)}
+        of_keys = {
+            key: {"parts": d.segments, "slope": d.slope, "low": d.ci_low, "high": d.ci_high}
+            for key, d in found.items()
+        }
+        rows.append({**_named(shown), "kind": shown.kind, "drift": of_keys})
+        keys |= of_keys.keys()
+    metrics = [_metric(column) for column in view.columns if column.key in keys]
+    return {"name": view.name, "rows": rows, "metrics": metrics} if metrics else None
+
+
+def _worst(view: TableView, frames_of: dict[str, pd.DataFrame]) -> dict[str, Any] | None:
     """The worst frames of each row, by metric; None where no row has values per frame."""
     rows = []
     keys: set[str] = set()
@@ -74,7 +113,7 @@ def _worst(view: TableView, board: Path) -> dict[str, Any] | None:
         if shown.measured is None:
             continue
         row_id = shown.measured.row_id
-        frames = read_frame_scores(board / row_id, shown.measured.result)
+        frames = frames_of.get(row_id)
         if frames is None:
             continue
         worst = {

@@ -9,7 +9,7 @@ from aa_leaderboard.board.store import read_board
 from aa_leaderboard.paper_tables import CAPTIONS, paper_table
 from aa_leaderboard.published import read_published
 from aa_leaderboard.report.frame import board_csv
-from aa_leaderboard.report.html_page import write_page
+from aa_leaderboard.report.html_page import SOURCES_PAGE, write_page
 from aa_leaderboard.report.text_tables import board_latex, board_markdown
 from aa_leaderboard.row import Row
 from aa_leaderboard.table import tables_of
@@ -42,7 +42,7 @@ def render(
         formats: which of `FORMATS`.
 
     Returns:
-        The files, the page last; its clips lie in out/media.
+        The files, the pages last: index.html and sources.html; clips lie in out/media.
 
     Raises:
         BoardError: the board is missing, or one of its rows is not acceptable.
@@ -64,5 +64,5 @@ def render(
             written[-1].write_text(make(), encoding="utf-8")
     if "html" in formats:
         write_page(rows, board, title, out)
-        written.append(out / "index.html")
+        written += [out / "index.html", out / SOURCES_PAGE]
     return written

@@ -56,7 +56,8 @@ def make_study(methods: Sequence[Path | str], options: StudyOptions) -> Study:
         methods: folders of predictions, as `aa-eval` takes them; their names are the methods'.
 
     Raises:
-        StudyError: fewer than two folders, no video in common, or a page too large to open.
+        StudyError: fewer than two folders, no video in common, videos of unequal size or length,
+            or a page too large to open.
         aa_eval.errors.EvalError: a folder or a video cannot be read.
     """
     paths = [Path(method).resolve() for method in methods]
@@ -122,12 +123,27 @@ def _page(data: dict[str, Any]) -> str:
 def _timing(
     found: dict[str, dict[str, VideoSource]], videos: Sequence[str]
 ) -> tuple[dict[str, int], dict[str, float]]:
-    """Frames and frame rate of each video: the shortest method's, and the first rate given."""
+    """Frames and frame rate of each video; the first rate given.
+
+    Raises:
+        StudyError: the methods' videos differ in size or length, which would tell them apart.
+    """
     lengths, rates = {}, {}
     for video in videos:
-        infos = [probe(sources[video]) for sources in found.values()]
-        lengths[video] = min(info.num_frames for info in infos)
-        rates[video] = next((info.fps for info in infos if info.fps), FPS_OF_IMAGES)
+        infos = {method: probe(sources[video]) for method, sources in found.items()}
+        (first, like), *others = infos.items()
+        for method, info in others:
+            for what, ours, theirs in (
+                ("frames", like.num_frames, info.num_frames),
+                ("pixels (height, width)", like.size_hw, info.size_hw),
+            ):
+                if ours != theirs:
+                    raise StudyError(
+                        f"'{video}' has {ours} {what} in {first}, {theirs} in {method}: raters "
+                        "would know them by it: bring both to one size and length"
+                    )
+        lengths[video] = like.num_frames
+        rates[video] = next((info.fps for info in infos.values() if info.fps), FPS_OF_IMAGES)
     return lengths, rates
 
 

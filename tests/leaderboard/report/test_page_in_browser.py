@@ -359,3 +359,27 @@ def test_the_first_screen_answers_what_people_ask(browser: Any, losing_page: str
     text = " ".join(question.text for question in questions)
     for ident in read_benchmark("tiktok").video_ids:
         assert ident.removesuffix("_1x1") in text
+
+
+def test_the_page_draws_every_methods_values_over_the_length_of_its_videos(
+    browser: Any,
+    make_result: Callable[..., Result],
+    write_with_frames: Callable[[Result], Path],
+    tmp_path: Path,
+) -> None:
+    board = tmp_path / "board"
+    for method in ("ours", "theirs"):
+        add_results(write_with_frames(make_result(method)), board)
+    assert main(["render", "--board", str(board), "--out", str(tmp_path / "site")]) == 0
+    browser.get((tmp_path / "site" / "index.html").as_uri())
+    browser.find_element(By.LINK_TEXT, "Over the length")
+    lines = browser.find_elements(By.CSS_SELECTOR, "#drift-plot polyline")
+    assert len(lines) == 2
+    assert len(lines[0].get_attribute("points").split()) == 10
+    words = [item.text for item in browser.find_elements(By.CSS_SELECTOR, "#drift-words li")]
+    assert [line.split(" ·")[0] for line in words] == ["ours", "theirs"]
+    assert "each 100 frames (95 % from " in words[0]
+    before = lines[0].get_attribute("points")
+    Select(browser.find_element(By.ID, "drift-metric")).select_by_visible_text("SSIM ↑")
+    after = browser.find_element(By.CSS_SELECTOR, "#drift-plot polyline").get_attribute("points")
+    assert after != before

@@ -77,6 +77,33 @@ def test_a_video_that_one_folder_lacks_is_named_and_left_out(
     assert len(key.trials) == 1
 
 
+@pytest.mark.parametrize(
+    ("frames", "size", "why"),
+    [
+        (9, (48, 64), "has 10 frames in method-grey, 9 in other"),
+        (10, (64, 64), "has (64, 48) pixels (height, width) in method-grey, (64, 64) in other"),
+    ],
+)
+def test_videos_that_size_or_length_would_give_away_are_refused(
+    study: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    frames: int,
+    size: tuple[int, int],
+    why: str,
+) -> None:
+    folder = tmp_path / "other" / "dancer_1"
+    folder.mkdir(parents=True)
+    for t in range(frames):
+        Image.new("RGB", size, (t, 0, 0)).save(folder / f"{t}.png")
+    words = [str(tmp_path / "method-grey"), str(tmp_path / "other")]
+    assert main(["study", "make", *words, "--out", str(tmp_path / "none")]) == 2
+    error = capsys.readouterr().err
+    assert f"'dancer_1' {why}" in error
+    assert "bring both to one size and length" in error
+    assert not (tmp_path / "none").exists()
+
+
 def test_a_page_too_large_to_open_is_refused_by_the_video_that_breaks_the_bound(
     study: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
