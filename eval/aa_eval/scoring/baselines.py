@@ -68,7 +68,8 @@ BASELINES: dict[str, Callable[[], Callable[[Frame], Frame]]] = {
 }
 # Without true frames: the photo over and over, the method's own first frame likewise, and the
 # photo of somebody else, which says how far apart two people are.
-WITHOUT_TRUTH = ("repeat-reference", "static", "other-photo")
+STATIC = "static"
+WITHOUT_TRUTH = ("repeat-reference", STATIC, "other-photo")
 
 
 def baseline_places(name: str, places: NDArray[np.floating]) -> NDArray[np.float64]:

@@ -17,7 +17,7 @@ from aa_eval.progress import progress
 from aa_eval.protocol import KINDS, NEEDS, REGION_KINDS, SET_KINDS, Metric, Protocol
 from aa_eval.provenance import describe_machine, package_versions
 from aa_eval.result import SCHEMA, MetricValue, Result, mean_of_frames, region_key
-from aa_eval.scoring.baselines import BASELINES, baseline_places
+from aa_eval.scoring.baselines import BASELINES, STATIC, baseline_places
 from aa_eval.scoring.cache import Cache
 from aa_eval.scoring.malloc import keep_freed_memory
 from aa_eval.scoring.metric_runner import Measures, features_of, fit_of, full_float32, without_key
@@ -57,6 +57,7 @@ class _Context:
     bodies: Mapping[str, tuple[Keypoints, Keypoints]]
     benchmark: str | None
     overrides: tuple[str, ...]
+    method: str
 
 
 def score_pairs(
@@ -136,7 +137,7 @@ def score_pairs(
         for pair, of_video in finished:
             scores[pair.video_id] = of_video
             shown.update(pair.num_frames)
-    context = _Context(pairs, scores, measures, pose, bodies, benchmark, overrides)
+    context = _Context(pairs, scores, measures, pose, bodies, benchmark, overrides, method)
     return [
         _result(context, protocol, name, label if name == method else None)
         for protocol in protocols
@@ -200,9 +201,10 @@ def _result(context: _Context, protocol: Protocol, name: str, label: str | None)
         for key in ("pck", "akd", "missing_rate", "limb_angle"):
             metrics[key] = MetricValue(None, None, None, reason, 0, None)
             _fill_where_unavailable(key, metrics, per_frame, per_video)
+    own = f"{STATIC} of {context.method}"  # a row of its own for each method
     return Result(
         schema=SCHEMA,
-        method=name,
+        method=own if name == STATIC else name,
         label="baseline" if label is None else label,
         benchmark=context.benchmark,
         protocol=protocol.name,
