@@ -383,10 +383,11 @@ def test_every_known_metric_is_in_one_of_the_lists_of_directions() -> None:
 
 # How a table prints 0.123456, with as many digits as the papers.
 PRINTED = {
-    "0.123": "ssim lpips lpips_alex lpips_vgg csim pck missing_rate ssim_differences",
-    "0.12": "psnr psnr_overflow psnr_unknown kvd fid fid_vid akd dtssd flicker tof",
-    "0.1": "fvd",
-    "0.1235": "tlpips warp_error a_metric_of_somebody",
+    "0.123": "ssim lpips lpips_alex lpips_vgg csim pck missing_rate ssim_differences "
+    "identity_lpips photo_lpips",
+    "0.12": "psnr psnr_overflow psnr_unknown kvd fid fid_vid akd dtssd flicker tof flicker_own",
+    "0.1": "fvd limb_angle identity_limbs photo_colour",
+    "0.1235": "tlpips warp_error warp_error_own a_metric_of_somebody",
     "1.23E-01": "l1",
 }
 
