@@ -22,7 +22,7 @@ from aa_eval.protocol import (
     read_protocol,
 )
 from aa_eval.result import RESULT_FILE, Result, read_result, write_result
-from aa_eval.scoring.baselines import BASELINES, WITHOUT_TRUTH, choose_baselines
+from aa_eval.scoring.baselines import TRIVIAL_NAMES, choose_baselines
 from aa_eval.scoring.cache import Cache, default_cache
 from aa_eval.scoring.score_pairs import score_pairs
 from aa_eval.videos.benchmark import Benchmark, read_benchmark
@@ -102,7 +102,7 @@ def evaluate(predictions: Path | str | None, options: EvaluateOptions) -> list[R
         assert benchmark is not None  # _require_sense has seen to it
         predictions = benchmark.predictions
     method = options.method or Path(predictions).resolve().name
-    if method in (*BASELINES, *WITHOUT_TRUTH):
+    if method in TRIVIAL_NAMES:
         raise EvalError(f"--method {method}: the name of a trivial baseline: choose another")
     folders = _folders(Path(options.out), protocols) if options.out else []
     _require_out(folders, method)

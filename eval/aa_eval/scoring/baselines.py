@@ -70,6 +70,7 @@ BASELINES: dict[str, Callable[[], Callable[[Frame], Frame]]] = {
 # photo of somebody else, which says how far apart two people are.
 STATIC = "static"
 WITHOUT_TRUTH = ("repeat-reference", STATIC, "other-photo")
+TRIVIAL_NAMES = tuple(dict.fromkeys((*BASELINES, *WITHOUT_TRUTH)))
 
 
 def baseline_places(name: str, places: NDArray[np.floating]) -> NDArray[np.float64]:

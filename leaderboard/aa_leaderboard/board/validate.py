@@ -16,6 +16,7 @@ from pathlib import Path
 from aa_eval.errors import EvalError
 from aa_eval.protocol import read_protocol
 from aa_eval.result import RESULT_FILE, Result, read_result
+from aa_eval.scoring.baselines import TRIVIAL_NAMES
 from aa_eval.verify import require_known_protocol
 from aa_eval.videos.benchmark import list_benchmarks, read_benchmark
 from aa_leaderboard.board.cross_check import check_agreement
@@ -23,6 +24,7 @@ from aa_leaderboard.board.frame_scores import read_frame_scores
 from aa_leaderboard.board.media import MEDIA_DIR, check_media
 from aa_leaderboard.columns import column_of
 from aa_leaderboard.errors import SubmissionError
+from aa_leaderboard.row import BASELINE_LABEL
 
 MAX_NAME = 120
 MAX_TEXT = 2_000
@@ -61,6 +63,12 @@ def read_submission(directory: Path) -> Result:
         raise
     except (OSError, ValueError, RecursionError) as error:  # of numbers of 5,000 digits
         raise SubmissionError(f"{path}: cannot be read ({error})") from error
+    if result.label.casefold() == BASELINE_LABEL and result.method not in TRIVIAL_NAMES:
+        raise SubmissionError(
+            f"{path}: label is '{result.label}', but '{result.method}' is not a trivial baseline "
+            f"of aa-eval ({', '.join(TRIVIAL_NAMES)}): where one is better than a method, that is not "
+            "ranked"
+        )
     frames = read_frame_scores(directory, result)
     check_agreement(directory, result, read_protocol(result.protocol), frames)
     check_media(directory / MEDIA_DIR, result)

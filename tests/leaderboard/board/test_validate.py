@@ -267,6 +267,14 @@ def test_the_baselines_of_a_second_method_are_no_obstacle(
     assert sorted(row.method for row in read_board(board)) == ["ours", "theirs", "white"]
 
 
+def test_only_trivial_baselines_are_labelled_so(
+    make_result: Make, write: Write, tmp_path: Path
+) -> None:
+    """A strong method under that label would take the marks from all others."""
+    with pytest.raises(SubmissionError, match="'ours' is not a trivial baseline"):
+        add_results(write(make_result("ours", label="Baseline")), tmp_path / "board")
+
+
 def test_the_same_baseline_on_other_references_is_a_row_of_its_own(
     make_result: Make, write: Write, tmp_path: Path
 ) -> None:

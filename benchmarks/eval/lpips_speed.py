@@ -4,7 +4,7 @@ The scripts' way is the package's model called for each pair with batch 1. The s
 the references' features in the cache. Both sides take turns, pair by pair. Prints CPU seconds,
 ratios and how far the values are apart.
 
-    python benchmarks/eval/lpips.py [--net vgg] [--frames 6] [--side 256]
+    python benchmarks/eval/lpips_speed.py [--net vgg] [--frames 6] [--side 256]
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import lpips
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -34,6 +35,9 @@ def main() -> None:
     shape = (options.frames, options.side, options.side, 3)
     reference, first, second = (draw.integers(0, 256, shape, dtype=np.uint8) for _ in range(3))
     model = make_lpips(options.net)
+    theirs = lpips.LPIPS(net=options.net, pnet_rand=True, verbose=False)
+    for to, of in zip(convolutions(theirs.net), convolutions(model.net), strict=True):
+        to.load_state_dict(of.state_dict())
 
     def package(prediction: NDArray[np.uint8], reference: NDArray[np.uint8]) -> NDArray[np.float64]:
         with torch.no_grad():
@@ -41,7 +45,7 @@ def main() -> None:
                 torch.from_numpy(f).permute(0, 3, 1, 2).float() / 255
                 for f in (prediction, reference)
             )
-            return np.asarray([model(x, y, normalize=True).item()])
+            return np.asarray([theirs(x, y, normalize=True).item()])
 
     for way in (package, Perceptual(model, "-1..1", None, "benchmark").per_frame):
         way(first[:1], reference[:1])  # the first pass prepares kernels
@@ -69,6 +73,10 @@ def main() -> None:
             f"{ours_s / theirs_s:.2f} of it (target: at most {target})"
         )
     print(f"values are {apart:.1e} apart; {kept / options.frames / 2**20:.1f} MiB kept a frame")
+
+
+def convolutions(net: torch.nn.Module) -> list[torch.nn.Conv2d]:
+    return [module for module in net.modules() if isinstance(module, torch.nn.Conv2d)]
 
 
 def cpu_seconds(
