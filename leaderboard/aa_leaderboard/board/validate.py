@@ -66,8 +66,7 @@ def read_submission(directory: Path) -> Result:
     if result.label.casefold() == BASELINE_LABEL and result.method not in TRIVIAL_NAMES:
         raise SubmissionError(
             f"{path}: label is '{result.label}', but '{result.method}' is not a trivial baseline "
-            f"of aa-eval ({', '.join(TRIVIAL_NAMES)}): where one is better than a method, that is not "
-            "ranked"
+            f"of aa-eval ({', '.join(TRIVIAL_NAMES)}): methods are not ranked above one"
         )
     frames = read_frame_scores(directory, result)
     check_agreement(directory, result, read_protocol(result.protocol), frames)
