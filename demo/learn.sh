@@ -38,7 +38,7 @@ else
     # Estimates, from steps timed on a shared core of 2.8 GHz: 7 hours and 45 minutes on two free cores.
     preset=medium device=cpu puppets=6000
     stage1=(--steps 24000 --batch-size 2 --ema-decay 0.9995)
-    stage2=(--steps 6000 --batch-size 1)
+    stage2=(--steps 6000)
 fi
 if [ $small = yes ]; then
     out=learn-out/try-$preset device=cpu puppets=24 validation=3
@@ -116,7 +116,7 @@ validate() {
     aa-datasets export "$out/puppets/validation" --out "$out/validation/references" --size 64 \
         --max-frames 24
     local steps
-    for steps in 2 6 12; do
+    for steps in 2 5 10; do
         aa-animate --checkpoint "$out/training/2" --shards "$out"/puppets/validation/*.tar \
             --out "$out/validation/$steps-steps" --max-frames 24 --steps $steps --guidance 1 \
             --device "$device"

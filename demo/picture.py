@@ -2,19 +2,21 @@
 
 usage: python demo/picture.py clips OUT.png SHARD...
        python demo/picture.py generated OUT.png DEMO_OUT
-       python demo/picture.py moving OUT.webp DEMO_OUT
+       python demo/picture.py moving OUT.webp DEMO_OUT      (or OUT.gif)
 
 `clips`: frames of curated clips above the poses that were found in them. `generated`: for the first
 held-out puppets and the real clip, at the middle of the video: reference, pose, generated, truth.
-`moving`: the same four side by side, as an animation, for four held-out puppets.
+`moving`: the same four side by side, as an animation, for four held-out puppets and a real person,
+on whose earlier frames the network was fine-tuned. At most 3 MB.
 """
 
 from __future__ import annotations
 
-import sys
+import itertools
 from pathlib import Path
 
 import cv2
+import cyclopts
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
@@ -28,10 +30,16 @@ PUPPETS, FOOTAGE = 4, 2
 GENERATED_PUPPETS, GENERATED_PX = 6, 160
 MOVING_PUPPETS, MOVING_PX, FPS, GAP_PX, LABEL_PX = 4, 128, 12, 16, 22
 LABELS = ("reference", "pose", "generated", "truth")
+MAX_BYTES = 3 * 2**20
 Picture = NDArray[np.uint8]
+app = cyclopts.App(help="The README's pictures, made from what the demo left behind.")
 
 
-def clips(out: Path, shards: list[Path]) -> None:
+@app.command
+def clips(out: Path, *shards: Path) -> None:
+    """Frames of curated clips above the poses that were found in them."""
+    if not shards:
+        raise SystemExit("give the shards whose clips are to be shown")
     columns: dict[bool, list[Picture]] = {True: [], False: []}
     for sample in read_shards(shards):
         middle = np.array([sample.clip.num_frames // 2])
@@ -42,7 +50,9 @@ def clips(out: Path, shards: list[Path]) -> None:
     Image.fromarray(np.concatenate(shown, axis=1)).save(out)
 
 
+@app.command
 def generated(out: Path, demo_out: Path) -> None:
+    """Reference, pose, generated and true frame of held-out puppets and a real clip."""
     columns = []
     for kind, name, count in (("puppets", "test", GENERATED_PUPPETS), ("real", "test-real", 1)):
         for sample in _held_out(demo_out, name, count):
@@ -51,38 +61,67 @@ def generated(out: Path, demo_out: Path) -> None:
     Image.fromarray(np.concatenate(columns, axis=1)).save(out)
 
 
+@app.command
 def moving(out: Path, demo_out: Path) -> None:
-    """Two rows of two puppets, each as reference, pose, generated and true frames."""
-    samples = _held_out(demo_out, "test", MOVING_PUPPETS)
-    fours = [_four(demo_out, "puppets", sample, MOVING_PX) for sample in samples]
-    num_frames = min(len(four[0]) for four in fours)
-    half = 4 * MOVING_PX
-    size = (2 * half + GAP_PX, LABEL_PX + 2 * MOVING_PX + GAP_PX)
+    """Four puppets in two rows, and a real person before and after fine-tuning, animated."""
+    puppets = [
+        _four(demo_out, "puppets", sample, MOVING_PX)
+        for sample in _held_out(demo_out, "test", MOVING_PUPPETS)
+    ]
+    (person,) = _held_out(demo_out, "test-real", 1)
+    before, after = (_four(demo_out, kind, person, MOVING_PX) for kind in ("real-before", "real"))
+    rows = [
+        (puppets[:2], ("puppets, of which the network saw none", "")),
+        (puppets[2:], ("", "")),
+        ([before, after], ("a person: not fine-tuned", "fine-tuned on this person's first frames")),
+    ]
+    half, height = 4 * MOVING_PX, MOVING_PX + LABEL_PX
     frames = []
-    for t in range(num_frames):
-        canvas = Image.new("RGB", size, "white")
-        pen = ImageDraw.Draw(canvas)
-        for number, four in enumerate(fours):
-            left, top = (number % 2) * (half + GAP_PX), (number // 2) * (MOVING_PX + GAP_PX)
-            for column, (label, picture) in enumerate(zip(LABELS, four, strict=True)):
-                x = left + column * MOVING_PX
-                canvas.paste(Image.fromarray(picture[t]), (x, LABEL_PX + top))
-                if number < 2:
-                    pen.text((x + 4, 3), label, "#444", ImageFont.load_default(13))
+    for t in range(max(len(four[0]) for four in (*puppets, after))):
+        canvas = Image.new("RGB", (2 * half + GAP_PX, LABEL_PX + len(rows) * height), "white")
+        pen, font = ImageDraw.Draw(canvas), ImageFont.load_default(13)
+        for number, (fours, titles) in enumerate(rows):
+            top = LABEL_PX + number * height
+            for side, (four, title) in enumerate(zip(fours, titles, strict=True)):
+                left = side * (half + GAP_PX)
+                pen.text((left + 4, top + 3), title, "#444", font)
+                for column, (label, pictures) in enumerate(zip(LABELS, four, strict=True)):
+                    x = left + column * MOVING_PX
+                    frame = pictures[t % len(pictures)]
+                    canvas.paste(Image.fromarray(frame), (x, top + LABEL_PX))
+                    if number == 0:
+                        pen.text((x + 4, 3), label, "#444", font)
         frames.append(canvas)
-    frames[0].save(
-        out, save_all=True, append_images=frames[1:], duration=1000 // FPS, loop=0, quality=85
-    )
+    for quality in (85, 70, 50, 30):
+        frames[0].save(
+            out, save_all=True, append_images=frames[1:], duration=1000 // FPS, loop=0,
+            quality=quality,
+        )  # fmt: skip
+        if out.stat().st_size <= MAX_BYTES:
+            return
+    raise SystemExit(f"{out} has {out.stat().st_size} bytes: expected at most {MAX_BYTES}")
 
 
 def _held_out(demo_out: Path, shard: str, count: int) -> list[ShardSample]:
-    return list(read_shards([demo_out / "corpus" / "shards" / f"{shard}-000000.tar"]))[:count]
+    path = demo_out / "corpus" / "shards" / f"{shard}-000000.tar"
+    if not path.is_file():
+        raise SystemExit(f"no {path}: give the folder that demo/run.sh wrote, such as demo-out")
+    found = list(itertools.islice(read_shards([path]), count))
+    if len(found) < count:
+        raise SystemExit(f"{path} has {len(found)} clips: expected {count}")
+    return found
 
 
 def _four(demo_out: Path, kind: str, sample: ShardSample, side_px: int) -> list[list[Picture]]:
     """Reference, pose, generated and true frames of a clip: four lists of one length."""
     predicted = sorted((demo_out / kind / sample.clip.clip_id).glob("*.png"))
-    true = sorted((demo_out / f"references-{kind}" / sample.clip.clip_id).glob("*.png"))
+    kind_of_truth = kind.removesuffix("-before")
+    true = sorted((demo_out / f"references-{kind_of_truth}" / sample.clip.clip_id).glob("*.png"))
+    if not predicted or len(predicted) != len(true):
+        raise SystemExit(
+            f"{sample.clip.clip_id}: {len(predicted)} generated frames in {demo_out / kind}, "
+            f"{len(true)} true ones: run demo/run.sh again"
+        )
     pose = resize_pose(sample.pose.at_frames(np.arange(len(predicted))), (side_px, side_px))
     return [
         [_read(true[0], side_px)] * len(predicted),
@@ -98,11 +137,4 @@ def _read(path: Path, side_px: int) -> Picture:
 
 
 if __name__ == "__main__":
-    what, to = sys.argv[1], Path(sys.argv[2])
-    paths = [Path(argument) for argument in sys.argv[3:]]
-    if what == "clips":
-        clips(to, paths)
-    elif what == "generated":
-        generated(to, paths[0])
-    else:
-        moving(to, paths[0])
+    app()

@@ -1,19 +1,20 @@
 #!/usr/bin/env bash
 # The whole thread on real input, with the installed commands: curate, train, animate, evaluate,
-# report. Training starts from demo/learned, which demo/learn.sh made: fifteen minutes are too few
-# to start from nothing. `full` takes under 15 minutes on 2 cores without a GPU (set-up not counted);
-# `short` is the same thread with less of everything, for CI.
+# report. Puppets are animated by demo/learned, which demo/learn.sh made: minutes are too few to start
+# from nothing. What is trained here is that checkpoint, further, on the first parts of five real
+# clips; it then animates what follows in them, before and after. `full` takes under 15 minutes on
+# 2 cores without a GPU (set-up not counted); `short` is the same thread with less of everything, for CI.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 case "${1:-full}" in
 full)
-    train_puppets=120 test_puppets=20 frames=24 ddim=6
-    stage1_s=50 stage2_s=30 warmup=10 probe_videos=3 clips=6 workers=2
+    train_puppets=40 test_puppets=20 frames=24 ddim=5
+    autoencoder_s=45 personalize_s=240 warmup=10 probe_videos=3 clips=6 workers=2
     ;;
 short)
     train_puppets=12 test_puppets=3 frames=16 ddim=4
-    stage1_s=15 stage2_s=20 warmup=2 probe_videos=2 clips=1 workers=1
+    autoencoder_s=10 personalize_s=25 warmup=2 probe_videos=2 clips=1 workers=1
     ;;
 *)
     echo "usage: demo/run.sh full|short" >&2
@@ -21,7 +22,8 @@ short)
     ;;
 esac
 
-out=demo-out
+out=demo-out learned=demo/learned
+preset=$(python -c 'import json; print(json.load(open("demo/learned/config.json"))["model"]["preset"])')
 rm -rf "$out"
 mkdir -p "$out"
 . demo/step.sh
@@ -47,7 +49,7 @@ curate() {
 train() { # stage, seconds, learning rate, checkpoints to start from
     local stage=$1 seconds=$2 lr=$3
     shift 3
-    aa-train "$out"/corpus/shards/train-*.tar --preset small --stage "$stage" --lr "$lr" \
+    aa-train "$out"/corpus/shards/train-real-*.tar --preset "$preset" --stage "$stage" --lr "$lr" \
         --warmup-steps $warmup --time-limit-s "$seconds" --out "$out/training/$stage" --init "$@"
 }
 animate() { # checkpoint, shards, predictions, more
@@ -57,35 +59,41 @@ animate() { # checkpoint, shards, predictions, more
         --max-frames $frames --steps $ddim --guidance 1 "$@"
 }
 # Two networks of one thread each, at the same time, are faster than one of two threads.
-animate_both() { # shards, predictions: this demo's checkpoint, and (with a log file) demo/learned
-    OMP_NUM_THREADS=1 animate demo/learned "$1" "$2-before" >"$out/$2-before.log" 2>&1 &
-    local before=$!
-    OMP_NUM_THREADS=1 animate "$out/training/2" "$1" "$2"
-    finished "$before" "$out/$2-before.log"
+animate_all() {
+    OMP_NUM_THREADS=1 animate $learned "$puppets" puppets >"$out/puppets.log" 2>&1 &
+    local puppets_job=$!
+    OMP_NUM_THREADS=1 animate $learned "$real" real-before
+    OMP_NUM_THREADS=1 animate "$out/training/personalize" "$real" real
+    finished "$puppets_job" "$out/puppets.log"
 }
 probe() { # what is swapped, the other that is swapped at the same time
     local more=(--max-videos $probe_videos --swap)
-    OMP_NUM_THREADS=1 animate "$out/training/2" "$puppets" "swapped-$2" "${more[@]}" "$2" \
+    OMP_NUM_THREADS=1 animate $learned "$puppets" "swapped-$2" "${more[@]}" "$2" \
         >"$out/swapped-$2.log" 2>&1 &
     local other=$!
-    OMP_NUM_THREADS=1 animate "$out/training/2" "$puppets" "swapped-$1" "${more[@]}" "$1"
+    OMP_NUM_THREADS=1 animate $learned "$puppets" "swapped-$1" "${more[@]}" "$1"
     finished "$other" "$out/swapped-$2.log"
 }
 references() { # shards, name
     aa-datasets export $1 --out "$out/references-$2" --size 64 --max-frames $frames
 }
 trivial() {
-    aa-eval --references "$out/references-puppets" --write-baselines "$out/trivial-puppets" \
-        --baselines repeat-reference
+    local each
+    for each in puppets real; do
+        aa-eval --references "$out/references-$each" --write-baselines "$out/trivial-$each" \
+            --baselines repeat-reference
+    done
     aa-datasets export $puppets --out "$out/nearest-pose" --size 64 --max-frames $frames \
-        --nearest-pose "$out"/corpus/shards/train-*.tar
+        --nearest-pose "$out"/corpus/shards/train-0*.tar
 }
 keypoints() {
     aa-datasets export $puppets --out "$out/keypoints-truth" --size 64 --max-frames $frames --keypoints
-    printf '%s\n' puppets puppets-before references-puppets nearest-pose \
+    printf '%s\n' puppets references-puppets nearest-pose \
         trivial-puppets/repeat-reference |
         OMP_NUM_THREADS=1 xargs -P 2 -I{} aa-model puppet-keypoints detect "$out/{}" \
             --out "$out/keypoints/{}" --weights demo/learned/puppet-keypoints.safetensors
+    printf '%s\n' real real-before references-real trivial-real/repeat-reference |
+        OMP_NUM_THREADS=1 xargs -P 2 -I{} python demo/keypoints.py "$out/{}" "$out/keypoints/{}"
 }
 score() { # predictions, references, method, more
     local predictions=$1 references=$2 method=$3
@@ -99,23 +107,32 @@ score_pose() { # predictions of the puppets, method, label, more
     score "$predictions" references-puppets "$method" --label "$label" \
         --keypoints "$out/keypoints/$predictions" --reference-keypoints "$out/keypoints-truth" "$@"
 }
+score_real() { # predictions, method, label, more
+    local predictions=$1 method=$2 label=$3
+    shift 3
+    score "$predictions" references-real "$method" --label "$label" \
+        --keypoints "$out/keypoints/$predictions" \
+        --reference-keypoints "$out/keypoints/references-real" "$@"
+}
 evaluate() {
-    score_pose puppets "small preset, after this demo" demo --baselines mid-grey
-    score_pose puppets-before "small preset, before this demo" demo --baselines off
+    score_pose puppets "$preset preset" demo --baselines mid-grey
     # As a folder that aa-eval wrote, so that its pose can be measured like any method's.
     score_pose trivial-puppets/repeat-reference "the reference, repeated" baseline \
         --baselines off
     score_pose nearest-pose "nearest training pose" demo --baselines off
     # What the keypoint network itself reaches on true frames: the ceiling of the column `pck`.
     score_pose references-puppets "the true frames" demo --baselines off --allow same-files
-    score real references-real "small preset, after this demo, real clip" --label demo-real \
-        --baselines repeat-reference,mid-grey
-    score real-before references-real "small preset, before this demo, real clip" \
-        --label demo-real --baselines off
-    printf '\nafter this demo (a) against the repeated reference (b)\n'
+    score_real real "real people: fine-tuned on the first part of their clips" demo-real \
+        --baselines mid-grey
+    score_real real-before "real people: not fine-tuned" demo-real --baselines off
+    score_real trivial-real/repeat-reference "real people: the reference, repeated" baseline \
+        --baselines off
+    printf '\npuppets: the network (a) against the repeated reference (b)\n'
     aa-eval compare "$out/results/puppets" "$out/results/trivial-puppets/repeat-reference"
-    printf '\nafter this demo (a) against before it (b)\n'
-    aa-eval compare "$out/results/puppets" "$out/results/puppets-before"
+    printf '\nreal people: fine-tuned on the first part of their clips (a) against not fine-tuned (b)\n'
+    aa-eval compare "$out/results/real" "$out/results/real-before"
+    printf '\nreal people: fine-tuned (a) against the repeated reference (b)\n'
+    aa-eval compare "$out/results/real" "$out/results/trivial-real/repeat-reference"
     # What a swap changes: the swapped videos against the same videos as first animated.
     mkdir -p "$out/unswapped"
     local folder
@@ -127,28 +144,31 @@ evaluate() {
 }
 report() {
     local result
-    for result in puppets puppets-before nearest-pose real real-before; do
+    for result in puppets nearest-pose real real-before; do
         aa-leaderboard clips "$out/results/$result" "$out/$result" \
             "$out/references-$([[ $result == real* ]] && echo real || echo puppets)" --videos $clips
         aa-leaderboard add "$out/results/$result" --board "$out/board"
     done
-    aa-leaderboard add "$out/results/trivial-puppets/repeat-reference" --board "$out/board"
+    for result in puppets real; do
+        aa-leaderboard add "$out/results/trivial-$result/repeat-reference" --board "$out/board"
+    done
     aa-leaderboard render --board "$out/board" --out "$out/site"
     python demo/picture.py moving "$out/demo.webp" "$out"
 }
 
 step "0. the weights that are used" weights
 step "1. puppets (synthetic)" make_puppets
-step "1. curate puppets and nine real clips" curate
-step "2. train stage 1 further" train 1 $stage1_s 5e-5 demo/learned
-step "2. train stage 2 further" train 2 $stage2_s 5e-5 demo/learned "$out/training/1"
+step "1. curate puppets and nine real clips, five of them in parts" curate
 puppets=$out/corpus/shards/test-000000.tar
 real=$out/corpus/shards/test-real-000000.tar
-step "3. animate held-out puppets, after and before this demo's training" animate_both "$puppets" puppets
-step "3. animate a real clip, after and before" animate_both "$real" real
+step "2. fine-tune the autoencoder on the first parts of the real clips" \
+    train autoencoder $autoencoder_s 3e-4 $learned
+step "2. fine-tune the network on the same (personalize)" \
+    train personalize $personalize_s 3e-4 $learned "$out/training/autoencoder"
+step "3. animate held-out puppets; the rest of the real clips, before and after" animate_all
 step "3. probe: swap the reference, swap the pose" probe reference pose
 step "4. references of the puppets" references "$puppets" puppets
-step "4. references of the real clip" references "$real" real
+step "4. references of the real clips" references "$real" real
 step "4. trivial predictions, the nearest training pose" trivial
 step "4. keypoints" keypoints
 step "4. evaluate" evaluate

@@ -60,7 +60,7 @@ SMALL = Preset(
         pose_guider=PoseGuiderConfig("controlnet", (16, 32, 48), (2, 2)),
         image_encoder=ImageEncoderConfig(64, 8, hidden_size=64, num_layers=2, num_heads=4,
                                          hidden_act="gelu", tokens="pooled", mean=_HALF, std=_HALF),
-        noise=_V_ZERO_SNR,
+        noise=replace(_V_ZERO_SNR, final_alpha_one=True),
     ),
     # bfloat16 (autocast) is off: on processors without it a step takes ten times as long.
     training={
@@ -94,6 +94,7 @@ MEDIUM = Preset(
         **SMALL.training,
         "autoencoder": replace(SMALL.training["autoencoder"], perceptual_weight=0.5),
         "1": replace(SMALL.training["1"], num_frames=16, early_num_frames=4),
+        "2": replace(SMALL.training["2"], batch_size=1, num_frames=24),
     },
 )
 

@@ -11,6 +11,7 @@ import os
 import shutil
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Never
@@ -37,6 +38,7 @@ from aa_model.inference.options import AnimateOptions, Swap
 from aa_model.inference.pipeline import SCHEDULER_CONFIG, AnimatePipeline
 from aa_model.inference.visualize import draw_strip, pick_moments
 from aa_model.networks.flops import count_costs
+from aa_model.networks.temporal import without_temporal_layers
 
 if TYPE_CHECKING:
     from tqdm import tqdm
@@ -76,6 +78,9 @@ def animate_shards(options: AnimateOptions) -> None:
     shards = find_shards(options.shards)
     names = video_ids(options.benchmark, read_clips(shards))
     pipeline = open_pipeline(options)
+    unet = pipeline.model.denoising_unet
+    if not (options.temporal or pipeline.model.has_temporal_layers):
+        raise ModelError(f"{options.checkpoint} has no temporal layers: leave out --no-temporal")
     size_hw = options.size_hw(pipeline.size_hw)
     assert size_hw is not None
     jobs = read_jobs(shards, size_hw, max_frames=options.max_frames, names=names)
@@ -86,7 +91,8 @@ def animate_shards(options: AnimateOptions) -> None:
             print(f"{job.video_id}: already there")
             continue
         started = time.monotonic()
-        _animate(pipeline, job, options)
+        with nullcontext() if options.temporal else without_temporal_layers(unet):
+            _animate(pipeline, job, options)
         spent_s = time.monotonic() - started
         print(f"{job.video_id}: {job.pose.num_frames} frames in {spent_s:.1f} s")
 
@@ -261,6 +267,7 @@ def _settings(options: AnimateOptions) -> dict[str, object]:
         "lora_scale": options.lora_scale if options.lora else None,
         "scheduler": options.scheduler,
         "swap": options.swap,
+        "temporal": None if options.temporal else False,
         "max_frames": options.max_frames,
         "size": options.size,
     }

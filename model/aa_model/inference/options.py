@@ -67,6 +67,8 @@ class AnimateOptions:
     """Animate only the test videos of this benchmark, under their own ids."""
     swap: Annotated[Swap | None, Parameter(group=_SHARDS)] = None
     """Probe: take the reference, or the pose, from the next clip."""
+    temporal: Annotated[bool, Parameter(group=_SHARDS)] = True
+    """Probe: without the temporal layers every frame is made by itself."""
     max_videos: Annotated[PositiveInt | None, Parameter(group=_SHARDS)] = None
     """Animate only the first clips."""
     generate: Annotated[GenerateConfig, Parameter(name="*", group=_DENOISING)] = field(
@@ -117,7 +119,11 @@ class AnimateOptions:
             "--person": self.person > 1,
             "--fps": self.fps,
         }
-        of_shards = {"--swap": self.swap, "--max-videos": self.max_videos}
+        of_shards = {
+            "--swap": self.swap,
+            "--max-videos": self.max_videos,
+            "--no-temporal": not self.temporal,
+        }
         for flag, value in (of_photo if self.shards else of_shards).items():
             if value:
                 raise ModelError(

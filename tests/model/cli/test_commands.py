@@ -390,9 +390,9 @@ def test_shards_become_frames_videos_and_strips(
     assert capsys.readouterr().out.count("already there") == 3
 
     first = read_frames(out / "puppet_0")
-    for swap in ("reference", "pose"):
-        other = tmp_path / swap
-        command = [*arguments[:4], "--out", str(other), "--steps", "2", "--swap", swap]
+    for probe in (["--swap", "reference"], ["--swap", "pose"], ["--no-temporal"]):
+        other = tmp_path / probe[-1].strip("-")
+        command = [*arguments[:4], "--out", str(other), "--steps", "2", *probe]
         assert animate_cli.main([str(a) for a in command]) == 0
         assert not np.array_equal(first, read_frames(other / "puppet_0"))
 
@@ -426,6 +426,7 @@ def test_one_photo_becomes_a_video(
         (["--reference", "missing.png", "--pose", "b.npz"], "missing.png"),
         (["--reference", "missing.png", "--pose", "b.npz", "--dry-run"], "no file missing.png"),
         (["--reference", "a.png", "--pose", "b.npz", "--swap", "pose"], "--swap is for --shards"),
+        (["--reference", "a.png", "--pose", "b.npz", "--no-temporal"], "temporal is for --shards"),
         (
             ["--reference", "a.png", "--pose", "b.npz", "--scheduler", "UNetMotionModel"],
             "'UNetMotionModel' is not a scheduler of diffusers",
