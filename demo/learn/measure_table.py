@@ -37,7 +37,10 @@ def table(out: Path) -> None:
     """Print everything that was measured of a checkpoint."""
     results = out / "test" / "results"
     clean, temporal = (
-        {name: read_result(results / name / kind) for name in ("with", "repeated", "references-few")}
+        {
+            name: read_result(results / name / kind)
+            for name in ("with", "repeated", "references-few")
+        }
         for kind in (_CLEAN, _TEMPORAL)
     )
     with_, repeated = clean["with"], clean["repeated"]
@@ -55,9 +58,7 @@ def table(out: Path) -> None:
             rows.append([metric, *(_shown(each, metric) for each in temporal.values()), ""])
     columns = ["", "network", "repeated reference", "true frames", "difference, 95 %"]
     print(tabulate(rows, columns, tablefmt="github", disable_numparse=True))
-    with_few, without = (
-        read_result(_folder(results / name)) for name in ("with-few", "without")
-    )
+    with_few, without = (read_result(_folder(results / name)) for name in ("with-few", "without"))
     print(f"\n{without.num_videos} of them, with and without the temporal layers\n")
     rows = [
         [metric, _shown(with_few, metric), _shown(without, metric),

@@ -1,27 +1,32 @@
-"""The scripts of demo/learn: puppets straight into shards, and the ceiling of an autoencoder."""
+"""The scripts of the demo: puppets straight into shards, an autoencoder's ceiling, pictures."""
 
 from __future__ import annotations
 
 import importlib.util
+import subprocess
 from pathlib import Path
 from types import ModuleType
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
+from aa_datasets.export import export_frames
 from aa_datasets.puppets.render import render_puppet
 from aa_datasets.shards import read_shards
 from aa_datasets.video.canonical import read_canonical
+from aa_eval import MetricValue, Result, write_result
 from aa_model.checkpoints.store import write_checkpoint
 from aa_model.networks.animate_anyone import AnimateAnyone
 from aa_model.presets import TINY
 
-SCRIPTS = Path(__file__).parents[2] / "demo" / "learn"
+DEMO = Path(__file__).parents[2] / "demo"
 
 
 def load(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(f"demo_learn_{name}", SCRIPTS / f"{name}.py")
+    path = DEMO / f"{name}.py"
+    spec = importlib.util.spec_from_file_location(f"demo_{path.stem}", path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -32,7 +37,7 @@ def load(name: str) -> ModuleType:
 @pytest.fixture(scope="module")
 def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("puppets")
-    load("puppet_shards").main(folder, count=2, first_seed=70, split="validation")
+    load("learn/puppet_shards").main(folder, count=2, first_seed=70, split="validation")
     return folder
 
 
@@ -41,7 +46,7 @@ def test_the_shards_hold_the_puppets_of_these_seeds_and_finished_ones_are_kept(
 ) -> None:
     (path,) = shards.glob("*.tar")
     written = path.stat().st_mtime_ns
-    load("puppet_shards").main(shards, count=2, first_seed=70, split="validation")
+    load("learn/puppet_shards").main(shards, count=2, first_seed=70, split="validation")
     assert path.stat().st_mtime_ns == written
     first, second = read_shards([path])
     assert [first.clip.clip_id, second.clip.clip_id] == ["puppet_0000070", "puppet_0000071"]
@@ -60,8 +65,73 @@ def test_the_ceiling_is_printed_and_drawn(
     torch.manual_seed(0)
     write_checkpoint(tmp_path / "vae", AnimateAnyone(TINY.model), {"vae": "a test"})
     picture = tmp_path / "frames.png"
-    load("autoencoder").main(tmp_path / "vae", *shards.glob("*.tar"), every=15, picture=picture)
+    load("learn/autoencoder").main(
+        tmp_path / "vae", *shards.glob("*.tar"), every=15, picture=picture
+    )
     said = capsys.readouterr().out.splitlines()
     assert said[0].endswith("4 frames of 32x32")
     assert [line.split()[0] for line in said[1:]] == ["psnr", "lpips_vgg", "lpips_alex", "ssim"]
     assert picture.stat().st_size > 0
+
+
+@pytest.fixture(scope="module")
+def demo_out(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What demo/run.sh leaves of four puppets and a person, who is a puppet here."""
+    out = tmp_path_factory.mktemp("demo-out")
+    for seed, count, name, kinds in (
+        (70, 4, "test", ("references-puppets", "puppets")),
+        (80, 1, "test-real", ("references-real", "real", "real-before")),
+    ):
+        load("learn/puppet_shards").main(out / name, count=count, first_seed=seed)
+        (tar,) = (out / name).glob("*.tar")
+        shards = out / "corpus" / "shards"
+        shards.mkdir(parents=True, exist_ok=True)
+        for suffix in (".tar", ".json"):
+            tar.with_suffix(suffix).rename(shards / f"{name}-000000{suffix}")
+        for kind in kinds:
+            list(export_frames([shards / f"{name}-000000.tar"], out / kind, (64, 64), 3))
+    return out
+
+
+def test_the_moving_picture_shows_every_frame_and_is_small(demo_out: Path, tmp_path: Path) -> None:
+    load("picture").moving(tmp_path / "demo.webp", demo_out)
+    assert (tmp_path / "demo.webp").stat().st_size < 3 * 2**20
+    with Image.open(tmp_path / "demo.webp") as picture:
+        assert (picture.n_frames, picture.width) == (3, 2 * 4 * 128 + 16)
+
+
+def test_the_pictures_say_what_is_missing(demo_out: Path, tmp_path: Path) -> None:
+    picture = load("picture")
+    with pytest.raises(SystemExit, match=r"give the folder that demo/run\.sh wrote"):
+        picture.moving(tmp_path / "demo.webp", tmp_path)
+    with pytest.raises(SystemExit, match="give the shards"):
+        picture.clips(tmp_path / "clips.png")
+    frame = next((demo_out / "real").glob("*/0000.png"))
+    frame.rename(tmp_path / "kept.png")
+    with pytest.raises(SystemExit, match=r"puppet_0000080: 2 generated frames .* 3 true ones"):
+        picture.moving(tmp_path / "demo.webp", demo_out)
+    (tmp_path / "kept.png").rename(frame)
+
+
+def test_validation_prefers_the_lowest_sum_of_both_lpips(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, alex, vgg in (("steps-2", 0.2, 0.2), ("steps-5", 0.1, 0.25), ("steps-10", 0.09, 0.3)):
+        values = {
+            key: MetricValue(value, None, None, None, 10, None)
+            for key, value in (("lpips_alex", alex), ("lpips_vgg", vgg))
+        }
+        result = Result(
+            3, name, "measured", None, "aa-clean-v2", "2", "0", values, {}, {}, {}, {}, 1, 10, {},
+            {}, (), "a test", "2026-11-30T00:00:00+00:00",
+        )  # fmt: skip
+        write_result(tmp_path / name, result)
+    load("learn/measure_table").choose(tmp_path)
+    assert capsys.readouterr().out == "steps-5\n"
+
+
+@pytest.mark.parametrize("script", ["run.sh", "learn.sh", "learn/measure.sh"])
+def test_a_wrong_argument_is_answered_by_the_usage(script: str) -> None:
+    done = subprocess.run([DEMO / script, "--wrong"], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"usage: demo/{script}")
