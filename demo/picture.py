@@ -30,6 +30,7 @@ PUPPETS, FOOTAGE = 4, 2
 GENERATED_PUPPETS, GENERATED_PX = 6, 160
 MOVING_PUPPETS, MOVING_PX, FPS, GAP_PX, LABEL_PX = 4, 128, 12, 16, 22
 LABELS = ("reference", "pose", "generated", "truth")
+TEST, REAL = "corpus/shards/test-000000.tar", "parts/rest.tar"  # in what the demo left behind
 MAX_BYTES = 3 * 2**20
 Picture = NDArray[np.uint8]
 app = cyclopts.App(help="The README's pictures, made from what the demo left behind.")
@@ -54,8 +55,8 @@ def clips(out: Path, *shards: Path) -> None:
 def generated(out: Path, demo_out: Path) -> None:
     """Reference, pose, generated and true frame of held-out puppets and a real clip."""
     columns = []
-    for kind, name, count in (("puppets", "test", GENERATED_PUPPETS), ("real", "test-real", 1)):
-        for sample in _held_out(demo_out, name, count):
+    for kind, shard, count in (("puppets", TEST, GENERATED_PUPPETS), ("real", REAL, 1)):
+        for sample in _held_out(demo_out / shard, count):
             four = _four(demo_out, kind, sample, GENERATED_PX)
             columns.append(np.concatenate([picture[len(picture) // 2] for picture in four]))
     Image.fromarray(np.concatenate(columns, axis=1)).save(out)
@@ -66,9 +67,9 @@ def moving(out: Path, demo_out: Path) -> None:
     """Four puppets in two rows, and a real person before and after fine-tuning, animated."""
     puppets = [
         _four(demo_out, "puppets", sample, MOVING_PX)
-        for sample in _held_out(demo_out, "test", MOVING_PUPPETS)
+        for sample in _held_out(demo_out / TEST, MOVING_PUPPETS)
     ]
-    (person,) = _held_out(demo_out, "test-real", 1)
+    (person,) = _held_out(demo_out / REAL, 1)
     before, after = (_four(demo_out, kind, person, MOVING_PX) for kind in ("real-before", "real"))
     rows = [
         (puppets[:2], ("puppets, of which the network saw none", "")),
@@ -102,8 +103,7 @@ def moving(out: Path, demo_out: Path) -> None:
     raise SystemExit(f"{out} has {out.stat().st_size} bytes: expected at most {MAX_BYTES}")
 
 
-def _held_out(demo_out: Path, shard: str, count: int) -> list[ShardSample]:
-    path = demo_out / "corpus" / "shards" / f"{shard}-000000.tar"
+def _held_out(path: Path, count: int) -> list[ShardSample]:
     if not path.is_file():
         raise SystemExit(f"no {path}: give the folder that demo/run.sh wrote, such as demo-out")
     found = list(itertools.islice(read_shards([path]), count))

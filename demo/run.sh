@@ -49,7 +49,7 @@ curate() {
 train() { # stage, seconds, learning rate, checkpoints to start from
     local stage=$1 seconds=$2 lr=$3
     shift 3
-    aa-train "$out"/corpus/shards/train-real-*.tar --preset "$preset" --stage "$stage" --lr "$lr" \
+    aa-train "$out/parts/first.tar" --preset "$preset" --stage "$stage" --lr "$lr" \
         --warmup-steps $warmup --time-limit-s "$seconds" --out "$out/training/$stage" --init "$@"
 }
 animate() { # checkpoint, shards, predictions, more
@@ -84,7 +84,7 @@ trivial() {
             --baselines repeat-reference
     done
     aa-datasets export $puppets --out "$out/nearest-pose" --size 64 --max-frames $frames \
-        --nearest-pose "$out"/corpus/shards/train-0*.tar
+        --nearest-pose "$out"/corpus/shards/train-*.tar
 }
 keypoints() {
     aa-datasets export $puppets --out "$out/keypoints-truth" --size 64 --max-frames $frames --keypoints
@@ -158,9 +158,11 @@ report() {
 
 step "0. the weights that are used" weights
 step "1. puppets (synthetic)" make_puppets
-step "1. curate puppets and nine real clips, five of them in parts" curate
+step "1. curate puppets and nine real clips" curate
+step "1. cut the real clips: the first 60 %, and windows of what follows" \
+    python demo/parts.py "$out/parts" "$out/corpus"
 puppets=$out/corpus/shards/test-000000.tar
-real=$out/corpus/shards/test-real-000000.tar
+real=$out/parts/rest.tar
 step "2. fine-tune the autoencoder on the first parts of the real clips" \
     train autoencoder $autoencoder_s 3e-4 $learned
 step "2. fine-tune the network on the same (personalize)" \

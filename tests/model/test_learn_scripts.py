@@ -12,10 +12,11 @@ import pytest
 import torch
 from PIL import Image
 
+from aa_datasets.clip import Clip
 from aa_datasets.export import export_frames
 from aa_datasets.puppets.render import render_puppet
-from aa_datasets.shards import read_shards
-from aa_datasets.video.canonical import read_canonical
+from aa_datasets.shards import ShardSample, read_shards, write_shard
+from aa_datasets.video.canonical import encode_canonical, read_canonical
 from aa_eval import MetricValue, Result, write_result
 from aa_model.checkpoints.store import write_checkpoint
 from aa_model.networks.animate_anyone import AnimateAnyone
@@ -78,18 +79,17 @@ def test_the_ceiling_is_printed_and_drawn(
 def demo_out(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What demo/run.sh leaves of four puppets and a person, who is a puppet here."""
     out = tmp_path_factory.mktemp("demo-out")
-    for seed, count, name, kinds in (
-        (70, 4, "test", ("references-puppets", "puppets")),
-        (80, 1, "test-real", ("references-real", "real", "real-before")),
+    for seed, count, shard, kinds in (
+        (70, 4, "corpus/shards/test-000000", ("references-puppets", "puppets")),
+        (80, 1, "parts/rest", ("references-real", "real", "real-before")),
     ):
-        load("learn/puppet_shards").main(out / name, count=count, first_seed=seed)
-        (tar,) = (out / name).glob("*.tar")
-        shards = out / "corpus" / "shards"
-        shards.mkdir(parents=True, exist_ok=True)
+        load("learn/puppet_shards").main(out / str(seed), count=count, first_seed=seed)
+        (tar,) = (out / str(seed)).glob("*.tar")
+        (out / shard).parent.mkdir(parents=True)
         for suffix in (".tar", ".json"):
-            tar.with_suffix(suffix).rename(shards / f"{name}-000000{suffix}")
+            tar.with_suffix(suffix).rename(out / f"{shard}{suffix}")
         for kind in kinds:
-            list(export_frames([shards / f"{name}-000000.tar"], out / kind, (64, 64), 3))
+            list(export_frames([out / f"{shard}.tar"], out / kind, (64, 64), 3))
     return out
 
 
@@ -135,3 +135,26 @@ def test_a_wrong_argument_is_answered_by_the_usage(script: str) -> None:
     done = subprocess.run([DEMO / script, "--wrong"], capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert done.stderr.startswith(f"usage: demo/{script}")
+
+
+def test_the_later_windows_of_a_clip_hold_no_frame_of_its_first_part(tmp_path: Path) -> None:
+    puppet = render_puppet(3, 3, num_frames=50, fps=15.0, size_hw=(64, 64))
+    clip = Clip(
+        "person", "person", "a test", "CC0-1.0", 2.0, 2.0 + 50 / 15, 15.0, (64, 64), 50,
+        synthetic=False, pose_from="renderer", split="train",
+    )  # fmt: skip
+    sample = ShardSample(clip, encode_canonical(puppet.frames, 15.0), puppet.pose)
+    write_shard(tmp_path / "in.tar", [sample])
+    load("parts").main(tmp_path / "out", tmp_path / "in.tar")
+    (first,) = read_shards([tmp_path / "out" / "first.tar"])
+    rest = list(read_shards([tmp_path / "out" / "rest.tar"]))
+    assert (first.clip.num_frames, first.clip.split) == (30, "train-real")
+    assert [part.clip.clip_id for part in rest] == ["person-rest-1", "person-rest-2"]
+    assert [part.clip.start_s for part in rest] == pytest.approx([4.0, 4.0 + 10 / 15])
+    whole = np.concatenate([part.pose.keypoints_px for part in (first, *rest)])
+    assert np.array_equal(whole, puppet.pose.keypoints_px, equal_nan=True)
+    true = puppet.frames.astype(int)
+    nearest = [
+        np.abs(frame - true).mean((1, 2, 3)).argmin() for frame in read_canonical(rest[1].mp4)
+    ]
+    assert nearest == list(range(40, 50))
