@@ -87,10 +87,10 @@ def animate_photo(
     if options.reference is None:
         raise ModelError("animate_photo needs a reference and a pose; for shards: animate_shards")
     # Inputs first: loading the network takes long, and a wrong file should be said at once.
-    check_files(options)
-    size_hw = options.size_hw(None) or read_checkpoint(options.checkpoint).model.size_hw
     if options.scheduler:
         find_scheduler(options.scheduler)
+    check_files(options)
+    size_hw = options.size_hw(None) or read_checkpoint(options.checkpoint).model.size_hw
     picture = read_picture(options.reference, note)
     box = (slice(None), slice(None))
     if options.letterbox:
