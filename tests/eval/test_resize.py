@@ -30,8 +30,8 @@ def test_a_flat_picture_stays_flat(name: str, size_hw: tuple[int, int]) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", [n for n in sorted(RESIZES) if "crop" not in n]
-)  # the croppers change nothing either, but by another path
+    "name", [n for n in sorted(RESIZES) if "crop" not in n and "768" not in n]
+)  # the croppers change nothing either, but by another path; by way of 768 px is not its own size
 def test_its_own_size_changes_nothing(name: str, frames: np.ndarray) -> None:
     np.testing.assert_allclose(resize(frames, name, (40, 60)), frames, atol=1e-4)
 

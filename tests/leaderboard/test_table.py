@@ -353,7 +353,7 @@ LOWER = (
     "lpips", "lpips_alex", "lpips_vgg", "fvd", "fid_vid", "fid", "l1", "akd", "missing_rate",
     "dtssd", "flicker", "tlpips", "tof", "warp_error", "lpips@hands",
     "limb_angle", "identity_limbs", "identity_lpips", "photo_lpips", "photo_colour",
-    "flicker_own", "warp_error_own",
+    "flicker_own", "warp_error_own", "picd", "pape", "cd_fvd", "jedi", "fvmd",
 )  # fmt: skip
 
 
@@ -384,9 +384,9 @@ def test_every_known_metric_is_in_one_of_the_lists_of_directions() -> None:
 # How a table prints 0.123456, with as many digits as the papers.
 PRINTED = {
     "0.123": "ssim lpips lpips_alex lpips_vgg csim pck missing_rate ssim_differences "
-    "identity_lpips photo_lpips",
+    "identity_lpips photo_lpips picd pape jedi",
     "0.12": "psnr psnr_overflow psnr_unknown kvd fid fid_vid akd dtssd flicker tof flicker_own",
-    "0.1": "fvd limb_angle identity_limbs photo_colour",
+    "0.1": "fvd cd_fvd fvmd limb_angle identity_limbs photo_colour",
     "0.1235": "tlpips warp_error warp_error_own a_metric_of_somebody",
     "1.23E-01": "l1",
 }

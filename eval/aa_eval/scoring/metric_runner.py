@@ -155,17 +155,17 @@ class Measures:
         self._patches: PatchDistance | None = None
         self._faces: ArcFace | None = None
         self._networks: dict[VideoFeatures, Callable[[Tensor], Tensor]] = {}
+        for protocol in protocols:
+            if protocol.metric_module:
+                path, sha256 = Path(protocol.metric_module), protocol.metric_module_sha256
+                module = use_metric_module(path, sha256)  # a worker process has to know its kinds, too
+                self._own |= {name: metric.function for name, metric in module.metrics.items()}
         wanted = [
             (without_key(metric), fit_of(protocol, metric.crop))
             for protocol in protocols
             for metric in protocol.metrics
             if KINDS[metric.kind].over in ("frame", "change")
         ]
-        for protocol in protocols:
-            if protocol.metric_module:
-                path, sha256 = Path(protocol.metric_module), protocol.metric_module_sha256
-                module = use_metric_module(path, sha256)  # a worker process has to load it, too
-                self._own |= {name: metric.function for name, metric in module.metrics.items()}
         for metric, _ in wanted:
             if metric.kind in self._own:
                 self._weights[metric] = {"metric module": KINDS[metric.kind].module_sha256}

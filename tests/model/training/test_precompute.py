@@ -162,7 +162,7 @@ def test_latents_of_other_weights_sizes_or_shards_are_refused_by_name(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--stage", "autoencoder"], "stage autoencoder trains an encoder, on crops"),
+        (["--stage", "autoencoder"], "stage autoencoder would ignore it: leave it out"),
         (["--stage", "1", "--appearance", "clip+controlnet"], "reads the reference's pixels"),
     ],
 )
