@@ -54,7 +54,9 @@ def test_importing_the_package_imports_nothing_heavy() -> None:
 @pytest.mark.parametrize(
     "words", [["--help"], ["--version"], ["run", "--help"], ["status"], ["why"]]
 )
-def test_light_commands_load_no_model_and_arrays_for_the_ledger_alone(words: list[str], tmp_path: Path) -> None:
+def test_light_commands_load_no_model_and_arrays_for_the_ledger_alone(
+    words: list[str], tmp_path: Path
+) -> None:
     with LedgerWriter(tmp_path, CorpusHead("demo", "abc")):
         pass
     commands = {

@@ -158,7 +158,8 @@ class Measures:
         for protocol in protocols:
             if protocol.metric_module:
                 path, sha256 = Path(protocol.metric_module), protocol.metric_module_sha256
-                module = use_metric_module(path, sha256)  # a worker process has to know its kinds, too
+                # a worker process has to know its kinds, too
+                module = use_metric_module(path, sha256)
                 self._own |= {name: metric.function for name, metric in module.metrics.items()}
         wanted = [
             (without_key(metric), fit_of(protocol, metric.crop))
