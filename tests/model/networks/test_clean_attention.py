@@ -70,7 +70,7 @@ def test_one_frame_stays_as_it_is() -> None:
 def test_order_of_frames_counts_only_by_their_distance() -> None:
     torch.manual_seed(0)
     layer = CleanAttention.of(SMALL.model)
-    noisy, velocity = (x[None] for x in noised(torch.randn(T, C, 4, 4), 300))
+    noisy, velocity = (x[None] for x in noised(0.3 * torch.randn(T, C, 4, 4), 300))
     steps = torch.tensor([300])
     with torch.no_grad():
         layer.apart.normal_()
