@@ -280,7 +280,7 @@ def test_a_node_that_does_not_see_the_corpus_or_the_sources_is_named_before_anyt
     assert done.returncode == 2, done.stdout + done.stderr
     (error,) = [line for line in done.stderr.splitlines() if line.startswith("aa-curate: error:")]
     assert f"{out} is not shared by every node" in error
-    assert error.count("cannot use it: [Errno 2]") == 1
+    assert error.count("cannot use it: ") == 1
     assert len(re.findall(rf"has no {sources_folder}/\S+, a source", error)) == 1
     assert not read_ledger(out).decisions
     assert not list(out.glob("shards/*"))
