@@ -117,7 +117,7 @@ score_real() { # predictions, method, label, more
 evaluate() {
     score_pose puppets "$preset preset" demo --baselines mid-grey
     # As a folder that aa-eval wrote, so that its pose can be measured like any method's.
-    score_pose trivial-puppets/repeat-reference "the reference, repeated" baseline \
+    score_pose trivial-puppets/repeat-reference "the reference, repeated" demo \
         --baselines off
     score_pose nearest-pose "nearest training pose" demo --baselines off
     # What the keypoint network itself reaches on true frames: the ceiling of the column `pck`.
@@ -125,7 +125,7 @@ evaluate() {
     score_real real "real people: fine-tuned on the first part of their clips" demo-real \
         --baselines mid-grey
     score_real real-before "real people: not fine-tuned" demo-real --baselines off
-    score_real trivial-real/repeat-reference "real people: the reference, repeated" baseline \
+    score_real trivial-real/repeat-reference "real people: the reference, repeated" demo-real \
         --baselines off
     printf '\npuppets: the network (a) against the repeated reference (b)\n'
     aa-eval compare "$out/results/puppets" "$out/results/trivial-puppets/repeat-reference"
