@@ -17,7 +17,7 @@ from aa_eval.metrics.colour import colour_distribution
 from aa_eval.metrics.crops import Crop, crop_frames
 from aa_eval.metrics.l1 import l1
 from aa_eval.metrics.lpips import lpips_per_frame, make_lpips
-from aa_eval.metrics.skeleton import body_joints
+from aa_eval.metrics.skeleton import person_of
 
 PEOPLE, POSES, OTHERS = 10, 2, (1, 3)
 
@@ -29,8 +29,8 @@ def main() -> None:
     net = make_lpips("alex")
 
     def crops(puppet: Puppet, crop: Crop) -> tuple[np.ndarray, np.ndarray]:
-        body = body_joints(puppet.pose.keypoints_px, puppet.pose.scores, 0.3)
-        return crop_frames(puppet.frames[-1:], body[-1:], crop)
+        person = person_of(puppet.pose.keypoints_px[-1:], puppet.pose.scores[-1:], 0.3)
+        return crop_frames(puppet.frames[-1:], person, crop)
 
     def measures(video: Puppet, photo: Puppet) -> dict[str, float]:
         sides = {c: (crops(video, c), crops(photo, c)) for c in ("limbs", "person", "picture")}

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from aa_eval.errors import ResultError
+from aa_eval.errors import ResultError, counted
 from aa_eval.result import Result
 from aa_eval.statistics import holm, paired_bootstrap, sign_flip_test
 
@@ -108,14 +108,15 @@ def claim(a: Result, b: Result, differences: Sequence[Difference], level: float 
     least = 2 / 2**count
     told = [f"{d.key} ({d.difference:+.4g})" for d in differences if d.p_holm <= level]
     scope = (
-        f"over {count} videos at level {level:g}, corrected for {len(differences)} metrics (Holm)"
+        f"over {counted(count, 'video')} at level {level:g}, corrected for "
+        f"{counted(len(differences), 'metric')} (Holm)"
     )
     if told:
         return (
             f"{scope}: A and B differ in {', '.join(told)}; of the others nothing may be claimed."
         )
     why = (
-        f" {count} videos can give no p below {least:.2g}: more videos are needed."
+        f" {counted(count, 'video')} can give no p below {least:.2g}: more videos are needed."
         if least * len(differences) > level
         else ""
     )

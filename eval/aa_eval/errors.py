@@ -36,3 +36,8 @@ class MetricUnavailable(EvalError):  # noqa: N818 - as above
 
 class ResultError(EvalError):
     """A result file is malformed, altered or not finite."""
+
+
+def counted(number: int, noun: str) -> str:
+    """A number and what it counts: "1 video", "2 videos"."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -119,7 +119,7 @@ def evaluate(predictions: Path | str | None, options: EvaluateOptions) -> list[R
         pairs, protocols, method=method, label=options.label,
         benchmark=benchmark.name if benchmark else None,
         baselines=baselines, overrides=overrides,
-        keypoints=(keypoints, theirs) if keypoints and theirs else None,
+        keypoints=(keypoints, theirs) if has_truth and keypoints and theirs else None,
         device=options.device, cache=_cache(options), workers=options.workers,
         ray_address=options.ray,
     )  # fmt: skip
@@ -271,7 +271,9 @@ def _same_files(pairs: Sequence[Pair], options: FolderOptions) -> tuple[str, ...
     same = [p for p in pairs if p.prediction and p.prediction.is_same_file(p.reference)]
     if not same:
         return ()
-    problem = f"{len(same)} predictions are the references' own files ({same[0].reference.name})"
+    problem = (
+        f"predictions that are the references' own files: {len(same)} ({same[0].reference.name})"
+    )
     if "same-files" not in options.allow:
         raise PairingError(
             f"{problem}. Name the predictions' folder, or override with --allow same-files "

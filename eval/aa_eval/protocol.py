@@ -69,6 +69,7 @@ KINDS: dict[str, Kind] = {
     "psnr_uint8_overflow": Kind("higher"),
     "lpips": Kind("lower", parameters=_OF_LPIPS),
     "picd": Kind("lower", needs="person"),
+    "picd_nearest": Kind("lower"),
     "csim": Kind("higher", needs="face"),
     "pape": Kind("lower", "video", needs="keypoints"),
     "dtssd": Kind("lower", "change"),
@@ -357,8 +358,12 @@ def _problem(protocol: Protocol) -> str | None:
             return f"metric '{metric.key}' needs a [video_features] table"
         if (protocol.pairing == "photo") != bool(metric.crop):
             return f"metric '{metric.key}': the pairing 'photo' and a crop belong together"
-        if protocol.pairing == "photo" and metric.kind in SET_KINDS:
+        needs = KINDS[metric.kind].needs
+        if protocol.pairing == "photo" and (metric.kind in SET_KINDS or needs not in ("", "face")):
             return f"metric '{metric.key}' needs true videos: not under the pairing 'photo'"
+        of_crop = {"csim": "face", "picd_nearest": "figure"}.get(metric.kind)
+        if of_crop not in (None, metric.crop) and (metric.crop or metric.kind == "picd_nearest"):
+            return f"metric '{metric.key}': {metric.kind} takes the crop '{of_crop}'"
         prefixes = features is not None and features.window_rule == "prefixes"
         if metric.kind in SET_KINDS and prefixes != (metric.kind == "mean_feature_distance"):
             return f"metric '{metric.key}': mean_feature_distance and 'prefixes' belong together"

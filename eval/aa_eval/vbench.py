@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from aa_eval.errors import EvalError, ResultError, VideoError
+from aa_eval.errors import EvalError, ResultError, VideoError, counted
 from aa_eval.parse import parse
 from aa_eval.progress import progress
 from aa_eval.result import SCHEMA, MetricValue, Result
@@ -209,7 +209,7 @@ def _dimension(
         found[video] = _number(f"{where}: '{video}'", number, scale)
     if missing := sorted(set(ids) - found.keys()):
         raise ResultError(
-            f"{where}: {len(missing)} of {len(ids)} videos are missing, e.g. '{missing[0]}'"
+            f"{where}: missing: {len(missing)} of {counted(len(ids), 'video')}, e.g. '{missing[0]}'"
         )
     return _number(f"{where}: overall", value[0], 1), found
 

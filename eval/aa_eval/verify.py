@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from aa_eval.errors import ResultError
+from aa_eval.errors import ResultError, counted
 from aa_eval.protocol import KINDS, list_protocols, read_protocol
 from aa_eval.result import PER_FRAME_FILE, RESULT_FILE, Result, mean_of_frames
 from aa_eval.scoring.metric_runner import Measures
@@ -161,8 +161,9 @@ def _compared_part(
     there = probe(source).num_frames
     if spans[-1][1] > there:
         raise ResultError(
-            f"{source.name}: {there} frames, the result was scored against frame {spans[-1][1] - 1}"
+            f"{source.name}: {counted(there, 'frame')}, the result was scored against frame "
+            f"{spans[-1][1] - 1}"
         )
     positions = [position for span in spans for position in range(*span)]
-    sentence = f"'{source.video_id}': {len(positions)} of {there} frames were compared"
+    sentence = f"'{source.video_id}': {len(positions)} of {counted(there, 'frame')} compared"
     return source.at_positions(positions), sentence

@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 from cyclopts import App, Parameter
 
 from aa_eval.cli.app import PositiveInt, make_app, run_app
-from aa_eval.errors import EvalError
+from aa_eval.errors import EvalError, counted
 from aa_leaderboard.errors import LeaderboardError
 from aa_leaderboard.study.plan import StudyOptions
 
@@ -150,7 +150,10 @@ def make(*methods: Path, options: StudyOptions) -> None:
     from aa_leaderboard.study.make import make_study
 
     made = make_study(methods, options)
-    print(f"{made.page}: {made.num_trials} pairs; send it to the raters, it needs no network")
+    print(
+        f"{made.page}: {counted(made.num_trials, 'pair')}; send it to the raters, it needs no "
+        "network"
+    )
     if made.left_out:
         print(f"left out, as not every folder has them: {', '.join(made.left_out)}")
     print(f"{made.key}: which method is which; keep it, and collect the votes in the same folder")

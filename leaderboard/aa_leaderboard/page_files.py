@@ -7,6 +7,7 @@ import hashlib
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
+from aa_eval.errors import counted
 from aa_leaderboard.published import package_text
 
 
@@ -19,6 +20,7 @@ def page_template(name: str) -> Template:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.globals["counted"] = counted
     return environment.get_template(name)
 
 

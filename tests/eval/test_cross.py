@@ -14,7 +14,7 @@ from aa_eval.cli.main import main
 from aa_eval.errors import PairingError
 from aa_eval.metrics.crops import crop_frames
 from aa_eval.metrics.retarget import limb_angle_deg, retarget
-from aa_eval.metrics.skeleton import BODY_JOINTS, body_joints
+from aa_eval.metrics.skeleton import BODY_JOINTS, Person, body_joints
 from aa_eval.protocol import protocol_text
 from aa_eval.videos.benchmark import read_benchmark
 
@@ -327,14 +327,14 @@ def test_a_crop_follows_the_person(crop: str) -> None:
     points, scores = _standing()
     body = body_joints(points, scores, 0)[:1] + 60
     frame = np.random.default_rng(0).integers(0, 256, (1, 200, 160, 3), dtype=np.uint8)
-    crops, shown = crop_frames(frame, body, crop)
+    crops, shown = crop_frames(frame, Person(body), crop)
     moved = np.roll(frame, (9, 6), axis=(1, 2))
-    again, shown_again = crop_frames(moved, body + np.array([6, 9]), crop)
+    again, shown_again = crop_frames(moved, Person(body + np.array([6, 9])), crop)
     np.testing.assert_allclose(crops.astype(int), again, atol=1)  # a place may round otherwise
     np.testing.assert_array_equal(shown, shown_again)
     assert shown.all()
     # where the person is not seen, or lies outside of the frame, nothing is compared
     nobody = np.full_like(body, np.nan)
-    assert not crop_frames(frame, nobody, crop)[1].any()
+    assert not crop_frames(frame, Person(nobody), crop)[1].any()
     if crop == "limbs":
-        assert not crop_frames(frame, body + 500, crop)[1].any()
+        assert not crop_frames(frame, Person(body + 500), crop)[1].any()

@@ -11,7 +11,7 @@ from pathlib import Path
 from cyclopts import App
 
 from aa_eval.cli.app import make_app, run_app
-from aa_eval.errors import EvalError, WeightsUnavailable
+from aa_eval.errors import EvalError, WeightsUnavailable, counted
 from aa_eval.options import EvaluateOptions, FolderOptions
 
 # What takes time to import is imported by the command that needs it: `--help` needs none of it.
@@ -162,11 +162,12 @@ def check(
             raise EvalError("PREDICTIONS is missing: the folder to check")
         alone = replace(options, references=predictions)
         pairs, _ = pair_folders(None, alone, references_only=True)
-        fit = "videos (no references given: not paired)"
+        fit, unpaired = "video", " (no references given: not paired)"
     else:
         pairs, _ = pair_folders(predictions, options)
-        fit = "pairs"
-    print(f"{len(pairs)} {fit}, {sum(pair.num_frames for pair in pairs)} frames: fit to be scored")
+        fit, unpaired = "pair", ""
+    frames = counted(sum(pair.num_frames for pair in pairs), "frame")
+    print(f"{counted(len(pairs), fit)}{unpaired}, {frames}: fit to be scored")
     return 0
 
 
@@ -269,7 +270,7 @@ def import_vbench(results: Path, /, *, manifest: Path, commit: str, out: Path | 
         ends = (metric.ci_low, metric.ci_high)
         interval = "-" if None in ends else " ".join(f"{end:.4f}" for end in ends)
         rows.append([f"{key} ↑", f"{metric.value:.4f}", interval])
-    print(f"{result.protocol}, {result.num_videos} videos\n{text_table(rows)}")
+    print(f"{result.protocol}, {counted(result.num_videos, 'video')}\n{text_table(rows)}")
     if out is not None:
         write_result(out, result)
         print(f"written: {out}")
@@ -292,8 +293,11 @@ def verify(result: Path, /, *, references: Path) -> int:
     for sentence in found.trimmed:
         print(sentence)
     if found.not_scored:
-        print(f"not in the result: {len(found.not_scored)} references ({found.not_scored[0]}, ...)")
-    print(f"{found.num_videos} references are the frames that {result} was scored against")
+        print(
+            f"not in the result: {counted(len(found.not_scored), 'reference')} "
+            f"({found.not_scored[0]}, ...)"
+        )
+    print(f"{counted(found.num_videos, 'reference')}: the frames that {result} was scored against")
     return 0
 
 
@@ -328,7 +332,7 @@ def list_benchmarks_() -> int:
 
     for name in list_benchmarks():
         benchmark = read_benchmark(name)
-        print(f"{name}  {len(benchmark.video_ids)} videos  {benchmark.title}")
+        print(f"{name}  {benchmark.size}  {benchmark.title}")
     return 0
 
 

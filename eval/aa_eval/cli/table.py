@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from aa_eval.errors import counted
 from aa_eval.protocol import Protocol
 from aa_eval.result import MetricValue, Result
 from aa_eval.segments import SLOPE_FRAMES, Drift
@@ -36,8 +37,8 @@ def result_table(results: Sequence[Result], protocol: Protocol) -> str:
             cells[0] += f" {interval}"
         rows.append([f"{_heading(key)} {_ARROWS[protocol.better(key)]}", *cells])
     lines = [
-        f"{first.protocol} ({first.protocol_hash[:12]}), {first.num_videos} videos, "
-        f"{first.num_frames} frames; "
+        f"{first.protocol} ({first.protocol_hash[:12]}), {counted(first.num_videos, 'video')}, "
+        f"{counted(first.num_frames, 'frame')}; "
         + (why_no_interval(first.num_videos) or "[95 % interval over videos]"),
         text_table(rows),
     ]

@@ -27,7 +27,7 @@ class ArcFace:
             import onnxruntime
         except ImportError as error:
             raise WeightsUnavailable(
-                "csim needs the package onnxruntime: pip install onnxruntime"
+                "csim needs the package onnxruntime: pip install 'animate-anyone-toolkit[csim]'"
             ) from error
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1  # videos are spread over processes already

@@ -1,4 +1,4 @@
-"""pICD: distance of two pictures in the patches of DINOv2 that show the person."""
+"""pICD: how far apart two pictures of a person are in patches of DINOv2."""
 
 from __future__ import annotations
 
@@ -44,11 +44,31 @@ class PatchDistance:
             if mask is None:
                 values[t] = float(distance.double().mean())
                 continue
-            inside = torch.from_numpy(mask[t][None].astype(np.float32)).to(distance.device)
-            share = F.adaptive_avg_pool2d(inside, (distance.shape[0], distance.shape[1]))[
-                0
-            ].double()
+            share = _shares(mask[t], distance)
             values[t] = float((distance.double() * share).sum() / share.sum())
+        return values
+
+    def nearest(
+        self, prediction: Frames, reference: Frames, ours: Mask, theirs: Mask
+    ) -> NDArray[np.float64]:
+        """[T]; 1 - mean cosine of each patch of ours and that of theirs which is most like it.
+
+        Wherever it is: the two need not stand alike. What ours does not show does not count.
+
+        Args:
+            prediction, reference: uint8 [T, H, W, 3].
+            ours, theirs: [T, H, W], the pixels that show each side's person; NaN in a frame where
+                one has none.
+        """
+        values = np.full(len(prediction), np.nan)
+        for t, (frame, photo) in enumerate(zip(prediction, reference, strict=True)):
+            if not (ours[t].any() and theirs[t].any()):
+                continue
+            patches, of_photo = self._patches(frame), self._patches(photo)
+            share, there = _shares(ours[t], patches), _shares(theirs[t], of_photo)
+            known = F.normalize(of_photo[there > 0], dim=-1)
+            alike = (F.normalize(patches, dim=-1) @ known.T).amax(dim=-1)
+            values[t] = float(((1 - alike.double()) * share).sum() / share.sum())
         return values
 
     def _patches(self, frame: Frames) -> Tensor:
@@ -62,3 +82,10 @@ class PatchDistance:
             while len(self._kept) > 4:  # both sides, and the still pictures
                 self._kept.pop(next(iter(self._kept)))
         return self._kept[key]
+
+
+def _shares(mask: NDArray[np.bool_], patches: Tensor) -> Tensor:
+    """How much of each patch's cell of the picture lies inside: float64 [rows, columns]."""
+    inside = torch.from_numpy(mask[None].astype(np.float32)).to(patches.device)
+    rows, columns = patches.shape[:2]
+    return F.adaptive_avg_pool2d(inside, (rows, columns))[0].double()

@@ -9,13 +9,16 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageDraw
 from scipy.ndimage import map_coordinates
 
-from aa_eval.metrics.skeleton import JOINT, LIMBS, Body
+from aa_eval.metrics import faces
+from aa_eval.metrics.faces import aligned_face
+from aa_eval.metrics.skeleton import JOINT, LIMBS, Body, Person
 
-Crop: TypeAlias = Literal["", "picture", "person", "limbs"]
-PERSON_CROPS: tuple[Crop, ...] = ("person", "limbs")  # which need to know where the person is
+Crop: TypeAlias = Literal["", "picture", "person", "limbs", "figure", "face"]
+# which need to know where the person is
+PERSON_CROPS: tuple[Crop, ...] = ("person", "limbs", "figure", "face")
 Frames = NDArray[np.uint8]
 Masks = NDArray[np.bool_]
 
@@ -24,37 +27,53 @@ _MARGIN = 0.15  # of the longer side of the joints' box, added on each side
 _ALONG, _ACROSS = 8, 3  # cells of one limb
 _IN_CELL = 4  # samples of a cell in each direction: a cell's colour is their mean
 _HALF_WIDTH = 0.08  # of a limb's strip, in lengths of the torso: inside of an arm
+_THICKNESS = 0.4  # of a limb in a figure, in lengths of the torso; of the head twice that
 
 
-def crop_frames(frames: Frames, body: Body | None, crop: Crop) -> tuple[Frames, Masks]:
+def crop_frames(frames: Frames, person: Person | None, crop: Crop) -> tuple[Frames, Masks]:
     """Crops [T, h, w, 3] of frames [T, H, W, 3], and where they show anything, [T, h, w].
 
     "picture" is the whole frame, squashed to 256 x 256. "person" is the square around the visible
     joints, likewise; nothing of a frame that shows fewer than two. "limbs" are the colours along
     each limb, 8 x 3 cells of it, one limb below the other, however it lies in the frame; of limbs
-    that are not seen, nothing.
+    that are not seen, nothing. "figure" is "person", showing only what lies near a limb, in the
+    head or in the torso. "face" is the face at the places of `aa_eval.metrics.faces.TEMPLATE_PX`,
+    112 x 112; nothing where it is not seen.
 
     Args:
-        body: [T, 18, 2] in pixels of the frames; not looked at for "picture".
+        person: in pixels of the frames; not looked at for "picture".
     """
     if crop == "picture":
         whole = (0, 0, frames.shape[2], frames.shape[1])
         return np.stack([_resized(frame, whole) for frame in frames]), np.ones(
             (len(frames), SIDE_PX, SIDE_PX), dtype=np.bool_
         )
-    assert body is not None  # the caller has seen to it
-    of_frame = _person if crop == "person" else _limbs
-    crops, masks = zip(*(of_frame(*pair) for pair in zip(frames, body, strict=True)), strict=True)
+    assert person is not None  # the caller has seen to it
+    if crop == "face":
+        assert person.face is not None
+        pairs = [_face(*pair) for pair in zip(frames, person.face, strict=True)]
+    else:
+        of_frame = {"person": _person, "limbs": _limbs, "figure": _figure}[crop]
+        pairs = [of_frame(*pair) for pair in zip(frames, person.body, strict=True)]
+    crops, masks = zip(*pairs, strict=True)
     return np.stack(crops), np.stack(masks)
 
 
-def _person(frame: Frames, joints: Body) -> tuple[Frames, Masks]:
+def _square(joints: Body) -> tuple[float, float, float] | None:
+    """(left, top, side) of the square around a frame's visible joints, in pixels from its edge."""
     seen = joints[np.isfinite(joints).all(axis=-1)]
     side = float(np.ptp(seen, axis=0).max()) * (1 + 2 * _MARGIN) if len(seen) > 1 else 0.0
     if side < 1:
+        return None
+    left, top = (seen.max(axis=0) + seen.min(axis=0) + 1 - side) / 2  # +1: from a pixel's edge
+    return float(left), float(top), side
+
+
+def _person(frame: Frames, joints: Body) -> tuple[Frames, Masks]:
+    if (square := _square(joints)) is None:
         empty = np.zeros((SIDE_PX, SIDE_PX), dtype=np.bool_)
         return np.zeros((*empty.shape, 3), dtype=np.uint8), empty
-    left, top = (seen.max(axis=0) + seen.min(axis=0) + 1 - side) / 2  # +1: from a pixel's edge
+    left, top, side = square
     # what lies outside of the frame is the frame's nearest pixel
     pad = int(
         np.ceil(max(0, -left, -top, left + side - frame.shape[1], top + side - frame.shape[0]))
@@ -64,9 +83,44 @@ def _person(frame: Frames, joints: Body) -> tuple[Frames, Masks]:
     return _resized(padded, box), np.ones((SIDE_PX, SIDE_PX), dtype=np.bool_)
 
 
-def _limbs(frame: Frames, joints: Body) -> tuple[Frames, Masks]:
+def _figure(frame: Frames, joints: Body) -> tuple[Frames, Masks]:
+    crop, shown = _person(frame, joints)
+    if (square := _square(joints)) is None:
+        return crop, shown
+    left, top, side = square
+    at = ((joints + 0.5 - [left, top]) * SIDE_PX / side - 0.5).tolist()
+    torso_px = _torso_px(joints) * SIDE_PX / side
+    width = _THICKNESS * torso_px if np.isfinite(torso_px) else SIDE_PX / 10
+    picture = Image.new("1", (SIDE_PX, SIDE_PX))
+    draw = ImageDraw.Draw(picture)
+    known = np.asarray(np.isfinite(joints).all(axis=-1))
+    for child, parent in LIMBS:
+        if known[child] and known[parent]:
+            draw.line([*at[child], *at[parent]], fill=1, width=max(round(width), 1))
+    for joint in np.flatnonzero(known):  # the limbs' ends are round; the head is about the nose
+        (x, y), radius = at[joint], width / 2 * (2 if joint == JOINT["nose"] else 1)
+        draw.ellipse([x - radius, y - radius, x + radius, y + radius], fill=1)
+    trunk = [JOINT[of] for of in ("right_shoulder", "left_shoulder", "left_hip", "right_hip")]
+    if known[trunk].all():
+        draw.polygon([tuple(at[joint]) for joint in trunk], fill=1)
+    return crop, np.asarray(picture)
+
+
+def _face(frame: Frames, points_px: faces.Points) -> tuple[Frames, Masks]:
+    side = (faces.SIDE_PX, faces.SIDE_PX)
+    if not np.isfinite(points_px).all():
+        return np.zeros((*side, 3), dtype=np.uint8), np.zeros(side, dtype=np.bool_)
+    face = np.rint(aligned_face(frame, points_px)).astype(np.uint8)
+    return face, np.ones(side, dtype=np.bool_)
+
+
+def _torso_px(joints: Body) -> float:
     hips = (joints[JOINT["right_hip"]] + joints[JOINT["left_hip"]]) / 2
-    half_px = _HALF_WIDTH * float(np.hypot(*(hips - joints[JOINT["neck"]])))
+    return float(np.hypot(*(hips - joints[JOINT["neck"]])))
+
+
+def _limbs(frame: Frames, joints: Body) -> tuple[Frames, Masks]:
+    half_px = _HALF_WIDTH * _torso_px(joints)
     ends, starts = (joints[list(side)] for side in zip(*LIMBS, strict=True))
     direction = ends - starts
     length = np.hypot(direction[:, 0], direction[:, 1])

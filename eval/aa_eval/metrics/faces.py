@@ -69,6 +69,12 @@ def face_points(
     return np.asarray(found, dtype=np.float64)
 
 
+def aligned_places(shown: NDArray[np.bool_]) -> Points:
+    """The five points of faces that are aligned already, [T, 5, 2]; NaN where nothing is shown."""
+    there = np.asarray(shown.any(axis=(1, 2)))
+    return np.where(there[:, None, None], TEMPLATE_PX, np.nan)
+
+
 def aligned_face(frame: Frame, points_px: Points) -> NDArray[np.float32]:
     """The face, turned, moved and scaled (not mirrored) to `TEMPLATE_PX`: [112, 112, 3], 0 to 255.
 

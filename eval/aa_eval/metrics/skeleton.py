@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
 from aa_eval.errors import PairingError
+from aa_eval.metrics.faces import Points, face_points
 
 # OpenPose's order; left and right are the person's own.
 BODY_JOINTS = (
@@ -33,6 +36,41 @@ LIMBS = tuple(
 _OF_COCO = (0, -1, 6, 8, 10, 5, 7, 9, 12, 14, 16, 11, 13, 15, 2, 1, 4, 3)
 
 Body = NDArray[np.float64]  # [T, 18, 2], (x, y) in pixels; NaN where a joint is not seen
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """Where a person is in each frame of a video.
+
+    Attributes:
+        body: see `Body`.
+        face: five points, [T, 5, 2], NaN in a frame that shows none; None where the keypoints have
+            no face, see `aa_eval.metrics.faces.face_points`.
+    """
+
+    body: Body
+    face: Points | None = None
+
+    def __len__(self) -> int:
+        return len(self.body)
+
+    def at(self, frames: slice) -> Person:
+        """In some of the frames."""
+        return Person(self.body[frames], None if self.face is None else self.face[frames])
+
+    def resized(self, from_hw: tuple[int, int], to_hw: tuple[int, int]) -> Person:
+        """In pixels of another size; a pixel's centre is at a whole number in both."""
+        scale = np.array(to_hw[::-1]) / np.array(from_hw[::-1])
+        face = None if self.face is None else (self.face + 0.5) * scale - 0.5
+        return Person((self.body + 0.5) * scale - 0.5, face)
+
+
+def person_of(
+    points_px: NDArray[np.floating], scores: NDArray[np.floating], least: float
+) -> Person:
+    """Body and face of a keypoints file; arguments and errors as in `body_joints`."""
+    face = face_points(np.asarray(points_px, dtype=np.float64), scores, least)
+    return Person(body_joints(points_px, scores, least), face)
 
 
 def body_joints(

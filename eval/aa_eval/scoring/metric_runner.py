@@ -16,6 +16,7 @@ from aa_eval.features.networks import NETWORKS, own_weight, verified, verified_o
 from aa_eval.features.spec import VideoFeatures
 from aa_eval.metrics.colour import colour_distribution
 from aa_eval.metrics.crops import Crop
+from aa_eval.metrics.faces import aligned_places
 from aa_eval.metrics.l1 import l1, l1_per_pixel_count, l1_unit_range_float32
 from aa_eval.metrics.masks import Mask
 from aa_eval.metrics.psnr import psnr, psnr_float32, psnr_uint8_overflow
@@ -67,7 +68,9 @@ _CHANGE_METRICS: dict[str, Callable[[Frames, Frames], Values]] = {
     "ssim_of_differences": ssim_of_differences,
 }
 # The weight of a metric with a network of its own.
-_OWN_WEIGHT = {"picd": "dinov2-b14", "csim": "arcface-w600k-r50"}
+_OWN_WEIGHT = {
+    "picd": "dinov2-b14", "picd_nearest": "dinov2-b14", "csim": "arcface-w600k-r50",
+}  # fmt: skip
 _FLOW_METRICS: dict[str, Callable[[Frames, Frames, Flow], Values]] = {
     "tof_ilk": tof,
     "warp_error_ilk": warp_error,
@@ -94,6 +97,28 @@ def full_float32(device: str) -> Iterator[None]:
         yield
     finally:
         convolutions.allow_tf32, products.allow_tf32 = before
+
+
+class Where(NamedTuple):
+    """The parts of frames that a metric looks at.
+
+    Attributes:
+        mask: [T, H, W], the pixels that a metric of `REGION_KINDS` looks at; None for all.
+        faces: five points of each side's faces, [T, 5, 2] each, for a metric that needs them.
+        shown: where each side's crops show anything, [T, H, W] each.
+    """
+
+    mask: Mask | None = None
+    faces: tuple[Values, Values] | None = None
+    shown: tuple[Mask, Mask] | None = None
+
+    @property
+    def both(self) -> Mask | None:
+        """The mask, or where both crops show something; None for all."""
+        if self.shown is None:
+            return self.mask
+        both = self.shown[0] & self.shown[1]
+        return None if both.all() else both
 
 
 class Fit(NamedTuple):
@@ -210,14 +235,9 @@ class Measures:
         metric: Metric,
         prediction: Frames,
         reference: Frames,
-        mask: Mask | None = None,
-        faces: tuple[Values, Values] | None = None,
+        where: Where = Where(),  # noqa: B008 - immutable
     ) -> Values:
         """The metric per frame, [T]; a temporal one takes consecutive frames, its first is NaN.
-
-        Args:
-            mask: [T, H, W], the pixels that a metric of `REGION_KINDS` looks at.
-            faces: five points of each side's faces, [T, 5, 2] each, for a metric that needs them.
 
         Raises:
             MetricUnavailable: it has no value on these frames.
@@ -229,16 +249,22 @@ class Measures:
         if metric.kind in _CHANGE_METRICS:
             return _CHANGE_METRICS[metric.kind](prediction, reference)
         if metric.kind == "picd":
-            return self._patch_distance().per_frame(prediction, reference, mask)
+            return self._patch_distance().per_frame(prediction, reference, where.mask)
+        if metric.kind == "picd_nearest":
+            assert where.shown is not None  # parse_protocol has seen to its crop
+            return self._patch_distance().nearest(prediction, reference, *where.shown)
         if metric.kind == "csim":
+            faces = where.faces
+            if where.shown is not None:  # crops of faces are aligned already
+                faces = aligned_places(where.shown[0]), aligned_places(where.shown[1])
             assert faces is not None  # it is not asked for otherwise
             return self._arcface().similarities(prediction, reference, *faces)
         if metric.net is None:
-            return _PIXEL_METRICS[metric.kind](prediction, reference, mask)
+            return _PIXEL_METRICS[metric.kind](prediction, reference, where.both)
         perceptual = self._perceptual_of(metric)
         if metric.kind == "tlpips":
             return perceptual.temporal(prediction, reference)
-        return perceptual.per_frame(prediction, reference, mask)
+        return perceptual.per_frame(prediction, reference, where.both)
 
     def _perceptual_of(self, metric: Metric) -> Perceptual:
         # torch takes seconds to import; a run that finds its values in the cache needs none

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from aa_eval.errors import counted
 from aa_eval.metrics.crops import PERSON_CROPS
 from aa_eval.metrics.pose import oks, pose_error
 from aa_eval.progress import progress
@@ -246,7 +247,8 @@ def _lacking(context: _Context, metric: Metric) -> str | None:
     there = {
         "": True,
         "person": all("person" in pair.regions for pair in context.pairs),
-        "face": all(pair.faces is not None for pair in context.pairs),
+        # without true frames the crop says what is lacking
+        "face": all(pair.faces is not None or pair.driven is not None for pair in context.pairs),
         "keypoints": bool(context.bodies),
     }
     return None if there[needs] else NEEDS[needs]
@@ -347,9 +349,10 @@ def _of_frames(
         for pair in context.pairs:
             if pair.num_frames < HUMANVID_FRAMES:
                 reason = (
-                    f"'{pair.video_id}': {pair.num_frames} frames: HumanVid's script stops below"
+                    f"'{pair.video_id}': {counted(pair.num_frames, 'frame')}: HumanVid's script "
+                    f"stops below {HUMANVID_FRAMES}"
                 )
-                return MetricValue(None, None, None, f"{reason} {HUMANVID_FRAMES}", 0, None)
+                return MetricValue(None, None, None, reason, 0, None)
     needs = KINDS[metric.kind].needs
     inside = needs if needs == "person" else region
     item = Item(name, without_key(metric), fit_of(protocol, metric.crop), inside)
@@ -367,15 +370,16 @@ def _of_frames(
             np.isposinf(values), protocol.identical_psnr_db, values
         )
     if identical and np.isinf(protocol.identical_psnr_db):
-        reason = f"infinite: {identical} frames of zero error, which {protocol.name} gives no cap"
+        frames = counted(identical, "frame")
+        reason = f"infinite: {frames} of zero error, which {protocol.name} gives no cap"
         return MetricValue(None, None, None, reason, 0, None)
     notes = []
     if identical:
         cap = f"{protocol.identical_psnr_db:g} dB"
-        notes.append(f"{identical} frames of zero error (in its arithmetic) count as {cap}")
+        notes.append(f"frames of zero error (in its arithmetic), counted as {cap}: {identical}")
     skipped = 0 if protocol.score_reference_frame else len(context.pairs)
     if absent > skipped:
-        notes.append(f"{absent - skipped} frames have no {region or needs or 'person'}")
+        notes.append(f"frames without {region or needs or 'person'}: {absent - skipped}")
     in_float32 = KINDS[metric.kind].mean_in_float32
     note = "; ".join(notes) or None
     return _mean_of_frames(key, per_frame, per_video, protocol.aggregation, note, in_float32)

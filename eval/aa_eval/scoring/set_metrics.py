@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from aa_eval.errors import MetricUnavailable
+from aa_eval.errors import MetricUnavailable, counted
 from aa_eval.features.spec import VideoFeatures
 from aa_eval.metrics.frechet import frechet_distance
 from aa_eval.metrics.kvd import jedi_distance, kernel_distance, kernel_distance_of_videos
@@ -56,7 +56,7 @@ def set_metric(
     count = sum(len(rows) for rows in theirs)
     if count < 2:
         reason = (
-            f"{count} windows of {spec.window_frames or 'all'} consecutive frames "
+            f"{counted(count, 'window')} of {spec.window_frames or 'all'} consecutive frames "
             f"({_rule(spec)}): a distribution needs at least 2"
         )
         return MetricValue(None, None, None, reason, count, None)
@@ -70,7 +70,7 @@ def set_metric(
     if spec.runs > 1:
         notes.append(f"mean of {spec.runs} draws, standard deviation {np.std(values):.4g}")
     if empty := sum(len(rows) == 0 for rows in theirs):
-        notes.append(f"{empty} videos have no window of {spec.window_frames} frames")
+        notes.append(f"videos without a window of {spec.window_frames} frames: {empty}")
     floor = split_half_distance(theirs, distance)
     if floor is not None:
         notes.append(f"two halves of the references are {floor:.4g} apart")
@@ -166,7 +166,7 @@ def _sample_notes(metric: Metric, count: int, theirs: Sequence[Values]) -> list[
     if metric.kind == "fvd" and count <= dim:
         return [f"rank-deficient: N = {count} <= d = {dim}"]
     if metric.kind == "kvd_of_videos" and videos < MIN_RANKED_VIDEOS:
-        return [f"not ranked: {videos} videos < {MIN_RANKED_VIDEOS}"]
+        return [f"not ranked: {counted(videos, 'video')} < {MIN_RANKED_VIDEOS}"]
     if metric.kind == "kvd" and count < _FEW_WINDOWS:
         return [f"noisy: N = {count} < {_FEW_WINDOWS} windows"]
     return [f"N = {count}"]

@@ -16,13 +16,13 @@ from numpy.typing import NDArray
 from aa_eval.errors import MetricUnavailable, VideoError
 from aa_eval.features.spec import VideoFeatures
 from aa_eval.metrics.crops import crop_frames
-from aa_eval.metrics.skeleton import Body
+from aa_eval.metrics.skeleton import Person
 from aa_eval.protocol import KINDS, REGION_KINDS, TEMPORAL_KINDS, Metric
 from aa_eval.resize import resize
 from aa_eval.scoring.baselines import BACKWARDS, BASELINES, WITHOUT_TRUTH, baseline_places
 from aa_eval.scoring.cache import Cache
 from aa_eval.scoring.feature_windows import WindowFeatures, needed_windows
-from aa_eval.scoring.metric_runner import Fit, Measures
+from aa_eval.scoring.metric_runner import Fit, Measures, Where
 from aa_eval.videos.pairing import Pair
 from aa_eval.videos.regions import MaskFrames, Region, iter_masks
 from aa_eval.videos.source import VideoSource, iter_frames, iter_frames_backwards
@@ -121,7 +121,7 @@ def _regions_of(metric: Metric, pair: Pair) -> tuple[str, ...]:
     needs = KINDS[metric.kind].needs
     if needs == "person":
         return (needs,) if needs in pair.regions else ()
-    if needs == "face" and pair.faces is None:
+    if needs == "face" and pair.faces is None and pair.driven is None:
         return ()
     return ("", *(pair.regions if metric.kind in REGION_KINDS else ()))
 
@@ -131,9 +131,10 @@ def _keys(pair: Pair, items: Sequence[Item], measures: Measures, cache: Cache) -
     prediction = cache.digest(pair.prediction) if pair.prediction else None
     if pair.driven is not None:
         others = cache.digest(pair.driven.other_photo) if pair.driven.other_photo else None
-        bodies = [pair.driven.target, pair.driven.predicted, pair.driven.photo, pair.driven.other]
+        people = [pair.driven.predicted, pair.driven.photo, pair.driven.other]
         # all that it is held to stands for the photo; a baseline may be made of the prediction, too
-        reference = [reference, prediction, others, *(_body_digest(body) for body in bodies)]
+        held_to = [_digest(pair.driven.target), *(_person_digest(person) for person in people)]
+        reference = [reference, prediction, others, *held_to]
     regions = {name: [_region_digest(region, cache)] for name, region in pair.regions.items()}
     regions[""] = []
 
@@ -177,8 +178,12 @@ def _region_digest(region: Region, cache: Cache) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def _body_digest(body: Body | None) -> str | None:
-    return None if body is None else hashlib.sha256(np.ascontiguousarray(body).data).hexdigest()
+def _person_digest(person: Person | None) -> list[str | None] | None:
+    return None if person is None else [_digest(person.body), _digest(person.face)]
+
+
+def _digest(array: Values | None) -> str | None:
+    return None if array is None else hashlib.sha256(np.ascontiguousarray(array).data).hexdigest()
 
 
 def _gaps(pair: Pair) -> list[int]:
@@ -240,11 +245,12 @@ def _compute(pair: Pair, items: Sequence[Item], measures: Measures) -> VideoScor
                 streams[item].push(fitted[item.fit, item.name])
             elif isinstance(item.what, Metric) and item not in reasons:
                 try:
-                    inside = masks.get(item.region)
-                    if item.fit and item.fit.crop:
-                        inside = crops.shown(item.fit, item.name)
-                    faces = _faces_of(pair, item, slice(done - len(reference), done))
-                    values[item].append(_values(item, fitted, before, measures, inside, faces))
+                    where = Where(
+                        masks.get(item.region),
+                        _faces_of(pair, item, slice(done - len(reference), done)),
+                        crops.shown(item.fit, item.name) if item.fit and item.fit.crop else None,
+                    )
+                    values[item].append(_values(item, fitted, before, measures, where))
                 except MetricUnavailable as error:
                     reasons[item] = f"'{pair.video_id}': {error}"
         before = {key: frames[-1:] for key, frames in fitted.items()}
@@ -304,35 +310,37 @@ class _Crops:
         found = {}
         for name, frames in frames_of.items():
             is_still = name == REFERENCE or name in WITHOUT_TRUTH
-            body = self._body(name, first, len(frames))
-            if body is None and fit.crop != "picture":
+            person = self._person(name, first, len(frames))
+            lacks = person is None or (fit.crop == "face" and person.face is None)
+            if lacks and fit.crop != "picture":
                 continue
             if not is_still:
-                found[name], self._shown[fit, name] = crop_frames(frames, body, fit.crop)
+                found[name], self._shown[fit, name] = crop_frames(frames, person, fit.crop)
                 continue
             if (fit, name) not in self._still:
-                self._still[fit, name] = crop_frames(frames[:1], body, fit.crop)
+                self._still[fit, name] = crop_frames(frames[:1], person, fit.crop)
             crop, shown = self._still[fit, name]
             found[name] = np.repeat(crop, len(frames), axis=0)
             self._shown[fit, name] = np.repeat(shown, len(frames), axis=0)
         return found
 
-    def shown(self, fit: Fit, name: str) -> Masks | None:
-        """Where crops of a name's and of the photo's latest frames both show something; None: all.
+    def shown(self, fit: Fit, name: str) -> tuple[Masks, Masks]:
+        """Where the crops of a name's and of the photo's latest frames show something.
 
         Raises:
             MetricUnavailable: it is not known where the person is.
         """
         ours, theirs = self._shown.get((fit, name)), self._shown.get((fit, REFERENCE))
         if ours is None or theirs is None:
+            of_face = fit.crop == "face"
             raise MetricUnavailable(
-                "it is not known where the person is: needs --keypoints (of the predictions) and "
-                "--reference-keypoints (of the photos)"
+                f"it is not known where the {'face' if of_face else 'person'} is: needs "
+                "--keypoints (of the predictions) and --reference-keypoints (of the photos)"
+                + (" of 128 or 133 joints" if of_face else "")
             )
-        both = ours & theirs
-        return None if both.all() else both
+        return ours, theirs
 
-    def _body(self, name: str, first: int, count: int) -> Body | None:
+    def _person(self, name: str, first: int, count: int) -> Person | None:
         driven = self._pair.driven
         if driven is None:
             return None
@@ -342,7 +350,8 @@ class _Crops:
             return driven.other
         if driven.predicted is None:
             return None
-        return driven.predicted[:1] if name == "static" else driven.predicted[first : first + count]
+        frames = slice(1) if name == "static" else slice(first, first + count)
+        return driven.predicted.at(frames)
 
 
 def _values(
@@ -350,8 +359,7 @@ def _values(
     fitted: dict[tuple[Fit | None, str], Frames],
     before: dict[tuple[Fit | None, str], Frames],
     measures: Measures,
-    mask: NDArray[np.bool_] | None,
-    faces: tuple[Values, Values] | None,
+    where: Where,
 ) -> Values:
     """A metric of the frames at hand; a temporal one sees the frame before them, too.
 
@@ -364,9 +372,9 @@ def _values(
     lead = 1 if item.what.kind in TEMPORAL_KINDS and before else 0
     if lead:
         frames, reference = (np.concatenate([before[side], fitted[side]]) for side in sides)
-    if mask is not None and mask.shape[1:] != reference.shape[1:3]:
+    if where.mask is not None and where.mask.shape[1:] != reference.shape[1:3]:
         raise MetricUnavailable("the reference is resized, its masks are not: no value in a region")
-    return measures.per_frame(item.what, frames, reference, mask, faces)[lead:]
+    return measures.per_frame(item.what, frames, reference, where)[lead:]
 
 
 def _faces_of(pair: Pair, item: Item, frames: slice) -> tuple[Values, Values] | None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
 
-from aa_eval.errors import EvalError, PairingError
+from aa_eval.errors import EvalError, PairingError, counted
 from aa_eval.parse import parse
 from aa_eval.videos.layout import VideoFolder
 
@@ -75,9 +75,14 @@ class Benchmark:
         """Where the predictions are looked for when no folder is named."""
         return self.folder / "predictions"
 
+    @property
+    def size(self) -> str:
+        """How many videos it has, for people."""
+        count = len(self.video_ids) or self.num_videos
+        return "? videos" if count is None else counted(count, "video")
+
     def describe(self) -> str:
         """What a user must know before scoring on it, as lines."""
-        count = len(self.video_ids) or self.num_videos
         where = f"references: {self.references}/"
         names = "named after the references, with as many frames"
         if not self.has_truth:
@@ -90,7 +95,7 @@ class Benchmark:
             f"{where}: {self.layout}",
             f"made by: {self.made_by}",
             f"predictions: {self.predictions}/, {names}",
-            f"{count} videos" + (":" if self.video_ids else "; no list of their ids is public"),
+            self.size + (":" if self.video_ids else "; no list of their ids is public"),
         ]
         lines += [f"  {video_id}{self._describe_frames(video_id)}" for video_id in self.video_ids]
         if self.frames:
@@ -197,8 +202,8 @@ class Benchmark:
         if not renumbered:
             return None
         return (
-            f"benchmark {self.name}: the frames of {renumbered} videos are numbered in turn, "
-            "without the benchmark's holes: FVD's windows cross them"
+            f"benchmark {self.name}: the frames of {counted(renumbered, 'video')} are numbered in "
+            "turn, without the benchmark's holes: FVD's windows cross them"
         )
 
     def _frames_problem(self, references: VideoFolder) -> str | None:

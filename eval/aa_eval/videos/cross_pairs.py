@@ -6,11 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
-
-from aa_eval.errors import PairingError
+from aa_eval.errors import PairingError, counted
 from aa_eval.metrics.retarget import retarget
-from aa_eval.metrics.skeleton import Body, body_joints
+from aa_eval.metrics.skeleton import Body, Person, person_of
 from aa_eval.videos.keypoints import ASPECT_TOLERANCE, keypoints_on_frames, read_keypoints
 from aa_eval.videos.layout import VideoFolder
 from aa_eval.videos.pairing import (
@@ -100,15 +98,17 @@ def _pair(
     video = prediction.video_id
     info = probe(prediction)
     problems = list(problems_of_one_side(prediction, info, "prediction"))
-    driving, driving_hw = _body(_pose_file(folders.poses, video, -1), least)
+    driver, driving_hw = _person(_pose_file(folders.poses, video, -1), least)
+    driving = driver.body
     count = min(len(driving), info.num_frames)
     if not count:
         raise PairingError(f"'{video}': its driving pose has no frame")
     predicted = None
     if folders.keypoints is not None:
-        predicted = _predicted_body(folders.keypoints, video, info, least)[:count]
+        predicted = _predicted(folders.keypoints, video, info, least).at(slice(count))
     if info.num_frames != len(driving):
-        message = f"'{video}': {info.num_frames} predicted frames, {len(driving)} driving poses"
+        frames, poses = counted(info.num_frames, "predicted frame"), len(driving)
+        message = f"'{video}': {frames}, {counted(poses, 'driving pose')}"
         problems.append(Problem("frame-count", message))
         prediction, driving = prediction.first(count), driving[:count]
     reference = _source(video, photo, count)
@@ -121,7 +121,7 @@ def _pair(
             "of another shape: give the photo as the method cut it"
         )
         problems.append(Problem("size", message))
-    person = _photo_body(folders.photo_keypoints, video, photo_hw, least)
+    person = _photographed(folders.photo_keypoints, video, photo_hw, least)
     target = driving  # no pose is held to it
     if predicted is not None:
         target = _target(video, driving, driving_hw, person, photo_hw)
@@ -129,8 +129,8 @@ def _pair(
     if other is not None:
         other_source = _source(video, other[1], count)
         other_hw = probe(other_source).size_hw
-        body = _photo_body(folders.photo_keypoints, other[0], other_hw, least)
-        driven = replace(driven, other_photo=other_source, other=body)
+        somebody = _photographed(folders.photo_keypoints, other[0], other_hw, least)
+        driven = replace(driven, other_photo=other_source, other=somebody)
     numbers = prediction.numbers or tuple(range(count))
     pair = Pair(video, prediction, reference, numbers, photo_hw, info.size_hw, driven=driven)
     return pair, problems
@@ -140,13 +140,13 @@ def _target(
     video: str,
     driving: Body,
     driving_hw: tuple[int, int],
-    person: Body | None,
+    person: Person | None,
     photo_hw: tuple[int, int],
 ) -> Body:
     """The driving body in pixels of the photo: retargeted, where the photo's pose is known."""
     if person is not None:
         try:
-            return retarget(driving, person)
+            return retarget(driving, person.body)
         except PairingError as error:
             raise PairingError(f"'{video}': {error}") from error
     if not _same_shape(driving_hw, photo_hw):
@@ -155,17 +155,18 @@ def _target(
             f"{_size(photo_hw)} (width x height): give --reference-keypoints, so that it is "
             "retargeted"
         )
-    return _scaled(driving, driving_hw, photo_hw)
+    return Person(driving).resized(driving_hw, photo_hw).body
 
 
-def _predicted_body(folder: Path, video: str, info: VideoInfo, least: float) -> Body:
+def _predicted(folder: Path, video: str, info: VideoInfo, least: float) -> Person:
     path = _pose_file(folder, video, None)
     points, scores = keypoints_on_frames(path, info.size_hw)
     if len(points) != info.num_frames:
         raise PairingError(
-            f"{path}: keypoints of {len(points)} frames, the prediction has {info.num_frames}"
+            f"{path}: keypoints of {counted(len(points), 'frame')}, the prediction has "
+            f"{info.num_frames}"
         )
-    return body_joints(points, scores, least)
+    return person_of(points, scores, least)
 
 
 def photo_of(folder: Path, video: str) -> Path:
@@ -220,35 +221,29 @@ def _source(video: str, photo: Path, count: int) -> VideoSource:
     return VideoSource(video, (photo,), numbers=(0,), held=count)
 
 
-def _body(path: Path, least: float) -> tuple[Body, tuple[int, int]]:
+def _person(path: Path, least: float) -> tuple[Person, tuple[int, int]]:
     points, scores, size_hw = read_keypoints(path)
     try:
-        return body_joints(points, scores, least), size_hw
+        return person_of(points, scores, least), size_hw
     except PairingError as error:
         raise PairingError(f"{path}: {error}") from error
 
 
-def _photo_body(
+def _photographed(
     folder: Path | None, video: str, size_hw: tuple[int, int], least: float
-) -> Body | None:
+) -> Person | None:
     if folder is None:
         return None
     path = _pose_file(folder, video, 0)
-    body, made_at_hw = _body(path, least)
-    if not len(body):
+    person, made_at_hw = _person(path, least)
+    if not len(person):
         raise PairingError(f"{path}: keypoints of no frame: expected those of the photo")
     if not _same_shape(made_at_hw, size_hw):
         raise PairingError(
             f"{path}: keypoints of a picture of {_size(made_at_hw)}, the photo is {_size(size_hw)} "
             "(width x height): estimate them on the photo"
         )
-    return _scaled(body[:1], made_at_hw, size_hw)
-
-
-def _scaled(body: Body, from_hw: tuple[int, int], to_hw: tuple[int, int]) -> Body:
-    """The body in pixels of another size; a pixel's centre is at a whole number in both."""
-    scale = np.array(to_hw[::-1]) / np.array(from_hw[::-1])
-    return np.asarray((body + 0.5) * scale - 0.5)
+    return person.at(slice(1)).resized(made_at_hw, size_hw)
 
 
 def _same_shape(a_hw: tuple[int, int], b_hw: tuple[int, int]) -> bool:

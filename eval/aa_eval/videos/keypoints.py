@@ -73,11 +73,10 @@ def driven_pose_metrics(pair: Pair, alpha: float) -> dict[str, dict[str, NDArray
     assert pair.prediction_size_hw is not None
     bodies: dict[str, Body] = {}
     if driven.predicted is not None:
-        scale = np.array(pair.size_hw[::-1]) / np.array(pair.prediction_size_hw[::-1])
-        bodies[""] = (driven.predicted + 0.5) * scale - 0.5
+        bodies[""] = driven.predicted.resized(pair.prediction_size_hw, pair.size_hw).body
         bodies["static"] = np.repeat(bodies[""][:1], pair.num_frames, axis=0)
         if driven.photo is not None:
-            bodies["repeat-reference"] = np.repeat(driven.photo, pair.num_frames, axis=0)
+            bodies["repeat-reference"] = np.repeat(driven.photo.body, pair.num_frames, axis=0)
     found = {}
     for name, body in bodies.items():
         off_px = (body - driven.target).reshape(-1, 2)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import get_args
 from unicodedata import normalize
 
-from aa_eval.errors import VideoError
+from aa_eval.errors import VideoError, counted
 from aa_eval.options import Layout
 from aa_eval.videos.shards import is_shard, shard_videos
 from aa_eval.videos.source import IMAGE_SUFFIXES, VIDEO_SUFFIXES, VideoSource
@@ -39,7 +39,7 @@ class VideoFolder:
 
     def describe(self) -> str:
         """One line for people: what was found and how it was understood."""
-        return f"{self.path}: {len(self.videos)} videos ({self.layout})"
+        return f"{self.path}: {counted(len(self.videos), 'video')} ({self.layout})"
 
 
 def find_videos(folder: Path, layout: str | None = None) -> VideoFolder:

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
-from aa_eval.errors import PairingError
+from aa_eval.errors import PairingError, counted
 from aa_eval.metrics.faces import Faces
-from aa_eval.metrics.skeleton import Body
+from aa_eval.metrics.skeleton import Body, Person
 from aa_eval.protocol import Pairing
 from aa_eval.videos.layout import VideoFolder
 from aa_eval.videos.regions import Region
@@ -39,17 +39,17 @@ class Driven:
     Attributes:
         target: the driving body in the proportions and at the place of the person in the photo,
             [T, 18, 2] in pixels of the photo; without keypoints as it was given.
-        predicted, photo: the bodies in the prediction and in the photo, [T, 18, 2] and [1, 18, 2],
+        predicted, photo: the person in each frame of the prediction, and in the photo (one frame),
             each in its own pixels; None where no keypoints were given.
         other_photo: the photo of somebody else; None where all videos have one photo.
-        other: the body in that.
+        other: the person in that.
     """
 
     target: Body
-    predicted: Body | None = None
-    photo: Body | None = None
+    predicted: Person | None = None
+    photo: Person | None = None
     other_photo: VideoSource | None = None
-    other: Body | None = None
+    other: Person | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,15 +248,16 @@ def _same_frames(
             return prediction, reference, [Problem("frame-numbers", message)]
         both = ours & theirs
         message = (
-            f"'{video_id}': {info.num_frames} predicted frames, {reference_info.num_frames} in the "
-            f"reference ({_only(theirs - ours, 'missing')}{_only(ours - theirs, 'extra')})"
+            f"'{video_id}': {counted(info.num_frames, 'predicted frame')}, "
+            f"{reference_info.num_frames} in the reference "
+            f"({_only(theirs - ours, 'missing')}{_only(ours - theirs, 'extra')})"
         )
         problems.append(Problem("frame-count", message.replace("; )", ")")))
         return prediction.at_numbers(both), reference.at_numbers(both), problems
     if info.num_frames != reference_info.num_frames:
         message = (
-            f"'{video_id}': {info.num_frames} predicted frames, {reference_info.num_frames} in the "
-            "reference"
+            f"'{video_id}': {counted(info.num_frames, 'predicted frame')}, "
+            f"{reference_info.num_frames} in the reference"
         )
         problems.append(Problem("frame-count", message))
         count = min(info.num_frames, reference_info.num_frames)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from aa_eval.errors import PairingError
+from aa_eval.errors import PairingError, counted
 from aa_eval.videos.keypoints import keypoints_on_frames
 from aa_eval.videos.layout import VideoFolder, find_videos
 from aa_eval.videos.pairing import Pair
@@ -89,7 +89,8 @@ def _masks_of(pair: Pair, name: str, folder: VideoFolder) -> VideoSource:
     if pair.kept is not None and info.num_frames > pair.kept[-1]:
         return source.at_positions(pair.kept)
     raise PairingError(
-        f"{source.name}: {info.num_frames} masks, {pair.num_frames} frames in the reference"
+        f"{source.name}: {counted(info.num_frames, 'mask')}, "
+        f"{counted(pair.num_frames, 'frame')} in the reference"
     )
 
 
@@ -100,6 +101,7 @@ def _boxes_of(pair: Pair, name: str, keypoints: Path) -> Boxes:
         points_px, scores = points_px[list(pair.kept)], scores[list(pair.kept)]
     if len(points_px) != pair.num_frames:
         raise PairingError(
-            f"{path}: keypoints of {len(points_px)} frames, the reference has {pair.num_frames}"
+            f"{path}: keypoints of {counted(len(points_px), 'frame')}, the reference has "
+            f"{pair.num_frames}"
         )
     return boxes_of_joints(points_px, scores, name, pair.size_hw)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from aa_eval.errors import counted
 from aa_eval.protocol import KINDS, POSE_BETTER, SET_KINDS, Metric, Protocol
 from aa_eval.result import MetricValue, Result, mean_of_frames
 from aa_eval.scoring.feature_windows import needed_windows
@@ -97,7 +98,8 @@ def _metric_problems(
 ) -> Iterator[str]:
     kinds = {metric.key: metric.kind for metric in protocol.metrics}
     if frames is not None and len(frames) != result.num_frames:
-        yield f"{PER_FRAME_FILE} has {len(frames)} frames, num_frames is {result.num_frames}"
+        there = counted(len(frames), "frame")
+        yield f"{PER_FRAME_FILE} has {there}, num_frames is {result.num_frames}"
     for key, metric in result.metrics.items():
         name = key.partition("@")[0]
         if name not in kinds and name not in POSE_BETTER:
@@ -182,7 +184,7 @@ def _set_problems(
             yield f"metrics.{key}: the value {metric.value} is not the middle of [{low}, {high}]"
     windows, is_exact = _num_windows(result, protocol, frames)
     if metric.n > windows or (is_exact and metric.n < windows):
-        rule = f"{PER_FRAME_FILE} has" if is_exact else f"{result.num_frames} frames have at most"
+        rule = f"{PER_FRAME_FILE} has" if is_exact else f"for {result.num_frames} frames at most"
         yield f"metrics.{key}.n is {metric.n}, {rule} {windows} windows"
 
 

@@ -15,6 +15,7 @@ from typing import Literal, cast
 import av
 from PIL import Image
 
+from aa_eval.errors import counted
 from aa_eval.result import Result
 from aa_leaderboard.errors import SubmissionError
 
@@ -126,7 +127,7 @@ def _check_clip(path: Path) -> tuple[int, float]:
         raise SubmissionError(f"{path}: holds {name}, expected h264: {remedy}")
     if not (0 < width <= MAX_SIDE_PX and 0 < height <= MAX_SIDE_PX and num_frames and fps > 0):
         raise SubmissionError(
-            f"{path}: {width}x{height} px, {num_frames} frames, {fps:g} frames/s: expected sides "
-            f"up to {MAX_SIDE_PX} px, at least one frame, and a rate: {remedy}"
+            f"{path}: {width}x{height} px, {counted(num_frames, 'frame')}, {fps:g} frames/s: "
+            f"expected sides up to {MAX_SIDE_PX} px, at least one frame, and a rate: {remedy}"
         )
     return num_frames, fps

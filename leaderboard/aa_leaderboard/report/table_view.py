@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from aa_eval.errors import counted
 from aa_eval.protocol import list_protocols
 from aa_leaderboard.columns import Column
 from aa_leaderboard.published import published_protocols
@@ -197,7 +198,8 @@ def _about(table: Table) -> str:
     result = origin.result
     return (
         f"protocol {result.protocol} version {result.protocol_version}, content hash "
-        f"{result.protocol_hash[:12]}; {result.num_videos} videos, {result.num_frames} frames"
+        f"{result.protocol_hash[:12]}; {counted(result.num_videos, 'video')}, "
+        f"{counted(result.num_frames, 'frame')}"
     )
 
 
@@ -208,5 +210,5 @@ def _apart(table: Table, tables: Sequence[Table]) -> tuple[str, ...]:
         if other.benchmark == table.benchmark:
             reason = why_not_comparable(table.rows[0], other.rows[0])
             if reason is not None:
-                reasons.append(f"{other.protocol} ({len(other.rows)} rows): {reason}")
+                reasons.append(f"{other.protocol} ({counted(len(other.rows), 'row')}): {reason}")
     return tuple(reasons)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from aa_eval.errors import counted
 from aa_leaderboard.errors import StudyError
 from aa_leaderboard.study.key import KEY_FILE, Key, read_key
 
@@ -59,7 +60,8 @@ class StudyReport:
         failed = ", ".join(self.inattentive) or "none"
         return "\n\n".join(
             (
-                f"**{self.question}** {self.num_votes} votes of {self.num_raters} raters.",
+                f"**{self.question}** {counted(self.num_votes, 'vote')} of "
+                f"{counted(self.num_raters, 'rater')}.",
                 self.scores.to_markdown(index=False, floatfmt=".2f"),
                 self.pairs.to_markdown(index=False, floatfmt=".2f"),
                 f"Scores: Bradley-Terry log strengths with ties (Davidson 1970), mean 0; low and "

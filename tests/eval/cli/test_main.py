@@ -142,7 +142,7 @@ def test_verify_holds_references_to_the_result(
     for file in (trees / "gt").rglob("*.png"):  # other bytes, the same pixels
         Image.open(file).convert("RGB").save(file, compress_level=0)
     assert run("verify", trees / "out", "--references", trees / "gt") == 0
-    assert "5 references are the frames" in capsys.readouterr().out
+    assert "5 references: the frames" in capsys.readouterr().out
     assert run("verify", trees / "out", "--references", trees / "bad") == 2
     assert "'video_0' has other frames" in capsys.readouterr().err
     row = json.loads((trees / "out" / "result.json").read_text())
@@ -166,9 +166,9 @@ def test_verify_holds_the_frames_that_were_compared_of_a_trimmed_video(
     assert row["trimmed"] == {"video_0": [[0, 1], [2, 3]]}
     assert run("verify", trees / "out", "--references", trees / "gt") == 0
     said = capsys.readouterr().out
-    assert "'video_0': 2 of 3 frames were compared" in said
+    assert "'video_0': 2 of 3 frames compared" in said
     assert "not in the result: 1 references (video_1" in said
-    assert "4 references are the frames" in said
+    assert "4 references: the frames" in said
     # one pixel of a frame that was compared, not of the one that was left out
     left_out, compared = (trees / "gt" / "video_0" / f"{n}.png" for n in (1, 2))
     for path, status in ((left_out, 0), (compared, 2)):

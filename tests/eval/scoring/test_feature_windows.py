@@ -163,7 +163,7 @@ def test_styleganv_fvd_is_its_scripts_arithmetic(
     assert fvd.value == pytest.approx(np.mean(values), rel=1e-6)
     assert fvd.n == 7
     assert "mean of 3 draws" in (fvd.note or "")
-    assert "1 videos have no window of 4 frames" in (fvd.note or "")
+    assert "videos without a window of 4 frames: 1" in (fvd.note or "")
 
 
 @pytest.mark.weights

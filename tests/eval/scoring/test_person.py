@@ -13,10 +13,12 @@ import torch
 from onnx import TensorProto, helper
 from PIL import Image
 
+from aa_eval import evaluate
 from aa_eval.features import networks, vision_transformer
+from aa_eval.features.patches import PatchDistance
 from aa_eval.features.vision_transformer import Dinov2, Size
 from aa_eval.metrics.faces import TEMPLATE_PX, aligned_face
-from aa_eval.protocol import read_protocol
+from aa_eval.protocol import protocol_text, read_protocol
 from aa_eval.result import MetricValue, Result
 from aa_eval.scoring.cache import Cache
 from aa_eval.scoring.score_pairs import score_pairs
@@ -183,3 +185,99 @@ def test_baselines_have_their_own_faces_and_poses(folders: Path) -> None:
     assert value_of(previous.metrics["picd"]) > 0
     again = score(folders, "repeat-reference")[0]  # from the cache
     assert again.metrics == method.metrics
+
+
+def without_truth(folders: Path, method: str = "gen", *, joints: int = 133) -> list[Result]:
+    """The first frame of each true video is the photo; poses are those of the truth."""
+    first, *rest = protocol_text("aa-cross-v1").split("[[metrics]]")
+    kept = [part for part in rest if "_ilk" not in part]  # without what needs optical flow
+    quick = "[[metrics]]".join([first, *kept]).replace('name = "aa-cross-v1"', 'name = "quick"')
+    (folders / "quick.toml").write_text(quick)
+    for video in "ab":
+        for name in ("photos", "photo_kp", "kp"):
+            (folders / name).mkdir(exist_ok=True)
+        Image.fromarray(frame(folders, "gt", video, 0)).save(folders / f"photos/{video}.png")
+        for side, name, count in (("gt", "photo_kp", 1), (method, "kp", FRAMES)):
+            with np.load(folders / f"kp_{side}" / f"{video}.npz") as there:
+                arrays = dict(there)
+            for key in ("keypoints_px", "scores"):
+                arrays[key] = arrays[key][:count, :joints]
+            np.savez(folders / name / f"{video}.npz", **arrays)
+    return evaluate(
+        folders / method, reference_images=folders / "photos", driving_poses=folders / "kp_gt",
+        keypoints=folders / "kp", reference_keypoints=folders / "photo_kp",
+        protocols=(str(folders / "quick.toml"),), cache=str(folders / "cache"), workers=1,
+    )  # fmt: skip
+
+
+def test_without_truth_csim_and_picd_are_unavailable_without_weights_or_faces(
+    folders: Path, request: pytest.FixtureRequest
+) -> None:
+    lacking = without_truth(folders)[0].metrics
+    assert "fetch dinov2_vitb14_pretrain.pth" in str(lacking["picd"].unavailable)
+    assert "fetch w600k_r50.onnx" in str(lacking["csim"].unavailable)
+    assert value_of(lacking["identity_limbs"]) > 0
+    request.getfixturevalue("with_networks")
+    bodies = without_truth(folders, joints=17)[0].metrics
+    assert value_of(bodies["picd"]) > 0
+    assert "where the face is: needs --keypoints" in str(bodies["csim"].unavailable)
+    assert "of 128 or 133 joints" in str(bodies["csim"].unavailable)
+
+
+@pytest.mark.usefixtures("with_networks")
+def test_without_truth_csim_is_the_cosine_with_the_photos_face(folders: Path) -> None:
+    method, still, static, other = without_truth(folders)
+    assert value_of(still.metrics["csim"]) == pytest.approx(1)
+    assert value_of(still.metrics["picd"]) == pytest.approx(0, abs=1e-6)
+
+    def vector(picture: np.ndarray) -> np.ndarray:
+        face = np.rint(aligned_face(picture, TEMPLATE_PX)) / 127.5 - 1
+        pooled = face.reshape(4, 28, 4, 28, 3).mean(axis=(1, 3)).transpose(2, 0, 1).ravel()
+        return pooled / np.linalg.norm(pooled)
+
+    photo = {video: vector(frame(folders, "gt", video, 0)) for video in "ab"}
+    each = [vector(frame(folders, "gen", "a", t)) @ photo["a"] for t in range(FRAMES)]
+    assert method.per_video["a"]["csim"] == pytest.approx(np.mean(each), abs=1e-5)
+    assert static.per_video["a"]["csim"] == pytest.approx(each[0], abs=1e-5)
+    assert other.per_video["a"]["csim"] == pytest.approx(photo["a"] @ photo["b"], abs=1e-5)
+    assert method.metrics["csim"].n == method.metrics["picd"].n == 2 * FRAMES
+    # a face that is not seen in one frame is no face there
+    with np.load(folders / "kp_gen" / "a.npz") as there:
+        arrays = dict(there)
+    arrays["scores"][1, 23 + 48] = 0.1
+    np.savez(folders / "kp_gen" / "a.npz", **arrays)
+    hidden = without_truth(folders)[0]
+    assert hidden.per_video["a"]["csim"] == pytest.approx(np.mean(each[:1] + each[2:]), abs=1e-5)
+    assert hidden.metrics["csim"].note == "frames without face: 1"
+
+
+def test_nearest_patches_do_not_care_where_they_are(with_networks: Dinov2) -> None:
+    class Levels(torch.nn.Module):
+        """A patch's vector is its mean level in each channel."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.body, self.any = with_networks.body, torch.nn.Parameter(torch.zeros(1))
+
+        def forward(self, pictures: torch.Tensor) -> torch.Tensor:
+            return torch.nn.functional.avg_pool2d(pictures, 14).movedim(1, -1) + 1.5
+
+    distance = PatchDistance(Levels())  # type: ignore[arg-type]
+    draw = np.random.default_rng(0)
+    cells = draw.integers(0, 256, (2, 2, 3), dtype=np.uint8)
+    frame = cells.repeat(14, axis=0).repeat(14, axis=1)[None]
+    moved = frame[:, :, ::-1].copy()
+    everywhere = np.ones(frame.shape[:3], dtype=bool)
+    left, right = everywhere.copy(), everywhere.copy()
+    left[..., 14:], right[..., :14] = False, False
+    nowhere = np.zeros_like(everywhere)
+    assert distance.nearest(moved, frame, everywhere, everywhere) == pytest.approx(0, abs=1e-6)
+    assert distance.nearest(moved, frame, left, right) == pytest.approx(0, abs=1e-6)
+    assert distance.nearest(moved, frame, left, left) > 1e-3  # what the photo does not show
+    assert np.isnan(distance.nearest(moved, frame, nowhere, left))
+    assert np.isnan(distance.nearest(moved, frame, left, nowhere))
+    # by hand: the mean over ours of the best cosine among theirs
+    vectors = [cells[:, column].reshape(-1, 3) / 127.5 + 0.5 for column in (1, 0)]
+    unit = [v / np.linalg.norm(v, axis=1, keepdims=True) for v in vectors]
+    expected = 1 - (unit[0] @ unit[1].T).max(axis=1).mean()
+    assert distance.nearest(moved, frame, left, left) == pytest.approx(expected, abs=1e-6)

@@ -132,7 +132,7 @@ def test_the_reference_frame_is_not_scored_where_the_protocol_says_so(
     skipped = score(gen, gt, replace(protocol, score_reference_frame=False))
     metric = skipped.metrics["psnr"]
     assert (counted.n, metric.n) == (18, 15)
-    assert "3 frames of zero error" in (counted.note or "")
+    assert "zero error (in its arithmetic), counted as 100 dB: 3" in (counted.note or "")
     assert metric.note is None
     every = np.concatenate([v["psnr"][1:] for v in skipped.per_frame.values()])
     assert metric.value == pytest.approx(every.mean(), rel=1e-12)
@@ -158,7 +158,7 @@ def test_identical_frames_get_the_protocols_value(trees: tuple[Path, Path]) -> N
     assert metrics["ssim"].value == pytest.approx(1, abs=1e-12)
     assert metrics["ssim_colour"].value == pytest.approx(1, abs=1e-12)
     assert metrics["l1"].value == 0
-    assert "18 frames of zero error" in (metrics["psnr"].note or "")
+    assert "zero error (in its arithmetic), counted as 100 dB: 18" in (metrics["psnr"].note or "")
 
 
 def test_names_and_order_of_videos_do_not_matter(trees: tuple[Path, Path], tmp_path: Path) -> None:

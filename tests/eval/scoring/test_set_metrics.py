@@ -53,7 +53,7 @@ def test_fvd_of_a_shift_is_its_square_and_the_note_says_what_it_rests_on() -> No
     assert found.n == 4
     assert found.note is not None
     said = found.note.split("; ")
-    assert said[:2] == ["N = 4", "2 videos have no window of 16 frames"]
+    assert said[:2] == ["N = 4", "videos without a window of 16 frames: 2"]
     assert said[2].startswith("two halves of the references are ")
 
 

@@ -202,7 +202,7 @@ def test_regions_from_masks_have_keys_of_their_own_and_change_no_protocol(
         assert values[key].value == plain.metrics[key].value == values[f"{key}@whole"].value
         assert values[f"{key}@face"].value != values[key].value
         assert values[f"{key}@face"].n == 5
-        assert values[f"{key}@face"].note == "1 frames have no face"
+        assert values[f"{key}@face"].note == "frames without face: 1"
     assert "fvd@face" not in result.metrics
     assert result.per_video["a"]["psnr@whole"] == plain.per_video["a"]["psnr"]
     assert "PSNR*@face" in capsys.readouterr().out
