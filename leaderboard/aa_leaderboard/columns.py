@@ -84,11 +84,6 @@ COLUMNS = (
     Column("flicker_own", "Flicker*", "lower", 2, 0, 255, "change where the video stands still"),
     Column("warp_error_own", "Warp error*", "lower", 4, 0, 1, "change along its own motion"),
 )  # fmt: skip
-# Without true videos a still picture is perfect in these by definition: read them with the pose.
-STILL_IS_PERFECT = frozenset(
-    ("identity_limbs", "identity_lpips", "photo_lpips", "photo_colour", "flicker_own",
-     "warp_error_own")
-)  # fmt: skip
 BY_KEY = {column.key: column for column in COLUMNS}
 
 # The four columns that the paper's Tables 1 to 3 print, in their order.

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from aa_eval.comparison import why_not_comparable as why_results_not_comparable
-from aa_leaderboard.columns import STILL_IS_PERFECT, Column, column_of, columns_of
+from aa_eval.protocol import CROSS_PROTOCOL, POSE_BETTER
+from aa_leaderboard.columns import Column, column_of, columns_of
 from aa_leaderboard.errors import NotComparableError
 from aa_leaderboard.row import Measured, Row
 
@@ -26,19 +27,21 @@ class Flag:
         words: the baselines' values against the best method's.
         only_with_answer: only baselines that are made from the true frames keep up.
         beaten_by: baselines better than every method, the best first.
+        still_is_perfect: without true videos a still picture is perfect by definition in all but
+            the pose: read it with that.
     """
 
     column: Column
     words: str
     only_with_answer: bool
     beaten_by: tuple[str, ...]
+    still_is_perfect: bool
 
     @property
     def beaten_blindly(self) -> bool:
         """Whether a baseline is better than every method that has no reason of its own to be."""
         return any(
-            name not in SEE_THE_ANSWER
-            and not (name.startswith(STILL) and self.column.key in STILL_IS_PERFECT)
+            name not in SEE_THE_ANSWER and not (name.startswith(STILL) and self.still_is_perfect)
             for name in self.beaten_by
         )
 
@@ -63,7 +66,7 @@ class Table:
     @cached_property
     def flags(self) -> dict[str, Flag]:
         """Metric key -> flag, of the columns in which a trivial baseline keeps up."""
-        return {c.key: flag for c in self.columns if (flag := _flag(self.rows, c)) is not None}
+        return {c.key: flag for c in self.columns if (flag := _flag(self, c)) is not None}
 
     def places(self, key: str) -> list[int | None]:
         """`rank` of each row; no places where a baseline that knows nothing beats every method."""
@@ -164,7 +167,7 @@ def _ranked_value(row: Row, key: str) -> float | None:
     return cell.value if cell is not None and cell.ranked else None
 
 
-def _flag(rows: Sequence[Row], column: Column) -> Flag | None:
+def _flag(table: Table, column: Column) -> Flag | None:
     """The flag of a column in which a baseline comes within the margin of the best method.
 
     The margin is the 95 % interval of the best method's value: a baseline inside it, or better
@@ -175,7 +178,7 @@ def _flag(rows: Sequence[Row], column: Column) -> Flag | None:
     sign = 1.0 if column.better == "higher" else -1.0
     scored = [
         (sign * cell.value, row)
-        for row in rows
+        for row in table.rows
         if (cell := row.cells.get(column.key)) is not None and cell.value is not None
     ]
     methods = [pair for pair in scored if pair[1].cells[column.key].ranked]
@@ -195,4 +198,5 @@ def _flag(rows: Sequence[Row], column: Column) -> Flag | None:
         words=f"{names} against {cell.text}",
         only_with_answer=all(row.method in SEE_THE_ANSWER for _, row in rivals),
         beaten_by=tuple(row.method for value, row in rivals if value > best),
+        still_is_perfect=table.protocol == CROSS_PROTOCOL and column.key not in POSE_BETTER,
     )

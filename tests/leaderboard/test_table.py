@@ -325,8 +325,9 @@ def test_a_baseline_that_is_only_as_good_or_worse_takes_nothing_away(
     assert table.places("lpips_alex") == [1, None]
 
 
+@pytest.mark.parametrize("key", ["identity_lpips", "picd"])
 def test_a_still_picture_that_is_perfect_by_definition_takes_the_colour_but_not_the_place(
-    make_result: Callable[..., Result],
+    make_result: Callable[..., Result], key: str
 ) -> None:
     for name, place in (("repeat-reference", 1), ("static of ours", 1), ("other-photo", None)):
         rows = [
@@ -335,7 +336,7 @@ def test_a_still_picture_that_is_perfect_by_definition_takes_the_colour_but_not_
                 make_result(
                     method,
                     label=label,
-                    metrics={"identity_lpips": MetricValue(value, None, None, None, 9, None)},
+                    metrics={key: MetricValue(value, None, None, None, 9, None)},
                 ),
             )
             for method, label, value in (
@@ -343,9 +344,11 @@ def test_a_still_picture_that_is_perfect_by_definition_takes_the_colour_but_not_
             )
         ]  # fmt: skip
         table = Table("own data", "aa-cross-v1", tuple(rows))
-        assert table.places("identity_lpips")[1] == place
-        assert not table.is_won("identity_lpips")
+        assert table.places(key)[1] == place
+        assert not table.is_won(key)
         assert ("a still picture is perfect there by definition" in table.verdict()) == bool(place)
+        # with true videos nothing is perfect by definition
+        assert Table("own data", "aa-person-v1", tuple(rows)).places(key)[1] is None
 
 
 HIGHER = ("ssim", "psnr", "psnr_overflow", "csim", "pck", "ssim_differences", "ssim@face")

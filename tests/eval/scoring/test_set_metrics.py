@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
+from aa_eval.errors import counted
 from aa_eval.metrics.kvd import kernel_distance
 from aa_eval.protocol import read_protocol
 from aa_eval.result import MetricValue
@@ -93,5 +94,5 @@ def test_fewer_than_two_windows_are_no_distribution(side: Vectors) -> None:
     count = len(side[0])
     assert (found.value, found.n) == (None, count)
     assert str(found.unavailable).startswith(
-        f"{count} windows of 16 consecutive frames (stride 16)"
+        f"{counted(count, 'window')} of 16 consecutive frames (stride 16)"
     )
