@@ -67,6 +67,7 @@ def iter_frames_at(
         max_side_px=None if crop_px else max_side_px,
         size_hw=None if crop_px else size_hw,
         start_s=max(0.0, float(times_s[0]) - 1.0),
+        end_s=float(times_s[-1]) + 1.0,
     )
     with closing(frames):
         for frame in _each_shown_at(frames, times_s + _GRACE / source_fps):

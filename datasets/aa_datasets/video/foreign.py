@@ -31,6 +31,8 @@ from numpy.typing import NDArray
 
 from aa_datasets.errors import KilledDecodeError, VideoError
 from aa_datasets.video.foreign_child import (
+    REORDER_S,
+    SEEK_MARGIN_S,
     DecodeLimits,
     ForeignFrame,
     FrameHeader,
@@ -42,6 +44,7 @@ from aa_datasets.video.foreign_child import (
     run,
 )
 from aa_datasets.video.frame_size import ScaleTo
+from aa_datasets.video.packet_index import Jump, PacketIndex
 
 __all__ = [
     "DecodeLimits",
@@ -59,6 +62,9 @@ __all__ = [
 _PIPE_BYTES = 1 << 18
 _LONGEST_S = 6 * 3600.0  # of a video, whatever its header says
 _without_main = threading.Lock()  # one thread at a time takes the main module away
+_MOST_INDICES = 4  # that a process keeps: the clips of a file mostly follow each other
+_indices: dict[tuple[str, int, int], PacketIndex | None] = {}
+_indexing = threading.Lock()
 
 
 def probe_video(path: Path | str, limits: DecodeLimits | None = None) -> VideoInfo:
@@ -92,8 +98,9 @@ def iter_foreign_frames(
         max_side_px: scale frames down (area filter) so that no side exceeds this; None keeps them.
         size_hw: scale them to this height and width instead, as displayed.
         start_s, end_s: only frames shown from `start_s` on and before `end_s`, in seconds from the
-            file's first frame. Where the container has an index, what lies before is skipped. That
-            a file is truncated behind `end_s` is not seen.
+            file's first frame. What lies before is skipped: by the index of mp4 and Matroska; the
+            packets of other files are listed once in a process. That a file is truncated behind
+            `end_s` is not seen.
 
     Raises:
         VideoError: as `probe_video`; or the stream breaks off, changes size, or exceeds a limit.
@@ -157,6 +164,7 @@ def _from_child(
         raise VideoError(f"{path} does not exist or is not a file")
     if path.stat().st_size == 0:
         raise VideoError(f"{path.name} is empty (0 bytes)")
+    jump = _jump(path, span_s, limits) if span_s[0] > 2 * SEEK_MARGIN_S else None
     # A fork server inherits no threads or locks, and forks in 10 ms what it imported once.
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([__name__])
@@ -167,7 +175,7 @@ def _from_child(
         with contextlib.suppress(OSError):  # a user's share of such memory may be used up
             fcntl.fcntl(receiver.fileno(), fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
     child = context.Process(
-        target=run, args=(sender, str(path), task, limits, scale_to, span_s), daemon=True
+        target=run, args=(sender, str(path), task, limits, scale_to, span_s, jump), daemon=True
     )
     _start_without_main(child)
     sender.close()
@@ -226,6 +234,24 @@ def _from_child(
         child.kill()
         child.join()
         receiver.close()
+
+
+def _jump(path: Path, span_s: tuple[float, float], limits: DecodeLimits) -> Jump | None:
+    """Where to jump to in a file whose container has no index; None reads it from the start."""
+    stat = path.stat()
+    key = (str(path), stat.st_size, stat.st_mtime_ns)
+    with _indexing:
+        if key not in _indices:
+            while len(_indices) >= _MOST_INDICES:
+                del _indices[next(iter(_indices))]
+            try:
+                _indices[key] = next(_from_child(path, "index", limits), None)
+            except VideoError:  # whoever decodes it says why
+                _indices[key] = None
+        index = _indices[key]
+    if index is None:
+        return None
+    return index.jump(span_s[0] - SEEK_MARGIN_S, span_s[1] + REORDER_S)
 
 
 def _read(

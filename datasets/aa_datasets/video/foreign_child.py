@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import os
 import time
 from collections.abc import Iterator
@@ -17,16 +18,17 @@ from numpy.typing import NDArray
 
 from aa_datasets.errors import VideoError
 from aa_datasets.video.frame_size import ScaleTo
+from aa_datasets.video.packet_index import AstrayError, Jump, PacketIndex
 from aa_datasets.video.shown import Form, PlanesForm, RgbForm, Shape, corrected, orientation_of
 from aa_datasets.video.tone_map import HDR_TRANSFERS
 
 # FFmpeg's demuxers that read one file and no other; concat, hls, dash, image2 and the like are out.
 CONTAINERS = ("mov", "matroska", "avi", "mpegts", "mpeg", "flv", "ogg", "asf", "gif")
-# Those whose index makes a jump exact enough to be checked; the others are read from the start.
+# Those whose own index makes a jump exact enough to be checked; of the others we make one.
 _INDEXED = frozenset({"mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm"})
 # Before the wanted frame: what follows a key frame of an open GOP may be broken.
-_SEEK_MARGIN_S = 2.0
-_REORDER_S = 1.0  # AVI has no presentation times: with B-frames they come out of order
+SEEK_MARGIN_S = 2.0
+REORDER_S = 1.0  # AVI has no presentation times: with B-frames they come out of order
 _PICTURE_CODECS = frozenset({"mjpeg", "png", "bmp", "gif", "webp", "tiff"})
 _SAME_RATE = 0.02  # two rates that differ by less are one
 _GAP = 5  # times the median distance of two frames, or more
@@ -125,7 +127,7 @@ class FrameHeader:
 
 @dataclass(frozen=True, slots=True)
 class StillAlive:
-    """The child is at work without a frame: it hashes packets, or decodes what precedes a span."""
+    """The child is at work without a frame: it reads packets, or decodes what precedes a span."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,11 +144,13 @@ def run(
     limits: DecodeLimits,
     scale_to: ScaleTo,
     span_s: tuple[float, float],
+    jump: Jump | None,
 ) -> None:
     """Do one task and send what it finds. Limits this process for good.
 
-    "probe" sends a VideoInfo; "frames" sends frames and a None; "survey" sends VideoInfo,
-    PacketsDigest, frames as planes and a None. A string is an error.
+    "index" sends a PacketIndex, or a None; "probe" sends a VideoInfo; "frames" and "planes" send
+    frames and a None; "survey" sends VideoInfo, PacketsDigest, frames as planes and a None. A
+    string is an error.
     """
     import resource
 
@@ -154,13 +158,15 @@ def run(
     av.logging.set_level(av.logging.PANIC)
     alive = _Pulse(sender, limits.stall_s / 4)
     try:
+        if task == "index":
+            sender.send(_index(path, alive))
         if task in ("probe", "survey"):
             sender.send(_probe(path, limits, alive))
         if task == "survey":
             sender.send(_hash_packets(path, alive))
-        if task in ("frames", "survey"):
+        if task in ("frames", "planes", "survey"):
             form = RgbForm(scale_to) if task == "frames" else PlanesForm(scale_to)
-            for pictures, time_s in _decode(path, limits, form, span_s, alive):
+            for pictures, time_s in _decode(path, limits, form, span_s, jump, alive):
                 sender.send(FrameHeader(tuple(pixels.shape for pixels in pictures), time_s))
                 for pixels in pictures:
                     _write(sender, pixels)
@@ -212,6 +218,28 @@ def _hash_packets(path: str, alive: _Pulse) -> PacketsDigest:
             digest.update(bytes(packet))
             alive.beat()
     return PacketsDigest(digest.hexdigest())
+
+
+def _index(path: str, alive: _Pulse) -> PacketIndex | None:
+    with _open(path) as container:
+        if container.format.name in _INDEXED:
+            return None
+        first = next(container.decode(_video_stream(container)), None)
+    if first is None or first.time is None:
+        return None
+    with _open(path) as container:
+        stream = _video_stream(container)
+        assert stream.time_base is not None
+        packets = _each_with_pulse(container.demux(stream), alive)
+        return PacketIndex.of(first.time, float(stream.time_base), packets)
+
+
+def _each_with_pulse(
+    packets: Iterator[av.Packet[av.VideoStream]], alive: _Pulse
+) -> Iterator[av.Packet[av.VideoStream]]:
+    for packet in packets:
+        yield packet
+        alive.beat()
 
 
 def _probe(path: str, limits: DecodeLimits, alive: _Pulse) -> VideoInfo:
@@ -305,12 +333,37 @@ class _Note(NamedTuple):
 
 
 def _decode(
-    path: str, limits: DecodeLimits, form: Form, span_s: tuple[float, float], alive: _Pulse
+    path: str,
+    limits: DecodeLimits,
+    form: Form,
+    span_s: tuple[float, float],
+    jump: Jump | None,
+    alive: _Pulse,
 ) -> Iterator[tuple[list[NDArray[np.uint8]], float]]:
     """Yield each frame of the span in its form, and its time from the first frame."""
-    origin_s = _origin_of_jump(path, span_s[0])
+    origin_s = jump.first_s if jump else _origin_of_jump(path, span_s[0])
+    count = 0
+    try:
+        for found in _attempt(path, limits, form, span_s, origin_s, jump, alive):
+            yield found
+            count += 1
+    except AstrayError:  # all is read instead, and what was handed over is passed
+        whole = _attempt(path, limits, form, span_s, None, None, alive)
+        yield from itertools.islice(whole, count, None)
+
+
+def _attempt(
+    path: str,
+    limits: DecodeLimits,
+    form: Form,
+    span_s: tuple[float, float],
+    origin_s: float | None,
+    jump: Jump | None,
+    alive: _Pulse,
+) -> Iterator[tuple[list[NDArray[np.uint8]], float]]:
     with _open(path) as container:
-        for frame, note in corrected(_frames(container, limits, span_s, origin_s, alive)):
+        frames = _frames(container, limits, span_s, origin_s, jump, alive)
+        for frame, note in corrected(frames):
             if note.time_s is not None:
                 yield form.pictures(frame, note.shape), note.time_s
 
@@ -320,6 +373,7 @@ def _frames(
     limits: DecodeLimits,
     span_s: tuple[float, float],
     origin_s: float | None,
+    jump: Jump | None,
     alive: _Pulse,
 ) -> Iterator[tuple[av.VideoFrame, _Note]]:
     """Decode up to the end of the span; before it, too, since filters look at neighbours."""
@@ -330,9 +384,9 @@ def _frames(
     jumped = origin_s is not None
     # After a jump the frames before it are not counted: the header's word cannot be checked.
     claimed = 0 if jumped else stream.frames
-    if origin_s is not None:
+    if origin_s is not None and jump is None:
         _jump(container, stream, origin_s + span_s[0])
-    for packet in container.demux(stream):
+    for packet in jump.packets(container, stream) if jump else container.demux(stream):
         if packet.is_discard:
             claimed -= 1
         if packet.is_corrupt:
@@ -346,7 +400,8 @@ def _frames(
                 yield frame, _Note(shape, None)
                 continue
             if frame.is_corrupt:
-                raise VideoError(f"frame {count} is corrupt")
+                error = AstrayError if jumped else VideoError  # it may lack what was jumped over
+                raise error(f"frame {count} is corrupt")
             if packet.is_discard:
                 continue
             if (frame.height, frame.width) != size_hw:
@@ -356,7 +411,7 @@ def _frames(
                 )
             origin_s = time_s if origin_s is None else origin_s
             since_s = time_s - origin_s
-            if since_s >= span_s[1] + _REORDER_S:
+            if since_s >= span_s[1] + REORDER_S:
                 return
             yield frame, _Note(shape, since_s if span_s[0] <= since_s < span_s[1] else None)
             count += 1
@@ -371,7 +426,7 @@ def _origin_of_jump(path: str, start_s: float) -> float | None:
 
     A jump into an odd file may land anywhere; where it lands too late, all is read instead.
     """
-    if start_s <= 2 * _SEEK_MARGIN_S:
+    if start_s <= 2 * SEEK_MARGIN_S:
         return None
     with _open(path) as container:
         if container.format.name not in _INDEXED:
@@ -392,4 +447,4 @@ def _jump(
 ) -> None:
     """To the key frame before; the decoder is flushed."""
     assert stream.time_base is not None
-    container.seek(int((time_stamp_s - _SEEK_MARGIN_S) / stream.time_base), stream=stream)
+    container.seek(int((time_stamp_s - SEEK_MARGIN_S) / stream.time_base), stream=stream)
