@@ -26,7 +26,7 @@ from aa_datasets.video.foreign import DecodeLimits, VideoInfo
 # Our recipes: next to this file in an installed wheel, next to the package in a checkout.
 _IN_WHEEL, _IN_CHECKOUT = (folder / "recipes" for folder in Path(__file__).parents[:2])
 
-_NOT_HASHED = frozenset({"thresholds", "weights", "decode"})
+_NOT_HASHED = frozenset({"thresholds", "weights", "decode", "decode_processes"})
 STEPS_VERSION = 5  # raised when a step decides otherwise, or stores other bytes, for the same clip
 
 
@@ -76,6 +76,8 @@ class Recipe:
         weights: the folder of model files; not in `sha256`, since their content is verified.
         decode: time and memory at which the decoder of a video is killed; not in `sha256`, since
             what is decoded does not depend on them.
+        decode_processes: the survey of a video of several minutes decodes so many segments of it at
+            a time; not in `sha256`, since the result is the same.
     """
 
     name: str
@@ -99,12 +101,15 @@ class Recipe:
     thresholds: Mapping[str, float] = field(default_factory=dict, repr=False)
     weights: Path | None = field(default=None, repr=False)
     decode: DecodeLimits = field(default_factory=DecodeLimits, repr=False)
+    decode_processes: int = field(default=1, repr=False)
 
     def __post_init__(self) -> None:
         if not 0 < self.min_s <= self.max_s:
             raise RecipeError(f"clips of {self.min_s:g} to {self.max_s:g} s: no length fits")
-        if self.people_frames < 1 or self.clips_per_shard < 1:
-            raise RecipeError("people_frames and clips_per_shard must be at least 1")
+        if min(self.people_frames, self.clips_per_shard, self.decode_processes) < 1:
+            raise RecipeError(
+                "people_frames, clips_per_shard and decode_processes must be at least 1"
+            )
         if self.text_filters and self.text is None:
             raise RecipeError("text_filters without text: add text=TextSearch()")
 

@@ -69,6 +69,9 @@ class RunOptions:
     """Seconds that decoding may take for each second of a video, and ten minutes in any case; a
     decoder that takes longer is killed, and the source fails. Without this option the recipe's
     bound, which is 10 in ours."""
+    decode_processes: Annotated[PositiveInt | None, Parameter(group=_WHERE)] = None
+    """Of one video: those of several minutes are surveyed in so many segments at a time, with the
+    same result. For fewer long videos than CPUs; without this option the recipe's, 1 in ours."""
     local: Annotated[bool, Parameter(group=_WHERE, negative=())] = False
     """Run all steps in this process, without Ray."""
     contact: Annotated[str | None, Parameter(group=_CRAWL)] = None
@@ -124,6 +127,8 @@ def run(
     if options.decode_s_per_s is not None:
         decode = replace(chosen.decode, s_per_video_s=options.decode_s_per_s)
         chosen = replace(chosen, decode=decode)
+    if options.decode_processes is not None:
+        chosen = replace(chosen, decode_processes=options.decode_processes)
     policy = None
     if options.contact is not None:
         policy = FetchPolicy(

@@ -13,6 +13,7 @@ from aa_curation.check import Check, Drop, at_least, first_drop, with_thresholds
 from aa_curation.ledger.records import Decision, PlannedClip, Survey, rejected
 from aa_curation.measure.frame_stats import Picture, PictureMeter, cropped_planes
 from aa_curation.measure.frames import Crop
+from aa_curation.measure.segments import picture_in_segments
 from aa_curation.measure.shots import cut_spans
 from aa_curation.recipe import Recipe
 from aa_curation.sources.source_list import Source
@@ -43,7 +44,15 @@ def survey(source: Source, recipe: Recipe) -> Survey:
             drop = first_drop(headers)
             if drop:
                 return _nothing(source, content, drop, headers)
-            picture = _picture(video, crop_px)
+            picture = picture_in_segments(
+                source.path,
+                video.info,
+                recipe.decode_processes,
+                recipe.decode,
+                crop_px=crop_px,
+                max_side_px=_side_px(source),
+                span_s=source.span_s,
+            ) or _picture(video, crop_px)
         box = _picture_box(source, recipe, picture, info)
         if box is not None:
             crop_px, info = _inner(crop_px, box), _cropped_info(info, box)
@@ -88,10 +97,15 @@ def survey(source: Source, recipe: Recipe) -> Survey:
 
 
 def _open(source: Source, limits: DecodeLimits) -> ForeignVideo:
-    # A crop is cut from the full frame first: what lies outside must not count.
-    max_side_px = None if source.crop_px else _SURVEY_SIDE_PX
     start_s, end_s = source.span_s or (0.0, math.inf)
-    return open_foreign(source.path, limits, max_side_px=max_side_px, start_s=start_s, end_s=end_s)
+    return open_foreign(
+        source.path, limits, max_side_px=_side_px(source), start_s=start_s, end_s=end_s
+    )
+
+
+def _side_px(source: Source) -> int | None:
+    """A crop is cut from the full frame first: what lies outside must not count."""
+    return None if source.crop_px else _SURVEY_SIDE_PX
 
 
 def _picture(video: ForeignVideo, crop_px: Crop | None) -> Picture:

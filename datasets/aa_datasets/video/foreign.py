@@ -54,6 +54,7 @@ __all__ = [
     "SurveyFrame",
     "VideoInfo",
     "iter_foreign_frames",
+    "iter_survey_frames",
     "open_foreign",
     "probe_video",
 ]
@@ -110,6 +111,19 @@ def iter_foreign_frames(
     path = Path(path)
     span_s = (start_s, end_s)
     yield from _from_child(path, "frames", limits or DecodeLimits(), size_hw or max_side_px, span_s)
+
+
+def iter_survey_frames(
+    path: Path,
+    limits: DecodeLimits | None = None,
+    *,
+    max_side_px: int | None = None,
+    start_s: float = 0.0,
+    end_s: float = float("inf"),
+) -> Generator[SurveyFrame, None, None]:
+    """`iter_foreign_frames` as planes, which measurements read."""
+    span_s = (start_s, end_s)
+    yield from _from_child(path, "planes", limits or DecodeLimits(), max_side_px, span_s)
 
 
 @dataclass(frozen=True)
@@ -220,7 +234,7 @@ def _from_child(
                 pixels, *others = (
                     _read(receiver, shape, limits.stall_s, path.name) for shape in message.shapes
                 )
-                if task == "survey":
+                if task != "frames":
                     yield SurveyFrame(Planes(pixels, *others), message.time_s)
                 else:
                     yield ForeignFrame(pixels, message.time_s)
