@@ -24,16 +24,19 @@ from aa_eval.protocol import (
 from aa_eval.result import RESULT_FILE, Result, read_result, write_result
 from aa_eval.scoring.baselines import TRIVIAL_NAMES, choose_baselines
 from aa_eval.scoring.cache import Cache, default_cache
+from aa_eval.scoring.estimate_keypoints import estimate_keypoints, words_of
 from aa_eval.scoring.score_pairs import score_pairs
 from aa_eval.videos.benchmark import Benchmark, read_benchmark
-from aa_eval.videos.cross_pairs import CrossFolders, make_cross_pairs
+from aa_eval.videos.cross_pairs import CrossFolders, make_cross_pairs, photo_of
 from aa_eval.videos.layout import find_videos, named_after
 from aa_eval.videos.pairing import Pair, make_pairs
 from aa_eval.videos.region_pairs import pairs_with_regions
+from aa_eval.videos.source import VideoSource
 
 P = ParamSpec("P")
 AnyOptions = TypeVar("AnyOptions", bound=FolderOptions)
 _log = logging.getLogger("aa_eval")
+_NO_DRIVER = "--reference-images needs --driving-poses DIR: whose motion it should be"
 
 
 def _with_options(
@@ -84,6 +87,13 @@ def evaluate(predictions: Path | str | None, options: EvaluateOptions) -> list[R
         >>> results = evaluate("predictions", "references", workers=2)  # doctest: +SKIP
         >>> results[0].to_frame()  # doctest: +SKIP
     """
+    with tempfile.TemporaryDirectory() as scratch:
+        return _evaluate(predictions, options, Path(scratch))
+
+
+def _evaluate(
+    predictions: Path | str | None, options: EvaluateOptions, scratch: Path
+) -> list[Result]:
     benchmark = read_benchmark(options.benchmark) if options.benchmark else None
     options = _with_folders(options, benchmark)
     _require_sense(predictions, options)
@@ -97,7 +107,6 @@ def evaluate(predictions: Path | str | None, options: EvaluateOptions) -> list[R
     if doubled:
         raise EvalError(f"--protocol: '{min(doubled)}' is there twice: name it once")
     baselines = choose_baselines(options.baselines, has_truth=has_truth)
-    pairs, overrides = pair_folders(predictions, options, protocols)
     if predictions is None:
         assert benchmark is not None  # _require_sense has seen to it
         predictions = benchmark.predictions
@@ -105,7 +114,15 @@ def evaluate(predictions: Path | str | None, options: EvaluateOptions) -> list[R
     if method in TRIVIAL_NAMES:
         raise EvalError(f"--method {method}: the name of a trivial baseline: choose another")
     folders = _folders(Path(options.out), protocols) if options.out else []
+    made_in = (Path(options.out) if options.out else scratch) / "keypoints"
+    if not has_truth and options.keypoints_command is not None:
+        _require_out(folders, method)  # before the command runs
+        options = _driven_keypoints(predictions, options, made_in, _cache(options))
+    pairs, overrides = pair_folders(predictions, options, protocols)
     _require_out(folders, method)
+    cache = _cache(options)
+    if has_truth:
+        options = _keypoints_of_both(pairs, options, made_in, cache)
     keypoints, theirs, masks = (
         None if folder is None else Path(folder)
         for folder in (options.keypoints, options.reference_keypoints, options.regions)
@@ -120,8 +137,8 @@ def evaluate(predictions: Path | str | None, options: EvaluateOptions) -> list[R
         benchmark=benchmark.name if benchmark else None,
         baselines=baselines, overrides=overrides,
         keypoints=(keypoints, theirs) if has_truth and keypoints and theirs else None,
-        device=options.device, cache=_cache(options), workers=options.workers,
-        ray_address=options.ray,
+        keypoints_by=options.keypoints_command, device=options.device, cache=cache,
+        workers=options.workers, ray_address=options.ray,
     )  # fmt: skip
     for folder, protocol in zip(folders, protocols, strict=False):
         for result in results:
@@ -213,7 +230,7 @@ def _cross_pairs(
 ) -> tuple[list[Pair], tuple[str, ...]]:
     """`pair_folders` without true videos."""
     if options.driving_poses is None or options.reference_images is None:
-        raise EvalError("--reference-images needs --driving-poses DIR: whose motion it should be")
+        raise EvalError(_NO_DRIVER)
     if options.references is not None:
         raise EvalError(
             "--references and --reference-images exclude each other: with true videos there is "
@@ -253,6 +270,49 @@ def _cross_pairs(
     return pairs, overrides
 
 
+def _keypoints_of_both(
+    pairs: Sequence[Pair], options: EvaluateOptions, folder: Path, cache: Cache | None
+) -> EvaluateOptions:
+    """With the folders that --keypoints-command fills, if it is given."""
+    if options.keypoints_command is None:
+        return options
+    for side, name in (("prediction", "predictions"), ("reference", "references")):
+        if side == "prediction" or options.reference_keypoints is None:
+            videos = {pair.video_id: getattr(pair, side) for pair in pairs}
+            estimate_keypoints(options.keypoints_command, videos, folder / name, cache)
+    theirs = options.reference_keypoints or folder / "references"
+    return replace(options, keypoints=folder / "predictions", reference_keypoints=theirs)
+
+
+def _driven_keypoints(
+    predictions: Path | str, options: EvaluateOptions, folder: Path, cache: Cache | None
+) -> EvaluateOptions:
+    """The same without true videos: of the predictions, the photos, and the driving videos."""
+    command = options.keypoints_command
+    assert command is not None
+    assert options.reference_images is not None  # the caller has seen to both
+    if options.driving_poses is None:
+        raise EvalError(_NO_DRIVER)
+    ours = find_videos(Path(predictions), options.layout).videos
+    photos = {photo_of(Path(options.reference_images), video) for video in ours}
+    poses = Path(options.driving_poses)
+    if not any(poses.glob("*.npz")):
+        estimate_keypoints(command, find_videos(poses).videos, folder / "driving", cache)
+        poses = folder / "driving"
+    estimate_keypoints(command, ours, folder / "predictions", cache)
+    theirs = options.reference_keypoints
+    if theirs is None:
+        theirs = folder / "photos"
+        of_photos = {photo.stem: VideoSource(photo.stem, (photo,), (0,)) for photo in photos}
+        estimate_keypoints(command, of_photos, theirs, cache)
+    return replace(
+        options,
+        driving_poses=poses,
+        keypoints=folder / "predictions",
+        reference_keypoints=theirs,
+    )
+
+
 def _with_folders(options: AnyOptions, benchmark: Benchmark | None) -> AnyOptions:
     """With the folders of a benchmark without true videos, where none are given."""
     if benchmark is None or benchmark.has_truth:
@@ -286,7 +346,8 @@ def _require_cross_sense(options: EvaluateOptions) -> None:
     for option, given in (("--regions", options.regions), ("--region-boxes", options.region_boxes)):
         if given is not None:
             raise EvalError(f"{option} needs true videos: drop it, or give --references")
-    if options.reference_keypoints is not None and options.keypoints is None:
+    made = options.keypoints or options.keypoints_command
+    if options.reference_keypoints is not None and made is None:
         raise EvalError("--reference-keypoints needs --keypoints: the poses of the predictions")
 
 
@@ -295,11 +356,16 @@ def _require_sense(predictions: Path | str | None, options: EvaluateOptions) -> 
         raise EvalError("--driving-poses needs --reference-images DIR: the photos of the people")
     if options.reference_images is not None:
         _require_cross_sense(options)
-    if options.region_boxes and options.reference_keypoints is None:
+    if options.keypoints_command is not None:
+        words_of(options.keypoints_command)
+        if options.keypoints is not None:
+            raise EvalError("--keypoints and --keypoints-command exclude each other")
+    made = options.keypoints_command is not None
+    if options.region_boxes and not made and options.reference_keypoints is None:
         raise EvalError("--region-boxes needs --reference-keypoints DIR, whose joints it boxes in")
     boxes_alone = options.region_boxes and options.keypoints is None
     both = (options.keypoints is None) == (options.reference_keypoints is None)
-    if options.reference_images is None and not (both or boxes_alone):
+    if options.reference_images is None and not (both or boxes_alone or made):
         raise EvalError("--keypoints and --reference-keypoints belong together: give both")
     if options.workers is not None and options.workers < 1:
         raise EvalError(f"--workers {options.workers}: expected at least 1")

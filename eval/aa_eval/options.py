@@ -31,8 +31,8 @@ class FolderOptions:
     of videos called `<photo>__<motion>`."""
 
     driving_poses: Annotated[Path | str | None, _Cross] = None
-    """Folder of the keypoints of the driving videos, `<video>.npz` or `<motion>.npz`; with
-    --reference-keypoints of the photos they are retargeted."""
+    """Folder of the keypoints of the driving videos, `<video>.npz` or `<motion>.npz`, or with
+    --keypoints-command of these videos; with keypoints of the photos they are retargeted."""
 
     benchmark: str | None = None
     """A benchmark (`aa-eval benchmarks`) or one's own TOML file: checks the references' ids and
@@ -83,6 +83,11 @@ class EvaluateOptions(FolderOptions):
 
     reference_keypoints: Annotated[Path | str | None, _Regions] = None
     """The same of the references; with --reference-images of the photos."""
+
+    keypoints_command: Annotated[str | None, _Regions] = None
+    """A program that finds the keypoints of both sides, in place of the two folders: it gets
+    `{frames}`, a folder of PNG, and writes `{keypoints}`, the npz, for each video. What it found is
+    kept in OUT/keypoints."""
 
     regions: Annotated[Path | str | None, _Regions] = None
     """Image metrics inside masks, too: folder of

@@ -59,6 +59,7 @@ class _Context:
     benchmark: str | None
     overrides: tuple[str, ...]
     method: str
+    keypoints_by: str | None
 
 
 def score_pairs(
@@ -71,6 +72,7 @@ def score_pairs(
     baselines: Sequence[str] = (),
     overrides: tuple[str, ...] = (),
     keypoints: tuple[Path, Path] | None = None,
+    keypoints_by: str | None = None,
     device: str = "cpu",
     cache: Cache | None = None,
     workers: int | None = 1,
@@ -88,6 +90,7 @@ def score_pairs(
         overrides: checks that were switched off; kept in every result.
         keypoints: folders of `<video>.npz` of the predictions and of the references, for PCK,
             AKD and the missing rate.
+        keypoints_by: the command that made them, for the notes.
         cache: what it holds of a video is not computed again; a video goes into it when finished.
         workers: processes that videos are spread over, see `score_in_processes`; None for as many
             as there are cores, where that pays. Networks' numbers depend on the number of threads
@@ -138,7 +141,9 @@ def score_pairs(
         for pair, of_video in finished:
             scores[pair.video_id] = of_video
             shown.update(pair.num_frames)
-    context = _Context(pairs, scores, measures, pose, bodies, benchmark, overrides, method)
+    context = _Context(
+        pairs, scores, measures, pose, bodies, benchmark, overrides, method, keypoints_by
+    )
     return [
         _result(context, protocol, name, label if name == method else None)
         for protocol in protocols
@@ -194,7 +199,7 @@ def _result(context: _Context, protocol: Protocol, name: str, label: str | None)
             for video_id, values_of in of_pairs.items():
                 values = _without_reference_frame(values_of[key], protocol)
                 per_frame[video_id][key] = values
-            note = _pose_note(key, protocol)
+            note = _pose_note(key, protocol) + _made_by(context)
             metrics[key] = _mean_of_frames(key, per_frame, per_video, "videos", note)
             _fill_where_unavailable(key, metrics, per_frame, per_video)
     elif protocol.pairing == "photo" and not context.pose:
@@ -241,6 +246,10 @@ def _pose_note(key: str, protocol: Protocol) -> str:
     return words.get(key, visible) + ("; up to one shift a video" if moved else "")
 
 
+def _made_by(context: _Context) -> str:
+    return f"; keypoints by '{context.keypoints_by}'" if context.keypoints_by else ""
+
+
 def _lacking(context: _Context, metric: Metric) -> str | None:
     """What the metric needs and was not given."""
     needs = KINDS[metric.kind].needs
@@ -279,7 +288,7 @@ def _of_videos(
         return MetricValue(None, None, None, "no frame could be scored", 0, None)
     low, high = cluster_bootstrap(np.asarray(values), np.ones(len(values))) or (None, None)
     frames = sum(pair.num_frames - first for pair in context.pairs)
-    note = f"COCO's 17 joints, of a score of at least {least:g}"
+    note = f"COCO's 17 joints, of a score of at least {least:g}{_made_by(context)}"
     return MetricValue(float(np.mean(values)), low, high, None, frames, note)
 
 
