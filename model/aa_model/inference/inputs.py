@@ -30,6 +30,7 @@ from aa_model.inference.pose_detectors import follow_pose, shows_skeleton
 from aa_model.inference.puppet_keypoints import body_pose
 
 POSE_SUFFIX = ".npz"
+LONG_GAP_S = 0.5  # between two frames of a driving video: it is said
 _MAX_SIDE_PX = 1280  # of video frames that a detector sees
 _MAX_PHOTO_PX = 4096  # larger JPEGs are reduced while they are decoded
 _MAX_PIXELS = 300_000_000
@@ -170,6 +171,8 @@ def _read_video(
     person: int,
 ) -> Driving:
     info = probe_video(path)
+    if info.longest_gap_s > LONG_GAP_S:
+        note(f"{path.name}: a gap of {info.longest_gap_s:.1f} s in its time is left out")
     known = [count for count in (info.num_frames_claimed, max_frames) if count]
     total = min(known, default=None)
 

@@ -7,14 +7,15 @@ from pathlib import Path
 
 import av
 
-from aa_model.inference.inputs import Note
+from aa_datasets.video.foreign import probe_video
+from aa_model.inference.inputs import LONG_GAP_S, Note
 
 
 def add_sound(video: bytes, source: Path, note: Note, speed: float = 1.0) -> bytes:
     """`video` (.mp4) with the first sound track of `source` as AAC, as long as the video is.
 
-    A source without sound, with sound that cannot be decoded, or played at another speed than 1,
-    leaves the video as it is.
+    A source without sound, with sound that cannot be decoded, played at another speed than 1, or
+    with a gap in its pictures, leaves the video as it is.
     """
     out = io.BytesIO()
     with av.open(str(source), "r") as driving, av.open(io.BytesIO(video), "r") as silent:
@@ -22,6 +23,11 @@ def add_sound(video: bytes, source: Path, note: Note, speed: float = 1.0) -> byt
             return video
         if speed != 1:
             note(f"{source.name}: no sound, since --fps makes it {speed:.3g} times as fast")
+            return video
+        if (gap_s := probe_video(source).longest_gap_s) > LONG_GAP_S:
+            note(
+                f"{source.name}: no sound, since a gap of {gap_s:.1f} s is left out of its pictures"
+            )
             return video
         track, picture = driving.streams.audio[0], silent.streams.video[0]
         assert picture.duration is not None
