@@ -26,6 +26,7 @@ def pytest_xdist_auto_num_workers() -> int:
     return min(4, len(os.sched_getaffinity(0)) + 1)
 
 
+PATIENCE_S = 600  # how long a page may take on a busy machine
 CHROMIUM_FLAGS = (
     "--headless",
     "--no-sandbox",
@@ -49,6 +50,7 @@ def browser(tmp_path: Path) -> Iterator[Any]:
         pytest.skip("skipped: no chromium and chromedriver (apt-get install chromium "
                     "chromium-driver)")  # fmt: skip
     from selenium import webdriver
+    from selenium.common.exceptions import WebDriverException
     from selenium.webdriver.chrome.service import Service
 
     options = webdriver.ChromeOptions()
@@ -56,7 +58,12 @@ def browser(tmp_path: Path) -> Iterator[Any]:
     for flag in (*CHROMIUM_FLAGS, f"--user-data-dir={tmp_path / 'profile'}"):
         options.add_argument(flag)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    driver = webdriver.Chrome(options=options, service=Service(chromedriver))
+    try:
+        driver = webdriver.Chrome(options=options, service=Service(chromedriver))
+    except WebDriverException:  # on a busy machine it may take longer than the driver waits
+        driver = webdriver.Chrome(options=options, service=Service(chromedriver))
+    driver.set_page_load_timeout(PATIENCE_S)
+    driver.set_script_timeout(PATIENCE_S)
     yield driver
     driver.quit()
 

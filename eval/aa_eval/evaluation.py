@@ -22,7 +22,7 @@ from aa_eval.protocol import (
     read_protocol,
 )
 from aa_eval.result import RESULT_FILE, Result, read_result, write_result
-from aa_eval.scoring.baselines import TRIVIAL_NAMES, choose_baselines
+from aa_eval.scoring.baselines import choose_baselines, is_trivial
 from aa_eval.scoring.cache import Cache, default_cache
 from aa_eval.scoring.estimate_keypoints import estimate_keypoints, words_of
 from aa_eval.scoring.score_pairs import score_pairs
@@ -111,7 +111,7 @@ def _evaluate(
         assert benchmark is not None  # _require_sense has seen to it
         predictions = benchmark.predictions
     method = options.method or Path(predictions).resolve().name
-    if method in TRIVIAL_NAMES:
+    if is_trivial(method):
         raise EvalError(f"--method {method}: the name of a trivial baseline: choose another")
     folders = _folders(Path(options.out), protocols) if options.out else []
     made_in = (Path(options.out) if options.out else scratch) / "keypoints"

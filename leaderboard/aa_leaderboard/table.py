@@ -8,13 +8,14 @@ from functools import cached_property
 
 from aa_eval.comparison import why_not_comparable as why_results_not_comparable
 from aa_eval.protocol import CROSS_PROTOCOL, POSE_BETTER
+from aa_eval.scoring.baselines import STATIC_OF
 from aa_leaderboard.columns import Column, column_of, columns_of
 from aa_leaderboard.errors import NotComparableError
 from aa_leaderboard.row import Measured, Row
 
 # Baselines of `aa-eval` that are made from the true frames: they show what a column overlooks.
 SEE_THE_ANSWER = frozenset({"previous-frame", "reversed", "blurred", "shifted-pixel"})
-STILL = ("repeat-reference", "static of ")  # how the names of baselines that hold still begin
+STILL = ("repeat-reference", STATIC_OF)  # how the names of baselines that hold still begin
 MARGIN = "inside the best method's 95 % interval over videos, or beyond it"
 
 
@@ -60,8 +61,11 @@ class Table:
 
     @cached_property
     def columns(self) -> tuple[Column, ...]:
-        """The columns in which at least one row has a value or a reason for having none."""
-        return columns_of(key for row in self.rows for key in row.cells)
+        """The columns in which at least one row has a value, then those with reasons for none."""
+        columns = columns_of(key for row in self.rows for key in row.cells)
+        cells = [row.cells for row in self.rows]
+        filled = {key for of in cells for key, cell in of.items() if cell.value is not None}
+        return tuple(sorted(columns, key=lambda column: column.key not in filled))
 
     @cached_property
     def flags(self) -> dict[str, Flag]:

@@ -184,6 +184,7 @@ def taller(path: str) -> None:
         (None, (*FOLDERS, "--region-boxes", "face"), "--region-boxes needs true videos"),
         (None, (*FOLDERS, "--baselines", "white"), "'white' is unknown without true videos"),
         (None, (*FOLDERS, "--method", "static"), "--method static: the name of a trivial baseline"),
+        (None, (*FOLDERS, "--method", "static of you"), "you: the name of a trivial baseline"),
         (None, (*FOLDERS, "--write-baselines", "b"), "--write-baselines needs true videos"),
         (None, (*FOLDERS, "--reference-keypoints", "photo_keypoints"), "needs --keypoints"),
         (None, ("--reference-images", "nowhere", *FOLDERS[2:]), "nowhere: no such folder"),

@@ -71,6 +71,12 @@ BASELINES: dict[str, Callable[[], Callable[[Frame], Frame]]] = {
 STATIC = "static"
 WITHOUT_TRUTH = ("repeat-reference", STATIC, "other-photo")
 TRIVIAL_NAMES = tuple(dict.fromkeys((*BASELINES, *WITHOUT_TRUTH)))
+STATIC_OF = f"{STATIC} of "  # how a result names a method's own still baseline
+
+
+def is_trivial(method: str) -> bool:
+    """Whether a result of this name is one of a trivial baseline."""
+    return method in TRIVIAL_NAMES or method.startswith(STATIC_OF)
 
 
 def baseline_places(name: str, places: NDArray[np.floating]) -> NDArray[np.float64]:

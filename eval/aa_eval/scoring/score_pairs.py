@@ -18,7 +18,7 @@ from aa_eval.progress import progress
 from aa_eval.protocol import KINDS, NEEDS, REGION_KINDS, SET_KINDS, Metric, Protocol
 from aa_eval.provenance import describe_machine, package_versions
 from aa_eval.result import SCHEMA, MetricValue, Result, mean_of_frames, region_key
-from aa_eval.scoring.baselines import BASELINES, STATIC, baseline_places
+from aa_eval.scoring.baselines import BASELINES, STATIC, STATIC_OF, baseline_places
 from aa_eval.scoring.cache import Cache
 from aa_eval.scoring.malloc import keep_freed_memory
 from aa_eval.scoring.metric_runner import Measures, features_of, fit_of, full_float32, without_key
@@ -207,10 +207,9 @@ def _result(context: _Context, protocol: Protocol, name: str, label: str | None)
         for key in ("pck", "akd", "missing_rate", "limb_angle"):
             metrics[key] = MetricValue(None, None, None, reason, 0, None)
             _fill_where_unavailable(key, metrics, per_frame, per_video)
-    own = f"{STATIC} of {context.method}"  # a row of its own for each method
     return Result(
         schema=SCHEMA,
-        method=own if name == STATIC else name,
+        method=STATIC_OF + context.method if name == STATIC else name,  # one for each method
         label="baseline" if label is None else label,
         benchmark=context.benchmark,
         protocol=protocol.name,

@@ -16,7 +16,7 @@ from pathlib import Path
 from aa_eval.errors import EvalError
 from aa_eval.protocol import read_protocol
 from aa_eval.result import RESULT_FILE, Result, read_result
-from aa_eval.scoring.baselines import TRIVIAL_NAMES
+from aa_eval.scoring.baselines import TRIVIAL_NAMES, is_trivial
 from aa_eval.verify import require_known_protocol
 from aa_eval.videos.benchmark import list_benchmarks, read_benchmark
 from aa_leaderboard.board.cross_check import check_agreement
@@ -63,7 +63,7 @@ def read_submission(directory: Path) -> Result:
         raise
     except (OSError, ValueError, RecursionError) as error:  # of numbers of 5,000 digits
         raise SubmissionError(f"{path}: cannot be read ({error})") from error
-    if result.label.casefold() == BASELINE_LABEL and result.method not in TRIVIAL_NAMES:
+    if result.label.casefold() == BASELINE_LABEL and not is_trivial(result.method):
         raise SubmissionError(
             f"{path}: label is '{result.label}', but '{result.method}' is not a trivial baseline "
             f"of aa-eval ({', '.join(TRIVIAL_NAMES)}): methods are not ranked above one"

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 OVERFLOW_FLOOR_DB = 24.169
 # The mean of d^2 mod 256 over uniform d: what two unrelated pictures score.
 OVERFLOW_OF_NOISE_DB = 27.90
-LONGEST_LABEL = 28  # characters
+LONGEST_LABEL = 24  # characters
 
 _MARKERS = {"tiktok": "o", "ubc": "s", "measured": "D"}
 # Colours are the page's, so that the plot follows its theme; alone it has those of the light one.
@@ -96,8 +96,8 @@ def psnr_svg(pairs: Sequence[PsnrPair]) -> str:
     with rc_context(settings), warnings.catch_warnings():
         # The font of the layout may lack a letter of a name; the browser's has it.
         warnings.filterwarnings("ignore", message="Glyph .* missing from")
-        figure = Figure(figsize=(8.2, max(4.4, 0.21 * len(pairs) + 0.8)))
-        axes = figure.add_axes((0.075, 0.11, 0.56, 0.86))
+        figure = Figure(figsize=(8.8, max(4.4, 0.21 * len(pairs) + 0.8)))
+        axes = figure.add_axes((0.07, 0.11, 0.5, 0.86))
         _draw(axes, pairs)
         bare = dict.fromkeys(("Creator", "Date", "Format", "Type"))
         figure.savefig(text, format="svg", transparent=True, metadata=bare)

@@ -144,7 +144,7 @@ def rate(browser: Any, study: Path, rater: str, downloads: Path) -> Path:
       return [...document.querySelectorAll('[data-choice]')].map(button => button.disabled);
     """
     assert run(start) == [True] * 3, "what was not watched cannot be voted on"
-    wait = WebDriverWait(browser, 20, poll_frequency=0.05)
+    wait = WebDriverWait(browser, 120, poll_frequency=0.05)
     brightness = """
       return [...document.querySelectorAll('#sides video')].map(video => {
         const canvas = document.createElement('canvas');
