@@ -5,15 +5,19 @@ from __future__ import annotations
 import csv
 import dataclasses
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import msgspec
 import pytest
 
-from aa_curation.ledger.ledger import LEDGER_NAME, read_ledger
+from aa_curation.corpus.fetch_sources import Fetches, located, to_fetch
+from aa_curation.crawl.policy import FetchPolicy
+from aa_curation.crawl.store import Store
+from aa_curation.ledger.ledger import LEDGER_NAME, LedgerWriter, read_ledger
 from aa_curation.poses.blazepose import BlazePose
 from aa_curation.recipe import Recipe, load_recipe
+from aa_curation.sources.source_list import Source
 from aa_datasets.pose import write_pose
 from aa_datasets.puppets.render import render_puppet
 from aa_datasets.video.canonical import encode_canonical
@@ -86,6 +90,23 @@ def demo_recipe() -> Recipe:
 def small_shards(demo_recipe: Recipe) -> Recipe:
     """The demo's recipe with two clips a shard, so that there are several."""
     return dataclasses.replace(demo_recipe, clips_per_shard=2)
+
+
+def _fetch(
+    writer: LedgerWriter, sources: Sequence[Source], policy: FetchPolicy | None, store: Store
+) -> list[Source]:
+    """Fetch what is missing, as a run does; the sources that have a file."""
+    todo = [source for source in sources if to_fetch(writer.ledger, source, store)]
+    with Fetches(writer, todo, policy, store) as fetches:
+        while fetches.waiting:
+            fetches.poll(60.0)
+    found = (located(writer.ledger, source, store) for source in sources)
+    return [source for source in found if source is not None]
+
+
+@pytest.fixture(scope="session")
+def fetch() -> Callable[..., list[Source]]:
+    return _fetch
 
 
 @pytest.fixture(scope="session")

@@ -115,8 +115,8 @@ def run(
     """
     from aa_curation.crawl.policy import FetchPolicy
     from aa_curation.executors.local import Local
-    from aa_curation.executors.run import Executor
     from aa_curation.executors.run import run as run_recipe
+    from aa_curation.executors.stream import Executor
     from aa_datasets.command_line import counted
 
     if not sources.sources:

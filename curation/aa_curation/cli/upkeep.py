@@ -11,10 +11,11 @@ from pathlib import Path
 from aa_curation.corpus.near_duplicates import bounds_of, separate
 from aa_curation.corpus.purge import make_tombstone, purge, take_down
 from aa_curation.corpus.verify import iter_problems, mend
-from aa_curation.corpus.write_shards import CLIPS, FETCHED, pack, shard_plan
+from aa_curation.corpus.write_shards import FETCHED, pack, shard_plan
 from aa_curation.crawl.store import Store
 from aa_curation.errors import LedgerError
 from aa_curation.ledger.ledger import Ledger, LedgerWriter, read_ledger
+from aa_curation.steps.pack_shard import CLIPS
 from aa_datasets.command_line import counted
 
 
@@ -38,8 +39,7 @@ def _decide_again(ledger: Ledger, thresholds: Mapping[str, float]) -> None:
         )
     ((before,),) = ledger.sql("SELECT coalesce(max(number), 0) FROM replaced")
     ledger.add_thresholds(thresholds)
-    for row in separate(ledger, bounds_of(ledger)):
-        ledger.add_decision(row)
+    _keep_the_best(ledger)
     moves = Counter(
         {
             ((old, why), (new, new_why) if new else None): count
@@ -100,13 +100,21 @@ def repack(out: Path, *, dry_run: bool) -> None:
     ledger = read_ledger(out).copied()
     before = _clips_by_shard(ledger)
     ledger.forget_shards()
+    _keep_the_best(ledger)
     after = _clips_by_shard(ledger)
     if not dry_run:
         with LedgerWriter.reopen(out) as writer:
             writer.ledger.forget_shards()
+            _keep_the_best(writer.ledger)
             pack(writer, out)
     same = sum(after.get(name) == clips for name, clips in before.items())
     print(f"{counted(len(before), 'shard')} before, {len(after)} after; {same} stay as they are")
+
+
+def _keep_the_best(ledger: Ledger) -> None:
+    """Of recordings that are in a corpus of many runs several times, when no clip is packed."""
+    for row in separate(ledger, bounds_of(ledger)):
+        ledger.add_decision(row)
 
 
 def review(out: Path, sources: Mapping[str, Path], port: int) -> None:

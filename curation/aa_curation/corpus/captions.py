@@ -6,9 +6,9 @@ import shlex
 import subprocess
 from pathlib import Path
 
-from aa_curation.corpus.write_shards import CLIPS
 from aa_curation.errors import CaptionError
 from aa_curation.ledger.ledger import Ledger
+from aa_curation.steps.pack_shard import CLIPS
 from aa_datasets.atomic_file import replace_file
 from aa_datasets.progress import progress
 

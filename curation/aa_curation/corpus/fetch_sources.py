@@ -2,64 +2,98 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import queue
+from collections.abc import Iterable
+from contextlib import ExitStack
 from dataclasses import replace
 
 from aa_curation.check import Drop
-from aa_curation.corpus.object_store import copy_objects
-from aa_curation.crawl.crawler import Outcome, crawl
+from aa_curation.corpus.object_store import copying
+from aa_curation.crawl.crawler import Outcome, crawling
 from aa_curation.crawl.policy import FetchPolicy
 from aa_curation.crawl.store import Store
 from aa_curation.errors import SourceError
 from aa_curation.ledger.ledger import Ledger, LedgerWriter
 from aa_curation.ledger.records import Fetch, Fetched, Survey, failed, rejected
 from aa_curation.sources.source_list import Source, is_web
-from aa_datasets.progress import progress
 
 
-def fetch_sources(
-    writer: LedgerWriter, sources: Sequence[Source], policy: FetchPolicy | None, store: Store
-) -> list[Source]:
-    """Fetch what is not in the store yet; returns the sources that have a file to survey.
+class Fetches:
+    """The fetching of sources, in the background; `with` starts and ends it.
 
-    A source without a licence is not fetched, and left to the survey to reject. One that cannot be
-    fetched gets its rejected or failed row here, and is left out of what is returned.
+    A source that cannot be fetched gets its rejected or failed row.
+
+    Args:
+        writer: of the ledger.
+        sources: to be fetched, as `to_fetch` tells.
+        policy: of the crawl.
+        store: for the files.
+
+    Attributes:
+        waiting: URLs that are not fetched yet.
 
     Raises:
-        SourceError: something is to be fetched, and no policy says by whom.
+        SourceError: something is to be fetched from the web, and no policy says by whom.
     """
-    todo: dict[str, list[Source]] = {}
-    for source in sources:
-        if source.url and source.licence and _to_fetch(writer.ledger, source, store):
-            todo.setdefault(source.url, []).append(source)
-    web = [url for url in todo if is_web(url)]
-    if web and policy is None:
-        raise SourceError(
-            f"sources are to be fetched from the web ({len(web)}): give --contact with an e-mail "
-            "or an URL at which the owners of the sites can reach you"
-        )
-    for url, outcome in progress(
-        _outcomes(web, [url for url in todo if not is_web(url)], policy, store),
-        desc="fetch",
-        unit="file",
-        total=len(todo),
-        disable=not todo,
-    ):
-        for source in todo[url]:
-            _record(writer, source, outcome)
-    return [located for s in sources if (located := _located(writer.ledger, s, store)) is not None]
+
+    def __init__(
+        self,
+        writer: LedgerWriter,
+        sources: Iterable[Source],
+        policy: FetchPolicy | None,
+        store: Store,
+    ) -> None:
+        self.waiting: dict[str, list[Source]] = {}
+        for source in sources:
+            self.waiting.setdefault(source.url, []).append(source)
+        web = [url for url in self.waiting if is_web(url)]
+        if web and policy is None:
+            raise SourceError(
+                f"sources are to be fetched from the web ({len(web)}): give --contact with an "
+                "e-mail or an URL at which the owners of the sites can reach you"
+            )
+        self._writer, self._policy, self._store = writer, policy, store
+        self._done: queue.SimpleQueue[tuple[str, Outcome]] = queue.SimpleQueue()
+        self._running = ExitStack()
+
+    def __enter__(self) -> Fetches:
+        objects = [url for url in self.waiting if not is_web(url)]
+        web = [url for url in self.waiting if is_web(url)]
+        if objects:
+            self._running.enter_context(copying(objects, self._store, self._done.put))
+        if web and self._policy is not None:
+            self._running.enter_context(crawling(web, self._policy, self._store, self._done.put))
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._running.close()
+
+    def poll(self, timeout_s: float) -> list[str]:
+        """The ids of sources whose fetch has come to its end since the last call.
+
+        Args:
+            timeout_s: to wait for the first, if there are any to come.
+        """
+        found: list[str] = []
+        while self.waiting:
+            try:
+                url, outcome = self._done.get(timeout=0.0 if found else timeout_s)
+            except queue.Empty:
+                break
+            for source in self.waiting.pop(url):
+                _record(self._writer, source, outcome)
+                found.append(source.source_id)
+        return found
 
 
-def _outcomes(
-    web: list[str], objects: list[str], policy: FetchPolicy | None, store: Store
-) -> Iterator[tuple[str, Outcome]]:
-    yield from copy_objects(objects, store)
-    if policy is not None and web:
-        yield from crawl(web, policy, store)
+def to_fetch(ledger: Ledger, source: Source, store: Store) -> bool:
+    """Whether a source is an URL that was never asked for, was asked under another URL, is gone
+    from the store, or met an outage. One without a licence is not fetched; the survey rejects
+    it."""
+    return bool(source.url and source.licence) and _is_missing(ledger, source, store)
 
 
-def _to_fetch(ledger: Ledger, source: Source, store: Store) -> bool:
-    """Never asked for, asked under another URL, gone from the store, or met an outage."""
+def _is_missing(ledger: Ledger, source: Source, store: Store) -> bool:
     fetch = ledger.fetches.get(source.source_id)
     if fetch is None or fetch.url != source.url:
         return True
@@ -69,7 +103,8 @@ def _to_fetch(ledger: Ledger, source: Source, store: Store) -> bool:
     return survey is None or any(d.status == "failed" for d in survey.decisions)
 
 
-def _located(ledger: Ledger, source: Source, store: Store) -> Source | None:
+def located(ledger: Ledger, source: Source, store: Store) -> Source | None:
+    """The source with its file; None where it could not be fetched."""
     if not source.url or not source.licence:
         return source
     fetch = ledger.fetches.get(source.source_id)

@@ -16,9 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aa_curation.corpus.near_duplicates import Groups
-from aa_curation.corpus.write_shards import CLIPS
 from aa_curation.ledger.ledger import Ledger
 from aa_curation.models.onnx_file import OnnxFile, OnnxModel
+from aa_curation.steps.pack_shard import CLIPS
 from aa_datasets.pose import FACE, Pose, read_pose
 from aa_datasets.progress import progress
 from aa_datasets.video.canonical import read_canonical

@@ -1,15 +1,16 @@
 """Near duplicates and leaks: one recording stays once, and what belongs together in one split.
 
-A function of the clips that passed everything else, whatever order they came in. It is computed
-again at the end of every run, so a better copy that comes later replaces the earlier one. Which
-clips are alike is kept in the ledger, and found again where a signature is new.
+A function of the clips that passed everything else, whatever order they came in, and of which of
+them are packed: these stay, so that shards that are in use do not change. It is computed for each
+block of a run (see `aa_curation.executors.stream`) and at its end. Which clips are alike is kept in
+the ledger; only new signatures are searched for.
 """
 
 from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import asdict, replace
 from functools import lru_cache
 from typing import NamedTuple
@@ -32,6 +33,11 @@ _IN_QUESTION = (
 )
 
 
+_THROUGH = (
+    "NOT EXISTS (SELECT 1 FROM blocks WHERE blocks.source_id = clips.source_id AND number > {})"
+)
+
+
 class _Pair(NamedTuple):
     """Two clips of different sources that are one recording."""
 
@@ -46,21 +52,31 @@ def bounds_of(ledger: Ledger) -> NearDuplicates | None:
     return None if numbers is None else NearDuplicates(**numbers)
 
 
-def separate(ledger: Ledger, bounds: NearDuplicates | None) -> list[Decision]:
+def separate(
+    ledger: Ledger, bounds: NearDuplicates | None, *, through_block: int | None = None
+) -> list[Decision]:
     """The rows that change so that no recording is in twice and no group in two splits.
 
-    Of a recording the largest and fastest clip stays (then the first id; one of a held-out split
-    before any for training), the others are rejected as `near_duplicate`. None stays of a recording
-    that was taken down. Clips of one source, uploader, person or recording are one group; where
-    lists put a group into several splits, those for training are rejected as `split_leak`: a
-    held-out split stays as it was asked for. Without `bounds` no two clips are one recording.
+    Of a recording the clip stays that is packed already, else the largest and fastest (then the
+    first id; one of a held-out split before any for training); the others are rejected as
+    `near_duplicate`. None stays of a recording that was taken down. Clips of one source, uploader,
+    person or recording are one group; where lists put a group into several splits, those for
+    training are rejected as `split_leak`: a held-out split stays as it was asked for.
+
+    Args:
+        ledger: of the corpus; what is found is kept in it.
+        bounds: within which two clips are one recording; without them no two are.
+        through_block: look at the clips of this block and those before it only.
     """
-    pairs = _pairs(ledger, bounds) if bounds is not None else []
+    looked_at = "1" if through_block is None else _THROUGH.format(through_block)
+    in_question = f"{_IN_QUESTION} AND {looked_at}"
+    pairs = _pairs(ledger, bounds, looked_at) if bounds is not None else []
     names = {name for pair in pairs for name in (pair.first, pair.second)}
     rows = {name: ledger.decisions[name] for name in sorted(names) if name in ledger.decisions}
     gone = {name: row for name, row in rows.items() if row.reason == TAKEN_DOWN}
     clips = {name: row for name, row in rows.items() if _in_question(row)}
-    ranked = [*sorted(gone), *sorted(clips, key=lambda name: _rank(clips[name]))]
+    packed = {n for n, row in clips.items() if row.status == "accepted" and n in ledger.shard_of}
+    ranked = [*sorted(gone), *sorted(clips, key=lambda name: _rank(clips[name], name in packed))]
     order = {name: place for place, name in enumerate(ranked)}
     pairs = [
         _Pair(a, b, apart) if order[a] < order[b] else _Pair(b, a, apart)
@@ -69,9 +85,9 @@ def separate(ledger: Ledger, bounds: NearDuplicates | None) -> list[Decision]:
     ]
     verdicts = _near(gone, clips, sorted(pairs, key=lambda p: (order[p.second], order[p.first])))
     between = [pair for pair in pairs if pair.first in clips and pair.second in clips]
-    verdicts |= _leaks(ledger, verdicts, between)
+    verdicts |= _leaks(ledger, verdicts, between, in_question)
     changed = [row for name, row in verdicts.items() if row != ledger.decisions[name]]
-    back = ledger.decisions.where(f"{_IN_QUESTION} AND status != 'accepted'")
+    back = ledger.decisions.where(f"{in_question} AND status != 'accepted'")
     changed += [row.accepted("dedup") for row in back if row.clip_id not in verdicts]
     return sorted(changed, key=lambda row: row.clip_id)
 
@@ -82,53 +98,73 @@ def _in_question(decision: Decision) -> bool:
     )
 
 
-def _rank(decision: Decision) -> tuple[bool, float, float, str]:
+def _rank(decision: Decision, packed: bool) -> tuple[bool, bool, float, float, str]:
     assert decision.clip is not None
     clip = decision.clip
     height, width = clip.size_hw
-    return clip.split == "train", -height * width, -clip.fps, decision.clip_id
+    return clip.split == "train", not packed, -height * width, -clip.fps, decision.clip_id
 
 
-def _pairs(ledger: Ledger, bounds: NearDuplicates) -> list[_Pair]:
-    """All clips with a signature that are alike, in question or not: kept in the ledger."""
+def _pairs(ledger: Ledger, bounds: NearDuplicates, looked_at: str) -> list[_Pair]:
+    """The clips that are alike, in question or not: kept in the ledger, so that only those are
+    searched for that are new in it."""
     key = json.dumps(asdict(bounds), sort_keys=True)
-    kept = ledger.alike(key)
-    if kept is None:
-        kept = _find_pairs(ledger, bounds)
-        ledger.keep_alike(key, kept)
-    return [_Pair(*row) for row in kept]
+    known = ledger.alike(key)
+    new = None if known is None else ledger.unsearched(looked_at)
+    if new is None or new:
+        found, searched = _find_pairs(ledger, bounds, looked_at, known or [], new)
+        ledger.keep_alike(key, found, searched, afresh=new is None)
+        gone = new or set()
+        kept = [pair for pair in known or () if pair[0] not in gone and pair[1] not in gone]
+        known = kept + found
+    return [_Pair(*row) for row in known or ()]
 
 
-def _find_pairs(ledger: Ledger, bounds: NearDuplicates) -> list[tuple[str, str, float]]:
-    """By the pictures of all; poses only where these agree."""
+def _find_pairs(
+    ledger: Ledger,
+    bounds: NearDuplicates,
+    looked_at: str,
+    known: Iterable[tuple[str, str, float]],
+    new: Set[str] | None,
+) -> tuple[list[tuple[str, str, float]], Set[str]]:
+    """Pairs with a new clip (None: all of them), by the pictures of all; poses only where these
+    agree. And which clips were new."""
     codes: dict[str, int] = {}
-    rows, sources, pictures = [], [], bytearray()
-    for row, source, content in ledger.sql(
-        "SELECT rowid, source_id, signature FROM clips WHERE signature IS NOT NULL ORDER BY clip_id"
+    names: list[str] = []
+    sources, pictures = [], bytearray()
+    for clip_id, source, content in ledger.sql(
+        "SELECT clip_id, source_id, signature FROM clips "
+        f"WHERE signature IS NOT NULL AND {looked_at} ORDER BY clip_id"
     ):
-        rows.append(row)
+        names.append(clip_id)
         sources.append(codes.setdefault(source, len(codes)))
         if isinstance(content, str) or len(content) != SIGNATURE_BYTES:
             Signature.from_text(content if isinstance(content, str) else content.hex())
         pictures += content[:PICTURE_BYTES]
     stacked = Stacked.of_pictures(bytes(pictures))
-    first, second, apart = alike_pictures(stacked, bounds)
+    asked = np.array([new is None or name in new for name in names], np.bool_)
+    paired = {name for one, two, _ in known for name in (one, two)}
+    place_of = {name: place for place, name in enumerate(names) if name in paired}
+    before = [
+        (place_of[one], place_of[two]) for one, two, _ in known if {one, two} <= place_of.keys()
+    ]
+    pairs = np.array(before, np.int64).reshape(-1, 2).T
+    first, second, apart = alike_pictures(stacked, bounds, new=asked, known=(pairs[0], pairs[1]))
     source_of = np.array(sources, np.int64)
     other = source_of[first] != source_of[second]
-    query = "SELECT clip_id, signature FROM clips WHERE rowid = ?"
+    query = "SELECT signature FROM clips WHERE clip_id = ?"
 
     @lru_cache(maxsize=10_000)
-    def clip(place: int) -> tuple[str, Signature]:
-        ((clip_id, content),) = ledger.sql(query, rows[place])
-        return clip_id, Signature.from_bytes(content)
+    def signature(place: int) -> Signature:
+        ((content,),) = ledger.sql(query, names[place])
+        return Signature.from_bytes(content)
 
     found = []
     for i, j, near in zip(first[other], second[other], apart[other], strict=True):
-        (one, ours), (two, theirs) = clip(int(i)), clip(int(j))
-        distance = float(near) + bounds.poses_apart(ours, theirs)
+        distance = float(near) + bounds.poses_apart(signature(int(i)), signature(int(j)))
         if distance <= 1:
-            found.append((one, two, distance))
-    return found
+            found.append((names[i], names[j], distance))
+    return found, new if new is not None else set(names)
 
 
 def _near(
@@ -148,17 +184,17 @@ def _near(
 
 
 def _leaks(
-    ledger: Ledger, out: Mapping[str, Decision], pairs: Sequence[_Pair]
+    ledger: Ledger, out: Mapping[str, Decision], pairs: Sequence[_Pair], in_question: str
 ) -> dict[str, Decision]:
     """What is left in a split that another of its group's clips keeps."""
     splits = [
-        split for (split,) in ledger.sql(f"SELECT DISTINCT split FROM clips WHERE {_IN_QUESTION}")
+        split for (split,) in ledger.sql(f"SELECT DISTINCT split FROM clips WHERE {in_question}")
     ]
     if len(splits) < 2:
         return {}
     groups = Groups()
     for source_id, uploader, person in ledger.sql(
-        f"SELECT DISTINCT source_id, uploader, person FROM clips WHERE {_IN_QUESTION}"
+        f"SELECT DISTINCT source_id, uploader, person FROM clips WHERE {in_question}"
     ):
         for what, name in (("uploader", uploader), ("person", person)):
             if name:
@@ -174,7 +210,7 @@ def _leaks(
         groups.join(source_of[pair.first], source_of[pair.second])
     kept: Counter[tuple[str, str]] = Counter()
     for source_id, split, count in ledger.sql(
-        f"SELECT source_id, split, count(*) FROM clips WHERE {_IN_QUESTION} GROUP BY 1, 2"
+        f"SELECT source_id, split, count(*) FROM clips WHERE {in_question} GROUP BY 1, 2"
     ):
         kept[source_id, split] = count
     for name, row in out.items():
@@ -191,7 +227,7 @@ def _leaks(
             continue
         detail = f"clips of its source, uploader, person or recording are in {stays!r}"
         for row in ledger.decisions.where(
-            f"{_IN_QUESTION} AND source_id = ? AND split = ?", source_id, split
+            f"{in_question} AND source_id = ? AND split = ?", source_id, split
         ):
             if row.clip_id not in out:
                 verdicts[row.clip_id] = _rejected(row, SPLIT_LEAK, detail)

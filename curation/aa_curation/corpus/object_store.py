@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import queue
 import random
 import threading
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -43,13 +43,23 @@ class CopyLimits:
     give_up_after: int = 20
 
 
-def copy_objects(
-    urls: Sequence[str], store: Store, limits: CopyLimits | None = None
-) -> Iterator[tuple[str, Outcome]]:
-    """Copy objects; yield each with its outcome (see `crawl`), as they finish.
+@contextmanager
+def copying(
+    urls: Sequence[str],
+    store: Store,
+    tell: Callable[[tuple[str, Outcome]], None],
+    limits: CopyLimits | None = None,
+) -> Iterator[None]:
+    """Copy objects in threads of their own; leaving the context ends them.
 
     Whatever a store's library raises, missing credentials included, is an outage of that object:
     the next run tries again.
+
+    Args:
+        urls: of objects.
+        store: for the files.
+        tell: called in the threads with each URL and its outcome (see `crawling`).
+        limits: of time and size.
 
     Raises:
         SourceError: the package that reads this kind of store is not installed.
@@ -63,7 +73,6 @@ def copy_objects(
             raise SourceError(f"{url} cannot be read: {error}") from None
     failures: Counter[str] = Counter()  # in a row, by bucket
     stop = threading.Event()
-    done: queue.SimpleQueue[tuple[str, Outcome]] = queue.SimpleQueue()
 
     def one(url: str) -> None:
         bucket = "/".join(url.split("/")[:3])
@@ -76,14 +85,13 @@ def copy_objects(
             outcome = _copy_with_retries(url, store, limits, stop)
             failed = isinstance(outcome, Exception)
             failures[bucket] = failures[bucket] + 1 if failed else 0
-        done.put((url, outcome))
+        tell((url, outcome))
 
     with ThreadPoolExecutor(limits.at_once, thread_name_prefix="copy") as pool:
         try:
             for url in urls:
                 pool.submit(one, url)
-            for _ in urls:
-                yield done.get()
+            yield
         finally:
             stop.set()
             pool.shutdown(cancel_futures=True)

@@ -12,50 +12,44 @@ from aa_curation.steps.survey import file_sha256, file_stamp, pose_sha256
 NOT_LISTED = "not_listed"
 
 
-def sources_to_survey(ledger: Ledger, sources: Sequence[Source]) -> list[Source]:
-    """Those never surveyed, whose file, pose or row in the list has changed since, or whose survey
-    failed. A file that was only touched or copied is read, and is the same."""
-
-    def is_done(source: Source) -> bool:
-        survey = ledger.surveys.get(source.source_id)
-        if survey is None or survey.row_sha256 not in {"", source.row_sha256}:
-            return False
-        if any(decision.status == "failed" for decision in survey.decisions):
-            return False
-        if survey.pose_sha256 != pose_sha256(source):
-            return False
-        num_bytes, modified_ns = file_stamp(source)
-        return (survey.num_bytes, survey.modified_ns) == (num_bytes, modified_ns) or (
-            survey.num_bytes == num_bytes
-            and survey.source_sha256 != ""
-            and survey.source_sha256 == file_sha256(source)
-        )
-
-    return [source for source in sources if not is_done(source)]
+def is_surveyed(ledger: Ledger, source: Source) -> bool:
+    """Whether it was surveyed, the survey did not fail, and its file, pose and row in the list are
+    the same since. A file that was only touched or copied is read, and is the same."""
+    survey = ledger.surveys.get(source.source_id)
+    if survey is None or survey.row_sha256 not in {"", source.row_sha256}:
+        return False
+    if any(decision.status == "failed" for decision in survey.decisions):
+        return False
+    if survey.pose_sha256 != pose_sha256(source):
+        return False
+    num_bytes, modified_ns = file_stamp(source)
+    return (survey.num_bytes, survey.modified_ns) == (num_bytes, modified_ns) or (
+        survey.num_bytes == num_bytes
+        and survey.source_sha256 != ""
+        and survey.source_sha256 == file_sha256(source)
+    )
 
 
 def expected_to_survey(ledger: Ledger, sources: Sequence[Source]) -> list[Source]:
     """The same before anything is fetched: whether an URL gives another file than before is not
     known."""
-    files = [source for source in sources if not source.url]
-    asked = []
+    asked = [s for s in sources if not s.url and not is_surveyed(ledger, s)]
     for source in sources:
         survey = ledger.surveys.get(source.source_id)
         if source.url and (survey is None or survey.row_sha256 not in {"", source.row_sha256}):
             asked.append(source)
-    return sources_to_survey(ledger, files) + asked
+    return asked
 
 
-def clips_to_curate(ledger: Ledger, sources: Sequence[Source]) -> list[tuple[PlannedClip, Source]]:
-    """Those of surveyed sources that have no decision, failed, or were rejected since their source
+def clips_to_curate(ledger: Ledger, source_id: str) -> list[PlannedClip]:
+    """Those of a surveyed source that have no decision, failed, or were rejected since their source
     was not listed."""
+    survey = ledger.surveys.get(source_id)
     todo = []
-    for source in sources:
-        survey = ledger.surveys.get(source.source_id)
-        for planned in survey.planned if survey else ():
-            status, reason = ledger.status_of(planned.clip_id) or ("failed", "")
-            if status == "failed" or reason == NOT_LISTED:
-                todo.append((planned, source))
+    for planned in survey.planned if survey else ():
+        status, reason = ledger.status_of(planned.clip_id) or ("failed", "")
+        if status == "failed" or reason == NOT_LISTED:
+            todo.append(planned)
     return todo
 
 

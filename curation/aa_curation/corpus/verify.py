@@ -12,7 +12,6 @@ import numpy as np
 from aa_curation.corpus.near_duplicates import bounds_of, separate
 from aa_curation.corpus.write_shards import (
     MANIFEST,
-    distrust,
     iter_manifest,
     pack,
     shard_plan,
@@ -21,6 +20,7 @@ from aa_curation.errors import LedgerError
 from aa_curation.ledger.ledger import Ledger, LedgerWriter
 from aa_curation.ledger.lines import SHARDS
 from aa_curation.ledger.records import Decision
+from aa_curation.steps.pack_shard import distrust
 from aa_datasets.errors import DatasetError
 from aa_datasets.pose import write_pose
 from aa_datasets.progress import progress

@@ -66,7 +66,7 @@ class Fetcher:
         self.stop = threading.Event()
         self._hosts: dict[str, _Host] = {}
         self._hosts_lock = threading.Lock()
-        self._random = random.Random(seed)
+        self.random = random.Random(seed)
 
     def fetch(self, url: str) -> Fetched | Drop:
         """Fetch one URL. A Drop is final; an outage is retried, `attempts` times and for `total_s`
@@ -75,52 +75,24 @@ class Fetcher:
         Raises:
             FetchOutageError: the last attempt met an outage, too: try again in another run.
         """
-        partial = self.store.partial(url)
-        begun_s = time.monotonic()
-        got_before = 0
-        attempt = 0
-        short_sizes: set[int] = set()
+        attempts = Attempts(self, url)
         while True:
-            attempt += 1
             try:
-                return self._attempt(url, partial)
-            except FetchRefusedError as error:
-                partial.discard()
-                return error.drop
-            except FetchOutageError as error:
-                # An attempt that got further is a success of the resume: count from here.
-                got, _ = partial.resume_from()
-                if not got:
-                    partial.discard()
-                if got > got_before:
-                    got_before, attempt = got, 1
-                # A server that sends a byte per connection would be asked for ever.
-                late = time.monotonic() - begun_s > self.policy.total_s
-                if attempt >= self.policy.attempts or late or self.stop.is_set():
-                    raise
-                if error.retry_after_s > self.policy.wait_at_most_s:
-                    raise
-                wait_s = max(
-                    error.retry_after_s,
-                    backoff_s(
-                        attempt,
-                        self.policy.backoff_s,
-                        self.policy.backoff_at_most_s,
-                        self._random,
-                    ),
-                )
-                if self.stop.wait(wait_s):
-                    raise
-            except _ShortBodyError as error:
-                short_sizes.add(error.size)
-                if attempt < self.policy.attempts:
-                    continue
-                partial.discard()
-                if len(short_sizes) > 1:  # a header that is wrong is wrong by the same each time
-                    raise FetchOutageError(f"{url} broke off {attempt} times: {error}") from None
-                return Drop("wrong_content_length", detail=str(error))
+                return attempts.next()
+            except TryAgainError as error:
+                if self.stop.wait(error.wait_s):
+                    raise error.outage from None
 
-    def _attempt(self, text: str, partial: Partial) -> Fetched:
+    def wait_s(self, host: str) -> float:
+        """How long a host is to be left alone yet; 0 where that is more than this run waits for,
+        which its next request says."""
+        with self._hosts_lock:
+            known = self._hosts.get(host)
+        left_s = known.pace.left_s() if known else 0.0
+        return 0.0 if left_s > self.policy.wait_at_most_s else left_s
+
+    def attempt(self, text: str, partial: Partial) -> Fetched:
+        """Ask once, for what `partial` lacks."""
         url = parse_url(text)
         seen = {url.text}
         for _ in range(self.policy.max_redirects + 1):
@@ -250,6 +222,68 @@ class Fetcher:
                 _raise_outage(host, response)
                 return RobotRules()
         return RobotRules()  # RFC 9309, Sec. 2.3.1.2: too many redirects count as none there
+
+
+class TryAgainError(Exception):
+    """An attempt met an outage that may pass in `wait_s` seconds."""
+
+    def __init__(self, outage: FetchOutageError, wait_s: float) -> None:
+        super().__init__(str(outage))
+        self.outage, self.wait_s = outage, wait_s
+
+
+class Attempts:
+    """The attempts to fetch one URL."""
+
+    def __init__(self, fetcher: Fetcher, url: str) -> None:
+        self._fetcher, self._url = fetcher, url
+        self._partial = fetcher.store.partial(url)
+        self._begun_s = time.monotonic()
+        self._got_before, self._number = 0, 0
+        self._short_sizes: set[int] = set()
+
+    def next(self) -> Fetched | Drop:
+        """Ask once more.
+
+        Raises:
+            TryAgainError: it met an outage, and there are attempts left.
+            FetchOutageError: it met an outage, and was the last.
+        """
+        fetcher, policy = self._fetcher, self._fetcher.policy
+        while True:
+            self._number += 1
+            try:
+                return fetcher.attempt(self._url, self._partial)
+            except FetchRefusedError as error:
+                self._partial.discard()
+                return error.drop
+            except FetchOutageError as error:
+                # An attempt that got further is a success of the resume: count from here.
+                got, _ = self._partial.resume_from()
+                if not got:
+                    self._partial.discard()
+                if got > self._got_before:
+                    self._got_before, self._number = got, 1
+                # A server that sends a byte per connection would be asked for ever.
+                late = time.monotonic() - self._begun_s > policy.total_s
+                if self._number >= policy.attempts or late or fetcher.stop.is_set():
+                    raise
+                if error.retry_after_s > policy.wait_at_most_s:
+                    raise
+                jitter_s = backoff_s(
+                    self._number, policy.backoff_s, policy.backoff_at_most_s, fetcher.random
+                )
+                raise TryAgainError(error, max(error.retry_after_s, jitter_s)) from None
+            except _ShortBodyError as error:
+                self._short_sizes.add(error.size)
+                if self._number < policy.attempts:
+                    continue
+                self._partial.discard()
+                if len(self._short_sizes) > 1:  # a header that is wrong is so by the same each time
+                    raise FetchOutageError(
+                        f"{self._url} broke off {self._number} times: {error}"
+                    ) from None
+                return Drop("wrong_content_length", detail=str(error))
 
 
 class _ShortBodyError(Exception):

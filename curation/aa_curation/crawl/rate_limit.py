@@ -39,15 +39,19 @@ class Pace:
 
     def wait(self) -> None:
         """Wait until a request may be sent, and take the token. One thread per host at a time."""
-        left_s = self._next_s - self._clock()
+        left_s = self.left_s()
         if left_s > self.wait_at_most_s:
             raise FetchOutageError(f"its host may be asked again in {left_s:.0f} s", left_s)
-        while (left_s := self._next_s - self._clock()) > 0:
+        while (left_s := self.left_s()) > 0:
             if self._stop.wait(left_s):
                 break
         if self._stop.is_set():
             raise FetchOutageError("the crawl was stopped")
         self._next_s = self._clock() + self.interval_s
+
+    def left_s(self) -> float:
+        """Seconds until a request may be sent; 0 or less: now."""
+        return self._next_s - self._clock()
 
     def pause(self, seconds: float) -> None:
         """Send no request to the host for so many seconds."""

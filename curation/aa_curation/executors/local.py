@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from aa_curation.executors.stream import Step, Task
 from aa_curation.recipe import Recipe
 from aa_curation.sources.source_list import Source
 from aa_curation.steps.worker import Worker
@@ -31,9 +32,19 @@ class Local:
 class _OneWorker:
     def __init__(self, worker: Worker) -> None:
         self._worker = worker
+        self._task: tuple[Step, Task] | None = None
 
-    def each(
-        self, step: str, tasks: Sequence[tuple[Any, ...]]
-    ) -> Iterator[tuple[tuple[Any, ...], Any]]:
-        for task in tasks:
-            yield task, getattr(self._worker, step)(*task)
+    def room(self) -> bool:
+        return self._task is None
+
+    def busy(self) -> bool:
+        return self._task is not None
+
+    def submit(self, step: Step, task: Task) -> None:
+        self._task = step, task
+
+    def finished(self, timeout_s: float) -> list[tuple[Step, Task, Any]]:
+        if self._task is None:
+            return []
+        (step, task), self._task = self._task, None
+        return [(step, task, getattr(self._worker, step)(*task))]

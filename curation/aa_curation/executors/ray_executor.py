@@ -9,14 +9,16 @@ from __future__ import annotations
 import logging
 import math
 import os
+import queue
 import sys
 import time
 from collections import Counter, deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import ray as ray_core
 from ray.exceptions import RayError, RayTaskError
@@ -25,6 +27,7 @@ from ray.util.metrics import Gauge
 
 from aa_curation.errors import WorkerDiedError, WorkerStartError
 from aa_curation.executors.shared_path import check_shared
+from aa_curation.executors.stream import Step, Task
 from aa_curation.recipe import Recipe
 from aa_curation.sources.source_list import Source
 from aa_curation.steps.worker import Worker
@@ -35,6 +38,19 @@ _SESSION_ATTEMPTS = 3
 _OBJECT_STORE_BYTES = 100 << 20
 _LOOK_EVERY_S = 10.0  # for CPUs that joined the cluster
 _PATIENCE_S = 60.0
+_SHOW_EVERY_S = 5.0
+
+
+_NONE_YET = object()
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """A task, which is tried twice."""
+
+    step: Step
+    task: Task
+    attempt: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,67 +122,104 @@ class WorkerPool:
         self._make = ray_core.remote(worker).options(num_cpus=1)
         self._arguments = (recipe, clips_folder)
         self._actors: dict[int, Any] = {}
-        self._starting: dict[Any, int] = {}  # future -> worker's number
+        self._starting: dict[Any, int] = {}  # reference -> worker's number
+        self._running: dict[Any, tuple[_Job, int]] = {}  # reference -> job, worker's number
+        self._waiting: deque[_Job] = deque()
         self._free: deque[int] = deque()
+        # What the threads of Ray say is done: nothing is asked over all that runs, of which there
+        # may be thousands.
+        self._done: queue.SimpleQueue[tuple[Any, Future[Any]]] = queue.SimpleQueue()
         self._failed_starts: Counter[int] = Counter()
         self._given_up: set[int] = set()
         self._count = count
-        self._looked_s = -math.inf
+        self._looked_s = self._shown_s = -math.inf
+        self._heard_s = time.monotonic()
         self._metrics = _Metrics()
         self._grow()
 
-    def each(
-        self, step: str, tasks: Sequence[tuple[Any, ...]]
-    ) -> Iterator[tuple[tuple[Any, ...], Any]]:
-        """Run a method of the worker on each task; yield (task, result) as they finish.
+    def room(self) -> bool:
+        """See `Workers`: a task may wait for each worker."""
+        return len(self._waiting) < max(1, len(self._actors))
 
-        The result is a WorkerDiedError where the task killed its worker `ATTEMPTS` times: out of
-        memory, a crash in a decoder, a lost node. The dead worker is replaced.
+    def busy(self) -> bool:
+        """See `Workers`."""
+        return bool(self._waiting or self._running)
+
+    def submit(self, step: Step, task: Task) -> None:
+        """See `Workers`."""
+        self._waiting.append(_Job(step, task))
+        self._give_out()
+
+    def finished(self, timeout_s: float) -> list[tuple[Step, Task, Any]]:
+        """See `Workers`. A task that kills its worker is done a second time; the result is a
+        WorkerDiedError where it did so `ATTEMPTS` times: out of memory, a crash in a decoder, a
+        lost node. The dead worker is replaced.
 
         Raises:
             WorkerStartError: none of the workers could be started.
         """
-        waiting = deque((task, 1) for task in tasks)
-        running: dict[Any, tuple[tuple[Any, ...], int, int]] = {}  # task, attempt, worker's number
-        while waiting or running:
-            self._grow()
-            while waiting and self._free:
-                number, (task, attempt) = self._free.popleft(), waiting.popleft()
-                future = getattr(self._actors[number], step).remote(*task)
-                running[future] = (task, attempt, number)
-            self._metrics.show(step, len(waiting), len(running), len(self._free))
-            done, _ = ray_core.wait(
-                [*running, *self._starting], num_returns=1, timeout=self._patience_s(running)
-            )
-            if not done:
-                if not running and self._count is not None:
-                    print("waiting for Ray to place a worker: are there free CPUs?",
-                          file=sys.stderr)  # fmt: skip
-                continue
-            (future,) = done
-            if future in self._starting:
-                self._started(future)
-                continue
-            task, attempt, number = running.pop(future)
+        self._grow()
+        self._give_out()
+        found: list[tuple[Step, Task, Any]] = []
+        try:
+            events = [self._done.get(timeout=timeout_s)]
+        except queue.Empty:
+            self._say_if_stuck()
+            return found
+        while True:
             try:
-                result = ray_core.get(future)
-                self._free.append(number)
-            except RayTaskError as error:
-                raise error.cause from None  # a missing model or package: every task would raise
-            except RayError as error:
-                self._replace(number)
-                if attempt < ATTEMPTS:
-                    waiting.append((task, attempt + 1))
-                    continue
-                result = WorkerDiedError(
-                    f"killed its worker {ATTEMPTS} times; the last time: {_in_short(error)}"
-                )
-            self._metrics.count(step, result)
-            yield task, result
-        self._metrics.show(step, 0, 0, len(self._free))
+                events.append(self._done.get_nowait())
+            except queue.Empty:
+                break
+        self._heard_s = time.monotonic()
+        for reference, future in events:
+            if reference in self._starting:
+                self._started(reference, future)
+            elif (job_of := self._running.pop(reference, None)) is not None:
+                job, number = job_of
+                result = self._result(job, number, future)
+                if result is not _NONE_YET:
+                    self._metrics.count(job.step, result)
+                    found.append((job.step, job.task, result))
+        self._give_out()
+        return found
 
-    def _patience_s(self, running: object) -> float:
-        return _LOOK_EVERY_S if running or self._count is None else _PATIENCE_S
+    def _result(self, job: _Job, number: int, future: Future[Any]) -> Any:
+        error = future.exception()
+        if error is None:
+            self._free.append(number)
+            return future.result()
+        if isinstance(error, RayTaskError):
+            raise error.cause from None  # a missing model or package: every task would raise
+        if not isinstance(error, RayError):
+            raise error
+        self._replace(number)
+        if job.attempt < ATTEMPTS:
+            self._waiting.append(replace(job, attempt=job.attempt + 1))
+            return _NONE_YET
+        return WorkerDiedError(
+            f"killed its worker {ATTEMPTS} times; the last time: {_in_short(error)}"
+        )
+
+    def _give_out(self) -> None:
+        while self._waiting and self._free:
+            number, job = self._free.popleft(), self._waiting.popleft()
+            reference = getattr(self._actors[number], job.step).remote(*job.task)
+            self._running[reference] = job, number
+            self._tell_when_done(reference)
+        if time.monotonic() - self._shown_s > _SHOW_EVERY_S:
+            self._shown_s = time.monotonic()
+            self._metrics.show(self._waiting, [job for job, _ in self._running.values()],
+                               len(self._free))  # fmt: skip
+
+    def _tell_when_done(self, reference: Any) -> None:
+        reference.future().add_done_callback(lambda done: self._done.put((reference, done)))
+
+    def _say_if_stuck(self) -> None:
+        stuck = self._waiting and not self._running and self._count is not None
+        if stuck and time.monotonic() - self._heard_s > _PATIENCE_S:
+            self._heard_s = time.monotonic()
+            print("waiting for Ray to place a worker: are there free CPUs?", file=sys.stderr)
 
     def _grow(self) -> None:
         """Start workers up to the count, or for CPUs that have joined the cluster."""
@@ -181,15 +234,17 @@ class WorkerPool:
 
     def _start(self, number: int) -> None:
         self._actors[number] = actor = self._make.remote(*self._arguments)
-        self._starting[actor.__ray_ready__.remote()] = number
+        reference = actor.__ray_ready__.remote()
+        self._starting[reference] = number
+        self._tell_when_done(reference)
 
-    def _started(self, future: Any) -> None:
-        number = self._starting.pop(future)
-        try:
-            ray_core.get(future)
+    def _started(self, reference: Any, future: Future[Any]) -> None:
+        number = self._starting.pop(reference)
+        error = future.exception()
+        if error is None:
             self._failed_starts[number] = 0
             self._free.append(number)
-        except RayError as error:  # its node went while it started, or it never can
+        else:  # its node went while it started, or it never can
             self._failed_starts[number] += 1
             if self._failed_starts[number] < START_ATTEMPTS:
                 self._replace(number)
@@ -229,13 +284,15 @@ class _Metrics:
             outcome = type(result).__name__
         self._results.inc(1, {"step": step, "outcome": outcome})
 
-    def show(self, step: str, waiting: int, running: int, free: int) -> None:
-        self._tasks.set(waiting, {"step": step, "state": "waiting"})
-        self._tasks.set(running, {"step": step, "state": "running"})
+    def show(self, waiting: Iterable[_Job], running: Iterable[_Job], free: int) -> None:
+        for state, jobs in (("waiting", waiting), ("running", running)):
+            counts = Counter(job.step for job in jobs)
+            for step in get_args(Step):
+                self._tasks.set(counts[step], {"step": step, "state": state})
         self._free.set(free)
 
 
-def _in_short(error: Exception) -> str:
+def _in_short(error: BaseException) -> str:
     """The kind of a death, and the line that says most of it."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     # Of a constructor's traceback the last line names the error, of a death the first.

@@ -1,68 +1,38 @@
 """Run a recipe over sources into a corpus: fetch, survey, curate, pack.
 
-Surveys say which clips there are; once all are known, exact duplicates are rejected and the other
-clips are curated. Where the steps run is the executor's matter: in this process (`Local`) or on a
-Ray cluster (`Ray`), with the same bytes as the result. This process alone writes the ledger and the
-shards, so that a run that is killed loses at most what was in flight.
+Where the steps run is the executor's matter: in this process (`Local`) or on a Ray cluster (`Ray`),
+with the same bytes as the result. This process alone writes the ledger, so that a run that is
+killed loses at most what was in flight. How the steps overlap: see `stream`.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal, Protocol
 
 from aa_curation.check import Drop
-from aa_curation.corpus.exact_duplicates import reject_duplicates
-from aa_curation.corpus.fetch_sources import fetch_sources
 from aa_curation.corpus.near_duplicates import separate
 from aa_curation.corpus.pending import (
     NOT_LISTED,
-    clips_to_curate,
-    sources_to_survey,
     undecided_clips,
 )
 from aa_curation.corpus.purge import adopt_takedowns, purge, without_barred
-from aa_curation.corpus.write_shards import CLIPS, FETCHED, pack
+from aa_curation.corpus.write_shards import FETCHED, pack
 from aa_curation.crawl.policy import FetchPolicy
 from aa_curation.crawl.store import Store
-from aa_curation.errors import SharedPathError, WorkerDiedError
+from aa_curation.errors import SharedPathError
 from aa_curation.executors.local import Local
+from aa_curation.executors.stream import Executor, Stream
 from aa_curation.ledger.ledger import Ledger, LedgerWriter
-from aa_curation.ledger.records import Decision, PlannedClip, Survey, failed, rejected
+from aa_curation.ledger.lines import SHARDS
+from aa_curation.ledger.records import rejected
 from aa_curation.recipe import Recipe, load_recipe
 from aa_curation.sources.source_list import Source, read_sources
-from aa_curation.steps.survey import file_stamp
-from aa_datasets.progress import progress
+from aa_curation.steps.pack_shard import CLIPS
 
-Step = Literal["survey", "curate"]
 _JOB_VARIABLE = "RAY_JOB_CONFIG_JSON_ENV_VAR"  # set by Ray in the environment of a submitted job
-
-
-class Workers(Protocol):
-    """Processes that run steps."""
-
-    def each(
-        self, step: Step, tasks: Sequence[tuple[Any, ...]]
-    ) -> Iterator[tuple[tuple[Any, ...], Any]]:
-        """Call a method of `steps.worker.Worker` on each task; yield (task, result) as they finish.
-
-        The result is a `WorkerDiedError` where the task killed its worker.
-        """
-        ...
-
-
-class Executor(Protocol):
-    """Where the steps of a run are executed."""
-
-    def start(
-        self, recipe: Recipe, clips_folder: Path, sources: Sequence[Source]
-    ) -> AbstractContextManager[Workers]:
-        """Start workers; the context ends them."""
-        ...
 
 
 def run(
@@ -122,7 +92,8 @@ def run(
         for other in map(Path, takedowns_of):
             adopt_takedowns(writer, other)
         recipe = replace(recipe, thresholds=ledger.thresholds)
-        clips.mkdir(exist_ok=True)
+        for made in (clips, folder / SHARDS):
+            made.mkdir(exist_ok=True)
         purge(ledger, clips, store)
         sources = without_barred(writer, sources)
         for leftover in clips.glob(".*.tmp"):
@@ -131,21 +102,7 @@ def run(
             recipe.make_estimator()  # fails here, by name, and not in every worker
         if recipe.text is not None:
             recipe.text.make_detector()
-        # The network is the limit here, not the CPU: threads of this process do it.
-        sources = fetch_sources(writer, sources, fetch, store)
-        surveys = sources_to_survey(ledger, sources)
-        if surveys or clips_to_curate(ledger, sources):
-            with (executor or Local()).start(recipe, clips, sources) as workers:
-                found = workers.each("survey", [(source,) for source in surveys])
-                for (source,), survey in _shown(found, "survey", "source", len(surveys)):
-                    writer.add_survey(_survey_row(source, survey))
-                purge(ledger, clips, store)  # a file taken down, fetched by another name
-                for duplicate in reject_duplicates(ledger, sources):
-                    writer.add_decision(duplicate)
-                todo = clips_to_curate(ledger, sources)
-                decided = workers.each("curate", todo)
-                for (planned, _), decision in _shown(decided, "curate", "clip", len(todo)):
-                    writer.add_decision(_clip_row(planned, decision))
+        Stream(writer, recipe, sources, folder, store, fetch).run(executor or Local())
         if drop_missing:
             for planned in undecided_clips(ledger):
                 drop = Drop(NOT_LISTED, detail="its source is gone from the lists of sources")
@@ -169,22 +126,3 @@ def refuse_relative_in_job(folder: Path) -> None:
             f"--out {folder} is relative inside a Ray job: it would land in {Path.cwd()}, which "
             "Ray deletes. Give an absolute path that every node shares"
         )
-
-
-def _shown(
-    results: Iterator[tuple[tuple[Any, ...], Any]], desc: str, unit: str, total: int
-) -> Iterator[tuple[tuple[Any, ...], Any]]:
-    yield from progress(results, desc=desc, unit=unit, total=total, disable=not total)
-
-
-def _survey_row(source: Source, result: Survey | WorkerDiedError) -> Survey:
-    if isinstance(result, Survey):
-        return result
-    row = failed(f"{source.source_id}-0000", source.source_id, "survey", result)
-    return Survey(source.source_id, "", "", *file_stamp(source), (), (row,))
-
-
-def _clip_row(planned: PlannedClip, result: Decision | WorkerDiedError) -> Decision:
-    if isinstance(result, Decision):
-        return result
-    return failed(planned.clip_id, planned.source_id, "clip", result)

@@ -32,8 +32,10 @@ from aa_curation.ledger.tables import (
     VERSION,
     Codes,
     Rows,
+    complete_for_reading,
     new_tables,
     read_decision,
+    upgrade,
     write_decision,
 )
 from aa_curation.ledger.takedown import Takedown, Tombstones, taken_down
@@ -79,6 +81,7 @@ class Ledger:
         if db is None:
             db = new_tables("")
             db.execute("INSERT INTO head VALUES (?)", (_to_json(head),))
+        complete_for_reading(db)
         self._db = db
         self._codes = Codes(db)
         self.thresholds: dict[str, float] = {}
@@ -242,19 +245,88 @@ class Ledger:
         self._db.execute("DELETE FROM shard_of")
 
     def alike(self, bounds: str) -> list[tuple[str, str, float]] | None:
-        """Clips that are one recording, by these bounds; None where a signature has come since."""
+        """Clips that are one recording, as far as they were searched by these bounds; None where
+        none was."""
         if self._db.execute("SELECT 1 FROM alike_by WHERE bounds = ?", (bounds,)).fetchone():
             return list(self._db.execute("SELECT first, second, distance FROM alike"))
         return None
 
-    def keep_alike(self, bounds: str, pairs: Iterable[tuple[str, str, float]]) -> None:
-        """Keep what `alike` gives, unless this ledger may only be read."""
+    def unsearched(self, condition: str) -> set[str]:
+        """Clips with a signature that were not searched for near duplicates yet, of those for which
+        a condition holds."""
+        return set(
+            self._ids(
+                "SELECT clip_id FROM unsearched JOIN clips USING (clip_id) "
+                f"WHERE signature IS NOT NULL AND {condition}"
+            )
+        )
+
+    def keep_alike(
+        self,
+        bounds: str,
+        pairs: Iterable[tuple[str, str, float]],
+        searched: Iterable[str],
+        *,
+        afresh: bool,
+    ) -> None:
+        """Keep what `alike` gives, unless this ledger may only be read.
+
+        Args:
+            bounds: of the search.
+            pairs: that were found, first < second.
+            searched: the clips of which all pairs are among them.
+            afresh: forget what was found before.
+        """
         if self._db.execute("PRAGMA query_only").fetchone() == (1,):
             return
-        self._db.execute("DELETE FROM alike")
-        self._db.execute("DELETE FROM alike_by")
-        self._db.executemany("INSERT INTO alike VALUES (?, ?, ?)", pairs)
-        self._db.execute("INSERT INTO alike_by VALUES (?)", (bounds,))
+        if afresh:
+            self._db.execute("DELETE FROM alike")
+            self._db.execute("DELETE FROM alike_by")
+            self._db.execute("INSERT INTO alike_by VALUES (?)", (bounds,))
+            self._db.execute(
+                "INSERT OR IGNORE INTO unsearched "
+                "SELECT clip_id FROM clips WHERE signature IS NOT NULL"
+            )
+        ids = [(clip_id,) for clip_id in searched]
+        for statement in (
+            "DELETE FROM alike WHERE first = ?",
+            "DELETE FROM alike WHERE second = ?",
+            "DELETE FROM unsearched WHERE clip_id = ?",
+        ):
+            self._db.executemany(statement, ids)
+        self._db.executemany("INSERT OR REPLACE INTO alike VALUES (?, ?, ?)", pairs)
+
+    def add_blocks(self, blocks: Mapping[int, Iterable[str]]) -> None:
+        """Put sources into blocks: `{number: ids}`. See `aa_curation.executors.stream`."""
+        for number, source_ids in blocks.items():
+            self._db.executemany(
+                "INSERT OR REPLACE INTO blocks VALUES (?, ?)", [(s, number) for s in source_ids]
+            )
+
+    def close_block(self, number: int) -> None:
+        self._db.execute("INSERT OR REPLACE INTO closed_blocks VALUES (?)", (number,))
+
+    def open_blocks(self) -> dict[str, int]:
+        """The block of each source whose block is not closed."""
+        return dict(
+            self._db.execute(
+                "SELECT source_id, number FROM blocks WHERE number NOT IN "
+                "(SELECT number FROM closed_blocks)"
+            )
+        )
+
+    def last_block(self) -> int:
+        """The highest number of a block; -1 if there was none."""
+        return self._count(
+            "SELECT coalesce(max(number), -1) FROM "
+            "(SELECT number FROM blocks UNION ALL SELECT number FROM closed_blocks)"
+        )
+
+    def block_of(self, source_id: str) -> int:
+        """The block of a source; -1 where it was there before blocks were."""
+        query = "SELECT number FROM blocks WHERE source_id = ?"
+        found: tuple[int] | None = self._db.execute(query, (source_id,)).fetchone()
+        return -1 if found is None else found[0]
 
     def packed(self, shard: str) -> tuple[int, str] | None:
         """Bytes of a shard, and the hash of the clips that it was packed from; None if unknown."""
@@ -469,7 +541,7 @@ def has_ledger(folder: Path) -> bool:
     return (folder / LEDGER_NAME).is_file() or (folder / LINES_NAME).is_file()
 
 
-def _open(path: Path) -> Ledger:
+def _open(path: Path, *, to_write: bool = False) -> Ledger:
     try:
         # For writing, if that is allowed: what a killed run left half written is rolled back.
         db = sqlite3.connect(f"file:{quote(str(path))}?mode=rw", uri=True, timeout=60)
@@ -477,6 +549,8 @@ def _open(path: Path) -> Ledger:
         (version,) = db.execute("PRAGMA user_version").fetchone()
         if version > VERSION:
             raise LedgerError(f"{path} was written by a newer version of this toolkit: update it")
+        if to_write:
+            upgrade(db)
         (head,) = db.execute("SELECT content FROM head").fetchone()
         return Ledger(msgspec.convert(json.loads(head), CorpusHead), db)
     except (sqlite3.DatabaseError, msgspec.ValidationError, ValueError, TypeError) as error:
@@ -542,7 +616,7 @@ class LedgerWriter:
                 _make(path, lines if known else None, known or head)
             if lines.is_file():  # taken over: an earlier version would continue it
                 lines.replace(lines.with_suffix(".jsonl.old"))
-            self.ledger = _open(path)
+            self.ledger = _open(path, to_write=True)
             refuse_another_recipe(self.ledger.head, head, folder)
         except LedgerError:
             self._lock.close()

@@ -21,7 +21,7 @@ from aa_curation.check import Check
 from aa_curation.ledger.records import Decision
 from aa_datasets.clip import Clip
 
-VERSION = 1
+VERSION = 2
 _SCHEMA = """
 CREATE TABLE head (content TEXT NOT NULL);
 CREATE TABLE events (number INTEGER PRIMARY KEY, kind TEXT NOT NULL, content TEXT NOT NULL);
@@ -58,18 +58,36 @@ CREATE TRIGGER clips_deleted BEFORE DELETE ON clips BEGIN
   VALUES (old.clip_id, old.status, old.stage, old.reason, old.measured, old.threshold);
 END;
 CREATE TABLE shard_of (clip_id TEXT PRIMARY KEY, shard TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE alike (first TEXT NOT NULL, second TEXT NOT NULL, distance REAL NOT NULL);
-CREATE TABLE alike_by (bounds TEXT NOT NULL);
-CREATE TRIGGER signature_added AFTER INSERT ON clips WHEN new.signature IS NOT NULL BEGIN
-  DELETE FROM alike_by;
-END;
-CREATE TRIGGER signature_changed AFTER UPDATE OF signature ON clips
-WHEN new.signature IS NOT old.signature BEGIN
-  DELETE FROM alike_by;
-END;
 CREATE TABLE packed (
   shard TEXT PRIMARY KEY, num_bytes INTEGER NOT NULL, clips_sha256 TEXT NOT NULL
 ) WITHOUT ROWID;
+"""
+# Of version 2: the blocks of a run, and near duplicates that are searched for new clips alone.
+_NEW_IN_2 = """
+CREATE TABLE blocks (source_id TEXT PRIMARY KEY, number INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE closed_blocks (number INTEGER PRIMARY KEY);
+CREATE TABLE alike (
+  first TEXT NOT NULL, second TEXT NOT NULL, distance REAL NOT NULL, PRIMARY KEY (first, second)
+) WITHOUT ROWID;
+CREATE INDEX alike_by_second ON alike (second);
+CREATE TABLE alike_by (bounds TEXT NOT NULL);
+CREATE TABLE unsearched (clip_id TEXT PRIMARY KEY) WITHOUT ROWID;
+CREATE TRIGGER signature_added AFTER INSERT ON clips WHEN new.signature IS NOT NULL BEGIN
+  INSERT OR IGNORE INTO unsearched VALUES (new.clip_id);
+END;
+CREATE TRIGGER signature_changed AFTER UPDATE OF signature ON clips
+WHEN new.signature IS NOT old.signature BEGIN
+  INSERT OR IGNORE INTO unsearched VALUES (new.clip_id);
+END;
+"""
+_UPGRADE_1 = """
+DROP TABLE alike; DROP TABLE alike_by; DROP TRIGGER signature_added; DROP TRIGGER signature_changed;
+"""
+# What a file of version 1 that may only be read lacks.
+_FOR_READING_1 = """
+CREATE TEMP TABLE blocks (source_id TEXT PRIMARY KEY, number INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TEMP TABLE closed_blocks (number INTEGER PRIMARY KEY);
+CREATE TEMP TABLE unsearched (clip_id TEXT PRIMARY KEY) WITHOUT ROWID;
 """
 CHECK = np.dtype([("reason", "<u2"), ("low", "?"), ("measured", "<f8"), ("threshold", "<f8")])
 _PLAIN = (
@@ -91,8 +109,22 @@ T = TypeVar("T")
 def new_tables(path: str) -> sqlite3.Connection:
     """Make the tables of an empty ledger; at "" they lie in a temporary file."""
     db = sqlite3.connect(path, timeout=60)
-    db.executescript(f"PRAGMA user_version = {VERSION}; BEGIN; {_SCHEMA} COMMIT;")
+    db.executescript(f"PRAGMA user_version = {VERSION}; BEGIN; {_SCHEMA} {_NEW_IN_2} COMMIT;")
     return db
+
+
+def upgrade(db: sqlite3.Connection) -> None:
+    """Bring a file of version 1 to this one: near duplicates are searched once more."""
+    (version,) = db.execute("PRAGMA user_version").fetchone()
+    if version == 1:
+        script = f"BEGIN; {_UPGRADE_1} {_NEW_IN_2} PRAGMA user_version = {VERSION}; COMMIT;"
+        db.executescript(script)
+
+
+def complete_for_reading(db: sqlite3.Connection) -> None:
+    """Give a file of version 1 the tables that it lacks, empty and outside of it."""
+    if not db.execute("SELECT 1 FROM sqlite_master WHERE name = 'blocks'").fetchone():
+        db.executescript(_FOR_READING_1)
 
 
 class Codes:

@@ -40,7 +40,12 @@ Places = NDArray[np.int64]
 
 
 def alike_pictures(
-    signatures: Stacked, bounds: NearDuplicates, all_pairs_up_to: int = 4096
+    signatures: Stacked,
+    bounds: NearDuplicates,
+    all_pairs_up_to: int = 4096,
+    *,
+    new: NDArray[np.bool_] | None = None,
+    known: tuple[Places, Places] | None = None,
 ) -> tuple[Places, Places, NDArray[np.float32]]:
     """Pairs of clips whose pictures alone leave their distance at 1 or below.
 
@@ -49,38 +54,49 @@ def alike_pictures(
         bounds: what is one recording.
         all_pairs_up_to: so many clips are compared each with each. Of more than that some pairs
             are missed: docs/scale.md tells how many.
+        new: bool [N]: only pairs with one of these; None takes all.
+        known: pairs that were found before.
 
     Returns:
         first, second, apart: places of the clips, first < second, sorted; and the pictures' part of
         the distance.
     """
     num = len(signatures.hashes)
+    asked = np.ones(num, np.bool_) if new is None else new
     keys = [np.empty(0, np.int64)]
     parts: Iterator[tuple[Places, Places]]
     if num <= all_pairs_up_to:
-        parts = (_of_one(signatures, place, bounds) for place in range(num))
+        parts = (_of_one(signatures, place, bounds) for place in np.flatnonzero(asked).tolist())
     else:
-        parts = _alike(signatures, _neighbours(signatures), bounds)
+        parts = _alike(signatures, _neighbours(signatures, asked), bounds)
     keys += [first * num + second for first, second in parts]
     found = np.unique(np.concatenate(keys))
     if num > all_pairs_up_to:  # of three that are alike, two may have been compared with one only
-        groups = _groups(found // max(num, 1), found % max(num, 1), num)
-        inside = [_within(signatures, group, bounds) for group in groups]
+        before = known or (np.empty(0, np.int64), np.empty(0, np.int64))
+        groups = _groups(
+            np.concatenate([found // max(num, 1), before[0]]),
+            np.concatenate([found % max(num, 1), before[1]]),
+            num,
+        )
+        inside = [_within(signatures, group, bounds) for group in groups if asked[group].any()]
         found = np.unique(np.concatenate([found, *inside]))
     first, second = found // max(num, 1), found % max(num, 1)
+    wanted = asked[first] | asked[second]
+    first, second = first[wanted], second[wanted]
     return first, second, _apart(signatures, first, second, bounds)
 
 
 def _of_one(signatures: Stacked, place: int, bounds: NearDuplicates) -> tuple[Places, Places]:
-    """A clip with all behind it."""
+    """A clip with all others, the lower place first."""
     pose = np.empty((0, 2), np.int8)  # pictures alone
     one = Signature(signatures.hashes[place], signatures.colours[place], pose)
-    near, _ = bounds.near_pictures(one, signatures.after(place))
-    return np.full(len(near), place, np.int64), near + place + 1
+    near, _ = bounds.near_pictures(one, signatures)
+    near = near[near != place]
+    return np.minimum(near, place), np.maximum(near, place)
 
 
-def _neighbours(signatures: Stacked) -> Iterator[tuple[Places, Places]]:
-    """Pairs of clips that lie next to each other in some order."""
+def _neighbours(signatures: Stacked, asked: NDArray[np.bool_]) -> Iterator[tuple[Places, Places]]:
+    """Pairs of clips that lie next to each other in some order, with one of those asked for."""
     parts = signatures.colours.reshape(len(signatures.hashes), -1) @ (_PARTS.T / _PARTS.shape[1])
     ways = itertools.product(range(NUM_FRAMES), (False, True))
     for frame, by_colours in ways:
@@ -93,7 +109,9 @@ def _neighbours(signatures: Stacked) -> Iterator[tuple[Places, Places]]:
                 mixed = (cells @ np.array([1, 31, 961, 29791])).astype(np.uint64)
                 order_by = (mixed << np.uint64(48)) | (order_by >> np.uint64(16))
                 num_bits = 16 + _COLOUR_BANDS[0]
-            yield from _next_to_each_other(order_by, num_bits, neighbours)
+            for one, other in _next_to_each_other(order_by, num_bits, neighbours):
+                wanted = asked[one] | asked[other]
+                yield one[wanted], other[wanted]
 
 
 def _next_to_each_other(

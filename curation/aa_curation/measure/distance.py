@@ -82,6 +82,3 @@ class Stacked:
         rows = np.frombuffer(pictures, np.uint8).reshape(-1, PICTURE_BYTES)
         hashes = np.ascontiguousarray(rows[:, : 8 * NUM_FRAMES]).view("<u8").astype(np.uint64)
         return cls(hashes, rows[:, 8 * NUM_FRAMES :].reshape(len(rows), 4, 4, 2))
-
-    def after(self, place: int) -> Stacked:
-        return Stacked(self.hashes[place + 1 :], self.colours[place + 1 :])

@@ -10,12 +10,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from aa_curation.corpus.write_shards import CLIPS, FETCHED
+from aa_curation.corpus.write_shards import FETCHED
 from aa_curation.crawl.store import Store
 from aa_curation.ledger.ledger import Ledger
 from aa_curation.ledger.records import Decision, PlannedClip
 from aa_curation.ledger.takedown import REASON
 from aa_curation.measure.frames import cropped
+from aa_curation.steps.pack_shard import CLIPS
 from aa_datasets.errors import PoseError, VideoError
 from aa_datasets.pose import read_pose
 from aa_datasets.pose_drawing import draw_pose

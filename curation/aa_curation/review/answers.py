@@ -15,7 +15,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aa_curation.check import Check
-from aa_curation.corpus.write_shards import CLIPS
 from aa_curation.errors import LedgerError
 from aa_curation.ledger.ledger import Ledger, read_ledger
 from aa_curation.ledger.records import Decision
@@ -26,6 +25,7 @@ from aa_curation.measure.shots import Span
 from aa_curation.report.contact_sheet import Footage, find_footage, thumbnail
 from aa_curation.report.measurements import MEANINGS
 from aa_curation.review.marks import Marks, read_marks, write_marks
+from aa_curation.steps.pack_shard import CLIPS
 from aa_datasets.pose import BODY, FACE, JOINT_SEEN_SCORE, LEFT_HAND, RIGHT_HAND, read_pose
 from aa_datasets.pose_drawing import BODY_COLOURS, BODY_LIMBS, HAND_LIMBS
 from aa_datasets.video.canonical import encode_canonical

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,17 +14,18 @@ from aa_curation.ledger.records import Decision, PlannedClip, Survey, failed
 from aa_curation.recipe import Recipe
 from aa_curation.sources.source_list import Source
 from aa_curation.steps.curate_clip import curate_clip
+from aa_curation.steps.pack_shard import pack_shard
 from aa_curation.steps.survey import file_stamp, survey
 from aa_curation.text.detector import TextDetector
 from aa_datasets.pose_estimator import PoseEstimator
 
 
 class Worker:
-    """Surveys sources and curates clips, one at a time; holds the models.
+    """Surveys sources, curates clips and packs shards, one at a time; holds the models.
 
     Args:
         recipe: what to do.
-        clips_folder: where accepted clips go; shared by all workers.
+        clips_folder: where accepted clips go, in the folder of the corpus; shared by all workers.
     """
 
     def __init__(self, recipe: Recipe, clips_folder: Path) -> None:
@@ -63,6 +65,11 @@ class Worker:
         except Exception as error:  # noqa: BLE001  # the executor's edge: a row, not a dead run
             took_s = time.perf_counter() - start_s
             return failed(planned.clip_id, planned.source_id, "clip", error, took_s)
+
+    def pack(self, name: str, decisions: Sequence[Decision]) -> int:
+        """Write a shard of these accepted clips; returns its size in bytes. Raises where one of
+        their files is not the one that was accepted."""
+        return pack_shard(name, decisions, self._folder.parent)
 
     def _make_estimator(self) -> PoseEstimator:
         if self._estimator is None:

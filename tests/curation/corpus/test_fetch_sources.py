@@ -12,8 +12,7 @@ from pathlib import Path
 import pytest
 
 from aa_curation.cli.main import main
-from aa_curation.corpus.fetch_sources import fetch_sources
-from aa_curation.corpus.pending import sources_to_survey
+from aa_curation.corpus.pending import is_surveyed
 from aa_curation.corpus.purge import purge, take_down, without_barred
 from aa_curation.crawl.policy import FetchPolicy
 from aa_curation.crawl.store import Store
@@ -21,13 +20,16 @@ from aa_curation.errors import SourceError
 from aa_curation.ledger.ledger import LedgerWriter, read_ledger
 from aa_curation.ledger.records import CorpusHead
 from aa_curation.recipe import Recipe
-from aa_curation.sources.source_list import read_sources
+from aa_curation.sources.source_list import Source, read_sources
 from aa_curation.steps.worker import Worker
 
 DEMO = Path(__file__).parents[3] / "curation/recipes/demo.py"
 POLICY = FetchPolicy(
     "tests@example.org", requests_per_s=1000, attempts=1, allow_loopback=True, stall_s=2
 )
+
+
+Fetch = Callable[..., list[Source]]
 
 
 @pytest.fixture
@@ -71,17 +73,17 @@ def web_list(
 
 
 def test_urls_become_files_once_and_each_has_its_row(
-    web_list: Path, site: tuple[str, list[str]], tmp_path: Path, demo_recipe: Recipe
+    web_list: Path, site: tuple[str, list[str]], tmp_path: Path, demo_recipe: Recipe, fetch: Fetch
 ) -> None:
     corpus, (_, asked) = tmp_path / "corpus", site
     sources = read_sources([web_list])
     store = Store(corpus / "sources")
     worker = Worker(demo_recipe, tmp_path)
     with LedgerWriter(corpus, CorpusHead("demo", demo_recipe.sha256)) as writer:
-        files = fetch_sources(writer, sources, POLICY, store)
+        files = fetch(writer, sources, POLICY, store)
         assert [source.source_id for source in files] == ["again", "good", "unlicensed"]
         assert sorted(asked) == ["/bad_html.mp4", "/gone.mp4", "/puppet_1.mp4", "/robots.txt"]
-        assert sources_to_survey(writer.ledger, files) == files
+        assert not any(is_surveyed(writer.ledger, source) for source in files)
         for source in files:
             writer.add_survey(worker.survey(source))
         decisions = writer.ledger.decisions
@@ -101,18 +103,18 @@ def test_urls_become_files_once_and_each_has_its_row(
     asked.clear()
     with LedgerWriter(corpus, CorpusHead("demo", demo_recipe.sha256)) as writer:
         assert writer.ledger == read_ledger(corpus)
-        again = fetch_sources(writer, sources, POLICY, store)
+        again = fetch(writer, sources, POLICY, store)
         assert again == files
-        assert sources_to_survey(writer.ledger, again) == []
+        assert all(is_surveyed(writer.ledger, source) for source in again)
         assert asked == []
         # A file that is gone from the store, or another URL, is asked for.
         good.path.unlink()
-        fetch_sources(writer, sources, POLICY, store)
+        fetch(writer, sources, POLICY, store)
         assert asked == ["/robots.txt", "/puppet_1.mp4"]
 
 
 def test_a_file_that_was_taken_down_is_kept_under_no_other_url(
-    web_list: Path, site: tuple[str, list[str]], tmp_path: Path, demo_recipe: Recipe
+    web_list: Path, site: tuple[str, list[str]], tmp_path: Path, demo_recipe: Recipe, fetch: Fetch
 ) -> None:
     corpus, (base, asked) = tmp_path / "corpus", site
     good = next(source for source in read_sources([web_list]) if source.source_id == "good")
@@ -122,7 +124,7 @@ def test_a_file_that_was_taken_down_is_kept_under_no_other_url(
     worker = Worker(demo_recipe, clips)
     with LedgerWriter(corpus, CorpusHead("demo", demo_recipe.sha256)) as writer:
         for source in (good, alias):
-            (fetched,) = fetch_sources(writer, without_barred(writer, [source]), POLICY, store)
+            (fetched,) = fetch(writer, without_barred(writer, [source]), POLICY, store)
             assert fetched.path.is_file()
             writer.add_survey(worker.survey(fetched))
             if source is good:
@@ -135,7 +137,7 @@ def test_a_file_that_was_taken_down_is_kept_under_no_other_url(
 
 
 def test_an_outage_is_a_failed_row_and_the_next_run_asks_again(
-    web_list: Path, site: tuple[str, list[str]], tmp_path: Path, demo_recipe: Recipe
+    web_list: Path, site: tuple[str, list[str]], tmp_path: Path, demo_recipe: Recipe, fetch: Fetch
 ) -> None:
     corpus = tmp_path / "corpus"
     sources = [source for source in read_sources([web_list]) if source.source_id == "good"]
@@ -143,23 +145,27 @@ def test_an_outage_is_a_failed_row_and_the_next_run_asks_again(
     down = [replace(s, url=s.url.replace(base, "http://127.0.0.1:9")) for s in sources]
     store = Store(corpus / "sources")
     with LedgerWriter(corpus, CorpusHead("demo", demo_recipe.sha256)) as writer:
-        assert fetch_sources(writer, down, POLICY, store) == []
+        assert fetch(writer, down, POLICY, store) == []
         (row,) = writer.ledger.decisions.values()
         assert (row.status, row.stage, row.reason) == ("failed", "fetch", "FetchOutageError")
         writer.ledger.assert_complete()
-        (source,) = fetch_sources(writer, sources, POLICY, store)
+        (source,) = fetch(writer, sources, POLICY, store)
         assert source.path.is_file()
-        assert sources_to_survey(writer.ledger, [source]) == [source]
+        assert not is_surveyed(writer.ledger, source)
 
 
 def test_nobody_crawls_without_a_name(
-    web_list: Path, tmp_path: Path, demo_recipe: Recipe, capsys: pytest.CaptureFixture[str]
+    web_list: Path,
+    tmp_path: Path,
+    demo_recipe: Recipe,
+    capsys: pytest.CaptureFixture[str],
+    fetch: Fetch,
 ) -> None:
     with (
         LedgerWriter(tmp_path / "corpus", CorpusHead("demo", demo_recipe.sha256)) as writer,
         pytest.raises(SourceError, match="give --contact"),
     ):
-        fetch_sources(writer, read_sources([web_list]), None, Store(tmp_path / "s"))
+        fetch(writer, read_sources([web_list]), None, Store(tmp_path / "s"))
     arguments = ["run", str(DEMO), "--sources", str(web_list), "--out", str(tmp_path / "other")]
     assert main([*arguments, "--contact", "nobody"]) == 2
     assert "is not an address" in capsys.readouterr().err

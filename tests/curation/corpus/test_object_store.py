@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import queue
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -14,13 +15,13 @@ import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
 from aa_curation.check import Drop
-from aa_curation.corpus.fetch_sources import fetch_sources
-from aa_curation.corpus.object_store import CopyLimits, copy_objects
+from aa_curation.corpus.object_store import CopyLimits, copying
+from aa_curation.crawl.crawler import Outcome
 from aa_curation.crawl.store import Store
 from aa_curation.errors import FetchOutageError, SourceError
 from aa_curation.ledger.ledger import LedgerWriter
 from aa_curation.ledger.records import CorpusHead, Fetched
-from aa_curation.sources.source_list import read_sources
+from aa_curation.sources.source_list import Source, read_sources
 
 LIMITS = CopyLimits(backoff_s=0.01, at_once=4, give_up_after=5)
 
@@ -70,6 +71,9 @@ class TroubledFileSystem(MemoryFileSystem):  # type: ignore[misc]  # fsspec has 
         return super().find(path, **keywords)
 
 
+Fetch = Callable[..., list[Source]]
+
+
 @pytest.fixture
 def bucket() -> Iterator[TroubledFileSystem]:
     fsspec.register_implementation("oss", TroubledFileSystem, clobber=True)
@@ -83,7 +87,10 @@ def bucket() -> Iterator[TroubledFileSystem]:
 
 def _copied(store: Store, *names: str, limits: CopyLimits = LIMITS) -> dict[str, Any]:
     urls = [f"oss://bucket/{name}" for name in names]
-    return {url.rpartition("/")[2]: outcome for url, outcome in copy_objects(urls, store, limits)}
+    done: queue.SimpleQueue[tuple[str, Outcome]] = queue.SimpleQueue()
+    with copying(urls, store, done.put, limits):
+        found = dict(done.get(timeout=60) for _ in urls)
+    return {url.rpartition("/")[2]: outcome for url, outcome in found.items()}
 
 
 def test_objects_are_copied_in_parallel_and_each_gets_its_outcome(
@@ -127,7 +134,7 @@ def test_a_bucket_that_fails_again_and_again_is_given_up(
 
 
 def test_missing_credentials_are_failed_rows_that_the_next_run_tries_again(
-    bucket: TroubledFileSystem, tmp_path: Path
+    bucket: TroubledFileSystem, tmp_path: Path, fetch: Fetch
 ) -> None:
     for name in ("nobody.mp4", "good.mp4"):
         bucket.pipe(f"/bucket/{name}", b"video")
@@ -136,11 +143,11 @@ def test_missing_credentials_are_failed_rows_that_the_next_run_tries_again(
     )
     sources, store = read_sources([tmp_path / "list.csv"]), Store(tmp_path / "store")
     with LedgerWriter(tmp_path / "corpus", CorpusHead("demo", "0" * 64)) as writer:
-        assert [source.source_id for source in fetch_sources(writer, sources, None, store)] == ["b"]
+        assert [source.source_id for source in fetch(writer, sources, None, store)] == ["b"]
         (row,) = writer.ledger.decisions.values()
         assert (row.status, row.stage, row.reason) == ("failed", "fetch", "FetchOutageError")
         assert "NoCredentialsError: Unable to locate credentials" in row.detail
-        fetch_sources(writer, sources, None, store)
+        fetch(writer, sources, None, store)
     assert bucket.asked["/bucket/nobody.mp4"] == 2
     assert bucket.asked["/bucket/good.mp4"] == 1
 
@@ -152,5 +159,8 @@ def test_a_list_in_a_store_without_credentials_is_one_line(bucket: TroubledFileS
 
 
 def test_a_store_whose_package_is_missing_is_named(tmp_path: Path) -> None:
-    with pytest.raises(SourceError, match="cannot be read: Install adlfs"):
-        list(copy_objects(["abfs://bucket/a.mp4"], Store(tmp_path)))
+    with (
+        pytest.raises(SourceError, match="cannot be read: Install adlfs"),
+        copying(["abfs://bucket/a.mp4"], Store(tmp_path), print),
+    ):
+        pass

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import itertools
+import queue
 import random
 import shutil
 import socket
@@ -14,7 +15,7 @@ import struct
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
@@ -25,7 +26,7 @@ from typing import Any
 import pytest
 
 from aa_curation.check import Drop
-from aa_curation.crawl.crawler import crawl
+from aa_curation.crawl.crawler import Outcome, crawling
 from aa_curation.crawl.fetch import Fetcher
 from aa_curation.crawl.policy import FetchPolicy
 from aa_curation.crawl.rate_limit import Pace, backoff_s, retry_after_s
@@ -289,6 +290,13 @@ def store(tmp_path: Path) -> Store:
 
 def _files(store: Store) -> list[Path]:
     return sorted(path for path in store.folder.rglob("*") if path.is_file())
+
+
+def crawl(urls: Sequence[str], policy: FetchPolicy, store: Store) -> Iterator[tuple[str, Outcome]]:
+    done: queue.SimpleQueue[tuple[str, Outcome]] = queue.SimpleQueue()
+    with crawling(urls, policy, store, done.put):
+        for _ in urls:
+            yield done.get(timeout=60)
 
 
 @pytest.mark.parametrize("name", ["good.mp4", "chunked.mp4", "moved.mp4"])

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +67,18 @@ def local_ray() -> Iterator[Callable[..., None]]:
         ray.shutdown()
 
 
+def _each(pool: WorkerPool, tasks: Iterable[tuple[Any, ...]]) -> Iterator[tuple[Any, Any]]:
+    """Tasks and results, with as many tasks in the pool as it takes."""
+    left = iter(tasks)
+    task = next(left, None)
+    while task is not None or pool.busy():
+        while task is not None and pool.room():
+            pool.submit("survey", task)
+            task = next(left, None)
+        for _, done, result in pool.finished(60.0):
+            yield done, result
+
+
 def _mortal() -> type:
     """A worker class; a local one, so that Ray sends its code."""
 
@@ -101,13 +113,13 @@ def test_a_death_is_a_result_with_its_reason_and_the_other_tasks_are_done(
     local_ray(num_cpus=2)
     pool = WorkerPool(demo_recipe, tmp_path, 2, _mortal())
     tasks = [(what,) for what in ("a", "exit", "b", "exit once", "c")]
-    results = {task[0]: result for task, result in pool.each("survey", tasks)}
+    results = {task[0]: result for task, result in _each(pool, tasks)}
     died = results.pop("exit")
     assert isinstance(died, WorkerDiedError)
     assert "killed its worker 2 times; the last time: ActorDiedError" in str(died)
     assert results == {what: f"did {what}" for what in ("a", "b", "exit once", "c")}
     with pytest.raises(LookupError, match="a missing model"):
-        list(pool.each("survey", [("bug",)]))
+        list(_each(pool, [("bug",)]))
     shown = _metrics("ray_aa_curate_results_total{", ("WorkerDiedError", "surveyed"), timeout_s=90)
     assert 'step="survey"' in shown
 
@@ -143,7 +155,7 @@ def test_a_worker_killed_for_its_memory_is_a_result_and_the_run_goes_through(
         _system_config={"memory_usage_threshold": limit, "memory_monitor_refresh_ms": 50},
     )
     pool = WorkerPool(demo_recipe, tmp_path, 1, _mortal())
-    results = {t[0]: r for t, r in pool.each("survey", [("memory",), ("a",)])}
+    results = {t[0]: r for t, r in _each(pool, [("memory",), ("a",)])}
     assert results["a"] == "did a"
     assert isinstance(results["memory"], WorkerDiedError)
     assert "OutOfMemoryError" in str(results["memory"])
@@ -166,7 +178,7 @@ def test_workers_that_cannot_start_end_the_run_with_their_own_error(
     pool = WorkerPool(demo_recipe, tmp_path, 2, Broken)
     started = time.monotonic()
     with pytest.raises(WorkerStartError, match=r"No module named 'no_such_package'.* every node"):
-        list(pool.each("survey", [("a",)]))
+        list(_each(pool, [("a",)]))
     assert time.monotonic() - started < 120
     assert (tmp_path / "starts").read_text() == "x" * 2 * START_ATTEMPTS
     assert "is given up after 3 failed starts" in capsys.readouterr().err
@@ -194,7 +206,7 @@ def test_a_node_that_joins_during_a_run_is_used(
         ray.init(cluster.address, log_to_driver=False)
         pool = WorkerPool(demo_recipe, tmp_path, None, Slow)
         nodes = []
-        for _, node in pool.each("survey", [(number,) for number in range(60)]):
+        for _, node in _each(pool, [(number,) for number in range(60)]):
             nodes.append(node)
             if len(nodes) == 2:
                 cluster.add_node(num_cpus=1)

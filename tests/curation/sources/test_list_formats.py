@@ -13,7 +13,6 @@ import pyarrow.parquet
 import pytest
 
 from aa_curation.cli.main import main
-from aa_curation.corpus.fetch_sources import fetch_sources
 from aa_curation.crawl.store import Store
 from aa_curation.errors import SourceError
 from aa_curation.ledger.ledger import LedgerWriter
@@ -279,7 +278,10 @@ def test_the_published_lists_are_read_whole() -> None:
 
 
 def test_an_object_store_is_a_list_a_folder_and_a_place_for_videos(
-    tmp_path: Path, demo_recipe: Recipe, write_puppet: Callable[..., dict[str, str]]
+    tmp_path: Path,
+    demo_recipe: Recipe,
+    write_puppet: Callable[..., dict[str, str]],
+    fetch: Callable[..., list[Source]],
 ) -> None:
     """fsspec's store in memory, by URL, as s3:// would be."""
     write_puppet(tmp_path, 1)
@@ -299,7 +301,7 @@ def test_an_object_store_is_a_list_a_folder_and_a_place_for_videos(
     }
     store = Store(tmp_path / "store")
     with LedgerWriter(tmp_path / "corpus", CorpusHead("demo", demo_recipe.sha256)) as writer:
-        (found,) = fetch_sources(writer, sources, None, store)
+        (found,) = fetch(writer, sources, None, store)
         reasons = {d.source_id: d.reason for d in writer.ledger.decisions.values()}
     assert reasons == {"e": "empty_body", "g": "no_object"}
     assert found.path.read_bytes() == (tmp_path / "puppet_1.mp4").read_bytes()
