@@ -243,6 +243,7 @@ class Ledger:
         """Plan all shards afresh: see `repack`."""
         self._event("repack", {})
         self._db.execute("DELETE FROM shard_of")
+        self._db.execute("DELETE FROM blocks WHERE number IN (SELECT number FROM closed_blocks)")
 
     def alike(self, bounds: str) -> list[tuple[str, str, float]] | None:
         """Clips that are one recording, as far as they were searched by these bounds; None where
