@@ -255,11 +255,11 @@ def report(
 ) -> None:
     """Print the funnel and what may be used; or write a page or a table."""
     from aa_curation.ledger.ledger import read_ledger
-    from aa_curation.report.text import format_licences, format_why
+    from aa_curation.report.text import format_licences, format_why, write_csv
 
     ledger = read_ledger(out)
     if options.csv is not None:
-        ledger.to_frame().to_csv(options.csv, index=False)
+        write_csv(ledger, options.csv)
         print(f"wrote {options.csv}")
     if options.html is not None:
         from aa_curation.report.html_page import render_report

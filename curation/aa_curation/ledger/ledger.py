@@ -27,13 +27,15 @@ from aa_curation.ledger.lines import LINES_NAME, read_head, replay
 from aa_curation.ledger.records import CorpusHead, Decision, Fetch, Survey
 from aa_curation.ledger.redecide import redecided
 from aa_curation.ledger.tables import (
-    CHECK,
     DECISION,
     VERSION,
+    CheckPage,
     Codes,
     Rows,
     complete_for_reading,
+    join_checks,
     new_tables,
+    passes,
     read_decision,
     upgrade,
     write_decision,
@@ -51,6 +53,11 @@ _FRAME_COLUMNS = (
     *("clip_id", "source_id", "status", "stage", "reason", "measured", "threshold", "detail"),
     *("seconds", "owner", "consent", "uploader", "person"),
 )
+_CLIP_COLUMNS = (
+    *("licence", "split", "duration_s", "source", "start_s", "end_s", "fps", "num_frames"),
+    *("synthetic", "pose_from", "text_px", "height", "width"),
+)
+_CHECKED_AT_ONCE = 20_000  # clips
 _COMMIT_SHARE = 0.05  # of the time, at most, that goes into commits while rows are added
 _CACHE_KIB = 128 << 10
 
@@ -182,7 +189,7 @@ class Ledger:
         cursor = self._db.execute(
             "SELECT clip_id, status, stage, reason, checks FROM clips WHERE checks IS NOT NULL"
         )
-        while rows := cursor.fetchmany(20_000):
+        while rows := cursor.fetchmany(_CHECKED_AT_ONCE):
             verdicts, touched = _verdicts([row[4] for row in rows], bounds, asked)
             for place in np.flatnonzero(touched).tolist():
                 clip_id, status, stage, reason, _ = rows[place]
@@ -427,32 +434,56 @@ class Ledger:
             lines.append(f"{undecided:6d} not yet decided: run the same command again")
         return "\n".join(lines)
 
-    def to_frame(self) -> DataFrame:
+    def check_pages(self) -> Iterator[CheckPage]:
+        """All checks, some clips at a time, sorted by their ids."""
+        reasons = {code: reason for reason, code in self._codes.known().items()}
+        bounds = {c: self.thresholds[r] for c, r in reasons.items() if r in self.thresholds}
+        cursor = self._db.execute(
+            "SELECT clip_id, status, owner, checks FROM clips WHERE checks IS NOT NULL ORDER BY 1"
+        )
+        while rows := cursor.fetchmany(_CHECKED_AT_ONCE):
+            row, checks = join_checks([packed for *_, packed in rows], bounds)
+            yield CheckPage(
+                [(i, status, owner) for i, status, owner, _ in rows], row, checks, reasons
+            )
+
+    def to_frame(self, columns: Sequence[str] | None = None) -> DataFrame:
         """One row per decided clip, sorted by its id, as a pandas frame.
 
         Columns: those of `Decision` without files and signatures, those of an accepted clip's
         `Clip`, its `duration_s`, and one `check.NAME` for each measurement, by the reason of its
-        filter.
+        filter. All of a million clips with 20 checks take 2 GB; name the columns that you need.
 
             frame = read_ledger("corpus").to_frame()
             frame.groupby("reason").size()
             frame["check.small_person"].describe()
+
+        Args:
+            columns: only these.
+
+        Raises:
+            LedgerError: a column that there is not.
         """
         import pandas
 
-        rows = []
-        for decision in self.decisions.values():
-            row = {name: getattr(decision, name) for name in _FRAME_COLUMNS}
-            clip = decision.clip
-            if clip is not None:
-                row |= clip.to_json() | {"height": clip.size_hw[0], "width": clip.size_hw[1]}
-                row["duration_s"] = clip.num_frames / clip.fps
-                del row["size_hw"]
-            row |= {f"check.{check.reason}": check.measured for check in decision.checks}
-            rows.append(row)
-        columns = [*_FRAME_COLUMNS, "licence", "split", "duration_s"]
-        frame = pandas.DataFrame(rows)
-        return frame.reindex(columns=[*columns, *(c for c in frame.columns if c not in columns)])
+        frames = list(self.iter_frames(columns))
+        return pandas.concat(frames, ignore_index=True)
+
+    def iter_frames(self, columns: Sequence[str] | None = None) -> Iterator[DataFrame]:
+        """The rows of `to_frame`, some thousands at a time; one frame at least."""
+        import pandas
+
+        checks = [f"check.{reason}" for reason in sorted(self._codes.known(), key=self._codes.code)]
+        every = [*_FRAME_COLUMNS, *_CLIP_COLUMNS, *checks]
+        if unknown := [name for name in columns or () if name not in every]:
+            raise LedgerError(f"no column {unknown[0]!r}: there are {', '.join(every)}")
+        rows: list[dict[str, object]] = []
+        for place, decision in enumerate(self.decisions.values()):
+            if place and place % _CHECKED_AT_ONCE == 0:
+                yield pandas.DataFrame(rows, columns=list(columns or every))
+                rows = []
+            rows.append(_frame_row(decision))
+        yield pandas.DataFrame(rows, columns=list(columns or every))
 
     def assert_complete(self) -> None:
         """Every planned clip has exactly one decision, and nothing else has.
@@ -486,17 +517,22 @@ class Ledger:
         self._db.close()
 
 
+def _frame_row(decision: Decision) -> dict[str, object]:
+    row = {name: getattr(decision, name) for name in _FRAME_COLUMNS}
+    clip = decision.clip
+    if clip is not None:
+        row |= clip.to_json() | {"height": clip.size_hw[0], "width": clip.size_hw[1]}
+        row["duration_s"] = clip.num_frames / clip.fps
+    return row | {f"check.{check.reason}": check.measured for check in decision.checks}
+
+
 def _verdicts(
     packed: list[bytes], bounds: Mapping[int, float], asked: Sequence[int]
 ) -> tuple[list[int], NDArray[np.bool_]]:
     """Of rows of checks, with other bounds: the code of the first that fails, -1 if all pass; and
     whether one of those asked for is among them."""
-    checks = np.frombuffer(b"".join(packed), CHECK)
-    row = np.repeat(np.arange(len(packed)), [len(each) // CHECK.itemsize for each in packed])
-    bound = checks["threshold"].copy()
-    for code, value in bounds.items():
-        bound[checks["reason"] == code] = value
-    passed = np.where(checks["low"], checks["measured"] >= bound, checks["measured"] <= bound)
+    row, checks = join_checks(packed, bounds)
+    passed = passes(checks)
     (failed,) = np.nonzero(~passed)
     rows, first = np.unique(row[failed], return_index=True)
     verdicts = np.full(len(packed), -1)

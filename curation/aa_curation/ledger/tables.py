@@ -12,10 +12,11 @@ import math
 import sqlite3
 import struct
 from collections.abc import Callable, ItemsView, Iterator, Mapping, Sequence, ValuesView
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from aa_curation.check import Check
 from aa_curation.ledger.records import Decision
@@ -90,6 +91,41 @@ CREATE TEMP TABLE closed_blocks (number INTEGER PRIMARY KEY);
 CREATE TEMP TABLE unsearched (clip_id TEXT PRIMARY KEY) WITHOUT ROWID;
 """
 CHECK = np.dtype([("reason", "<u2"), ("low", "?"), ("measured", "<f8"), ("threshold", "<f8")])
+
+
+class CheckPage(NamedTuple):
+    """The checks of some clips.
+
+    Attributes:
+        clips: id, status and owner of each.
+        row: int64 [N], the place in `clips` of each check's clip.
+        checks: [N] of dtype `CHECK`, with the bounds that hold now.
+        reasons: by their codes.
+    """
+
+    clips: list[tuple[str, str, str]]
+    row: NDArray[np.int64]
+    checks: NDArray[np.void]
+    reasons: Mapping[int, str]
+
+
+def join_checks(
+    packed: Sequence[bytes], bounds: Mapping[int, float]
+) -> tuple[NDArray[np.int64], NDArray[np.void]]:
+    """Of rows of checks: the number of each check's row, and all checks with other bounds."""
+    checks = np.frombuffer(b"".join(packed), CHECK).copy()
+    row = np.repeat(np.arange(len(packed)), [len(each) // CHECK.itemsize for each in packed])
+    for code, value in bounds.items():
+        checks["threshold"][checks["reason"] == code] = value
+    return row, checks
+
+
+def passes(checks: NDArray[np.void]) -> NDArray[np.bool_]:
+    """Whether each check of dtype `CHECK` passed."""
+    measured, bound = checks["measured"], checks["threshold"]
+    return np.where(checks["low"], measured >= bound, measured <= bound)
+
+
 _PLAIN = (
     *("clip_id", "source_id", "status", "stage", "reason", "measured", "threshold", "detail"),
     *("seconds", "owner", "consent", "uploader", "person", "mp4_sha256", "pose_sha256"),

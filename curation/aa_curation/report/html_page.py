@@ -7,21 +7,16 @@ import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from aa_curation.ledger.ledger import Ledger
-from aa_curation.ledger.records import Decision
 from aa_curation.report.charts import histogram_svg
 from aa_curation.report.contact_sheet import thumbnail
 from aa_curation.report.measurements import find_measurements
 from aa_curation.report.text import format_why
 from aa_datasets.progress import progress
-
-if TYPE_CHECKING:
-    from pandas import DataFrame
 
 _CLIPS_LISTED = 2000
 
@@ -89,7 +84,7 @@ def render_report(
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    frame = ledger.to_frame()
+    counts = ledger.funnel()
     measurements = find_measurements(ledger, pictures // 2)
     buckets = _buckets(ledger, picture, pictures)
     plots = [
@@ -101,18 +96,19 @@ def render_report(
         )
         for measurement in progress(measurements, desc="report", unit="measurement")
     ]
-    rest = [name for name in sorted(ledger.decisions) if name not in shown]
+    first = ledger.sql("SELECT clip_id FROM clips ORDER BY 1 LIMIT ?", _CLIPS_LISTED + len(shown))
+    rest = [name for (name,) in first if name not in shown]
     listed = sorted([*shown, *rest[: max(0, _CLIPS_LISTED - len(shown))]])
     return environment.get_template("report.html.j2").render(
         ledger=ledger,
         planned=ledger.num_planned,
-        statuses={s: int((frame.status == s).sum()) for s in ("accepted", "rejected", "failed")},
-        undecided=ledger.num_planned - len(frame),
-        hours=float(frame[frame.status == "accepted"].duration_s.sum()) / 3600,
-        stages=_stages(frame),
+        statuses={status: ledger.num_of(status) for status in ("accepted", "rejected", "failed")},
+        undecided=ledger.num_planned - counts.total(),
+        hours=sum(hours for _, _, hours in _hours(ledger, "split")),
+        stages=_stages(ledger),
         buckets=buckets,
         plots=plots,
-        shares=[(column, _hours(frame, column)) for column in ("licence", "owner", "split")],
+        shares=[(column, _hours(ledger, column)) for column in ("licence", "owner", "split")],
         clips=[(name, shown.get(name), format_why(ledger.decisions[name])) for name in listed],
         unlisted=len(ledger.decisions) - len(listed),
         inf=float("inf"),
@@ -121,39 +117,51 @@ def render_report(
     )
 
 
-def _stages(frame: DataFrame) -> list[tuple[str, dict[str, int]]]:
+def _stages(ledger: Ledger) -> list[tuple[str, dict[str, int]]]:
     """How many clips each stage accepted, rejected and failed, in the order of a run."""
-    counts = frame.groupby(["stage", "status"]).size()
+    found: dict[str, dict[str, int]] = {}
+    for stage, status, count in ledger.sql(
+        "SELECT stage, status, count(*) FROM clips GROUP BY 1, 2"
+    ):
+        found.setdefault(stage, {"accepted": 0, "rejected": 0, "failed": 0})[status] = count
     order = ["plan", "fetch", "survey", "clip", "dedup", "redecide", "takedown"]
-    stages = sorted(set(frame.stage), key=lambda s: (order.index(s) if s in order else 99, s))
-    statuses = ("accepted", "rejected", "failed")
-    return [(s, {status: int(counts.get((s, status), 0)) for status in statuses}) for s in stages]
+    stages = sorted(found, key=lambda s: (order.index(s) if s in order else 99, s))
+    return [(stage, found[stage]) for stage in stages]
 
 
-def _hours(frame: DataFrame, column: str) -> list[tuple[str, int, float]]:
+def _hours(ledger: Ledger, column: str) -> list[tuple[str, int, float]]:
     """(value, clips, hours) of the accepted clips, the most first."""
-    accepted = frame[frame.status == "accepted"]
-    groups = accepted.groupby(column, dropna=False).duration_s.agg(["size", "sum"])
-    groups = groups.sort_values("size", ascending=False)
-    return [
-        (str(name), int(row["size"]), float(row["sum"]) / 3600) for name, row in groups.iterrows()
-    ]
+    return list(
+        ledger.sql(
+            f"SELECT {column}, count(*), sum(duration_s) / 3600 FROM clips "
+            "WHERE status = 'accepted' GROUP BY 1 ORDER BY 2 DESC, 1"
+        )
+    )
 
 
 def _buckets(ledger: Ledger, picture: Callable[[str], str | None], at_most: int) -> list[Bucket]:
-    rows: dict[tuple[str, str], list[Decision]] = {}
-    for clip_id in sorted(ledger.decisions):
-        decision = ledger.decisions[clip_id]
-        rows.setdefault((decision.status, decision.reason), []).append(decision)
     buckets = []
-    ordered = sorted(rows.items(), key=lambda row: (row[0][0], -len(row[1]), row[0][1]))
-    for (status, reason), decisions in progress(ordered, desc="report", unit="reason"):
+    counts = ledger.funnel()
+    ordered = sorted(counts.items(), key=lambda row: (row[0][0], -row[1], row[0][1]))
+    for (status, reason), count in progress(ordered, desc="report", unit="reason"):
         # Spread over the ids, not the first ones: these may all be of one source.
-        step = max(1, len(decisions) // (2 * at_most)) if at_most else 1
+        step = max(1, count // (2 * at_most)) if at_most else 1
+        names: list[str] = []
+        tried: list[str] = []
+        for place, (name,) in enumerate(
+            ledger.sql(
+                "SELECT clip_id FROM clips WHERE status = ? AND reason = ? ORDER BY 1",
+                status,
+                reason,
+            )
+        ):
+            if place < at_most:
+                names.append(name)
+            if place % step == 0 and len(tried) < 2 * at_most:
+                tried.append(name)
         found: list[tuple[str, str, None]] = []
-        for decision in decisions[::step][: 2 * at_most]:
-            if len(found) < at_most and (uri := picture(decision.clip_id)):
-                found.append((decision.clip_id, uri, None))
-        names = tuple(decision.clip_id for decision in decisions[:at_most])
-        buckets.append(Bucket(status, reason, len(decisions), names, tuple(found)))
+        for name in tried:
+            if len(found) < at_most and (uri := picture(name)):
+                found.append((name, uri, None))
+        buckets.append(Bucket(status, reason, count, tuple(names), tuple(found)))
     return buckets

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from aa_curation.check import Check
 from aa_curation.ledger.ledger import Ledger
-from aa_curation.ledger.records import Decision
+from aa_curation.ledger.tables import passes
 
 _SHARES = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
 
@@ -87,7 +86,7 @@ class Measurement:
         bounds: others, from the mildest to the strictest.
         inside, outside: ids of the clips nearest to the bound that pass, and that do not. Without a
             finite bound `inside` are the worst.
-        of: the number of each clip that has one.
+        of: the numbers of these clips.
     """
 
     name: str
@@ -118,51 +117,96 @@ class Measurement:
         return int((~self.passed).sum()) + self.num_nan
 
 
+@dataclass(slots=True)
+class _Column:
+    """One filter's checks, a page of clips after the other: places of the clips, what was measured,
+    and whether it passed."""
+
+    places: list[NDArray[np.int32]] = field(default_factory=list)
+    measured: list[NDArray[np.float64]] = field(default_factory=list)
+    passed: list[NDArray[np.bool_]] = field(default_factory=list)
+    low: bool = False
+    threshold: float = math.nan
+
+
 def find_measurements(ledger: Ledger, nearest: int = 3) -> list[Measurement]:
     """One for each filter that ran, in the order of the recipe."""
-    found: dict[str, list[tuple[Decision, Check]]] = {}
-    for clip_id in sorted(ledger.decisions):
-        decision = ledger.decisions[clip_id]
-        for check in decision.checks:
-            found.setdefault(check.reason, []).append((decision, check))
-    return [_measurement(name, rows, nearest) for name, rows in found.items()]
+    columns: dict[str, _Column] = {}
+    ids: list[str] = []
+    accepted: list[bool] = []
+    owners: list[int] = []
+    owner_codes: dict[str, int] = {}
+    for page in ledger.check_pages():
+        checks = page.checks
+        _, first = np.unique(checks["reason"], return_index=True)
+        for place in np.sort(first).tolist():
+            of_one = checks["reason"] == checks["reason"][place]
+            some = checks[of_one]
+            column = columns.setdefault(page.reasons[int(checks["reason"][place])], _Column())
+            column.places.append((page.row[of_one] + len(ids)).astype(np.int32))
+            column.measured.append(some["measured"].copy())
+            column.passed.append(passes(some))
+            column.low, column.threshold = bool(some["low"][-1]), float(some["threshold"][-1])
+        for clip_id, status, owner in page.clips:
+            ids.append(clip_id)
+            accepted.append(status == "accepted")
+            owners.append(owner_codes.setdefault(owner, len(owner_codes)))
+    clips = _Clips(ids, np.array(accepted, np.bool_), np.array(owners, np.int32), [*owner_codes])
+    return [_measurement(name, column, clips, nearest) for name, column in columns.items()]
 
 
-def _measurement(name: str, rows: list[tuple[Decision, Check]], nearest: int) -> Measurement:
-    last = rows[-1][1]
-    numbers = [(d, c) for d, c in rows if math.isfinite(c.measured)]
-    values = np.array([check.measured for _, check in numbers], np.float64)
-    passed = np.array([check.passed for _, check in numbers], np.bool_)
-    if math.isfinite(last.threshold):
-        order = np.argsort(np.abs(values - last.threshold), kind="stable")
+class _Clips(NamedTuple):
+    """N clips: ids, whether each is accepted, the number of its owner; and all owners."""
+
+    ids: list[str]
+    accepted: NDArray[np.bool_]
+    owners: NDArray[np.int32]
+    owner_names: list[str]
+
+
+def _measurement(name: str, column: _Column, clips: _Clips, nearest: int) -> Measurement:
+    measured = np.concatenate(column.measured)
+    is_number = np.isfinite(measured)
+    values = measured[is_number]
+    passed = np.concatenate(column.passed)[is_number]
+    places = np.concatenate(column.places)[is_number]
+    if math.isfinite(column.threshold):
+        order = np.argsort(np.abs(values - column.threshold), kind="stable")
     else:
-        order = np.argsort(values if last.low else -values, kind="stable")
-    ids = [numbers[place][0].clip_id for place in order]
+        order = np.argsort(values if column.low else -values, kind="stable")
+    inside, outside = order[passed[order]][:nearest], order[~passed[order]][:nearest]
     return Measurement(
         name,
-        last.low,
-        last.threshold,
+        column.low,
+        column.threshold,
         values,
         passed,
-        len(rows) - len(numbers),
-        tuple(_bounds([(d, c.measured) for d, c in numbers if d.status == "accepted"], last.low)),
-        tuple(i for i, place in zip(ids, order, strict=True) if passed[place])[:nearest],
-        tuple(i for i, place in zip(ids, order, strict=True) if not passed[place])[:nearest],
-        {decision.clip_id: check.measured for decision, check in numbers},
+        len(measured) - len(values),
+        tuple(_bounds(values, places, clips, column.low)),
+        tuple(clips.ids[places[i]] for i in inside),
+        tuple(clips.ids[places[i]] for i in outside),
+        {clips.ids[places[i]]: float(values[i]) for i in (*inside, *outside)},
     )
 
 
-def _bounds(accepted: list[tuple[Decision, float]], low: bool) -> list[Bound]:
+def _bounds(
+    values: NDArray[np.float64], places: NDArray[np.int32], clips: _Clips, low: bool
+) -> list[Bound]:
     """Bounds at which about 1, 2, 5, 10, 20 and 50 % of the accepted clips would be lost."""
-    worst_first = sorted((value for _, value in accepted), reverse=not low)
+    of_accepted = clips.accepted[places]
+    values, owners = values[of_accepted], clips.owners[places[of_accepted]]
+    worst_first = np.sort(values) if low else -np.sort(-values)
     bounds: dict[int, Bound] = {}
     for share in _SHARES:
         place = math.ceil(share * len(worst_first))
         if place >= len(worst_first):
             break
         value = float(f"{worst_first[place]:.3g}")
-        lost = [d for d, v in accepted if (v < value if low else v > value)]
-        if lost:
-            owner, of_owner = Counter(d.owner for d in lost).most_common(1)[0]
-            bounds[len(lost)] = Bound(value, len(lost), len(accepted), owner, of_owner)
+        lost = values < value if low else values > value
+        if lost.any():
+            num_lost, counts = int(lost.sum()), np.bincount(owners[lost])
+            most = int(counts.argmax())
+            bounds[num_lost] = Bound(
+                value, num_lost, len(values), clips.owner_names[most], int(counts[most])
+            )
     return list(bounds.values())

@@ -34,6 +34,13 @@ def format_licences(ledger: Ledger) -> str:
     return "no clip is accepted" if table.empty else str(table.to_string(index=False))
 
 
+def write_csv(ledger: Ledger, path: Path) -> None:
+    """Write a table: one row per clip, one column per measurement."""
+    with path.open("w", newline="", encoding="utf-8") as file:
+        for number, frame in enumerate(ledger.iter_frames()):
+            frame.to_csv(file, index=False, header=number == 0)
+
+
 def format_plan(sources: Sequence[Source]) -> str:
     """What lists of sources hold: by split, kind and licence, and the hosts to be asked."""
     rows = Counter(

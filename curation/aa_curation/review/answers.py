@@ -68,7 +68,7 @@ class Review:
     def _clips(self, ledger: Ledger) -> dict[str, Any]:
         reasons: dict[str, Check] = {}
         rows = []
-        for _, decision in sorted(ledger.decisions.items()):
+        for decision in ledger.decisions.values():
             for check in decision.checks:
                 reasons[check.reason] = check
             rows.append(self._row(decision))
@@ -186,7 +186,7 @@ class Review:
         """
         found: dict[str, list[str]] = {"rejected": [], "accepted": [], "undecided": []}
         with closing(self._open()) as ledger:
-            for clip_id, before in sorted(ledger.decisions.items()):
+            for clip_id, before in ledger.decisions.items():
                 after = redecided(before, bounds)
                 if after is None:
                     found["undecided"].append(clip_id)
