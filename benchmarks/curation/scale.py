@@ -220,7 +220,8 @@ def measure(folder: Path, clips: int) -> None:
         f"\n{workers.todo:,} clips curated; the first shard is packed after "
         f"{100 * CLIPS_A_SOURCE * workers.first_pack_after / clips:.1f} % of the surveys; "
         f"{found} of {draw.planted} planted copies found; {len(plan)} shards; redecided: "
-        f"{before:,} accepted -> {after:,}, {changed} shards changed; {size:.0f} bytes of ledger a clip",
+        f"{before:,} accepted -> {after:,}, {changed} shards changed; {size:.0f} bytes of "
+        "ledger a clip",
         flush=True,
     )
     added = added_shards(folder, clips)

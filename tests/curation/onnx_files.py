@@ -20,7 +20,7 @@ def _save(
     path: Path,
     nodes: list[onnx.NodeProto],
     constants: dict[str, NDArray],
-    into: list[int],
+    into: list[int | str],
     out: dict,
 ) -> OnnxFile:
     graph = helper.make_graph(
@@ -68,7 +68,12 @@ def write_yolox(path: Path, side: int = 96) -> OnnxFile:
     return _save(path, nodes, constants, [1, 3, side, side], {"output": [1, rows, 7]})
 
 
-def write_dwpose(path: Path, size_hw: tuple[int, int] = (64, 48), joints: int = 133) -> OnnxFile:
+def write_dwpose(
+    path: Path,
+    size_hw: tuple[int, int] = (64, 48),
+    joints: int = 133,
+    batch: int | str = 1,
+) -> OnnxFile:
     """Head, arms and face are where it is reddest, hips and legs where greenest, the left hand
     where bluest; their scores are 0.9, the right hand's 0.1."""
     height, width = size_hw
@@ -92,5 +97,21 @@ def write_dwpose(path: Path, size_hw: tuple[int, int] = (64, 48), joints: int = 
             helper.make_node("Mul", [f"{out}_top", "gain"], [f"{out}_scaled"]),
             helper.make_node("Gather", [f"{out}_scaled", bins], [out], axis=2),
         ]
-    shapes = {"simcc_x": [1, joints, 2 * width], "simcc_y": [1, joints, 2 * height]}
-    return _save(path, nodes, constants, [1, 3, height, width], shapes)
+    shapes = {"simcc_x": [batch, joints, 2 * width], "simcc_y": [batch, joints, 2 * height]}
+    return _save(path, nodes, constants, [batch, 3, height, width], shapes)
+
+
+def write_classifier(path: Path, side: int = 32, classes: int = 50) -> OnnxFile:
+    """A convolution and a matrix, drawn at random, for batches of any number of images."""
+    rng = np.random.default_rng(0)
+    constants = {
+        "kernel": rng.normal(0, 0.1, (24, 3, 5, 5)).astype(np.float32),
+        "matrix": rng.normal(0, 0.1, (24 * (side // 4) ** 2, classes)).astype(np.float32),
+    }
+    nodes = [
+        helper.make_node("Conv", ["images", "kernel"], ["maps"], pads=[2] * 4, strides=[4, 4]),
+        helper.make_node("Relu", ["maps"], ["seen"]),
+        helper.make_node("Flatten", ["seen"], ["flat"]),
+        helper.make_node("MatMul", ["flat", "matrix"], ["scores"]),
+    ]
+    return _save(path, nodes, constants, ["N", 3, side, side], {"scores": ["N", classes]})

@@ -61,6 +61,12 @@ class RunOptions:
     cluster has."""
     address: Annotated[str | None, Parameter(group=_WHERE)] = None
     """Of a Ray cluster; without it RAY_ADDRESS if that is set, else Ray is started here."""
+    gpus: Annotated[float, Parameter(group=_WHERE, validator=Number(gte=0, lt=math.inf))] = 0.0
+    """Of each worker, for the recipe's ONNX models (onnxruntime-gpu is yours to install); 0.5 lets
+    two workers share one."""
+    clips_at_once: Annotated[PositiveInt, Parameter(group=_WHERE)] = 1
+    """That a worker curates, so that its models take frames of several clips in one batch: 8, say,
+    on a GPU."""
     drop_missing: Annotated[bool, Parameter(negative=())] = False
     """Reject the undecided clips of sources that are gone from the lists, instead of stopping."""
     decode_s_per_s: Annotated[
@@ -121,8 +127,11 @@ def run(
 
     if not sources.sources:
         raise CurationError("nothing to curate: give --sources LIST_OR_FOLDER")
-    if options.local and (options.workers or options.address):
-        raise CurationError("--local runs without Ray: leave out --workers and --address")
+    of_ray = (options.workers, options.address, options.gpus, options.clips_at_once > 1)
+    if options.local and any(of_ray):
+        raise CurationError(
+            "--local runs without Ray: leave out --workers, --address, --gpus and --clips-at-once"
+        )
     chosen, rows = _inputs(recipe, sources.sources, sources)
     if options.decode_s_per_s is not None:
         decode = replace(chosen.decode, s_per_video_s=options.decode_s_per_s)
@@ -142,7 +151,7 @@ def run(
         # Ray takes a second to import; the other commands do not need it.
         from aa_curation.executors.ray_executor import Ray
 
-        executor = Ray(options.workers, options.address)
+        executor = Ray(options.workers, options.address, options.gpus, options.clips_at_once)
     ledger = run_recipe(
         chosen,
         rows,

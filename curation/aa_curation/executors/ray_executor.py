@@ -28,6 +28,7 @@ from ray.util.metrics import Gauge
 from aa_curation.errors import WorkerDiedError, WorkerStartError
 from aa_curation.executors.shared_path import check_shared
 from aa_curation.executors.stream import Step, Task
+from aa_curation.models.onnx_file import CPU, Device
 from aa_curation.recipe import Recipe
 from aa_curation.sources.source_list import Source
 from aa_curation.steps.worker import Worker
@@ -62,10 +63,16 @@ class Ray:
             or, on a cluster, every CPU that Ray has, also of nodes that join during the run. More
             than the cluster has are a demand on its autoscaler.
         address: of a Ray cluster; None takes RAY_ADDRESS if it is set, else starts Ray here.
+        gpus: of each worker, for the recipe's ONNX models; 0.5 lets two workers share one. With
+            `workers` as None there are as many workers as that allows.
+        clips_at_once: that a worker curates, so that its models take frames of several clips in one
+            batch. What is found in a clip depends on it in the last digits, and on nothing else.
     """
 
     workers: int | None = None
     address: str | None = None
+    gpus: float = 0.0
+    clips_at_once: int = 1
 
     @contextmanager
     def start(
@@ -73,12 +80,13 @@ class Ray:
     ) -> Iterator[WorkerPool]:
         address = self.address or os.environ.get("RAY_ADDRESS") or "local"
         count = self.workers
-        if address == "local":
+        if address == "local" and not self.gpus:
             count = count or usable_cpus()
         _connect(address, count)
+        device = Device(gpu=self.gpus > 0, batch=self.clips_at_once)
         try:
             check_shared(clips_folder.parent, sources)
-            yield WorkerPool(recipe, clips_folder, count)
+            yield WorkerPool(recipe, clips_folder, count, device=device, gpus=self.gpus)
         finally:
             ray_core.shutdown()
 
@@ -104,7 +112,8 @@ def usable_cpus(cgroup: Path = Path("/sys/fs/cgroup")) -> int:
 
 
 class WorkerPool:
-    """Ray actors with one task at a time each, which may die, alone or with their node.
+    """Ray actors with so many tasks at a time as their models' batch has images, which is one on a
+    CPU. They may die, alone or with their node.
 
     A worker gets a task only once it has reported itself ready: one that Ray cannot place, since
     its node is gone and the others are full, holds no clip and stops no other.
@@ -112,20 +121,34 @@ class WorkerPool:
     Args:
         recipe: what the workers do.
         clips_folder: where accepted clips go; on a path that all nodes share.
-        count: how many; None follows the CPUs of the cluster.
+        count: how many; None follows the CPUs of the cluster, or its GPUs.
         worker: the class of the actors.
+        device: of their models.
+        gpus: of each.
     """
 
     def __init__(
-        self, recipe: Recipe, clips_folder: Path, count: int | None, worker: type = Worker
+        self,
+        recipe: Recipe,
+        clips_folder: Path,
+        count: int | None,
+        worker: type = Worker,
+        *,
+        device: Device = CPU,
+        gpus: float = 0.0,
     ) -> None:
-        self._make = ray_core.remote(worker).options(num_cpus=1)
-        self._arguments = (recipe, clips_folder)
+        self._slots, self._gpus = device.batch, gpus
+        self._make = ray_core.remote(worker).options(
+            num_cpus=1, num_gpus=gpus, max_concurrency=device.batch
+        )
+        self._arguments = (recipe, clips_folder, device)
         self._actors: dict[int, Any] = {}
         self._starting: dict[Any, int] = {}  # reference -> worker's number
-        self._running: dict[Any, tuple[_Job, int]] = {}  # reference -> job, worker's number
+        self._running: dict[Any, tuple[_Job, int, Any]] = {}  # reference -> job, number, actor
         self._waiting: deque[_Job] = deque()
-        self._free: deque[int] = deque()
+        self._again: deque[_Job] = deque()  # each gets a worker to itself: it may kill it
+        self._free: deque[int] = deque()  # a worker's number for each task that it takes yet
+        self._tasks_of: Counter[int] = Counter()  # at work, by worker
         # What the threads of Ray say is done: nothing is asked over all that runs, of which there
         # may be thousands.
         self._done: queue.SimpleQueue[tuple[Any, Future[Any]]] = queue.SimpleQueue()
@@ -139,11 +162,11 @@ class WorkerPool:
 
     def room(self) -> bool:
         """See `Workers`: a task may wait for each worker."""
-        return len(self._waiting) < max(1, len(self._actors))
+        return len(self._waiting) < max(1, len(self._actors)) * self._slots
 
     def busy(self) -> bool:
         """See `Workers`."""
-        return bool(self._waiting or self._running)
+        return bool(self._waiting or self._again or self._running)
 
     def submit(self, step: Step, task: Task) -> None:
         """See `Workers`."""
@@ -175,48 +198,74 @@ class WorkerPool:
         for reference, future in events:
             if reference in self._starting:
                 self._started(reference, future)
-            elif (job_of := self._running.pop(reference, None)) is not None:
-                job, number = job_of
-                result = self._result(job, number, future)
+            else:
+                job, number, actor = self._running.pop(reference)
+                result = self._result(job, number, actor, future)
                 if result is not _NONE_YET:
                     self._metrics.count(job.step, result)
                     found.append((job.step, job.task, result))
         self._give_out()
         return found
 
-    def _result(self, job: _Job, number: int, future: Future[Any]) -> Any:
+    def _result(self, job: _Job, number: int, actor: Any, future: Future[Any]) -> Any:
+        is_its = self._actors[number] is actor  # and not of its successor
         error = future.exception()
+        if is_its:
+            self._tasks_of[number] -= 1
         if error is None:
-            self._free.append(number)
+            if is_its:
+                self._free.extend([number] * (1 if job.attempt == 1 else self._slots))
             return future.result()
         if isinstance(error, RayTaskError):
             raise error.cause from None  # a missing model or package: every task would raise
         if not isinstance(error, RayError):
             raise error
-        self._replace(number)
+        if is_its:
+            self._replace(number)
         if job.attempt < ATTEMPTS:
-            self._waiting.append(replace(job, attempt=job.attempt + 1))
+            self._again.append(replace(job, attempt=job.attempt + 1))
             return _NONE_YET
         return WorkerDiedError(
             f"killed its worker {ATTEMPTS} times; the last time: {_in_short(error)}"
         )
 
     def _give_out(self) -> None:
-        while self._waiting and self._free:
-            number, job = self._free.popleft(), self._waiting.popleft()
-            reference = getattr(self._actors[number], job.step).remote(*job.task)
-            self._running[reference] = job, number
-            self._tell_when_done(reference)
+        # The second attempt of a task waits until a worker has nothing else to lose.
+        while self._again and (idle := [n for n in set(self._free) if not self._tasks_of[n]]):
+            self._forget_slots(min(idle))
+            self._give(min(idle), self._again.popleft())
+        kept_for_it = min(set(self._free), default=None) if self._again else None
+        for _ in range(len(self._free)):
+            if not self._waiting:
+                break
+            number = self._free.popleft()
+            if number == kept_for_it:
+                self._free.append(number)
+            else:
+                self._give(number, self._waiting.popleft())
+        self._show()
+
+    def _give(self, number: int, job: _Job) -> None:
+        actor = self._actors[number]
+        reference = getattr(actor, job.step).remote(*job.task)
+        self._running[reference] = job, number, actor
+        self._tasks_of[number] += 1
+        self._tell_when_done(reference)
+
+    def _forget_slots(self, number: int) -> None:
+        self._free = deque(n for n in self._free if n != number)
+
+    def _show(self) -> None:
         if time.monotonic() - self._shown_s > _SHOW_EVERY_S:
             self._shown_s = time.monotonic()
-            self._metrics.show(self._waiting, [job for job, _ in self._running.values()],
-                               len(self._free))  # fmt: skip
+            running = [job for job, *_ in self._running.values()]
+            self._metrics.show([*self._waiting, *self._again], running, len(self._free))
 
     def _tell_when_done(self, reference: Any) -> None:
         reference.future().add_done_callback(lambda done: self._done.put((reference, done)))
 
     def _say_if_stuck(self) -> None:
-        stuck = self._waiting and not self._running and self._count is not None
+        stuck = (self._waiting or self._again) and not self._running and self._count is not None
         if stuck and time.monotonic() - self._heard_s > _PATIENCE_S:
             self._heard_s = time.monotonic()
             print("waiting for Ray to place a worker: are there free CPUs?", file=sys.stderr)
@@ -228,7 +277,11 @@ class WorkerPool:
         self._looked_s = time.monotonic()
         wanted = self._count
         if wanted is None:
-            wanted = max(1, int(ray_core.cluster_resources().get("CPU", 1)))
+            there = ray_core.cluster_resources()
+            wanted = int(there.get("CPU", 1))
+            if self._gpus:
+                wanted = min(wanted, int(there.get("GPU", 0) / self._gpus))
+            wanted = max(1, wanted)
         for number in range(len(self._actors), wanted):
             self._start(number)
 
@@ -243,7 +296,7 @@ class WorkerPool:
         error = future.exception()
         if error is None:
             self._failed_starts[number] = 0
-            self._free.append(number)
+            self._free.extend([number] * self._slots)
         else:  # its node went while it started, or it never can
             self._failed_starts[number] += 1
             if self._failed_starts[number] < START_ATTEMPTS:
@@ -260,6 +313,8 @@ class WorkerPool:
 
     def _replace(self, number: int) -> None:
         ray_core.kill(self._actors[number])  # it may be alive where only its answer was lost
+        self._forget_slots(number)
+        self._tasks_of[number] = 0
         self._start(number)
 
 

@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import queue
+import threading
+from collections.abc import Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime
@@ -76,17 +83,65 @@ class WheelOnnxFile:
         return verified(content, name, self.sha256, remedy)
 
 
+@dataclass(frozen=True, slots=True)
+class Device:
+    """Where ONNX models run, and how many images at once.
+
+    Attributes:
+        gpu: on the first GPU that this process sees, by ONNX Runtime's CUDA provider; else on one
+            thread of the CPU.
+        batch: images of one call. As many threads may ask at the same time; a batch that is not
+            full is filled with zeros, so that what comes out does not depend on who asks together.
+    """
+
+    gpu: bool = False
+    batch: int = 1
+
+    @property
+    def provider(self) -> str:
+        """The name that ONNX Runtime has for it.
+
+        Raises:
+            PackageError: this ONNX Runtime runs no models on GPUs.
+        """
+        name = "CUDAExecutionProvider" if self.gpu else "CPUExecutionProvider"
+        available = onnxruntime.get_available_providers()
+        if name not in available:
+            raise PackageError(
+                f"ONNX Runtime has no {name} here, only {', '.join(available)}: install "
+                "onnxruntime-gpu in place of onnxruntime, or leave out --gpus"
+            )
+        return name
+
+
+CPU = Device()
+_DEVICE = ContextVar("device", default=CPU)
+
+
+@contextmanager
+def running_on(device: Device) -> Iterator[None]:
+    """Have the models that are loaded inside of this run on a device."""
+    token = _DEVICE.set(device)
+    try:
+        yield
+    finally:
+        _DEVICE.reset(token)
+
+
 class OnnxModel:
-    """One model on one thread of the CPU; call it with an image, get its outputs in their order.
+    """One model on the device of `running_on`, which is a thread of the CPU if none is named; call
+    it with an image, get its outputs in their order. Threads may call it at the same time.
 
     Args:
         content: of the file.
         name: for messages.
         num_outputs: that it must have.
-        any_size: whether it takes images of any size; then `size_hw` is (0, 0).
+        any_size: whether it takes images of any size; then `size_hw` is (0, 0), and each is a
+            batch.
 
     Raises:
         WeightsError: no ONNX model, or not one image in and `num_outputs` arrays out.
+        PackageError: it is to run on a GPU, and this ONNX Runtime cannot.
     """
 
     def __init__(
@@ -94,12 +149,14 @@ class OnnxModel:
     ) -> None:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1
+        device = _DEVICE.get()
+        provider = device.provider
         try:
-            self._session = onnxruntime.InferenceSession(
-                content, options, providers=["CPUExecutionProvider"]
-            )
+            self._session = onnxruntime.InferenceSession(content, options, providers=[provider])
         except Exception as error:  # ONNX Runtime's errors share no class of their own
             raise WeightsError(f"ONNX Runtime cannot load {name}: {error}") from error
+        if provider not in self._session.get_providers():  # it falls back to the CPU by itself
+            raise PackageError(f"ONNX Runtime cannot use the GPU for {name}: see what it printed")
         inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
         shape = inputs[0].shape
         if (
@@ -116,10 +173,38 @@ class OnnxModel:
             )
         self._input = inputs[0].name
         self.size_hw: tuple[int, int] = (0, 0) if any_size else (int(shape[2]), int(shape[3]))
+        takes_batches = not any_size and not isinstance(shape[0], int)
+        self._batch = device.batch if takes_batches else 1
+        self._asked: queue.SimpleQueue[tuple[NDArray[np.float32], Future[list[Any]]]] = (
+            queue.SimpleQueue()
+        )
+        self._one_at_a_time = threading.Lock()
 
     def __call__(self, image: NDArray[np.float32]) -> list[NDArray[np.float32]]:
         """Run on float32 [H, W, 3]; outputs come without their batch axis."""
-        batch = np.ascontiguousarray(image.transpose(2, 0, 1)[None], dtype=np.float32)
-        return [
-            np.asarray(out, np.float32)[0] for out in self._session.run(None, {self._input: batch})
-        ]
+        mine: Future[list[Any]] = Future()
+        self._asked.put((image, mine))
+        # Who comes while a batch runs waits here, and takes all that have come along with it.
+        with self._one_at_a_time:
+            while not mine.done():
+                self._run_a_batch()
+        return mine.result()
+
+    def _run_a_batch(self) -> None:
+        asked = []
+        while len(asked) < self._batch:
+            try:
+                asked.append(self._asked.get_nowait())
+            except queue.Empty:
+                break
+        images = np.zeros((self._batch, 3, *asked[0][0].shape[:2]), np.float32)
+        for place, (image, _) in enumerate(asked):
+            images[place] = image.transpose(2, 0, 1)
+        try:
+            outputs = self._session.run(None, {self._input: images})
+        except Exception as error:  # noqa: BLE001  # each that asked is told
+            for _, future in asked:
+                future.set_exception(error)
+            return
+        for place, (_, future) in enumerate(asked):
+            future.set_result([np.asarray(out, np.float32)[place] for out in outputs])

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -57,12 +58,14 @@ class TFLiteModel:
         self._input = self._interpreter.get_input_details()[0]["index"]
         indices = {d["name"]: d["index"] for d in self._interpreter.get_output_details()}
         self._outputs = [indices[name] for name in order]
+        self._one_at_a_time = threading.Lock()
 
     def __call__(self, image: NDArray[np.float32]) -> list[NDArray[np.float32]]:
         """Run on float32 [S, S, 3]; outputs come without their batch axis."""
-        self._interpreter.set_tensor(self._input, image[None])
-        self._interpreter.invoke()
-        return [self._interpreter.get_tensor(index)[0] for index in self._outputs]
+        with self._one_at_a_time:
+            self._interpreter.set_tensor(self._input, image[None])
+            self._interpreter.invoke()
+            return [self._interpreter.get_tensor(index)[0] for index in self._outputs]
 
 
 @contextmanager

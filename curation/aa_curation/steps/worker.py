@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -11,6 +12,7 @@ import cv2
 
 from aa_curation.errors import PackageError, WeightsError
 from aa_curation.ledger.records import Decision, PlannedClip, Survey, failed
+from aa_curation.models.onnx_file import CPU, Device, running_on
 from aa_curation.recipe import Recipe
 from aa_curation.sources.source_list import Source
 from aa_curation.steps.curate_clip import curate_clip
@@ -21,15 +23,18 @@ from aa_datasets.pose_estimator import PoseEstimator
 
 
 class Worker:
-    """Surveys sources, curates clips and packs shards, one at a time; holds the models.
+    """Surveys sources, curates clips and packs shards; holds the models.
 
     Args:
         recipe: what to do.
         clips_folder: where accepted clips go, in the folder of the corpus; shared by all workers.
+        device: of the recipe's ONNX models. With a batch of several images, so many threads may
+            call a worker's steps at the same time, each for a clip.
     """
 
-    def __init__(self, recipe: Recipe, clips_folder: Path) -> None:
+    def __init__(self, recipe: Recipe, clips_folder: Path, device: Device = CPU) -> None:
         cv2.setNumThreads(1)  # a worker is one core; more threads cost and win nothing
+        self._device, self._loading = device, threading.Lock()
         self._recipe = recipe
         self._folder = clips_folder
         self._estimator: PoseEstimator | None = None
@@ -51,14 +56,15 @@ class Worker:
         """Never raises for a bad clip; a missing model or package stops the run."""
         start_s = time.perf_counter()
         try:
-            row = curate_clip(
-                planned,
-                source,
-                self._recipe,
-                self._make_estimator,
-                self._folder,
-                self._make_detector,
-            )
+            with running_on(self._device):
+                row = curate_clip(
+                    planned,
+                    source,
+                    self._recipe,
+                    self._make_estimator,
+                    self._folder,
+                    self._make_detector,
+                )
             return replace(row, seconds=round(time.perf_counter() - start_s, 3))
         except (WeightsError, PackageError):
             raise
@@ -72,11 +78,13 @@ class Worker:
         return pack_shard(name, decisions, self._folder.parent)
 
     def _make_estimator(self) -> PoseEstimator:
-        if self._estimator is None:
-            self._estimator = self._recipe.make_estimator()
-        return self._estimator
+        with self._loading:
+            if self._estimator is None:
+                self._estimator = self._recipe.make_estimator()
+            return self._estimator
 
     def _make_detector(self) -> TextDetector | None:
-        if self._detector is None and self._recipe.text is not None:
-            self._detector = self._recipe.text.make_detector()
-        return self._detector
+        with self._loading:
+            if self._detector is None and self._recipe.text is not None:
+                self._detector = self._recipe.text.make_detector()
+            return self._detector

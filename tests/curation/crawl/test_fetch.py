@@ -648,6 +648,20 @@ def test_a_part_left_by_a_killed_run_is_gone_on_with(web: Web, store: Store) -> 
     assert [h.get("Range") for _, h, _ in web.seen[1:]] == ["bytes=250000-"]
 
 
+def test_a_host_that_is_to_be_left_alone_holds_no_other_up(web: Web, store: Store) -> None:
+    """One thread, and two hosts, of which the first wants seconds between two requests."""
+    web.robots = b"User-agent: *\nCrawl-delay: 3"
+    with serving() as other:
+        slow = [f"{web.base}/good.mp4?{n}" for n in range(2)] + [f"{web.base}/busy.mp4"]
+        quick = [f"{other.base}/good.mp4?{n}".replace("127.0.0.1", "localhost") for n in range(5)]
+        policy = replace(POLICY, hosts_at_once=1, attempts=2, backoff_s=8, backoff_at_most_s=8)
+        outcomes = dict(crawl([*slow, *quick], policy, store))
+        done_s = max(at_s for _, _, at_s in other.seen)
+    assert [type(outcomes[url]) for url in quick] == [Fetched] * 5
+    asked_s = [at_s for path, _, at_s in web.seen if path == "/good.mp4?1"]
+    assert done_s < min(asked_s), "five files of a quick host waited for the second of a slow one"
+
+
 def test_requests_to_a_host_keep_their_distance(web: Web, store: Store) -> None:
     web.robots = b"User-agent: *\nCrawl-delay: 1"
     urls = [f"{web.base}/good.mp4?{n}" for n in range(3)]

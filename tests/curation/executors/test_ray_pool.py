@@ -83,7 +83,7 @@ def _mortal() -> type:
     """A worker class; a local one, so that Ray sends its code."""
 
     class Mortal:
-        def __init__(self, recipe: object, folder: Path) -> None:
+        def __init__(self, recipe: object, folder: Path, device: object) -> None:
             self._folder = folder
 
         def survey(self, what: str) -> str:
@@ -169,7 +169,7 @@ def test_workers_that_cannot_start_end_the_run_with_their_own_error(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     class Broken:
-        def __init__(self, recipe: object, folder: Path) -> None:
+        def __init__(self, recipe: object, folder: Path, device: object) -> None:
             with (folder / "starts").open("a") as file:
                 file.write("x")
             import no_such_package  # noqa: F401
@@ -191,7 +191,7 @@ def test_a_node_that_joins_during_a_run_is_used(
     monkeypatch.setattr(ray_executor, "_LOOK_EVERY_S", 0.5)
 
     class Slow:
-        def __init__(self, recipe: object, folder: Path) -> None: ...
+        def __init__(self, recipe: object, folder: Path, device: object) -> None: ...
 
         def survey(self, number: int) -> str:
             import time

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import importlib.util
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
 import numpy as np
+import onnxruntime
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aa_curation.errors import WeightsError
+from aa_curation.errors import PackageError, WeightsError
 from aa_curation.measure.frames import iter_frames_at
-from aa_curation.models.onnx_file import OnnxFile
+from aa_curation.models.onnx_file import Device, OnnxFile, OnnxModel, running_on
 from aa_curation.poses.blazepose import BlazePose
 from aa_curation.poses.dwpose import DWPose, DWPoseFiles
 from aa_curation.poses.mediapipe_networks import BodyLandmarks
@@ -22,7 +25,7 @@ from aa_curation.poses.region import Region
 from aa_curation.poses.yolox import Box, Yolox
 from aa_curation.poses.yolox_blazepose import YoloxBlazePose, YoloxThenBlazePose
 from aa_curation.recipe import load_recipe
-from aa_datasets.pose import BODY, FACE, JOINT_NAMES, LEFT_HAND, RIGHT_HAND
+from aa_datasets.pose import BODY, FACE, JOINT_NAMES, LEFT_HAND, RIGHT_HAND, Pose
 
 ROOT = Path(__file__).parents[3]
 YOLOX_NANO = ROOT / "../shared/assets/yolox_nano.onnx"
@@ -239,3 +242,61 @@ def test_yolox_nano_sees_one_man_two_people_and_nobody(
         assert people[0].wobble < 0.03
     room = np.tile(np.linspace(60, 200, 640, dtype=np.uint8)[None, :, None], (360, 1, 3))
     assert estimator.people(room) == []
+
+
+def test_what_a_batch_gives_does_not_depend_on_who_asks_together(tmp_path: Path) -> None:
+    file = FILES.write_classifier(tmp_path / "classifier.onnx")
+    images = np.random.default_rng(1).random((24, 32, 32, 3), np.float32)
+    with running_on(Device(batch=4)):
+        model = OnnxModel(file.read(tmp_path), file.name, 1)
+    alone = [model(image)[0] for image in images]
+    asked = []
+    run = model._session.run
+
+    def counted(names: object, feed: dict[str, np.ndarray]) -> object:
+        (batch,) = feed.values()
+        asked.append(sum(image.any() for image in batch))
+        time.sleep(0.01)  # the others ask meanwhile
+        return run(names, feed)
+
+    model._session = SimpleNamespace(run=counted)
+    with ThreadPoolExecutor(8) as pool:
+        together = list(pool.map(lambda image: model(image)[0], images))
+    np.testing.assert_array_equal(together, alone)
+    assert sum(asked) == len(images)
+    assert max(asked) == 4, "frames were to be gathered"
+    one_by_one = OnnxModel(file.read(tmp_path), file.name, 1)
+    np.testing.assert_allclose(alone, [one_by_one(image)[0] for image in images], atol=1e-5)
+
+
+def test_clips_that_are_tracked_at_once_have_the_poses_of_each_alone(
+    weights: tuple[Path, OnnxFile, OnnxFile], dwpose: DWPose
+) -> None:
+    folder, yolox, _ = weights
+    pose = FILES.write_dwpose(folder / "batched.onnx", batch="N")
+    with running_on(Device(batch=3)):
+        batched = DWPoseFiles(yolox, pose, score_at_least=0.6)(folder)
+
+    def poses(estimator: DWPose, clip: int) -> Pose:
+        tracker = estimator.track()
+        for number in range(6):
+            frame = np.zeros((120, 192, 3), np.uint8)
+            for channel in range(3):
+                _paint(frame, 60 + 20 * clip + 2 * number, 40 + 5 * channel, 12, channel)
+            tracker.see(frame)
+        return tracker.pose()
+
+    with ThreadPoolExecutor(3) as pool:
+        found = list(pool.map(lambda clip: poses(batched, clip), range(3)))
+    for clip, pose_of_clip in enumerate(found):
+        alone = poses(dwpose, clip)
+        np.testing.assert_array_equal(pose_of_clip.keypoints_px, alone.keypoints_px)
+        np.testing.assert_array_equal(pose_of_clip.scores, alone.scores)
+        assert alone.scores.any()
+
+
+def test_a_gpu_that_onnxruntime_cannot_use_is_an_error_that_says_what_to_install() -> None:
+    if "CUDAExecutionProvider" in onnxruntime.get_available_providers():
+        pytest.skip("skipped: this ONNX Runtime has the CUDA provider")
+    with pytest.raises(PackageError, match=r"no CUDAExecutionProvider here.* onnxruntime-gpu"):
+        _ = Device(gpu=True).provider
