@@ -69,7 +69,7 @@ class Fetches:
         self._running.close()
 
     def poll(self, timeout_s: float) -> list[str]:
-        """The ids of sources whose fetch has come to its end since the last call.
+        """The ids of sources that were fetched, or refused, since the last call.
 
         Args:
             timeout_s: to wait for the first, if there are any to come.

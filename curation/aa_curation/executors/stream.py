@@ -4,7 +4,7 @@ Sources come in blocks, in an order that their ids fix: those of held-out splits
 hash, so that every block is a sample of all. Within a block everything overlaps, and the next
 blocks are surveyed meanwhile. What depends on other clips is decided for one block after the other:
 exact duplicates once its sources are surveyed, near duplicates, splits and full shards once its
-clips are decided. So shards appear while a run goes on, and are the same whenever which worker is
+clips are decided. So shards appear during a run, and are the same whenever which worker is
 done, and however often the run is killed: which sources are a block, and which blocks are closed,
 is in the ledger.
 """
@@ -239,7 +239,7 @@ class Stream:
         return 1
 
     def _settle(self) -> int:
-        """Go on with the blocks of which all is there; returns how many sources that completes."""
+        """Settle the blocks of which all is there; returns how many sources that completes."""
         done, changed = 0, True
         while changed and self._blocks:
             ahead = list(islice(self._blocks.values(), _BLOCKS_AT_ONCE))
