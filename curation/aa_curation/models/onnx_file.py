@@ -191,7 +191,7 @@ class OnnxModel:
         return mine.result()
 
     def _run_a_batch(self) -> None:
-        asked = []
+        asked: list[tuple[NDArray[np.float32], Future[list[Any]]]] = []
         while len(asked) < self._batch:
             try:
                 asked.append(self._asked.get_nowait())
