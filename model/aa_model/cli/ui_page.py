@@ -61,6 +61,7 @@ class Page:
         pose: str | None,
         reference_pose: str | None,
         align: bool,
+        person: float,
         steps: float,
         guidance: float,
         max_frames: float | None,
@@ -82,6 +83,8 @@ class Page:
                 pose=Path(pose),
                 reference_pose=Path(reference_pose) if reference_pose else None,
                 align=align or bool(reference_pose),
+                # In a pose file there is but one.
+                person=1 if Path(pose).suffix.lower() == ".npz" else int(person or 1),
                 pose_detector=self._options.pose_detector,
                 max_frames=int(max_frames) if max_frames else None,
                 generate=GenerateConfig(
@@ -122,7 +125,7 @@ def build_page(page: Page, *, steps: int = 20) -> gr.Blocks:
                     height=280, elem_id="reference", buttons=[],
                 )  # fmt: skip
                 pose = gr.File(
-                    label="Driving pose: a video with one person, or a pose file (.npz)",
+                    label="Driving pose: a video of a person, or a pose file (.npz)",
                     file_types=VIDEO_TYPES, elem_id="pose", height=110,
                 )  # fmt: skip
                 with gr.Accordion("Options", open=False, elem_id="options"):
@@ -130,6 +133,10 @@ def build_page(page: Page, *, steps: int = 20) -> gr.Blocks:
                     guidance = gr.Slider(
                         1, 10, 2, step=0.1, label="Guidance (1 is off, and faster)"
                     )
+                    person = gr.Number(
+                        1, precision=0, minimum=1, elem_id="person",
+                        label="Whom to follow in a video of several people (1 is the largest)",
+                    )  # fmt: skip
                     max_frames = gr.Number(
                         None, precision=0, minimum=1, label="At most so many frames"
                     )
@@ -156,7 +163,10 @@ def build_page(page: Page, *, steps: int = 20) -> gr.Blocks:
                 )  # fmt: skip
         button.click(
             page.animate,
-            [reference, pose, reference_pose, align, steps_box, guidance, max_frames, merge, seed],
+            [
+                reference, pose, reference_pose, align, person, steps_box, guidance, max_frames,
+                merge, seed,
+            ],  # fmt: skip
             [video, status, alignment],
             show_progress_on=video,
             concurrency_limit=1,

@@ -21,8 +21,6 @@ from diffusers import (
     UNet2DConditionModel,
     UNetMotionModel,
 )
-from diffusers.models.attention import BasicTransformerBlock
-from diffusers.models.resnet import ResnetBlock2D
 from diffusers.utils import BaseOutput
 from numpy.typing import NDArray
 from PIL import Image
@@ -52,6 +50,7 @@ from aa_model.inference.image_input import Picture, fit_picture, to_pixels
 from aa_model.inference.lora import AnimateLoraMixin
 from aa_model.networks.animate_anyone import AnimateAnyone
 from aa_model.networks.clean_attention import CleanAttention
+from aa_model.networks.compile_blocks import compile_blocks
 from aa_model.networks.controlnet import ReferenceControlNet
 from aa_model.networks.noise_schedule import check_schedule, make_scheduler
 from aa_model.networks.parts import parts_of
@@ -78,7 +77,6 @@ _MODULE_OF = {
     "pose_guider": PaperPoseGuider.__module__,
 }
 _PIPELINE, _MODELING = "pipeline", "modeling"
-_TRACES = 256  # of one kind of block, by torch.compile
 
 
 @dataclass
@@ -326,14 +324,7 @@ class AnimatePipeline(AnimateLoraMixin, DiffusionPipeline):  # type: ignore[misc
         Args:
             options: as of `torch.compile`.
         """
-        options = {"fullgraph": True, "dynamic": False, **options}
-        # A block is traced for its own layer's name, with the reference and without it.
-        limits = torch._dynamo.config
-        limits.recompile_limit = max(limits.recompile_limit, _TRACES)
-        limits.accumulated_recompile_limit = max(limits.accumulated_recompile_limit, 4 * _TRACES)
-        for module in self.denoising_unet.modules():
-            if isinstance(module, BasicTransformerBlock | ResnetBlock2D):
-                module.compile(**options)
+        compile_blocks(self.denoising_unet, **options)
 
     @property
     def size_hw(self) -> tuple[int, int]:

@@ -53,6 +53,15 @@ def print_plan(
         print(f"  memory at a step's peak, counted for the preset as it is: {peak_gib} GiB")
 
 
+def print_step_tflop(tflop: float, config: TrainConfig) -> None:
+    """Print what a step computes in each process."""
+    clips = config.batch_size * config.accumulate
+    print(
+        f"  a step computes {tflop:.3g} TFLOP in each process: {clips} x {config.num_frames} "
+        "frames, forward and backward, without the updates"
+    )
+
+
 def _in_words(row: dict[str, Any]) -> str:
     return ", ".join(f"{name} {value}" for name, value in row.items())
 

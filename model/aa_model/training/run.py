@@ -42,11 +42,16 @@ from aa_model.training.held_out import HeldOutLoss
 from aa_model.training.loop import Step, TrainingState, train
 from aa_model.training.options import TrainOptions, to_toml
 from aa_model.training.progress import TrainingWatch
-from aa_model.training.report import print_plan, print_step_time, print_summary
+from aa_model.training.report import (
+    print_plan,
+    print_step_tflop,
+    print_step_time,
+    print_summary,
+)
 from aa_model.training.run_folder import Loader, Origin, RunFolder, make_model
 from aa_model.training.stages import STAGES, Stage, finish_stage, make_loss, trained_parameters
 from aa_model.training.step_table import write_row
-from aa_model.training.step_time import measure_step_s
+from aa_model.training.step_time import count_step_tflop, measure_step_s
 from aa_model.training.timestep_losses import TimestepLosses
 
 
@@ -92,6 +97,11 @@ def train_stage(options: TrainOptions) -> list[Step]:
         print_plan(stage, config, model, plan.origin, options.preset)
     _check_clips(clips, options, plan)
     if options.dry_run:
+        if processes.is_first and "denoising_unet" in (*stage.needs, *stage.trains):
+            model.to("meta", torch.float32)
+            if plan.teacher is not None and plan.teacher.unet is not None:
+                plan.teacher.unet.to("meta", torch.float32)
+            print_step_tflop(count_step_tflop(model, stage, config, plan.teacher), config)
         return []
     folder = RunFolder(options.out, options.keep)
     if processes.is_first:

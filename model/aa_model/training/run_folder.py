@@ -300,11 +300,24 @@ def _refuse_another(path: Path, before: dict[str, Any], now: dict[str, Any]) -> 
     if "lr" in differ and wanted["lr"] < was["lr"]:  # the remedy of a run that diverged
         differ.remove("lr")
     if differ:
-        started, now = ({key: row.get(key) for key in differ} for row in (was, wanted))
+        old, new = (_flat({key: row.get(key) for key in differ}) for row in (was, wanted))
+        changed = [
+            f"{name} was {old.get(name, 'not set')}, not {new.get(name, 'unset')}"
+            for name in {**old, **new}
+            if old.get(name) != new.get(name)
+        ]
         raise ModelError(
-            f"the run in {path} was started with {started}, not {now}: give its own options, or "
-            "another --out"
+            f"the run in {path} was started with other options ({'; '.join(changed)}): give its "
+            "own, or another --out"
         )
+
+
+def _flat(row: dict[str, Any], before: str = "") -> dict[str, Any]:
+    """A dict of dicts as one, with dotted names."""
+    flat = {}
+    for key, value in row.items():
+        flat |= _flat(value, f"{before}{key}.") if isinstance(value, dict) else {before + key: value}
+    return flat
 
 
 def _identity(description: dict[str, Any]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""How long a step takes: measured before the first one, and leaving no trace in the run."""
+"""What a step costs: its time, measured before the first one, and its operations, counted."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import math
 import time
 
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 from aa_datasets.loader.batch import Batch, EncodedFrames
 from aa_model.config import ModelConfig, TrainConfig
@@ -44,6 +45,22 @@ def measure_step_s(
             model.zero_grad(set_to_none=True)
     model.zero_grad(set_to_none=True)
     return spent_s * config.accumulate
+
+
+def count_step_tflop(
+    model: AnimateAnyone, stage: Stage, config: TrainConfig, teacher: Teacher | None = None
+) -> float:
+    """10^12 floating-point operations of a step's passes in one process, accumulation included.
+
+    Counted as in `count_costs`, on a network of float32 on the meta device, whose tensors have no
+    content.
+    """
+    plain = dataclasses.replace(config, cache_latents=False)
+    loss = make_loss(model, stage, plain, teacher=teacher)
+    batch = random_batch(model.config, config, torch.device("meta"))
+    with FlopCounterMode(display=False) as counter:
+        torch.autograd.backward(loss(batch, torch.Generator().manual_seed(0)))
+    return counter.get_total_flops() * config.accumulate / 1e12
 
 
 def _now(device: torch.device) -> float:

@@ -1,4 +1,4 @@
-"""The measurement before the first step: it takes time, and changes nothing."""
+"""What a step costs: measuring changes nothing, and counting agrees with the forward pass."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ import pytest
 import torch
 
 from aa_model.networks.animate_anyone import AnimateAnyone
+from aa_model.networks.flops import count_costs
 from aa_model.presets import TINY
 from aa_model.training.report import duration
 from aa_model.training.stages import STAGES, trained_parameters
-from aa_model.training.step_time import measure_step_s
+from aa_model.training.step_time import count_step_tflop, measure_step_s
 
 
 @pytest.mark.parametrize("precomputed", [False, True])
@@ -31,6 +32,24 @@ def test_measuring_a_step_leaves_no_trace(
     assert torch.equal(torch.get_rng_state(), random)
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
     assert all(parameter.grad is None for parameter in trained.values())
+
+
+def test_the_operations_of_a_step_are_three_forward_passes_of_what_is_trained() -> None:
+    """A backward pass makes two products for each product of the forward pass; frozen networks
+    have none. Twice the clips, or twice the batches a step, are twice the work."""
+    with torch.device("meta"):
+        model = AnimateAnyone(TINY.model)
+    stage = STAGES["1"]
+    trained_parameters(model, stage)
+    config = dataclasses.replace(TINY.training["1"], batch_size=1, reference_drop=0.0)
+    once = count_step_tflop(model, stage, config)
+    for twice in ({"batch_size": 2}, {"accumulate": 2}):
+        found = count_step_tflop(model, stage, dataclasses.replace(config, **twice))
+        assert found == pytest.approx(2 * once)
+    cost = count_costs(TINY.model, 1, TINY.model.size_hw, temporal=False)
+    frozen = 2 * cost.encode + cost.image_encoder
+    trained = cost.with_reference + cost.reference_net + cost.keys_values + cost.pose_guider
+    assert once == pytest.approx(frozen + 3 * trained, rel=0.1)
 
 
 @pytest.mark.parametrize(
