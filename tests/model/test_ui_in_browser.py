@@ -23,6 +23,7 @@ from aa_model.presets import TINY
 pytest.importorskip("gradio", reason="skipped: gradio is not installed (the extra `ui`)")
 pytest.importorskip("selenium", reason="skipped: selenium is not installed")
 from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import WebDriverWait
 
 LEARNED = Path(__file__).parents[2] / "demo" / "learned"
@@ -140,6 +141,13 @@ def test_a_photo_and_a_pose_become_a_video_that_plays(
     assert "5 poses found by puppet-keypoints" in browser.find_element(By.ID, "status").text
     progress = " ".join(run("return window.progress"))
     assert "finding poses" in progress or "denoising" in progress
+
+    # Of several people one is chosen; a second is not in this video.
+    browser.find_element(By.CSS_SELECTOR, "#options button").click()
+    wait.until(lambda _: browser.find_element(By.CSS_SELECTOR, "#person input").is_displayed())
+    browser.find_element(By.CSS_SELECTOR, "#person input").send_keys(Keys.BACKSPACE, "2", Keys.TAB)
+    press()
+    assert "--person 2 is not there" in status("error")
 
     # An error is one line, and the page goes on.
     replace_pose("other.npz")

@@ -164,9 +164,9 @@ def build_page(page: Page, *, steps: int = 20) -> gr.Blocks:
         button.click(
             page.animate,
             [
-                reference, pose, reference_pose, align, person, steps_box, guidance, max_frames,
-                merge, seed,
-            ],  # fmt: skip
+                *(reference, pose, reference_pose, align, person),
+                *(steps_box, guidance, max_frames, merge, seed),
+            ],
             [video, status, alignment],
             show_progress_on=video,
             concurrency_limit=1,

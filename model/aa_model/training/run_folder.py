@@ -314,9 +314,10 @@ def _refuse_another(path: Path, before: dict[str, Any], now: dict[str, Any]) -> 
 
 def _flat(row: dict[str, Any], before: str = "") -> dict[str, Any]:
     """A dict of dicts as one, with dotted names."""
-    flat = {}
+    flat: dict[str, Any] = {}
     for key, value in row.items():
-        flat |= _flat(value, f"{before}{key}.") if isinstance(value, dict) else {before + key: value}
+        name = before + key
+        flat |= _flat(value, f"{name}.") if isinstance(value, dict) else {name: value}
     return flat
 
 

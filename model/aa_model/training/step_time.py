@@ -60,7 +60,7 @@ def count_step_tflop(
     batch = random_batch(model.config, config, torch.device("meta"))
     with FlopCounterMode(display=False) as counter:
         torch.autograd.backward(loss(batch, torch.Generator().manual_seed(0)))
-    return counter.get_total_flops() * config.accumulate / 1e12
+    return float(counter.get_total_flops() * config.accumulate / 1e12)
 
 
 def _now(device: torch.device) -> float:
