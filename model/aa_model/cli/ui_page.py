@@ -138,7 +138,11 @@ def build_page(page: Page, *, steps: int = 20) -> gr.Blocks:
                         label="Whom to follow in a video of several people (1 is the largest)",
                     )  # fmt: skip
                     max_frames = gr.Number(
-                        None, precision=0, minimum=1, label="At most so many frames"
+                        # Not empty: opening the options makes 0 of that.
+                        0,
+                        precision=0,
+                        minimum=0,
+                        label="At most so many frames (0 is all)",
                     )
                     merge = gr.Radio(["edge", "mean"], value="edge", label="Joining of windows")
                     seed = gr.Number(0, precision=0, label="Seed")
