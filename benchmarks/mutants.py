@@ -5,10 +5,10 @@ usage: python benchmarks/mutants.py [--seed 0] [--sample 40] [--workers 2] [--ro
 One run of the tests under coverage says which tests execute which line. Then faults are drawn by
 seed from the modules in DECIDING, one at a time: a comparison, a bound, a sign, an axis, swapped
 arguments, a default, a name, a dropped statement, a refusal. The tests that execute the line run
-until one fails; those of the mirrored test file are first, and the quick before the slow. Prints a
-Markdown table of the share that was noticed, by room, and each fault that was not. Faults that
-change nothing a caller can see are listed, with the reason, in equivalent_mutants.toml, and are
-left out of the share.
+until one fails: those of the mirrored test file, then the others, the quick before the slow. Prints
+a Markdown table of the share that was noticed, by sample and room, and each fault that was not.
+Faults that change nothing a caller can see are listed, with the reason, in equivalent_mutants.toml,
+and are left out of the share.
 
 The working tree is never changed: each worker has its own copy, where it forks a process per fault
 from one that has the large packages imported already.
@@ -38,10 +38,12 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
+from datetime import date
 from functools import cache
 from itertools import accumulate
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -86,36 +88,44 @@ PAIRS += "height width, INTER_AREA INTER_LINEAR, INTER_CUBIC INTER_LINEAR, BICUB
 PAIRS += "LANCZOS BICUBIC, mean median, sin cos, vstack hstack, update setdefault, first second"
 NAMES = {a: b for pair in PAIRS.split(", ") for a, b in (pair.split(), reversed(pair.split()))}
 # Precautions: `zip(strict=)`, `mkdir(parents=)` and texts for people; and tolerances below 1e-5.
+NEW_TEST_S = 0.5  # assumed of a test that is newer than the covered run
 NOTICED = ("killed", "timeout")
 LEFT_ALONE = {"strict", "exist_ok", "parents", "meaning", "heading", "desc", "unit", "encoding"}
 
 
-Key = tuple[str, str, str]
+Key = tuple[str, str, str, str]
 
 
 @dataclass(frozen=True, slots=True)
 class Mutant:
-    """One fault: the bytes `start` to `end` of `path` become `text`."""
+    """One fault in `scope`, a function or a class: bytes `start` to `end` become `text`."""
 
     path: str
+    scope: str
     line: int
     start: int
     end: int
     text: str
     kind: str
     at_import: bool
+    scope_start: int
 
     def of(self, source: bytes) -> bytes:
         return source[: self.start] + self.text.encode() + source[self.end :]
 
     def key(self) -> Key:
-        """The path, and the statement's lines without and with the fault, on one line each."""
+        """The path, the scope, and the lines without and with the fault, on one line each.
+
+        Of lines that a scope has several times, the second's scope ends in `#2`, and so on.
+        """
         source = (ROOT / self.path).read_bytes()
         first = source.rfind(b"\n", 0, self.start) + 1
         last = source.find(b"\n", self.end) + 1 or len(source)
         mutated = source[first : self.start] + self.text.encode() + source[self.end : last]
         before, after = (" ".join(b.decode().split()) for b in (source[first:last], mutated))
-        return self.path, before, after
+        earlier = source[self.scope_start : first].split(b"\n")
+        nth = 1 + sum(before == " ".join(line.decode().split()) for line in earlier)
+        return self.path, self.scope + (f"#{nth}" if nth > 1 else ""), before, after
 
 
 def written(node: ast.AST, **fields: object) -> str:
@@ -146,7 +156,7 @@ def faults(node: ast.AST, parent: ast.AST) -> Iterator[tuple[str, str]]:
         case ast.Constant(value=int() as number):
             axis = isinstance(parent, ast.keyword) and parent.arg in ("axis", "dim")
             yield "axis" if axis else "constant", str(number - 1 if axis else number + 1)
-            if number > 1:
+            if number > 1 and not axis:
                 yield "constant", str(number - 1)
         case ast.Constant(value=float() as number) if abs(number) >= 1e-5 or number == 0:
             yield "constant", repr(number * 1.25 if number else 0.5)
@@ -160,7 +170,9 @@ def faults(node: ast.AST, parent: ast.AST) -> Iterator[tuple[str, str]]:
             yield "name", written(node, attr=NAMES[name])
         case ast.Call(args=[a, b, *rest]) if ast.dump(a) != ast.dump(b):
             yield "swapped", written(node, args=[b, a, *rest])
-        case ast.Tuple(elts=[ast.Name() | ast.Attribute() as a, ast.Name() | ast.Attribute() as b]):
+        case ast.Tuple(
+            elts=[ast.Name() | ast.Attribute() as a, ast.Name() | ast.Attribute() as b]
+        ) if ast.dump(a) != ast.dump(b):
             yield "swapped", written(node, elts=[b, a])
         case ast.Raise(exc=ast.expr()):
             yield "refusal", "pass"
@@ -208,21 +220,25 @@ def mutants_of(path: str) -> list[Mutant]:
     starts = [0, *(m.end() for m in re.finditer(b"\n", source))]
     found: list[Mutant] = []
 
-    def visit(node: ast.AST, parent: ast.AST, at_import: bool) -> None:
+    def visit(node: ast.AST, parent: ast.AST, at_import: bool, scope: str, begin: int) -> None:
         if is_left_alone(node):
             return
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            scope, begin = f"{scope}.{node.name}".lstrip("."), starts[node.lineno - 1]
         for kind, text in faults(node, parent):
             start = starts[node.lineno - 1] + node.col_offset  # type: ignore[attr-defined]
             end = starts[node.end_lineno - 1] + node.end_col_offset  # type: ignore[attr-defined]
             if kind != "name" or text in known or "." in text:
-                found.append(Mutant(path, node.lineno, start, end, text, kind, at_import))  # type: ignore[attr-defined]
+                line: int = node.lineno  # type: ignore[attr-defined]
+                found.append(Mutant(path, scope, line, start, end, text, kind, at_import, begin))
         function = isinstance(node, ast.FunctionDef | ast.Lambda)
         for child in children(node):
-            visit(child, node, at_import and (not function or isinstance(child, ast.arguments)))
+            inside = at_import and (not function or isinstance(child, ast.arguments))
+            visit(child, node, inside, scope, begin)
 
     tree = ast.parse(source)
     known = {x.id for x in ast.walk(tree) if isinstance(x, ast.Name)} | set(dir(builtins))
-    visit(tree, tree, True)
+    visit(tree, tree, True, "", 0)
     return found
 
 
@@ -254,14 +270,16 @@ def environment(tree: Path) -> dict[str, str]:
 
 
 def measure_coverage(folder: Path, tree: Path, workers: int) -> None:
-    """Runs all tests once, in a copy: which of them ran which line, and how long each took."""
+    """Runs the tests once, in a copy, room by room: who ran which line, and how long."""
     copy_of_tree(tree)
-    subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-n", str(workers), "--dist", "loadfile",
-         "-p", "no:cacheprovider", "--cov", "--cov-context=test", "--cov-report=",
-         f"--junitxml={folder.resolve() / 'times.xml'}", *(f"tests/{room}" for room in ROOMS)],
-        cwd=tree, env={**environment(tree), "COVERAGE_FILE": str(folder.resolve() / "coverage")},
-    )  # fmt: skip
+    for room in ROOMS:
+        if not (folder / f"{room}.xml").exists():
+            subprocess.run(
+                [sys.executable, "-m", "pytest", "-q", "-n", str(workers), "--dist", "loadfile",
+                 "-p", "no:cacheprovider", "--cov", "--cov-context=test", "--cov-report=",
+                 f"--junitxml={folder.resolve() / room}.xml", f"tests/{room}"], cwd=tree,
+                env={**environment(tree), "COVERAGE_FILE": f"{folder.resolve() / room}.coverage"},
+            )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -270,21 +288,45 @@ class Tests:
 
     seconds: Mapping[str, float]
     of_line: Mapping[str, Mapping[int, set[str]]]
+    left_out: set[str]
 
     def for_mutant(self, mutant: Mutant, most_s: float) -> list[str]:
         """The tests that may notice, mirrored file first, then the quickest, up to `most_s`.
 
-        Of what runs at import, a constant say, that is every test of the file's lines.
+        Of what runs at import, a constant say, that is every test of the file's lines. A test that
+        is newer than the covered run counts if another of its file does, or if it is mirrored.
         """
         lines = self.of_line.get(mutant.path, {})
         mirror = f"/test_{Path(mutant.path).name}::"
         chosen = set(lines.get(mutant.line, ()))
         if mutant.at_import or not chosen:
             chosen = set().union(*lines.values()) | {t for t in self.seconds if mirror in t}
-        ordered = sorted(chosen, key=lambda t: (mirror not in t, self.seconds[t], t))
-        ends = accumulate(self.seconds[test] for test in ordered)
+        chosen = {test for test in chosen if function_of(test) in tests_in_tree()}
+        files = {test.partition("::")[0] for test in chosen}
+        newer = tests_in_tree() - set(map(function_of, self.seconds)) - self.left_out
+        chosen |= {t for t in newer if mirror in t or t.partition("::")[0] in files}
+        seconds = {test: self.seconds.get(test, NEW_TEST_S) for test in chosen}
+        ordered = sorted(chosen, key=lambda t: (mirror not in t, seconds[t], t))
+        ends = accumulate(seconds[test] for test in ordered)
         return [t for n, (t, end) in enumerate(zip(ordered, ends, strict=True))
                 if n == 0 or end <= most_s]  # fmt: skip
+
+
+def function_of(test: str) -> str:
+    """The test without its parameters."""
+    return test.partition("[")[0]
+
+
+@cache
+def tests_in_tree() -> set[str]:
+    """Every test function of the rooms, as pytest names it."""
+    found = set()
+    for room in ROOMS:
+        for file in (ROOT / "tests" / room).rglob("test_*.py"):
+            path = file.relative_to(ROOT).as_posix()
+            names = re.findall(r"^def (test_\w+)", file.read_text(), re.MULTILINE)
+            found |= {f"{path}::{name}" for name in names}
+    return found
 
 
 def read_coverage(folder: Path) -> Tests:
@@ -292,27 +334,32 @@ def read_coverage(folder: Path) -> Tests:
     from coverage import CoverageData
 
     seconds: dict[str, float] = {}
-    for case in ElementTree.parse(folder / "times.xml").iter("testcase"):
-        if not list(case):  # neither failed nor skipped
-            file = case.attrib["classname"].replace(".", "/") + ".py"
-            seconds[f"{file}::{case.attrib['name']}"] = float(case.attrib["time"])
+    left_out: set[str] = set()
     of_file: dict[str, set[str]] = defaultdict(set)
-    for test in seconds:
-        of_file[test.partition("::")[0]].add(test)
-    data = CoverageData(str(folder / "coverage"))
-    data.read()
-    of_line: dict[str, dict[int, set[str]]] = {}
-    for measured in data.measured_files():
-        lines: dict[int, set[str]] = defaultdict(set)
-        for line, contexts in data.contexts_by_lineno(measured).items():
-            for context in contexts:
-                test, _, phase = context.rpartition("|")
-                same = of_file[test.partition("::")[0]] if phase == "setup" else {test}
-                lines[line] |= same & seconds.keys()
-        room = next((room for room in ROOMS if f"/{room}/aa_{room}/" in measured), None)
-        if room is not None:
-            of_line[f"{room}/aa_{room}/" + measured.partition(f"/{room}/aa_{room}/")[2]] = lines
-    return Tests(seconds, of_line)
+    of_line: dict[str, dict[int, set[str]]] = defaultdict(lambda: defaultdict(set))
+    for times in folder.glob("*.xml"):
+        for case in ElementTree.parse(times).iter("testcase"):
+            file = case.attrib["classname"].replace(".", "/") + ".py"
+            test = f"{file}::{case.attrib['name']}"
+            if any(child.tag in ("failure", "error", "skipped") for child in case):
+                left_out.add(function_of(test))
+            else:
+                seconds[test] = float(case.attrib["time"])
+                of_file[file].add(test)
+    for file in folder.glob("*.coverage"):
+        data = CoverageData(str(file))
+        data.read()
+        for measured in data.measured_files():
+            room = next((room for room in ROOMS if f"/{room}/aa_{room}/" in measured), None)
+            if room is None:
+                continue
+            lines = of_line[f"{room}/aa_{room}/" + measured.partition(f"/{room}/aa_{room}/")[2]]
+            for line, contexts in data.contexts_by_lineno(measured).items():
+                for context in contexts:
+                    test, _, phase = context.rpartition("|")
+                    same = of_file[test.partition("::")[0]] if phase == "setup" else {test}
+                    lines[line] |= same & seconds.keys()
+    return Tests(seconds, of_line, left_out)
 
 
 def prepare_worker(folder: Path) -> None:
@@ -339,7 +386,11 @@ def run_tests(tests: Sequence[str], cpu_s: float) -> tuple[str, str]:
             os.dup2(file.fileno(), 1)
             os.dup2(file.fileno(), 2)
         options = ["-x", "-q", "-p", "no:cacheprovider", "--tb=line"]
-        os._exit(pytest.main([*options, f"--basetemp={log.parent}.tmp", *tests]))
+        code = pytest.main([*options, f"--basetemp={log.parent}.tmp", *tests])
+        if code == pytest.ExitCode.USAGE_ERROR:  # parameters that changed since the covered run
+            names = dict.fromkeys(map(function_of, tests))
+            code = pytest.main([*options, f"--basetemp={log.parent}.tmp", *names])
+        os._exit(code)
     end = time.monotonic() + 10 * cpu_s  # of a fault that waits for ever
     while (done := os.waitpid(pid, os.WNOHANG)) == (0, 0) and time.monotonic() < end:
         time.sleep(0.05)
@@ -385,42 +436,65 @@ def draw(room: str, seed: int, sample: int, only: str) -> list[Mutant]:
     return [chance.choice(places[line]) for line in lines]
 
 
-def read_results(file: Path) -> dict[Key, dict[str, str]]:
-    """What earlier runs found; of a fault that was tried twice, the later."""
-    rows = map(json.loads, file.read_text().splitlines() if file.exists() else ())
-    return {(row["path"], row["before"], row["after"]): row for row in rows}
+def read_results(file: Path) -> list[dict[str, Any]]:
+    """What earlier runs found, one row for each time that a fault was tried."""
+    return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
 
 
-def not_noticed(tried: Mapping[Key, Mapping[str, str]]) -> list[Mutant]:
-    """The faults that an earlier run did not notice, where the code still is as it was."""
-    missed = {key for key, row in tried.items() if row["outcome"] not in NOTICED}
-    paths = sorted({path for path, _, _ in missed})
+def key_of(row: Mapping[str, Any]) -> Key:
+    return row["path"], row["scope"], row["before"], row["after"]
+
+
+def not_noticed(rows: Sequence[Mapping[str, Any]], excused: Mapping[Key, str]) -> list[Mutant]:
+    """The faults that earlier runs did not notice, where the code still is as it was."""
+    latest = {key_of(row): row["outcome"] for row in rows}
+    missed = {key for key, outcome in latest.items() if outcome not in NOTICED} - excused.keys()
+    paths = sorted({key[0] for key in missed})
     return [m for path in paths for m in mutants_of(path) if m.key() in missed]
 
 
-def report(tried: Mapping[Key, Mapping[str, str]], excused: Mapping[Key, str]) -> str:
-    """Share by room and by kind, then the survivors, in Markdown."""
-    rows, survivors = [], []
-    by_room: dict[str, Counter[str]] = defaultdict(Counter)
-    by_kind: dict[str, Counter[str]] = defaultdict(Counter)
-    for key, result in sorted(tried.items()):
-        noticed = result["outcome"] in NOTICED
-        outcome = "noticed" if noticed else "equivalent" if key in excused else "survived"
-        by_room[key[0].partition("/")[0]][outcome] += 1
-        by_kind[result["kind"]][outcome] += 1
-        if outcome != "noticed":
-            why = excused.get(key, f"**{result['outcome']}**")
-            survivors.append(f"- `{key[0]}:{result['line']}` {result['kind']}: {why}\n"
-                             f"    - `{key[1]}`\n    - `{key[2]}`")  # fmt: skip
-    for title, table in (("room", by_room), ("kind of fault", by_kind)):
-        rows += [f"| {title} | faults | equivalent | noticed | share |", "|---|---|---|---|---|"]
-        for name, count in sorted(table.items()):
-            counted = count["noticed"] + count["survived"]
-            share = f"{100 * count['noticed'] / counted:.0f} %" if counted else "-"
-            rows.append(f"| {name} | {counted + count['equivalent']} | {count['equivalent']} "
-                        f"| {count['noticed']} | {share} |")  # fmt: skip
-        rows.append("")
-    return "\n".join([*rows, "Not noticed:", "", *survivors])
+def share(noticed: int, made: int) -> str:
+    return f"{noticed} of {made}, {100 * noticed / made:.0f} %" if made else "-"
+
+
+def report(rows: Sequence[Mapping[str, Any]], excused: Mapping[Key, str]) -> str:
+    """Shares by sample and room and by kind, then the faults that nothing notices, in Markdown.
+
+    What tests of a fresh sample say is the column "noticed at first"; tests that were written for
+    its survivors, and run by `--again`, count in the column after it.
+    """
+    first: dict[Key, Mapping[str, Any]] = {}
+    latest: dict[Key, Mapping[str, Any]] = {}
+    for row in rows:
+        first.setdefault(key_of(row), row)
+        latest[key_of(row)] = row
+    groups: dict[str, dict[tuple[str, ...], Counter[str]]] = {
+        "seed | date | room": defaultdict(Counter), "kind of fault": defaultdict(Counter),
+    }  # fmt: skip
+    survivors = []
+    for key, row in first.items():
+        since = latest[key]["outcome"] in NOTICED
+        same = key in excused and not since
+        room = key[0].partition("/")[0]
+        for count in (
+            groups["seed | date | room"][str(row["seed"]), row["date"], room],
+            groups["kind of fault"][row["kind"],],
+        ):
+            count.update(made=1, same=same, first=row["outcome"] in NOTICED, since=since)
+        if not since:
+            why = excused.get(key, f"**{latest[key]['outcome']}**")
+            survivors.append(f"- `{key[0]}:{row['line']}` {key[1]}, {row['kind']}: {why}\n"
+                             f"    - `{key[2]}`\n    - `{key[3]}`")  # fmt: skip
+    lines = []
+    for title, table in groups.items():
+        heads = f"{title} | faults | change nothing | noticed at first | with the tests since"
+        lines += [f"| {heads} |", "|---" * (heads.count("|") + 1) + "|"]
+        for name, n in sorted(table.items()):
+            counted = n["made"] - n["same"]
+            shares = (share(n["first"], counted), share(n["since"], counted))
+            lines.append(f"| {' | '.join((*name, str(n['made']), str(n['same']), *shares))} |")
+        lines.append("")
+    return "\n".join([*lines, "Not noticed:", "", *sorted(survivors)])
 
 
 def main() -> None:
@@ -441,15 +515,22 @@ def main() -> None:
         folder = Path(name)
         covered, gathered = args.coverage or folder, args.results or folder / "results.jsonl"
         covered.mkdir(parents=True, exist_ok=True)
-        if not (covered / "times.xml").exists():
-            measure_coverage(covered, folder / "tree", args.workers)
+        measure_coverage(covered, folder / "tree", args.workers)
         tests = read_coverage(covered)
-        tried = read_results(gathered)
-        drawn = [m for r in args.room or ROOMS for m in draw(r, args.seed, args.sample, args.only)]
-        mutants = not_noticed(tried) if args.again else [m for m in drawn if m.key() not in tried]
+        listed = tomllib.loads(EQUIVALENT.read_text())["equivalent"]
+        excused = {key_of(row): row["why"] for row in listed}
+        rows = read_results(gathered)
+        if args.again:
+            mutants = not_noticed(rows, excused)
+        else:
+            tried = set(map(key_of, rows))
+            drawn = [m for r in args.room or ROOMS
+                     for m in draw(r, args.seed, args.sample, args.only)]  # fmt: skip
+            mutants = [mutant for mutant in drawn if mutant.key() not in tried]
         random.Random(args.seed).shuffle(mutants)  # what an interrupted run leaves is a sample, too
         chosen = [tests.for_mutant(mutant, args.most_s) for mutant in mutants]
-        limits = [60 + 6 * sum(tests.seconds[test] for test in some) for some in chosen]
+        limits = [60 + 6 * sum(tests.seconds.get(test, NEW_TEST_S) for test in some)
+                  for some in chosen]  # fmt: skip
         for package in PRELOADED.split():  # shared by all forks; a fault's own import is quick then
             importlib.import_module(package)
         with ProcessPoolExecutor(
@@ -459,16 +540,15 @@ def main() -> None:
                      for one in zip(mutants, chosen, limits, strict=True)}  # fmt: skip
             for number, done in enumerate(as_completed(running), 1):
                 mutant, (outcome, by) = running[done], done.result()
-                path, before, after = mutant.key()
-                row = {"path": path, "line": mutant.line, "kind": mutant.kind,
-                       "before": before, "after": after, "outcome": outcome, "by": by}  # fmt: skip
+                path, scope, before, after = mutant.key()
+                row = {"seed": args.seed, "date": f"{date.today()}", "path": path, "scope": scope,
+                       "line": mutant.line, "kind": mutant.kind, "before": before, "after": after,
+                       "outcome": outcome, "by": by}  # fmt: skip
                 with gathered.open("a") as file:
                     file.write(json.dumps(row) + "\n")
                 print(f"{number}/{len(mutants)} {outcome}: {mutant.path}:{mutant.line}: {after}",
                       file=sys.stderr, flush=True)  # fmt: skip
-        tried = read_results(gathered)
-    listed = tomllib.loads(EQUIVALENT.read_text())["equivalent"]
-    print(report(tried, {(x["path"], x["before"], x["after"]): x["why"] for x in listed}))
+        print(report(read_results(gathered), excused))
 
 
 if __name__ == "__main__":
