@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from aa_curation.measure.people import people_of_pose
-from aa_curation.recipe import load_recipe
+from aa_curation.recipe import Canonical, load_recipe
 from aa_datasets.puppets.render import render_puppet
 from aa_datasets.video.foreign import VideoInfo
 
@@ -51,6 +51,7 @@ def test_published_lengths() -> None:
     assert (recipe.min_s, recipe.max_s) == (1.5, 15)
     paper = load_recipe(Path("default"))
     assert (paper.min_s, paper.max_s) == (2, 10)
+    assert paper.canonical == Canonical(short_side_px=768, max_fps=30)
 
 
 def test_the_readme_says_what_the_demo_keeps() -> None:

@@ -14,10 +14,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from aa_eval.protocol import read_protocol
+from aa_eval.features import networks
+from aa_eval.protocol import list_protocols, read_protocol
 from aa_eval.result import MetricValue, Result, write_result
+from aa_eval.scoring.metric_runner import Measures
 from aa_eval.weights.weight_files import WEIGHTS
-from aa_leaderboard.board.cross_check import _num_windows
+from aa_leaderboard.board.cross_check import _num_windows, _weight_of
 from aa_leaderboard.board.store import add_results, read_board
 from aa_leaderboard.errors import SubmissionError
 
@@ -359,3 +361,19 @@ def test_windows_are_counted_by_each_protocols_own_rule(
     result = make_result(num_frames=72)
     assert _num_windows(result, protocol, frames) == (exact, True)
     assert _num_windows(result, protocol, None) == (at_most, False)
+
+
+def test_the_board_asks_for_the_weights_that_aa_eval_states(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    protocols = [read_protocol(name) for name in list_protocols()]
+    asked = {(metric, protocol): _weight_of(metric, protocol)
+             for protocol in protocols for metric in protocol.metrics}  # fmt: skip
+    there = Path("weight"), "ab" * 32  # as if all were here, also those that no package ships
+    monkeypatch.setattr(networks, "verify_own_weight", lambda _: there)
+    measures = Measures(protocols, "cpu")
+    for (metric, protocol), weight in asked.items():
+        alone = replace(protocol, metrics=(metric,))
+        stated = measures.weights_of(alone).keys()
+        assert (weight in stated) if weight else not stated, (protocol.name, metric.key)
+    assert len(set(asked.values()) - {None}) == 10  # two of LPIPS, six networks of videos, two own

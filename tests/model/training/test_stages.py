@@ -14,7 +14,7 @@ from torch import Tensor
 from aa_datasets.loader.batch import Batch
 from aa_model.inference.denoise import encode_conditions, predict
 from aa_model.networks.animate_anyone import AnimateAnyone
-from aa_model.networks.parts import part_parameters
+from aa_model.networks.parts import PARTS, part_parameters
 from aa_model.presets import TINY
 from aa_model.training.latent_cache import LatentCache
 from aa_model.training.loop import TrainingState, train
@@ -51,6 +51,25 @@ def test_a_stage_moves_its_weights_and_no_others(
     still = should - moved - single_token - norm_2
     assert moved <= should
     assert {n for n in still if not n.endswith("k_proj.bias")} == set()
+
+
+def test_a_stage_takes_or_trains_each_part_of_its_network_once() -> None:
+    """What is in neither would start from random numbers, and nothing would say so."""
+    for stage in STAGES.values():
+        assert not set(stage.needs) & set(stage.trains)
+    whole = {*STAGES["2"].needs, *STAGES["2"].trains}
+    assert whole == set(PARTS)
+    for name in ("personalize", "distill"):
+        assert {*STAGES[name].needs, *STAGES[name].trains} == whole
+        assert STAGES[name].fine_tunes
+    one = {*STAGES["1"].needs, *STAGES["1"].trains}
+    assert one == whole - {"temporal_layers", "controlnet"}
+    controlnet = {*STAGES["1-controlnet"].needs, *STAGES["1-controlnet"].trains}
+    assert controlnet == whole - {"temporal_layers", "reference_net"}
+    assert {n for n, stage in STAGES.items() if stage.loader_stage == 2} == {
+        n for n, stage in STAGES.items() if "temporal_layers" in (*stage.needs, *stage.trains)
+    }
+    assert not any(STAGES[n].fine_tunes for n in ("autoencoder", "image-encoder", "1", "2"))
 
 
 @pytest.mark.parametrize("name", ["1", "2"])
