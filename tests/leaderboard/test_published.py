@@ -215,3 +215,21 @@ def test_every_row_of_the_facts_is_there_as_printed_or_with_more_digits() -> Non
 def is_printed(fact: str, ours: str) -> bool:
     """Whether a value of the facts stands in a row, with as many digits or more."""
     return not fact or (bool(ours) and ours.startswith(fact))
+
+
+def test_the_notes_of_the_papers_tables_say_which_psnr_stands_in_them() -> None:
+    for number, has_true in ((1, True), (2, False), (3, False)):
+        table = paper_table(number)
+        true = [method for method, cells in table.lines if any(c.true_psnr for c in cells)]
+        assert bool(true) == has_true
+        assert table.notes[0].startswith(
+            f"Source: Animate Anyone (Hu et al. 2023), Table {number}."
+        )
+        if has_true:
+            assert table.notes[1].startswith(f"The PSNR of {' and '.join(true)} is true PSNR")
+        else:
+            assert table.notes[1].startswith("PSNR is DisCo's 8-bit overflow value")
+        assert len(table.notes) == 2
+    for number in (0, 4):
+        with pytest.raises(LeaderboardError, match=f"no table {number}: the paper's result tables"):
+            paper_table(number)

@@ -1,4 +1,4 @@
-"""A takedown's files: what goes, what stays, and what never comes back, in a ledger made by hand."""
+"""A takedown's files: what goes, what stays, what never comes back, in a ledger made by hand."""
 
 from __future__ import annotations
 

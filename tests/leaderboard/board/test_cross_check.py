@@ -16,7 +16,7 @@ import pytest
 
 from aa_eval.features import networks
 from aa_eval.protocol import list_protocols, read_protocol
-from aa_eval.result import MetricValue, Result, write_result
+from aa_eval.result import MetricValue, Result, mean_of_frames, write_result
 from aa_eval.scoring.metric_runner import Measures
 from aa_eval.weights.weight_files import WEIGHTS
 from aa_leaderboard.board.cross_check import _num_windows, _weight_of
@@ -377,3 +377,104 @@ def test_the_board_asks_for_the_weights_that_aa_eval_states(
         stated = measures.weights_of(alone).keys()
         assert (weight in stated) if weight else not stated, (protocol.name, metric.key)
     assert len(set(asked.values()) - {None}) == 10  # two of LPIPS, six networks of videos, two own
+
+
+def test_a_value_of_a_video_of_a_metric_that_is_unavailable_is_refused(
+    make_result: Make, write: Write, tmp_path: Path
+) -> None:
+    result = make_result()
+    gone = MetricValue(None, None, None, "no weights", 0, None)
+    folder = write(replace(result, metrics=result.metrics | {"lpips_alex": gone}))
+    refused(folder, tmp_path / "board", "metrics.lpips_alex is unavailable, but per_video has val")
+    none = {video: {**of, "lpips_alex": None} for video, of in result.per_video.items()}
+    fields = {"metrics": result.metrics | {"lpips_alex": gone}, "per_video": none}
+    add_results(write(replace(result, **fields)), tmp_path / "board")
+
+
+def test_frames_that_were_left_out_are_taken_where_that_was_allowed(
+    make_result: Make, write: Write, tmp_path: Path
+) -> None:
+    said = ("allow frame-count: 'video_0': 24 predicted frames, 33",)
+    trimmed = {"video_0": ((0, 9),)}
+    add_results(write(make_result(trimmed=trimmed, overrides=said)), tmp_path / "board")
+
+
+def test_keypoints_are_averaged_over_videos_whatever_the_protocol_does(
+    make_result: Make, tmp_path: Path
+) -> None:
+    """Two frames of one video and one of another, under a protocol whose frames count alike."""
+    protocol = read_protocol("tiktok-disco-2023")
+    result = make_result(
+        protocol=protocol.name,
+        protocol_hash=protocol.hash,
+        metrics={"pck": MetricValue(0.45, None, None, None, 3, None)},
+        per_video={"a": {"pck": 0.6}, "b": {"pck": 0.3}},
+        references={"a": "a0" * 32, "b": "b0" * 32},
+        num_videos=2,
+        num_frames=3,
+    )
+    found, *_ = mean_of_frames({"a": np.array([0.5, 0.7]), "b": np.array([0.3])}, "videos", False)
+    result = replace(result, metrics={"pck": found})
+    write_result(tmp_path / "out", result)
+    table = "video,frame,pck\r\na,0,0.5\r\na,1,0.7\r\nb,0,0.3\r\n"
+    (tmp_path / "out" / "per_frame.csv").write_text(table)
+    add_results(tmp_path / "out", tmp_path / "board")
+    over_frames = {"pck": replace(found, value=0.5, ci_low=None, ci_high=None)}
+    write_result(tmp_path / "out", replace(result, metrics=over_frames))
+    refused(tmp_path / "out", tmp_path / "other", r"pck is 0.5, per_frame.csv gives 0.44")
+
+
+def test_a_metric_of_which_neither_frames_nor_videos_have_a_value_is_refused(
+    make_result: Make, write_with_frames: Write, tmp_path: Path
+) -> None:
+    for remove, where in ((False, "per_frame.csv has no column"), (True, "per_video has no value")):
+        folder = write_with_frames(make_result())
+        value = asdict(MetricValue(0.5, None, None, None, 69, None))
+        edit_json(folder, lambda r, value=value: r["metrics"].update({"ssim@face": value}))
+        if remove:
+            (folder / "per_frame.csv").unlink()
+            (folder / "per_video.csv").unlink()
+        refused(folder, tmp_path / "board", f"metrics.ssim@face is 0.5, but {where} of it")
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "fits"), [(2.2, 9.0, True), (3.0, 3.3, True), (3.3, 4.0, False),
+                              (2.0, 3.1, False)]
+)  # fmt: skip
+def test_a_mean_over_windows_lies_anywhere_in_its_interval(
+    make_result: Make, write: Write, tmp_path: Path, low: float, high: float, fits: bool
+) -> None:
+    """FID of each video: the interval is a bootstrap's, which need not be symmetric."""
+    protocol = read_protocol("fid-onetoall-2025")
+    (metric,) = protocol.metrics
+    assert metric.kind == "frechet_of_each_video"
+    result = make_result(
+        protocol=protocol.name,
+        protocol_version=protocol.version,
+        protocol_hash=protocol.hash,
+        metrics={metric.key: MetricValue(3.2, low, high, None, 3, None)},
+        weights={"inception-2015": "ab" * 32},
+    )
+    folder = write(result)
+    if fits:
+        add_results(folder, tmp_path / "board")
+    else:
+        refused(folder, tmp_path / "board", "is not the middle of")
+
+
+def test_a_number_may_differ_by_a_millionth_and_no_more(
+    make_result: Make, write_with_frames: Write, tmp_path: Path
+) -> None:
+    for factor, fits in ((1 + 9e-7, True), (1 + 1.2e-6, False)):
+        folder = write_with_frames(make_result())
+        (folder / "per_video.csv").unlink()
+        edit_json(
+            folder,
+            lambda row, factor=factor: row["metrics"]["psnr"].update(
+                value=row["metrics"]["psnr"]["value"] * factor
+            ),
+        )
+        if fits:
+            add_results(folder, tmp_path / "honest")
+        else:
+            refused(folder, tmp_path / "board", "metrics.psnr is")

@@ -11,6 +11,7 @@ from PIL import Image
 
 from aa_eval.result import Result
 from aa_eval.videos.video import read_video
+from aa_leaderboard.board.make_clips import enlarge
 from aa_leaderboard.board.media import check_media
 from aa_leaderboard.cli import main
 
@@ -75,3 +76,40 @@ def test_a_scored_video_without_frames_is_named(
     (predictions / "video_2").rmdir()
     assert main(["clips", *map(str, (write(make_result()), predictions, references))]) == 2
     assert "video_2: scored in" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "factor"),
+    [(192, 300, 1), (191, 300, 2), (96, 500, 2), (95, 500, 3), (300, 64, 3), (1, 1, 192)],
+)
+def test_a_clip_is_enlarged_by_the_least_whole_factor_that_reaches_192_px(
+    height: int, width: int, factor: int
+) -> None:
+    frame = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    large = enlarge(frame)
+    expected = frame.repeat(factor, 0).repeat(factor, 1)
+    np.testing.assert_array_equal(
+        large, expected[: height * factor // 2 * 2, : width * factor // 2 * 2]
+    )
+    assert not large.shape[0] % 2
+    assert not large.shape[1] % 2
+
+
+def test_a_clip_is_as_long_as_the_shorter_and_as_fast_as_the_video_that_has_a_rate(
+    tmp_path: Path,
+    make_result: Callable[..., Result],
+    write: Callable[[Result], Path],
+    write_clip: Callable[..., Path],
+) -> None:
+    videos = [f"video_{n}" for n in range(3)]
+    predictions = _folder(tmp_path / "predictions", videos, 0)
+    references = tmp_path / "references"
+    references.mkdir()
+    for video, length in zip(videos, (3, 8, 5), strict=True):
+        write_clip(references / f"{video}.mp4", np.full((length, 50, 42, 3), 90, np.uint8), 12)
+    result = make_result()
+    out = write(result)
+    assert main(["clips", *map(str, (out, predictions, references))]) == 0
+    clips = [m for m in check_media(out / "media", result) if m.role != "reference"]
+    assert {m.fps for m in clips} == {12}
+    assert [m.num_frames for m in clips] == [3, 3, 5, 5, 5, 5]

@@ -7,6 +7,7 @@ import os
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -18,8 +19,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aa_eval.result import SCHEMA, MetricValue, Result
+from aa_eval.videos.benchmark import read_benchmark
 from aa_leaderboard.board.store import add_results, read_board, row_id_of
 from aa_leaderboard.board.validate import check_result
+from aa_leaderboard.columns import COLUMNS
 from aa_leaderboard.errors import BoardError, SubmissionError
 
 Write = Callable[[Result], Path]
@@ -115,13 +118,16 @@ def test_an_implausible_or_hostile_field_is_refused(
 # What a metric can be, by its definition or by what is still believed of a method.
 POSSIBLE = {
     (-1, 1): "ssim csim ssim_differences",
-    (0, 1): "pck missing_rate warp_error",
+    (0, 1): "pck missing_rate warp_error warp_error_own pape",
+    (0, 2): "picd",  # of two unit vectors: 1 - cosine
+    (0, 180): "limb_angle",  # degrees
     (24, 200): "psnr_overflow",  # 8 bits: never below 24.17 dB
     (-50, 200): "psnr psnr_unknown",
-    (0, 20): "lpips lpips_alex lpips_vgg tlpips",
-    (-10, 1e7): "fvd fid fid_vid",  # below 0 by the noise of a script's matrix root
+    (0, 20): "lpips lpips_alex lpips_vgg tlpips identity_lpips photo_lpips",
+    (-10, 1e7): "fvd fid fid_vid cd_fvd fvmd",  # below 0 by the noise of a script's matrix root
     (-1e7, 1e7): "kvd",  # unbiased
-    (0, 255): "l1 flicker",  # levels
+    (0, 1e7): "jedi",
+    (0, 255): "l1 flicker flicker_own identity_limbs photo_colour",  # levels
     (0, 510): "dtssd",  # of a difference of differences
     (0, 1e5): "akd tof",  # pixels
     (-1e9, 1e9): "a_metric_of_somebody",
@@ -139,6 +145,125 @@ def test_the_ends_of_what_is_possible_are_taken_and_what_lies_beyond_is_not(
             wrong = make_result(metrics={key: replace(metric, value=beyond)}, per_video={})
             with pytest.raises(SubmissionError, match=f"{key} is .*, expected "):
                 check_result(wrong, "here")
+
+
+def test_every_column_is_in_the_list_of_what_is_possible() -> None:
+    listed = {key for group in POSSIBLE.values() for key in group.split()}
+    assert listed == {column.key for column in COLUMNS} | {"a_metric_of_somebody"}
+
+
+def test_texts_and_counts_reach_their_bounds_and_no_further(make_result: Make) -> None:
+    def check(**change: Any) -> None:
+        check_result(make_result(**change), "here")
+
+    check(method="m" * 120, label="l" * 120, machine="m" * 2000, overrides=("o" * 2000,))
+    check(num_frames=10**9, per_video={}, num_videos=0)
+    many = {f"v{n}": {"ssim": 0.5} for n in range(20_001)}
+    for change, why in (
+        ({"machine": "m" * 2001}, "machine has 2001 characters, expected at most 2000"),
+        ({"packages": {"p": "m" * 2000}}, "package 'p' has 2001 characters"),
+        ({"num_frames": 10**9 + 1}, "num_frames is 1000000001, expected 0 to 1000000000"),
+        ({"num_frames": -1}, "num_frames is -1, expected 0"),
+        ({"per_video": many, "num_videos": 20_001}, "more than 20000 videos or 100 metrics"),
+        ({"overrides": ("o",) * 20_001}, "20001 overrides, expected at most 20000"),
+        ({"metrics": {f"m{n}": make_result().metrics["ssim"] for n in range(101)},
+          "per_video": {}}, "or 100 metrics"),
+    ):  # fmt: skip
+        with pytest.raises(SubmissionError, match=why):
+            check(**change)
+    del many["v7"]
+    check(per_video=many, num_videos=20_000, overrides=("o",) * 20_000)
+    metrics = {f"m{n}": make_result().metrics["ssim"] for n in range(100)}
+    check(metrics=metrics, per_video={})
+
+
+@pytest.mark.parametrize("character", "\u180b\u180f\ufe00\ufe0f\U000e0100\U000e01ef\u2028\u2029"
+                         "\u034f\u115f\u1160\u17b4\u17b5\u2800\uffa0\U000f0000\n")  # fmt: skip
+def test_what_prints_nothing_is_refused_to_the_ends_of_its_ranges(
+    make_result: Make, character: str
+) -> None:
+    point = f"U.{ord(character):04X}"
+    with pytest.raises(SubmissionError, match=f"machine holds the hidden character {point}: rem"):
+        check_result(make_result(machine=f"a{character}b"), "here")
+    with pytest.raises(SubmissionError, match=f"hidden character {point}"):  # before what is cut
+        check_result(make_result(label="l" * 119 + character), "here")
+
+
+@pytest.mark.parametrize("character", "\u180a\u1810\ufdf2\ufe10\u3163舞é†\u2801")
+def test_letters_of_every_script_are_taken(make_result: Make, character: str) -> None:
+    check_result(make_result(machine=f"a{character}b", method=f"m{character}"), "here")
+
+
+@pytest.mark.parametrize(
+    "mark",
+    ["published", "Publishing house", "second-hand", "told in an  issue", "sources conflict",
+     "checks overridden", "trivial baseline", "no values per frame"],
+)  # fmt: skip
+def test_no_label_passes_as_a_mark_of_the_board(make_result: Make, mark: str) -> None:
+    with pytest.raises(SubmissionError, match="the board sets its marks itself"):
+        check_result(make_result(label=mark), "here")
+    check_result(make_result(label="measured by us"), "here")
+
+
+def test_a_result_is_of_today_or_before_give_or_take_a_time_zone(make_result: Make) -> None:
+    now = datetime.now(UTC)
+    check_result(make_result(created=(now + timedelta(hours=23)).isoformat()), "here")
+    check_result(make_result(created="2025-01-02T03:04:05+14:00"), "here")
+    with pytest.raises(SubmissionError, match="no day to come"):
+        check_result(make_result(created=(now + timedelta(hours=25)).isoformat()), "here")
+
+
+def test_other_videos_than_the_benchmarks_are_taken_where_that_is_said(make_result: Make) -> None:
+    split = read_benchmark("tiktok").video_ids
+    whole = {video: {"ssim": 0.5} for video in split}
+    fields: dict[str, Any] = {"benchmark": "tiktok", "metrics": {
+        "ssim": MetricValue(0.5, None, None, None, 9, None)}}  # fmt: skip
+    check_result(make_result(per_video=whole, num_videos=len(whole), **fields), "here")
+    part = {**dict(list(whole.items())[:3]), "mine": {"ssim": 0.5}}
+    fields |= {"per_video": part, "num_videos": 4}
+    with pytest.raises(SubmissionError, match="has 3 of the 10 test videos of tiktok and 1 others"):
+        check_result(make_result(**fields), "here")
+    for said in ("allow test-split: 3 of 10", "allow missing-videos: 7"):
+        check_result(make_result(overrides=("allow size: v", said), **fields), "here")
+    with pytest.raises(SubmissionError, match="no override says so"):
+        check_result(make_result(overrides=("allow size: v",), **fields), "here")
+
+
+def test_both_ends_of_an_interval_are_held_to_what_is_possible(make_result: Make) -> None:
+    for low, high in ((-1.1, 0.6), (0.4, 1.1)):
+        metrics = {"ssim": MetricValue(0.5, low, high, None, 9, None)}
+        with pytest.raises(SubmissionError, match="expected -1 to 1"):
+            check_result(make_result(metrics=metrics, per_video={}), "here")
+    point = {"ssim": MetricValue(0.5, 0.5, 0.5, None, 9, None)}
+    check_result(make_result(metrics=point, per_video={}), "here")
+    for ends in ((None, 0.6), (0.4, None)):
+        half = {"ssim": MetricValue(0.5, *ends, None, 9, None)}
+        with pytest.raises(SubmissionError, match="is not a low and a high bound"):
+            check_result(make_result(metrics=half, per_video={}), "here")
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ({"protocol": ""}, "protocol is empty"),
+        ({"protocol_version": " "}, "protocol_version is empty"),
+        ({"weights": {"": "ab" * 32}}, "weight '' is empty"),
+        ({"regions": {"..": "ab" * 32}}, r"region '..' is '..', a path"),
+        ({"regions": {"face": "none"}}, r"regions\.face is 'none', expected a sha256"),
+        ({"per_video": {"v": {"a b ": 1.0}}, "num_videos": 1}, "metric 'a b ' is 'a b '"),
+        ({"benchmark": " tiktok"}, "benchmark is ' tiktok': expected single spaces"),
+        ({"metrics": {"ssim": MetricValue(0.5, None, None, None, 9, "n" * 2001)}}, "ssim.note has"),
+        (
+            {"metrics": {"ssim": MetricValue(None, None, None, "n" * 2001, 9, None)}},
+            "ssim.unavailable has 2001",
+        ),
+    ],
+)
+def test_every_name_and_every_text_is_looked_at(
+    make_result: Make, change: dict[str, Any], why: str
+) -> None:
+    with pytest.raises(SubmissionError, match=why):
+        check_result(make_result(**change), "here")
 
 
 @pytest.mark.parametrize("text", ["NaN", "Infinity", "-Infinity", "1e999", '"0.5"', "true", "[]"])

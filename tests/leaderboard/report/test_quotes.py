@@ -8,7 +8,7 @@ import pytest
 
 from aa_leaderboard.published import read_conflicts, read_published
 from aa_leaderboard.report.html_page import render_sources
-from aa_leaderboard.report.quotes import difference, printings, quotes, timeline
+from aa_leaderboard.report.quotes import Timeline, difference, printings, quotes, timeline
 from aa_leaderboard.row import Cell, Published, Row
 
 
@@ -25,6 +25,10 @@ from aa_leaderboard.row import Cell, Published, Row
         ("148.3", "168.3", "changed"),
         ("2.70E-04", "2.79E-05", "changed"),
         ("306.17", "306.3", "changed"),
+        ("306.1", "306.27", "changed"),
+        ("306.1", "306.06", "more digits"),
+        ("0.295", "0.3", "rounded"),
+        ("0.25", "0.3", "rounded"),
     ],
 )
 def test_how_a_later_printing_differs(earlier: str, later: str, kind: str) -> None:
@@ -57,6 +61,49 @@ def test_a_row_is_quoted_from_the_paper_that_agrees_most_and_only_from_an_earlie
     assert found[NEW, MIDDLE].num_equal == 2
     assert found[NEW, MIDDLE].changes == ("m LPIPS: 0.25, then 0.9 (changed)",)
     assert "m FVD: 300, then 99.5 (changed)" in found[MIDDLE, OLD].changes
+
+
+def test_of_papers_that_agree_alike_the_earliest_is_quoted_and_a_paper_never_quotes_itself() -> (
+    None
+):
+    equal = {"ssim": "0.7", "fvd": "99.5"}
+    found = quotes([row("m", NEW, **equal), row("m", MIDDLE, **equal), row("m", OLD, **equal)])
+    assert [(q.paper, q.quoted, q.methods, q.num_equal) for q in found] == [
+        (MIDDLE, OLD, ("m",), 2), (NEW, OLD, ("m",), 2)
+    ]  # fmt: skip
+    twice = [row("m", OLD, **equal), row("m", OLD, protocol="another", **equal)]
+    assert quotes(twice) == []
+    told = [replace(r, origin=replace(r.origin, paper="")) for r in (row("m", "", **equal),)]
+    assert quotes([*told, row("m", NEW, **equal)]) == [], "an issue is no paper"
+
+
+def test_a_digit_less_or_more_agrees_and_is_told() -> None:
+    earlier = row("m", OLD, ssim="0.71", fvd="300", lpips="0.255")
+    (found,) = quotes([earlier, row("m", NEW, ssim="0.712", fvd="300", lpips="0.25")])
+    assert found.num_equal == 3
+    assert found.changes == (
+        "m SSIM: 0.71, then 0.712 (more digits)", "m LPIPS: 0.255, then 0.25 (cut)"
+    )  # fmt: skip
+    assert timeline([found]).arcs == ((1, 0, 3, False),)
+    (found,) = quotes([earlier, row("m", NEW, ssim="0.71", fvd="301")])
+    assert timeline([found]) == Timeline((OLD, NEW), ((1, 0, 1, True),))
+
+
+def test_papers_are_dated_by_arxiv_else_by_the_end_of_their_year() -> None:
+    names = [
+        "Paper of 2023",
+        "P (arXiv 2401.1)",
+        "P (arXiv 2312.1)",
+        "no year",
+        "Q 2023 (arXiv 2201.1)",
+    ]
+    rows = [row(f"m{n}", name, ssim="0.7") for n, name in enumerate(names)]
+    rows += [row(f"m{n}", "P (arXiv 2501.1)" if name != "no year" else "Z 2024", ssim="0.7")
+             for n, name in enumerate(names)]  # fmt: skip
+    assert timeline(quotes(rows)).papers == (
+        "Q 2023 (arXiv 2201.1)", "Paper of 2023", "P (arXiv 2312.1)", "P (arXiv 2401.1)",
+        "Z 2024", "P (arXiv 2501.1)", "no year",
+    )  # fmt: skip
 
 
 def test_without_an_equal_value_nothing_is_quoted() -> None:

@@ -59,7 +59,9 @@ def test_published_rows_stay_in_their_order_and_have_their_protocols_words() -> 
     assert (view.anchor, view.name) == ("table-3", f"3: {table.benchmark} · tiktok-disco")
     known = published_protocols()["tiktok-disco"]
     assert view.group == known.group
-    assert view.about == f"{known.about}; aa-eval --protocol {known.recompute_with} scores as it does"
+    assert (
+        view.about == f"{known.about}; aa-eval --protocol {known.recompute_with} scores as it does"
+    )
     assert all(r.kind == "published" and r.published and r.measured is None for r in view.rows)
     told = next(r for r in view.rows if r.published and r.published.note)
     assert told.published is not None
@@ -97,7 +99,12 @@ def test_a_cell_that_is_missing_and_one_that_could_not_be_computed(make_result: 
     view = table_view(table_of(*rows), 1, ())
     assert [c.key for c in view.columns] == ["ssim", "lpips_alex", "fvd"]
     missing, unavailable = view.rows[1].cells[0], view.rows[1].cells[2]
-    assert (missing.cell, missing.place, missing.won, missing.bar) == (None, None, False, (None,) * 3)
+    assert (missing.cell, missing.place, missing.won, missing.bar) == (
+        None,
+        None,
+        False,
+        (None,) * 3,
+    )
     assert (missing.interval, missing.note_number) == ("", None)
     assert view.notes == ("FVD: no weights; and a note",), "equal notes share one number"
     assert unavailable.note_number == view.rows[0].cells[2].note_number == 1

@@ -248,3 +248,75 @@ def test_what_is_missing_is_named(study: tuple[Path, Key], tmp_path: Path) -> No
     (tmp_path / "elsewhere.json").write_text("{}")
     with pytest.raises(StudyError, match="not the key of a study"):
         study_report([path], tmp_path / "elsewhere.json")
+
+
+def _write_votes(path: Path, key: Key, choices: dict[str, dict[str, str]]) -> Path:
+    """Rater -> trial -> the method that was preferred, or "tie"."""
+    lines = []
+    for rater, of in choices.items():
+        for trial, preferred in of.items():
+            left, right = key.trials[trial]
+            side = {key.clips[left].method: "left", key.clips[right].method: "right", "tie": "tie"}
+            lines.append([key.study, rater, trial, left, right, side[preferred], "4.2"])
+    with path.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([COLUMNS, *lines])
+    return path
+
+
+def test_counts_of_wins_ties_and_losses_are_those_of_the_votes(study: tuple[Path, Key]) -> None:
+    folder, key = study
+    between = {frozenset(key.clips[c].method for c in clips): t for t, clips in key.trials.items()}
+    choices = {
+        "r": {between[frozenset({"ours", "old"})]: "ours",
+              between[frozenset({"ours", "theirs"})]: "tie",
+              between[frozenset({"theirs", "old"})]: "theirs"},
+        "s": {between[frozenset({"ours", "old"})]: "old",
+              between[frozenset({"ours", "theirs"})]: "ours"},
+    }  # fmt: skip
+    report = study_report([_write_votes(folder / "votes.csv", key, choices)])
+    counts = report.scores.set_index("method")[["won", "tied", "lost"]]
+    assert counts.T.to_dict("list") == {"ours": [2, 1, 1], "theirs": [1, 1, 1], "old": [1, 0, 2]}
+    pairs = report.pairs.set_index(["a", "b"])[["for a", "for b", "ties"]]
+    found = {frozenset(p): dict(zip(p, row[:2], strict=True)) | {"tie": row[2]}
+             for p, row in zip(pairs.index, pairs.to_numpy().tolist(), strict=True)}  # fmt: skip
+    assert found[frozenset({"ours", "theirs"})] == {"ours": 1, "theirs": 0, "tie": 1}
+    assert found[frozenset({"ours", "old"})] == {"ours": 1, "old": 1, "tie": 0}
+    assert (report.num_raters, report.num_votes, report.ties) == (2, 5, 0.2)
+    # Agreement of the two pairs that both saw: ours/old against each other, tie against ours.
+    assert report.alpha == pytest.approx(
+        krippendorff_alpha([["ours", "old"], ["tie", "ours"], ["theirs"]])
+    )
+    assert f"Ties: {report.ties:.0%} of the votes." in report.to_markdown()
+    alone = study_report([_write_votes(folder / "votes.csv", key, {"r": choices["r"]})])
+    assert alone.alpha is None
+    assert "no pair was seen by two raters" in alone.to_markdown()
+
+
+def test_the_share_of_left_counts_votes_for_a_side_alone(study: tuple[Path, Key]) -> None:
+    folder, key = study
+    trials = [t for t, clips in key.trials.items()
+              if len({key.clips[c].method for c in clips}) == 2][:4]  # fmt: skip
+    choices = ("left", "left", "right", "tie")
+    lines = [[key.study, "r", trial, *key.trials[trial], choice, "4.2"]
+             for trial, choice in zip(trials, choices, strict=True)]  # fmt: skip
+
+    def left(some: list[list[str]]) -> float:
+        with (folder / "votes.csv").open("w", newline="", encoding="utf-8") as file:
+            csv.writer(file).writerows([COLUMNS, *some])
+        return study_report([folder / "votes.csv"]).left
+
+    assert left(lines) == pytest.approx(2 / 3)
+    assert left(lines[3:]) == 0.5, "ties alone say nothing of sides"
+
+
+def test_the_key_is_found_in_the_folder_of_the_votes_or_the_one_above(
+    study: tuple[Path, Key],
+) -> None:
+    folder, key = study
+    (folder / "votes").mkdir()
+    vote(folder / "votes", key, "r")
+    assert study_report([folder / "votes"]).num_votes == 30
+    (folder / "votes" / "deeper").mkdir()
+    vote(folder / "votes" / "deeper", key, "r")
+    with pytest.raises(StudyError, match=r"deeper/key\.json: no such file: give --key"):
+        study_report([folder / "votes" / "deeper"])
