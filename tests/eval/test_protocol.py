@@ -14,6 +14,7 @@ from aa_eval.protocol import (
     TEMPORAL_KINDS,
     list_protocols,
     parse_protocol,
+    protocol_text,
     read_protocol,
 )
 
@@ -110,12 +111,110 @@ def test_hash_follows_content_and_not_words() -> None:
         ("pck_alpha = 0.1", "pck_alpha = -0.1", "must be in 0..1"),
         ('key = "psnr"', 'key = "psnr@face"', "expected letters"),
         ('key = "psnr"', 'key = "pck"', "which keypoints have"),
+        ('key = "psnr"', f'key = "{"k" * 61}"', "expected letters, digits"),
+        ('name = "p"', f'name = "{"p" * 101}"', "cannot name a folder"),
+        ("identical_psnr_db = 100.0", "identical_psnr_db = 0.0", "expected above 0"),
+        ("pck_alpha = 0.1", "pck_alpha = 0.0", "must be in 0..1, the former not 0"),
+        ("pck_alpha = 0.1", "pck_alpha = 1.1", "must be in 0..1"),
+        ("pck_alpha", "min_joint_score = 1.1\npck_alpha", "must be in 0..1"),
+        ("pck_alpha", "min_joint_score = -0.1\npck_alpha", "must be in 0..1"),
+        ('kind = "psnr"', 'kind = "psnr"\n[[metrics]]\nkey = "psnr"\nkind = "psnr"', "not unique"),
+        (
+            '[[metrics]]\nkey = "psnr"\nkind = "psnr"',
+            "metrics = []",
+            r"\[\] are none, or not unique",
+        ),
+        (
+            'kind = "psnr"',
+            'kind = "psnr"\ncrop = "picture"',
+            "pairing 'photo' and a crop belong tog",
+        ),
+        ("pck_alpha", 'pairing = "photo"\npck_alpha', "pairing 'photo' and a crop belong together"),
+        ('kind = "psnr"', 'kind = "psnr"\nnet = "alex"', r"has \['net'\], needs \[\]"),
     ],
 )
 def test_what_nobody_can_compute_is_refused(old: str, new: str, message: str) -> None:
     parse_protocol(MINIMAL, "p")
     with pytest.raises(ProtocolError, match=message):
         parse_protocol(MINIMAL.replace(old, new), "p")
+
+
+FEATURES = """
+[video_features]
+net = "i3d-kinetics-400"
+bn_eps = 1e-3
+pool_frames = 2
+runs = 1
+unbiased_covariance = true
+size_hw = [224, 224]
+resize = "pil-bilinear-float"
+window_rule = "stride"
+window_frames = 16
+window_stride = 16
+"""
+
+
+def test_the_bounds_of_a_protocol_themselves_are_taken() -> None:
+    for old, new in (
+        ("pck_alpha = 0.1", "min_joint_score = 1.0\npck_alpha = 1.0"),
+        ('name = "p"', f'name = "{"p" * 100}"'),
+        ('key = "psnr"', f'key = "{"k" * 60}"'),
+        ("identical_psnr_db = 100.0", "identical_psnr_db = inf"),
+    ):
+        parse_protocol(MINIMAL.replace(old, new), "p")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('net = "i3d-kinetics-400"', 'net = "i3d"', "network 'i3d' is unknown: choose from i3d-ki"),
+        ("[224, 224]", "[224, 225]", r"size_hw is \[224, 225\]: i3d-kinetics-400 takes \[224, 224"),
+        ('"pil-bilinear-float"', '"nearest"', "resize 'nearest' is unknown"),
+        ('"stride"', '"whole"', "must be 0 under window_rule 'whole'"),
+        ("window_stride = 16", "window_stride = 0", "must be at least 1"),
+        ("window_frames = 16", "window_frames = 0", "must be at least 1"),
+        (
+            "runs = 1",
+            "runs = 0",
+            "runs must be at least 1, and 1 where",
+        ),
+        ("runs = 1", "runs = 2", "and 1 where nothing is sampled"),
+        ('kind = "fvd"', 'kind = "mean_feature_distance"', "and 'prefixes' belong together"),
+        ('"stride"', '"prefixes"', "mean_feature_distance and 'prefixes' belong together"),
+        (
+            'kind = "fvd"',
+            'kind = "fvd"\ncrop = "picture"',
+            "needs true videos: not under the pairi",
+        ),
+    ],
+)
+def test_windows_that_nobody_can_compute_are_refused(old: str, new: str, message: str) -> None:
+    text = MINIMAL.replace('kind = "psnr"', 'kind = "fvd"') + FEATURES
+    parse_protocol(text, "p")
+    if "crop" in new:
+        text = text.replace("pck_alpha", 'pairing = "photo"\npck_alpha')
+    with pytest.raises(ProtocolError, match=message):
+        parse_protocol(text.replace(old, new), "p")
+
+
+def test_a_protocol_of_ones_own_may_not_bear_the_name_of_one_of_ours(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    with pytest.raises(ProtocolError, match=r"mine\.toml: no such file"):
+        read_protocol(str(path))
+    path.write_text(protocol_text("aa-clean-v2"))
+    assert read_protocol(str(path)) == read_protocol("aa-clean-v2"), "the same content is the same"
+    path.write_text(protocol_text("aa-clean-v2").replace("pck_alpha = 0.1", "pck_alpha = 0.2"))
+    with pytest.raises(ProtocolError, match=r"there is another 'aa-clean-v2': rename yours"):
+        read_protocol(str(path))
+    path.write_text(MINIMAL)
+    assert read_protocol(str(path)).name == "p"
+
+
+def test_which_direction_wins_is_asked_by_key_with_or_without_a_region() -> None:
+    protocol = read_protocol("aa-clean-v2")
+    wanted = {"ssim": "higher", "lpips_alex@face": "lower", "fvd": "lower", "pck": "higher",
+              "akd": "lower", "limb_angle": "lower", "nonsense": None}  # fmt: skip
+    assert {key: protocol.better(key) for key in wanted} == wanted
 
 
 def test_an_alias_is_of_one_of_ours(tmp_path: Path) -> None:
@@ -132,13 +231,26 @@ def test_unknown_name_lists_the_known() -> None:
 
 HASHES = {  # of results that people have: a release must not lose them
     "aa-clean-v1": "aa65238da71a",
+    "aa-clean-v2": "f3bcdb06130a",
+    "aa-cross-v1": "cb48bfff3e76",
+    "aa-person-v1": "8e70524d2d66",
     "aa-temporal-v1": "85ea4cc2fdf7",
+    "cd-fvd": "b158e93004e4",
+    "fid-humanvid-2024": "0472c9758820",
+    "fid-onetoall-2025": "c3ef636fa4f6",
     "fid-vid-disco": "a7e07568487d",
+    "fid-vid-onetoall-2025": "e3b10220c465",
     "fvd-bdmm-128f": "5160800e6394",
     "fvd-styleganv": "f754b02cfe9a",
     "fvd-tf": "104279c74f6e",
+    "fvmd": "2de585bcde14",
+    "jedi": "05ff39cbfd83",
     "tiktok-disco-2023": "e7423dc715fb",
     "tiktok-disco-2024": "91e7b05ce481",
+    "tiktok-humanvid-2024": "69c10e6f783e",
+    "tiktok-onetoall-2025": "30a7f33050b6",
+    "tiktok-onetoall-2025-lossless": "00451b905365",
+    "tiktok-tcan-2024": "e7423dc715fb",
     "ubc-aa-inferred": "1e609a238bb6",
     "ubc-bdmm": "133aaf58943d",
 }
@@ -146,4 +258,5 @@ HASHES = {  # of results that people have: a release must not lose them
 
 @pytest.mark.parametrize("name", HASHES)
 def test_published_protocols_keep_their_hash(name: str) -> None:
+    assert list_protocols() == sorted(HASHES)
     assert read_protocol(name).hash[:12] == HASHES[name]
