@@ -17,7 +17,7 @@ from aa_model.errors import ModelError
 from aa_model.inference.denoise import denoise, encode_conditions
 from aa_model.inference.drawn_poses import PosePictures
 from aa_model.inference.image_input import to_pixels
-from aa_model.inference.pose_features import PoseFeatures
+from aa_model.inference.pose_features import KEEP_BYTES, PoseFeatures
 from aa_model.networks.animate_anyone import AnimateAnyone
 
 
@@ -61,3 +61,32 @@ def test_features_made_by_the_window_are_those_made_once(
     assert torch.allclose(denoise(model, anew, config), expected, atol=1e-5)
     # What tells the size, and then a window of 8 at a time: 2 steps of 9 windows, 4 frames apart.
     assert seen == [16, *[8] * 18]
+
+
+@pytest.mark.parametrize(("num_frames", "kept"), [(3, True), (16, True), (19, True), (19, False)])
+@torch.no_grad()
+def test_features_are_kept_where_they_take_no_more_than_they_may(
+    make_tiny: Callable[..., AnimateAnyone], num_frames: int, kept: bool
+) -> None:
+    model = make_tiny()
+    generator = torch.Generator().manual_seed(0)
+    pictures = 2 * torch.rand(num_frames, 3, 32, 32, generator=generator) - 1
+    expected = model.pose_features(pictures[None])[0]
+    seen: list[list[int]] = []
+
+    def chosen(frames: Sequence[int]) -> Tensor:
+        seen.append(list(frames))
+        return pictures[list(frames)]
+
+    features = PoseFeatures(model, chosen, num_frames, expected.nbytes - (not kept))
+    first = [list(range(num_frames))[:16]]
+    assert seen == first + ([list(range(16, num_frames))] if kept and num_frames > 16 else [])
+    assert features.latent_hw == tuple(expected.shape[-2:])
+    seen.clear()
+    found = features.of([[2, 0], [1, 1]])
+    assert torch.allclose(found, expected[[2, 0, 1, 1]].unflatten(0, (2, 2)), atol=1e-5)
+    assert seen == ([] if kept else [[2, 0], [1, 1]])
+
+
+def test_half_a_gigabyte_of_features_is_kept() -> None:
+    assert KEEP_BYTES == 2**29

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 from collections.abc import Callable
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -13,9 +15,13 @@ from torch import nn
 from aa_model.config import PoseGuiderConfig
 from aa_model.errors import ConfigError, ModelError
 from aa_model.networks.animate_anyone import AnimateAnyone
-from aa_model.networks.pose_guider import ConvInWithPose, make_pose_guider
+from aa_model.networks.pose_guider import ConvInWithPose, PaperPoseGuider, make_pose_guider
 from aa_model.networks.reference_net import ReferenceNet, make_unet2d
-from aa_model.networks.temporal import PerFrameGroupNorm, add_temporal_layers
+from aa_model.networks.temporal import (
+    PerFrameGroupNorm,
+    _quiet_about_float32,
+    add_temporal_layers,
+)
 from aa_model.presets import PAPER, PRESETS, SMALL, TINY
 
 MakeModel = Callable[..., AnimateAnyone]
@@ -96,6 +102,21 @@ def test_every_motion_module_has_that_norm() -> None:
     assert all(isinstance(m.norm, PerFrameGroupNorm) for m in modules)
 
 
+def test_diffusers_is_quiet_while_layers_are_added_and_as_loud_as_before_then(
+    make_tiny: MakeModel,
+) -> None:
+    logger = logging.getLogger("diffusers.models.modeling_utils")
+    level = logger.level
+    logger.setLevel(logging.INFO)
+    try:
+        make_tiny(temporal=True)
+        assert logger.level == logging.INFO
+        with _quiet_about_float32():
+            assert logger.level == logging.ERROR
+    finally:
+        logger.setLevel(level)
+
+
 def test_single_frame_networks_refuse_videos(make_tiny: MakeModel) -> None:
     with pytest.raises(ModelError, match="without temporal layers"):
         make_tiny()(torch.zeros(1, 2, 4, 8, 8), torch.tensor([1]), None, None, {}, (None,))
@@ -169,6 +190,40 @@ def test_paper_layout_adds_the_pose_to_the_noise_latent() -> None:
         model(latents, timestep, tokens, pose, {}, (None,)),
         model(latents + pose, timestep, tokens, None, {}, (None,)),
     )
+
+
+@torch.no_grad()
+def test_the_papers_guider_is_four_by_four_convolutions_of_small_gaussian_weights() -> None:
+    torch.manual_seed(0)
+    guider = PaperPoseGuider((16, 32, 64, 128), (2, 2, 2, 1), 4)
+    kernels = [conv.weight for conv in guider.convs]
+    assert [tuple(k.shape) for k in kernels] == [
+        (16, 3, 4, 4), (32, 16, 4, 4), (64, 32, 4, 4), (128, 64, 4, 4)
+    ]  # fmt: skip
+    for kernel, conv in zip(kernels, guider.convs, strict=True):
+        assert kernel.std().item() == pytest.approx(0.02, rel=0.1)
+        assert not conv.bias.any()
+    nn.init.normal_(guider.proj_out.weight)
+    x = pose = torch.randn(1, 3, 32, 48)
+    for conv in guider.convs:
+        stride = conv.stride[0]
+        before, after = (1, 1) if stride == 2 else (1, 2)
+        x = nn.functional.pad(x, (before, after, before, after))
+        x = nn.functional.silu(nn.functional.conv2d(x, conv.weight, stride=stride))
+    assert torch.allclose(guider(pose), nn.functional.conv2d(x, guider.proj_out.weight), atol=1e-5)
+    assert guider(pose).shape == (1, 4, 4, 6)
+    with pytest.raises(ConfigError, match="one stride per convolution"):
+        PaperPoseGuider((16, 32), (2,), 4)
+
+
+@pytest.mark.parametrize(("channels", "strides"), [((16, 32), (2, 2)), ((16, 32, 48), (2, 1))])
+def test_the_controlnet_guider_halves_between_its_channels(
+    channels: tuple[int, ...], strides: tuple[int, ...]
+) -> None:
+    guider = PoseGuiderConfig("controlnet", channels, strides)
+    config = SimpleNamespace(pose_guider=guider, unet=TINY.model.unet, vae=TINY.model.vae)
+    with pytest.raises(ConfigError, match="give one stride of 2 less than channels"):
+        make_pose_guider(config)  # type: ignore[arg-type]
 
 
 def test_strides_that_miss_the_latents_are_refused() -> None:

@@ -102,3 +102,27 @@ def test_wrapped_windows_are_moores() -> None:
 def test_windows_without_frames_or_progress_are_refused(T: int, window: int, overlap: int) -> None:
     with pytest.raises(ModelError, match="expected at least one frame"):
         make_windows(T, window, overlap)
+
+
+@pytest.mark.parametrize(
+    ("T", "window", "overlap", "starts"),
+    [
+        (20, 8, None, [0, 4, 8, 12]),
+        (20, 7, None, [0, 4, 8, 12, 13]),  # an overlap of 7 // 2
+        (21, 8, None, [0, 4, 8, 12, 13]),
+        (20, 8, 0, [0, 8, 12]),
+        (16, 8, 0, [0, 8]),
+        (9, 8, None, [0, 1]),
+        (8, 8, None, [0]),
+    ],
+)
+def test_there_are_no_more_windows_than_it_takes(
+    T: int, window: int, overlap: int | None, starts: list[int]
+) -> None:
+    assert [w.start for w in make_windows(T, window, overlap)] == starts
+
+
+def test_wrapped_windows_overlap_by_half_unless_told() -> None:
+    assert [w[0] for w in make_wrapped_windows(30, 12)] == [0, 6, 12, 18, 24]
+    with pytest.raises(ModelError, match="5 frames in windows of 8 overlapping by -1: expected"):
+        make_windows(5, 8, -1)

