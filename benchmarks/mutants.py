@@ -528,6 +528,7 @@ def main() -> None:
                      for m in draw(r, args.seed, args.sample, args.only)]  # fmt: skip
             mutants = [mutant for mutant in drawn if mutant.key() not in tried]
         random.Random(args.seed).shuffle(mutants)  # what an interrupted run leaves is a sample, too
+        keys = {mutant: mutant.key() for mutant in mutants}  # a file may change while this runs
         chosen = [tests.for_mutant(mutant, args.most_s) for mutant in mutants]
         limits = [60 + 6 * sum(tests.seconds.get(test, NEW_TEST_S) for test in some)
                   for some in chosen]  # fmt: skip
@@ -540,7 +541,7 @@ def main() -> None:
                      for one in zip(mutants, chosen, limits, strict=True)}  # fmt: skip
             for number, done in enumerate(as_completed(running), 1):
                 mutant, (outcome, by) = running[done], done.result()
-                path, scope, before, after = mutant.key()
+                path, scope, before, after = keys[mutant]
                 row = {"seed": args.seed, "date": f"{date.today()}", "path": path, "scope": scope,
                        "line": mutant.line, "kind": mutant.kind, "before": before, "after": after,
                        "outcome": outcome, "by": by}  # fmt: skip

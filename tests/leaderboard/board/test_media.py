@@ -97,7 +97,7 @@ def test_a_clip_reaches_4096_px_too(
         if fits:
             check_media(media, result)
         else:
-            refused(media, result, f"{width}x{height} px, 1 frames, 24 frames/s: expected sides")
+            refused(media, result, f"{width}x{height} px, 1 frame, 24 frames/s: expected sides")
 
 
 def test_files_reach_64_mib_and_folders_600_files(media: Path, result: Result) -> None:

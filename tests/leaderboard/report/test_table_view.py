@@ -175,7 +175,7 @@ def test_what_was_measured_and_why_tables_stand_apart(make_result: Make) -> None
     result = make_result()
     assert f"content hash {result.protocol_hash[:12]};" in view.about
     (reason,) = view.apart
-    assert reason.startswith("aa-clean-v2 (1 rows): other protocol")
+    assert reason.startswith("aa-clean-v2 (1 row): other protocol")
 
 
 def test_a_protocol_that_nobody_knows_has_no_words(make_result: Make) -> None:
