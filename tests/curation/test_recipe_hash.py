@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import math
 import re
 import subprocess
 import sys
+from enum import Enum
 from pathlib import Path
 
 import pytest
@@ -17,7 +19,7 @@ from aa_curation.filters.blur import Blur
 from aa_curation.ledger.ledger import LedgerWriter
 from aa_curation.ledger.lines import LINES_NAME
 from aa_curation.recipe import Recipe, load_recipe
-from aa_curation.recipe_hash import canonical_form, sha256_of_form
+from aa_curation.recipe_hash import canonical_form, iter_differences, sha256_of_form
 
 RECIPES = Path(__file__).parents[2] / "curation/recipes"
 WITH_FUNCTIONS = f"""
@@ -157,3 +159,65 @@ def test_a_corpus_of_version_0_1_says_what_to_do(tmp_path: Path, demo_recipe: Re
         LedgerWriter(tmp_path, demo_recipe.head)
     with LedgerWriter.reopen(tmp_path) as writer:  # redecide, takedown and verify work as before
         assert writer.ledger.head.recipe is None
+
+
+class _Kind(Enum):
+    FIRST = 1
+    SECOND = 2
+
+
+@dataclasses.dataclass(frozen=True)
+class _Bound:
+    least: int = 3
+    note: str = ""
+
+    def passes(self, value: int) -> bool:
+        return value >= self.least
+
+
+def test_every_kind_of_value_has_its_form() -> None:
+    form = canonical_form(
+        [None, True, 3, 0.5, math.inf, "a", Path("x/y"), _Kind.SECOND, {2: "b", 1: _Bound}, min], ""
+    )
+    assert form == [
+        None, True, 3, 0.5, "inf", "a", {"path": "x/y"}, {"enum": "_Kind.SECOND"},
+        {"1": {"class": "_Bound"}, "2": "b"}, {"function": "min"},
+    ]  # fmt: skip
+    assert canonical_form(_Bound(4, "x"), "", frozenset({"note"})) == {
+        "class": "_Bound",
+        "least": 4,
+    }
+    bound = canonical_form(_Bound(4).passes, "filters[0]")
+    assert isinstance(bound, dict)
+    assert bound["of"] == {"class": "_Bound", "least": 4, "note": ""}
+    assert bound["method"] == canonical_form(_Bound.passes, "filters[0]")
+    assert bound != canonical_form(_Bound(5).passes, "filters[0]"), "what it is bound to decides"
+
+
+def test_what_has_no_form_is_named_by_its_place() -> None:
+    for value, where in (
+        ([1, object()], r"filters\[1\] is a object"),
+        ({"a": object()}, r"filters\['a'\] is a object"),
+        (_Bound(least=object()), r"filters\.least is a object"),  # type: ignore[arg-type]
+        (functools.partial(min, object()), r"filters \(partial\)\[0\]\[0\] is a object"),
+        (eval("lambda x: x"), r"filters is the function <lambda>, whose source cannot be read"),
+    ):
+        with pytest.raises(RecipeError, match=where):
+            canonical_form(value, "filters")
+
+
+def test_differences_are_named_by_where_and_from_what_to_what() -> None:
+    old = {"class": "Recipe", "checks": [{"class": "Blur", "least": 20}, {"class": "Dark"}], "a": 1}
+    new = {
+        "class": "Recipe",
+        "checks": [{"class": "Blur", "least": 25}, {"class": "Hdr"}],
+        "b": [2],
+    }
+    assert list(iter_differences(old, new)) == [
+        "checks[0].least 20 -> 25", "checks[1] Dark -> Hdr", "a 1 -> None", "b None -> [2]"
+    ]  # fmt: skip
+    assert list(iter_differences([1], [1, {"x": 1}], "checks")) == ["checks [1] -> [1, {...}]"]
+    path, function = {"path": "a/b"}, {"function": "f", "source_sha256": "0"}
+    assert list(iter_differences(path, None, "weights")) == ["weights a/b -> None"]
+    assert list(iter_differences(None, function, "weights")) == ["weights None -> f"]
+    assert list(iter_differences(old, dict(old))) == []

@@ -17,6 +17,8 @@ from aa_curation.errors import FetchOutageError, FetchRefusedError
         *("::1", "::", "fe80::1", "fc00::1", "fd00:ec2::254", "ff02::1", "2001:db8::1"),
         # Private IPv4 addresses in the clothes of IPv6: mapped, 6to4, NAT64.
         *("192.0.0.192", "168.63.129.16", "fec0::1", "64:ff9b:1::a9fe:a9fe", "::169.254.169.254"),
+        # Teredo: the client's address is the last four bytes, inverted (10.1.2.3 here).
+        *("2001:0:808:808::f5fe:fdfc", "192.0.0.8", "fecf:ffff::1", "64:ff9b:1:ffff::1"),
         *("::ffff:127.0.0.1", "::ffff:169.254.169.254", "2002:7f00:1::", "64:ff9b::a9fe:a9fe"),
     ],
 )
@@ -25,7 +27,17 @@ def test_addresses_of_the_own_network_are_not_public(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["8.8.8.8", "2606:4700::1111", "::ffff:8.8.8.8", "64:ff9b::808:808"]
+    "text",
+    [
+        "8.8.8.8",
+        "2606:4700::1111",
+        "::ffff:8.8.8.8",
+        "64:ff9b::808:808",
+        "2002:808:808::",
+        "168.63.129.15",
+        "168.63.129.17",
+        "192.0.1.0",
+    ],
 )
 def test_addresses_of_the_internet_are_public(text: str) -> None:
     assert is_public(ipaddress.ip_address(text))
@@ -74,3 +86,16 @@ def test_a_resolver_out_of_order_is_an_outage_and_an_unknown_name_a_rejection(
     monkeypatch.setattr(socket, "getaddrinfo", fails(socket.EAI_NONAME))
     with pytest.raises(FetchRefusedError, match="unknown_host"):
         resolve("a.example", 80)
+
+
+def test_what_no_resolver_can_be_asked_is_no_host() -> None:
+    with pytest.raises(FetchRefusedError, match=r"unknown_host.*is not a host name"):
+        resolve("a" * 64 + ".example", 80)
+
+
+def test_a_zone_of_an_address_is_no_part_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(socket, "getaddrinfo", _answers("fe80::1%eth0"))
+    with pytest.raises(FetchRefusedError, match=r"fe80::1%eth0, which is not a public address"):
+        resolve("here.example", 80)
+    monkeypatch.setattr(socket, "getaddrinfo", _answers("8.8.8.8", "8.8.8.8", "::1"))
+    assert resolve("twice.example", 80, allow_loopback=True) == ["8.8.8.8", "::1"]

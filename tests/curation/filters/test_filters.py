@@ -255,6 +255,55 @@ def test_lost_and_jumping_poses_are_dropped() -> None:
     assert Jitter()(lost).drop is None  # absent frames are no jumps
 
 
+def test_jitter_is_the_median_jump_in_extents_of_the_body() -> None:
+    """Every joint zigzags by 4 px: its second difference is 8 px, along x alone."""
+    points = np.full((9, NUM_JOINTS, 2), np.nan)
+    points[:, :18, 0] = np.linspace(0, 30, 18) + 2 * (-1.0) ** np.arange(9)[:, None]
+    points[:, :18, 1] = np.linspace(0, 40, 18)
+    pose = make_pose(points, np.isfinite(points[..., 0]).astype(float), (64, 64))
+    assert Jitter()(pose).measured == pytest.approx(8 / 50, rel=1e-4)
+    assert Jitter(0.17)(pose).drop is None
+    assert _drop(Jitter(0.15)(pose))[0] == "jittery_pose"
+    for few in (1, 2):  # no second difference
+        assert Jitter()(pose.at_frames(np.arange(few))).measured == 0
+    seldom = pose.scores.copy()
+    seldom[::2] = 0  # never three frames in a row: nothing is known, and the worst is assumed
+    assert Jitter()(make_pose(points, seldom, (64, 64))).measured == 1
+    assert Jitter()(make_pose(points, 0 * pose.scores, (64, 64))).measured == 1
+    tiny = make_pose(points / 100, pose.scores, (64, 64))
+    assert Jitter()(tiny).measured == pytest.approx(0.08, rel=1e-3), "an extent is a pixel or more"
+
+
+def test_a_pose_is_a_neck_and_five_more_joints() -> None:
+    def share(*joints: str) -> float:
+        scores = np.zeros((1, NUM_JOINTS))
+        scores[0, [JOINT_NAMES.index(name) for name in joints]] = 1
+        pose = make_pose(np.ones((1, NUM_JOINTS, 2)), scores, (64, 64))
+        return PoseFound()(pose).measured
+
+    five = ("nose", "left_shoulder", "right_shoulder", "left_hip", "right_hip")
+    assert share("neck", *five) == 1
+    assert share("neck", *five[:4]) == 0
+    assert share("left_knee", *five) == 0
+    assert PoseFound().share_at_least == 0.95
+
+
+def test_bounds_are_those_of_the_documents_unless_told() -> None:
+    nothing = {"hands_unseen": HandsSeen(), "face_unseen": FaceSeen()}
+    assert [check.share_at_least for check in nothing.values()] == [0, 0]
+    assert (Jitter().jitter_at_most, IdentitySwitches().switches_at_most) == (0.04, 0)
+    assert (Static().same_below, Static().share_at_most) == (0.05, 0.5)
+    assert (Frozen().same_below, Frozen().seconds_at_most) == (0.05, 1.0)
+
+
+@pytest.mark.parametrize(("shown", "share"), [(34, 1.0), (33, 0.0)])
+def test_a_face_is_half_of_its_points(shown: int, share: float) -> None:
+    scores = np.zeros((1, NUM_JOINTS))
+    scores[0, np.arange(NUM_JOINTS)[FACE][:shown]] = 1
+    pose = make_pose(np.ones((1, NUM_JOINTS, 2)), scores, (64, 64))
+    assert FaceSeen()(pose).measured == share
+
+
 @given(st.integers(2, 40), st.integers(0, 20), st.sampled_from([1.0, 0.001]), st.booleans())
 def test_frames_and_their_steps_are_counted_as_decoded(
     num_frames: int, late: int, rounded_s: float, gap: bool
@@ -420,6 +469,9 @@ def test_a_picture_that_stays_for_more_than_a_second_is_frozen() -> None:
     assert _drop(Frozen()(_picture(frames))) == ("frozen", pytest.approx(31 / 24))
     assert Frozen()(_picture(frames[:30])).drop is None
     assert Static()(_picture(frames[:23])).drop is None
+    none = dataclasses.replace(_picture(frames[:1]), times_s=np.zeros(0), change=np.zeros(0))
+    assert Frozen()(none).measured == 0
+    assert _drop(Static()(_picture(frames[:1]))) == ("static", 1), "a photo"
 
 
 @pytest.mark.parametrize("pixels_per_frame", [0.0, 1.5, 4.0])

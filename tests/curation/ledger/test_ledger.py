@@ -20,8 +20,9 @@ from aa_curation.check import Check, at_least, at_most, first_drop
 from aa_curation.errors import LedgerError
 from aa_curation.ledger.ledger import LEDGER_NAME, Ledger, LedgerWriter, read_ledger
 from aa_curation.ledger.lines import LINES_NAME
-from aa_curation.ledger.records import CorpusHead, Decision, PlannedClip, Survey
+from aa_curation.ledger.records import CorpusHead, Decision, Fetch, PlannedClip, Survey
 from aa_curation.ledger.redecide import redecided
+from aa_curation.ledger.takedown import Takedown
 from aa_datasets.clip import Clip
 
 STATUS = st.sampled_from(["accepted", "rejected", "failed"])
@@ -86,6 +87,24 @@ def test_a_missing_decision_is_told(tmp_path: Path) -> None:
         ):
             writer.ledger.assert_complete()
         assert "2 not yet decided" in str(writer.ledger)
+
+
+def test_a_decision_on_what_was_never_planned_is_told(tmp_path: Path) -> None:
+    with LedgerWriter(tmp_path, CorpusHead("demo", "abc")) as writer:
+        writer.add_survey(_survey("s", 0, 1))
+        writer.add_decision(Decision("x-0000", "x", "rejected", "clip", "static"))
+        with pytest.raises(LedgerError, match=r"decided, but never planned: \['x-0000'\]: report"):
+            writer.ledger.assert_complete()
+
+
+@pytest.mark.parametrize(("missing", "told"), [(3, "s-0002):"), (4, "s-0002, ...):")])
+def test_of_many_missing_decisions_three_are_named(tmp_path: Path, missing: int, told: str) -> None:
+    with LedgerWriter(tmp_path, CorpusHead("demo", "abc")) as writer:
+        writer.add_survey(_survey("s", missing, 0))
+        with pytest.raises(LedgerError) as caught:
+            writer.ledger.assert_complete()
+        assert f"{missing} of {missing} planned clips are not decided yet" in str(caught.value)
+        assert told in str(caught.value)
 
 
 def test_two_runs_cannot_write_one_ledger_and_a_recipe_stays(tmp_path: Path) -> None:
@@ -154,10 +173,31 @@ def test_damaged_lines_are_refused(tmp_path: Path) -> None:
     assert path.is_file()
     path.write_text(content)
     LedgerWriter(tmp_path, CorpusHead("demo", "abc"))  # nothing of the refused attempt is left
-    path.write_text("")
     (tmp_path / LEDGER_NAME).unlink()
+    for harmed in (content + _lines({"vote": 1}), content.replace('"near_duplicates"', '"near"', 1),
+                   content.replace('"recipe_name"', '"recipe_nme"', 1)):  # fmt: skip
+        path.write_text(harmed)
+        with pytest.raises(LedgerError, match=r"ledger\.jsonl is damaged .*: move the folder away"):
+            LedgerWriter(tmp_path, CorpusHead("demo", "abc"))
+        assert not (tmp_path / LEDGER_NAME).exists()
+    path.write_text("")
     with pytest.raises(LedgerError, match="is empty"):
         read_ledger(tmp_path)
+
+
+def test_every_kind_of_line_comes_into_the_new_ledger(tmp_path: Path) -> None:
+    fetch = Fetch("s", "http://a/s.mp4", None)
+    takedown = Takedown("gone", "http://a/gone.mp4")
+    rows = [HEAD, {"fetch": fetch}, {"survey": _survey("s", 1, 0)}, {"takedown": takedown},
+            {"decision": Decision("s-0000", "s", "rejected", "clip", "blurred", 3.0, 20.0)},
+            {"thresholds": {"blurred": 30.0}}]  # fmt: skip
+    (tmp_path / LINES_NAME).write_text(_lines(*rows))
+    ledger = read_ledger(tmp_path)
+    assert ledger.fetches == {"s": fetch}
+    assert ledger.takedowns == {"gone": takedown}
+    assert ledger.thresholds == {"blurred": 30.0}
+    assert list(ledger.surveys) == ["s"]
+    assert list(ledger.decisions) == ["s-0000"]
 
 
 @pytest.mark.parametrize("end", ["count", "decision", "thresholds", "survey"])

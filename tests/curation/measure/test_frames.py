@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aa_curation.measure.frame_stats import cropped_planes
-from aa_curation.measure.frames import cropped, iter_frames_at, thinned_fps, ticks_s
+from aa_curation.measure.frames import cropped, iter_frames_at, resized, thinned_fps, ticks_s
 from aa_curation.measure.shots import Span
 from aa_datasets.errors import VideoError
 from aa_datasets.video.canonical import encode_canonical
@@ -128,3 +128,13 @@ def test_cropped_planes_are_of_one_picture(xs: tuple[int, int], ys: tuple[int, i
     for plane in (found.blue, found.red):  # every pixel's colour is there, and no stranger's
         wanted = luma[y0 // 2 * 2 : y1 : 2, x0 // 2 * 2 : x1 : 2]
         np.testing.assert_array_equal(plane, wanted)
+
+
+def test_a_smaller_frame_is_the_mean_of_what_it_covers() -> None:
+    """One white pixel in three: area gives a third of the light, whatever the pixel's place."""
+    frame = np.zeros((12, 18, 3), np.uint8)
+    frame[:, ::3] = 255
+    small = resized(frame, (4, 6))
+    assert small.shape == (4, 6, 3)
+    np.testing.assert_array_equal(small, 85)
+    assert resized(frame, (12, 18)) is frame

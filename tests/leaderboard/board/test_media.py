@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -86,6 +87,15 @@ def test_sides_reach_4096_px(media: Path, result: Result, side_px: int, fits: bo
         check_media(media, result)
     else:
         refused(media, result, "expected sides up to 4096 px: make it smaller")
+
+
+def test_a_picture_of_too_many_pixels_is_refused_before_it_is_decoded(
+    media: Path, result: Result
+) -> None:
+    whole = io.BytesIO()
+    Image.new("L", (5000, 5000)).save(whole, "PNG")
+    (media / "v.reference.png").write_bytes(whole.getvalue()[:60])  # its header, and no pixel
+    refused(media, result, "expected sides up to 4096 px")
 
 
 def test_a_clip_reaches_4096_px_too(
