@@ -213,6 +213,27 @@ def test_the_largest_copy_stays_and_comes_back_when_a_larger_one_leaves() -> Non
     assert _settle(ledger) == {"a": "", "b": "static", "c": "", "d": "static"}
 
 
+@pytest.mark.parametrize("better", ["a", "b"])
+def test_a_copy_that_is_out_for_a_reason_of_its_own_takes_no_other_out(better: str) -> None:
+    sides = dict.fromkeys("ab", 128) | {better: 512}
+    rows = {name: _decision(name, 1, side=side) for name, side in sides.items()}
+    blurred = dataclasses.replace(rows["a"], status="rejected", reason="blurred")
+    assert blurred.signature
+    assert _settle(_ledger(blurred, rows["b"])) == {"a": "blurred", "b": ""}
+
+
+def test_of_copies_of_one_size_the_fastest_stays_then_the_first_id() -> None:
+    slow, fast, last = (_decision(name, 1) for name in "abc")
+    assert fast.clip is not None
+    assert _settle(_ledger(slow, fast, last)) == {
+        "a": "", "b": "near_duplicate", "c": "near_duplicate"
+    }  # fmt: skip
+    fast = dataclasses.replace(fast, clip=dataclasses.replace(fast.clip, fps=30))
+    assert _settle(_ledger(slow, fast, last)) == {
+        "a": "near_duplicate", "b": "", "c": "near_duplicate"
+    }  # fmt: skip
+
+
 def test_a_recording_that_was_taken_down_comes_back_in_no_copy() -> None:
     best = _decision("b", 1, side=512)
     ledger = _ledger(_decision("a", 1, side=128), best, _decision("c", 2))
