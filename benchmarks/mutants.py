@@ -87,6 +87,7 @@ PAIRS = "min max, any all, floor ceil, argmin argmax, minimum maximum, amin amax
 PAIRS += "height width, INTER_AREA INTER_LINEAR, INTER_CUBIC INTER_LINEAR, BICUBIC BILINEAR, "
 PAIRS += "LANCZOS BICUBIC, mean median, sin cos, vstack hstack, update setdefault, first second"
 NAMES = {a: b for pair in PAIRS.split(", ") for a, b in (pair.split(), reversed(pair.split()))}
+SYMMETRIC = {"max", "min", "maximum", "minimum", "array_equal"}  # of their first two arguments
 # Precautions: `zip(strict=)`, `mkdir(parents=)` and texts for people; and tolerances below 1e-5.
 NEW_TEST_S = 0.5  # assumed of a test that is newer than the covered run
 NOTICED = ("killed", "timeout")
@@ -168,7 +169,9 @@ def faults(node: ast.AST, parent: ast.AST) -> Iterator[tuple[str, str]]:
             yield "name", NAMES[name]
         case ast.Attribute(attr=name) if name in NAMES:
             yield "name", written(node, attr=NAMES[name])
-        case ast.Call(args=[a, b, *rest]) if ast.dump(a) != ast.dump(b):
+        case ast.Call(args=[a, b, *rest], func=function) if (
+            ast.dump(a) != ast.dump(b) and ast.unparse(function).rpartition(".")[2] not in SYMMETRIC
+        ):
             yield "swapped", written(node, args=[b, a, *rest])
         case ast.Tuple(
             elts=[ast.Name() | ast.Attribute() as a, ast.Name() | ast.Attribute() as b]

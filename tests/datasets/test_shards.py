@@ -22,7 +22,9 @@ from aa_datasets.pose import read_pose
 from aa_datasets.shards import (
     Member,
     ShardSample,
+    read_clip,
     read_entry,
+    read_places,
     read_record,
     read_shards,
     verify_shard,
@@ -129,6 +131,24 @@ def test_a_record_that_exchanges_two_videos_is_noticed(shard: Path) -> None:
     shard.with_suffix(".json").write_text(json.dumps(row))
     with pytest.raises(ShardError, match=r"a\.tar holds puppet_"):
         verify_shard(shard)
+
+
+def test_a_record_of_a_clip_that_the_shard_does_not_hold_is_noticed(shard: Path) -> None:
+    row = json.loads(shard.with_suffix(".json").read_text())
+    ghost = json.loads(json.dumps(row["clips"][0]).replace("puppet_0", "puppet_9"))
+    row["clips"].append(ghost)
+    shard.with_suffix(".json").write_text(json.dumps(row))
+    with pytest.raises(ShardError, match=r"a\.tar holds no puppet_9\.[\w.]+ at byte \d+, as its rec"):
+        verify_shard(shard)
+
+
+def test_a_clips_own_part_of_a_record_is_checked_where_it_is_read(shard: Path) -> None:
+    place = read_places(shard)[0]
+    row = json.loads(shard.with_suffix(".json").read_text())
+    row["clips"][place.number]["clip"]["fps"] = "fast"
+    shard.with_suffix(".json").write_text(json.dumps(row))
+    with pytest.raises(ShardError, match=r"a\.json is not a shard record"):
+        read_clip(place)
 
 
 @pytest.mark.parametrize(

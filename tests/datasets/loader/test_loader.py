@@ -649,10 +649,21 @@ def test_a_configuration_out_of_range_is_named() -> None:
         ({"stride": 0}, "stride is 0"),
         ({"num_workers": -1}, "num_workers is -1, expected at least 0"),
         ({"too_short_at_most": 1.5}, "too_short_at_most is 1.5"),
+        ({"too_short_at_most": -0.1}, "too_short_at_most is -0.1"),
         ({"size_hw": (0, 4)}, r"size_hw is \(0, 4\)"),
+        ({"buckets_hw": ((4, 0),)}, r"size_hw is \(4, 0\)"),
+        ({"shards_at_once": 0}, "shards_at_once is 0, expected at least 1, or None"),
+        ({"cache_bytes": -1}, "cache_bytes is -1, expected at least 0"),
+        ({"buckets_hw": ((8, 8),), "latents": "a key"}, "stored latents are of one size: leave ou"),
     ):
         with pytest.raises(DatasetError, match=expected):
             LoaderConfig(**{"size_hw": SIZE_HW, **wrong})
+    for edge in ({"too_short_at_most": 0.0}, {"too_short_at_most": 1.0}, {"shards_at_once": 1},
+                 {"cache_bytes": 0}, {"size_hw": (1, 1)}, {"stride": 1}):  # fmt: skip
+        LoaderConfig(**{"size_hw": SIZE_HW, **edge})
+    spans = [LoaderConfig(size_hw=SIZE_HW, stage=stage, num_frames=8, stride=3).span_frames
+             for stage in (1, 2)]  # fmt: skip
+    assert spans == [1, 22]
     with pytest.raises(DatasetError, match="rank 2 of world_size 2"):
         make_loader([], LoaderConfig(size_hw=SIZE_HW), rank=2, world_size=2)
 

@@ -124,6 +124,12 @@ def test_what_a_server_lacks_or_has_altered_is_named(served: Server, tmp_path: P
     shard.with_suffix(".json").unlink()
     with pytest.raises(ShardError, match=r"no http.*/train-000000\.json"):
         _loader(url, tmp_path / "cache")
+    shard.with_suffix(".json").write_text('{"name": "train-000000"}')
+    with pytest.raises(ShardError, match=r"train-000000\.tar: its \.json is not a shard record"):
+        _loader(url, tmp_path / "cache")
+    (served.folder / "empty").mkdir()
+    with pytest.raises(ShardError, match=r"/empty lists no \.tar: name the \.tar files"):
+        _loader(f"{served.url}/empty", tmp_path / "cache")
     shutil.rmtree(served.folder / "shards")
     with pytest.raises(ShardError, match="http"):
         _loader(served.url, tmp_path / "cache")

@@ -85,6 +85,9 @@ def test_a_digit_less_or_more_agrees_and_is_told() -> None:
         "m SSIM: 0.71, then 0.712 (more digits)", "m LPIPS: 0.255, then 0.25 (cut)"
     )  # fmt: skip
     assert timeline([found]).arcs == ((1, 0, 3, False),)
+    (both,) = quotes([earlier, row("m", NEW, ssim="0.71", fvd="301", lpips="0.25")])
+    assert [change.rpartition(" ")[2] for change in both.changes] == ["(cut)", "(changed)"]
+    assert timeline([both]).arcs[0][3], "one that changed is enough"
     (found,) = quotes([earlier, row("m", NEW, ssim="0.71", fvd="301")])
     assert timeline([found]) == Timeline((OLD, NEW), ((1, 0, 1, True),))
 
