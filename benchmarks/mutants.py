@@ -483,7 +483,8 @@ def report(rows: Sequence[Mapping[str, Any]], excused: Mapping[Key, str]) -> str
             groups["seed | date | room"][str(row["seed"]), row["date"], room],
             groups["kind of fault"][row["kind"],],
         ):
-            count.update(made=1, same=same, first=row["outcome"] in NOTICED, since=since)
+            at_first = row["outcome"] in NOTICED
+            count.update(made=1, same=int(same), first=int(at_first), since=int(since))
         if not since:
             why = excused.get(key, f"**{latest[key]['outcome']}**")
             survivors.append(f"- `{key[0]}:{row['line']}` {key[1]}, {row['kind']}: {why}\n"

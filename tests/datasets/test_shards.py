@@ -138,7 +138,9 @@ def test_a_record_of_a_clip_that_the_shard_does_not_hold_is_noticed(shard: Path)
     ghost = json.loads(json.dumps(row["clips"][0]).replace("puppet_0", "puppet_9"))
     row["clips"].append(ghost)
     shard.with_suffix(".json").write_text(json.dumps(row))
-    with pytest.raises(ShardError, match=r"a\.tar holds no puppet_9\.[\w.]+ at byte \d+, as its rec"):
+    with pytest.raises(
+        ShardError, match=r"a\.tar holds no puppet_9\.[\w.]+ at byte \d+, as its rec"
+    ):
         verify_shard(shard)
 
 

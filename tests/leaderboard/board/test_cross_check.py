@@ -361,6 +361,7 @@ def test_windows_are_counted_by_each_protocols_own_rule(
     result = make_result(num_frames=72)
     assert _num_windows(result, protocol, frames) == (exact, True)
     assert _num_windows(result, protocol, None) == (at_most, False)
+    assert _num_windows(result, read_protocol("aa-temporal-v1"), frames) == (72, False)
 
 
 def test_the_board_asks_for_the_weights_that_aa_eval_states(
