@@ -131,6 +131,7 @@ class Ledger:
     def copied(self) -> Ledger:
         """The same in a temporary file, which may be changed."""
         db = sqlite3.connect("")
+        self._db.commit()  # of a ledger of lines, which was just read: the copy would wait for ever
         self._db.backup(db)
         return Ledger(self.head, db)
 

@@ -20,7 +20,8 @@ _PASSED, _FAILED, _TEXT = "#2a7f62", "#c2602f", "#000001"  # the last becomes th
 
 
 def histogram_svg(measurement: Measurement) -> str:
-    """A histogram with axes, the bound as a dashed line; log axis where values span decades.
+    """A histogram with axes, the bound as a dashed line; log axis where values span decades, with
+    what lies below the least of them, 0 above all, in one bar on the left.
 
     What passes is green and plain, what does not is orange and hatched.
     """
@@ -32,14 +33,21 @@ def histogram_svg(measurement: Measurement) -> str:
     low, high = (float(np.min(shown)), float(np.max(shown))) if len(shown) else (0.0, 1.0)
     if high <= low:
         low, high = low - 0.5, high + 0.5
-    edges = np.geomspace(low, high, _BINS + 1) if log else np.linspace(low, high, _BINS + 1)
+    edges = np.linspace(low, high, _BINS + 1)
+    if log:
+        least = _least(np.asarray(shown))
+        edges = np.geomspace(least, high, _BINS + 1)
+        if low < least:
+            edges = np.r_[low, edges]
+            axes.set_xscale("symlog", linthresh=least, linscale=1)
+        else:
+            axes.set_xscale("log")
     counts = [np.histogram(part, edges)[0] for part in (values[passed], values[~passed])]
     widths, left = np.diff(edges), edges[:-1]
     axes.bar(left, counts[0], widths, align="edge", color=_PASSED)
     axes.bar(left, counts[1], widths, counts[0], align="edge", color=_FAILED, hatch="////")
     if math.isfinite(measurement.threshold):
         axes.axvline(measurement.threshold, color=_TEXT, linestyle="--", linewidth=1)
-    axes.set_xscale("log" if log else "linear")
     axes.yaxis.set_major_locator(MaxNLocator(4, integer=True))
     label = textwrap.fill(measurement.meaning or measurement.name, _LABEL_WIDTH)
     axes.set_xlabel(label, color=_TEXT)
@@ -63,7 +71,12 @@ def histogram_svg(measurement: Measurement) -> str:
 
 def is_log(values: NDArray[np.float64]) -> bool:
     """Whether positive values span so much that a linear axis would hide most of them."""
-    if len(values) < 3 or values.min() <= 0:
+    positive = values[values > 0]
+    if len(positive) < 3 or len(positive) < len(values) / 4 or values.min() < 0:
         return False
-    least, most = np.quantile(values, [0.02, 0.98])
-    return bool(most > 50 * least)
+    return bool(np.quantile(positive, 0.98) > 50 * _least(values))
+
+
+def _least(values: NDArray[np.float64]) -> float:
+    """Of the positive values, all but a few."""
+    return float(np.quantile(values[values > 0], 0.02))

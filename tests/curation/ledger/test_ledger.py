@@ -152,7 +152,9 @@ def test_lines_of_an_earlier_version_are_read_and_their_last_may_be_cut_short(lo
             {"decision": msgspec.to_builtins(row)}
         )
         (folder / LINES_NAME).write_text(f"{whole}\n"[:-lost])
-        assert read_ledger(folder).decisions == {}
+        read = read_ledger(folder)
+        assert read.decisions == {}
+        assert read.copied() == read, "as `redecide --dry-run` works on"
         with LedgerWriter(folder, CorpusHead("demo", "abc")) as writer:
             writer.add_decision(row)
         assert read_ledger(folder).decisions == {"s-0000": row}

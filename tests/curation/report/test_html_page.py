@@ -81,12 +81,18 @@ def test_the_page_shows_the_funnel_the_pictures_and_the_licences(
         browser.execute_script("return arguments[0].naturalWidth", i) == 240 for i in pictures
     )
     assert HOSTILE in browser.find_element(By.CSS_SELECTOR, "#licences ~ .columns").text
-    plots = [h.text for h in browser.find_elements(By.CSS_SELECTOR, ".plot h3")]
+    plots = [h.text[: -len(" ↑")] for h in browser.find_elements(By.CSS_SELECTOR, ".plot h3")]
     assert {"too_short", "blurred", "jittery_pose"} <= set(plots)
     length = browser.find_element(By.ID, "measured-too_short")
     assert "length; seconds; at least 1 passes: 2 pass, 1 do not." in length.text
     assert "length; seconds" in length.find_element(By.TAG_NAME, "svg").text
     assert "puppet_1-0000: 1.271" in length.text, "the number stands below the picture"
+    assert "redecide --dry-run --set too_short=" not in length.text, "none costs an accepted clip"
+    sharpness = browser.find_element(By.ID, "measured-blurred")
+    assert "What changes: aa-curate redecide --dry-run --set blurred=" in sharpness.text
+    frozen = browser.find_element(By.ID, "measured-pose_lost")
+    assert "1 in all 2 clips." in frozen.text
+    assert not frozen.find_elements(By.TAG_NAME, "svg"), "one value is no histogram"
     jumps = [a.get_attribute("hash") for a in browser.find_elements(By.CSS_SELECTOR, ".names a")]
     assert jumps == [f"#measured-{name}" for name in plots]
     assert not [e for e in browser.get_log("browser") if e["level"] == "SEVERE"]
@@ -194,6 +200,10 @@ def test_a_histogram_has_axes_a_bound_and_a_log_scale_where_it_is_needed() -> No
     assert "stroke-dasharray" in svg
     assert not is_log(np.linspace(1, 10, 50))
     assert not is_log(np.linspace(0, 1000, 50))
+    with_zeros = np.r_[np.zeros(10), np.geomspace(1e-4, 1, 20)]
+    assert is_log(with_zeros)
+    assert not is_log(np.r_[np.zeros(90), np.geomspace(1e-4, 1, 20)]), "most are 0"
+    assert not is_log(np.r_[-1.0, with_zeros])
     assert histogram_svg(x) == svg
 
 

@@ -130,6 +130,13 @@ def test_troublesome_media(name: str, reason: str) -> None:
     assert reason in refusal(VideoSource("a", (MEDIA / name,)))
 
 
+@pytest.mark.skipif(not MEDIA.is_dir(), reason="skipped: no ../shared")
+def test_a_hole_in_time_is_an_unsteady_rate() -> None:
+    """`make_pairs` refuses it next to the clip that it was made of, by that name."""
+    base, gap = (probe(VideoSource("a", (MEDIA / f"{n}.mp4",))) for n in ("base", "gap2s"))
+    assert (base.num_frames, gap.num_frames, base.steady, gap.steady) == (50, 50, True, False)
+
+
 def png(path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(path)
