@@ -56,8 +56,9 @@ def add_temporal_layers(unet: UNet2DConditionModel, config: ModelConfig) -> UNet
     motion_unet.load_state_dict({**unet.state_dict(), **adapter.state_dict()}, assign=True)
     install_per_frame_norms(motion_unet)
     if config.temporal.clean_attention:
-        layer = CleanAttention.of(config).to(unet.device, unet.dtype)
-        set_clean_attention(motion_unet, layer)
+        layer = CleanAttention.of(config)
+        with _quiet_about_float32():
+            set_clean_attention(motion_unet, layer.to(unet.device, unet.dtype))
     return motion_unet
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 
 import pytest
 import torch
@@ -79,6 +80,15 @@ def test_order_of_frames_counts_only_by_their_distance() -> None:
         shuffled = layer(velocity.roll(1, 1), noisy.roll(1, 1), steps).roll(-1, 1)
     torch.testing.assert_close(forward, backward, rtol=0, atol=1e-4)
     assert (forward - shuffled).abs().max() > 1e-3
+
+
+def test_making_it_says_nothing(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """diffusers warns of modules that should stay in float32, and lists none."""
+    monkeypatch.setattr(logging.getLogger("diffusers"), "propagate", True)
+    AnimateAnyone(CLEAN_TINY, temporal=True)
+    assert caplog.messages == []
 
 
 def test_it_is_a_temporal_layer_that_can_be_switched_off() -> None:
