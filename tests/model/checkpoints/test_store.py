@@ -14,7 +14,16 @@ from safetensors.torch import load_file, save_file
 from safetensors.torch import save as safetensors_save
 
 from aa_model.checkpoints import store as checkpoint
-from aa_model.checkpoints.store import read_checkpoint, read_model, resolve_config, write_checkpoint
+from aa_model.checkpoints.store import (
+    check_tensors,
+    find_parts,
+    is_our_checkpoint,
+    read_checkpoint,
+    read_model,
+    resolve_config,
+    write_checkpoint,
+    write_parts,
+)
 from aa_model.config import ModelConfig, TrainConfig, from_json, to_json
 from aa_model.errors import CheckpointError, ConfigError
 from aa_model.networks.animate_anyone import AnimateAnyone
@@ -170,6 +179,93 @@ def test_missing_surplus_and_misshapen_tensors_are_named(folder: Path) -> None:
     assert "missing conv_in.bias" in message
     assert "surplus conv_more.bias" in message
     assert "conv_out.weight is [4, 16, 1, 1] instead of [4, 16, 3, 3]" in message
+
+
+def test_of_many_faults_twenty_are_listed_and_the_others_counted() -> None:
+    def faults(count: int) -> str:
+        expected = {f"w{n:02}": torch.zeros(1) for n in range(count)}
+        with pytest.raises(
+            CheckpointError, match="x is of another network: missing w00; "
+        ) as caught:
+            check_tensors(expected, {}, "x")
+        return str(caught.value)
+
+    assert faults(20).endswith("; missing w19")
+    assert faults(23).endswith("; missing w19; and 3 more")
+    check_tensors({"a": torch.zeros(2, device="meta")}, {"a": torch.ones(2)}, "x")
+
+
+@pytest.mark.parametrize(
+    ("made_by", "parts", "untrained", "is_base"),
+    [
+        ("imported from sd", ("denoising_unet",), False, True),  # of before bases were marked
+        ("imported from moore", ("denoising_unet", "pose_guider"), False, False),
+        ("imported from sd", ("denoising_unet", "pose_guider"), True, True),
+        ("stage 1, 10 steps", ("denoising_unet",), False, False),
+    ],
+)
+def test_size_and_schedule_are_those_of_a_trained_unet_and_of_no_base(
+    tmp_path: Path, made_by: str, parts: tuple[str, ...], untrained: bool, is_base: bool
+) -> None:
+    noise = dataclasses.replace(TINY.model.noise, beta_end=0.02)
+    stored = dataclasses.replace(
+        TINY.model, noise=noise, size_hw=(64, 32), more_sizes_hw=((32, 64),), untrained=untrained
+    )
+    tensors = {part: {"w": torch.zeros(1)} for part in parts}
+    write_parts(tmp_path, stored, tensors, dict.fromkeys(parts, made_by))
+    found = resolve_config(TINY.model, dict.fromkeys(parts, tmp_path))
+    of = TINY.model if is_base else stored
+    assert (found.noise, found.size_hw, found.more_sizes_hw) == (
+        of.noise, of.size_hw, of.more_sizes_hw
+    )  # fmt: skip
+    other = resolve_config(TINY.model, {"vae": tmp_path})
+    assert other.noise == TINY.model.noise, "another part says nothing of it"
+
+
+@pytest.mark.parametrize(("asked", "stored"), [(8, 24), (24, 8)])
+def test_temporal_layers_have_the_more_of_two_numbers_of_positions(
+    tmp_path: Path, asked: int, stored: int
+) -> None:
+    def config(max_frames: int) -> ModelConfig:
+        temporal = dataclasses.replace(TINY.model.temporal, max_frames=max_frames)
+        return dataclasses.replace(TINY.model, temporal=temporal)
+
+    parts = {"temporal_layers": {"w": torch.zeros(1)}}
+    write_parts(tmp_path, config(stored), parts, {"temporal_layers": "a test"})
+    found = resolve_config(config(asked), {"temporal_layers": tmp_path})
+    assert found.temporal.max_frames == 24
+
+
+def test_of_several_folders_the_last_that_has_a_part_counts(tmp_path: Path) -> None:
+    for name, parts in (("one", ("vae", "pose_guider")), ("two", ("vae",))):
+        tensors = {part: {"w": torch.zeros(1)} for part in parts}
+        write_parts(tmp_path / name, TINY.model, tensors, dict.fromkeys(parts, name))
+    one, two = tmp_path / "one", tmp_path / "two"
+    assert find_parts([one, two]) == {"vae": two, "pose_guider": one}
+    assert find_parts([two, one]) == {"vae": one, "pose_guider": one}
+
+
+def test_what_a_part_is_stored_as_is_recorded(tmp_path: Path) -> None:
+    tensors = {"vae": {"a": torch.zeros(2, 3), "b": torch.zeros(4)}}
+    info = write_parts(tmp_path, TINY.model, tensors, {"vae": "a test"}, torch.float16)
+    record = info.parts["vae"]
+    assert (record.dtype, record.num_parameters, record.made_by) == ("float16", 10, "a test")
+    content = (tmp_path / "vae.safetensors").read_bytes()
+    assert record.sha256 == hashlib.sha256(content).hexdigest()
+    assert read_checkpoint(tmp_path) == info
+    row = json.loads((tmp_path / "config.json").read_text())
+    row["parts"]["wings"] = row["parts"]["vae"]
+    (tmp_path / "config.json").write_text(json.dumps(row))
+    with pytest.raises(
+        CheckpointError, match=r"parts that this version does not know: \['wings'\]"
+    ):
+        read_checkpoint(tmp_path)
+    assert is_our_checkpoint(tmp_path)
+    (tmp_path / "model_index.json").write_text("{}")
+    assert is_our_checkpoint(tmp_path), "config.json is ours, whatever else lies there"
+    (tmp_path / "config.json").unlink()
+    assert not is_our_checkpoint(tmp_path)
+    assert not is_our_checkpoint("some/repository")
 
 
 def test_one_altered_byte_is_found(folder: Path) -> None:
