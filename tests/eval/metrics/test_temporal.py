@@ -14,7 +14,14 @@ from skimage.metrics import structural_similarity
 
 from aa_eval.errors import MetricUnavailable
 from aa_eval.metrics.lpips import make_lpips
-from aa_eval.metrics.temporal import dtssd, flicker, ssim_of_differences, tof, warp_error
+from aa_eval.metrics.temporal import (
+    dtssd,
+    flicker,
+    flicker_own,
+    ssim_of_differences,
+    tof,
+    warp_error,
+)
 from aa_eval.protocol import Protocol, read_protocol
 from aa_eval.scoring.lpips_features import Perceptual
 from aa_eval.scoring.optical_flow import OpticalFlowILK
@@ -96,6 +103,67 @@ def test_what_is_occluded_is_where_the_flows_to_and_fro_do_not_cancel(
 
     (found,) = warp_error(frames, frames, flow)[1:]
     assert np.isfinite(found) == is_seen
+
+
+def still_flow(*lengths_px: float):  # type: ignore[no-untyped-def]
+    """A flow to the right of these lengths, one a row of the picture."""
+
+    def flow(frame: np.ndarray, before: np.ndarray) -> np.ndarray:
+        across = np.resize(np.array(lengths_px), frame.shape[0])[:, None]
+        return np.stack([np.zeros(frame.shape[:2]), np.broadcast_to(across, frame.shape[:2])])
+
+    return flow
+
+
+def test_ones_own_flicker_counts_what_moves_by_less_than_half_a_pixel() -> None:
+    frames = np.zeros((3, 2, 4, 3), np.uint8)
+    frames[1, 0], frames[1, 1] = 30, 80
+    frames[2, 0, :, 0] = 30  # one channel stays up: the other two go down
+    np.testing.assert_allclose(flicker_own(frames, still_flow(0.49, 0.5))[1:], [30, 20])
+    np.testing.assert_allclose(flicker_own(frames, still_flow(0.5, 0.0))[1:], [80, 80])
+    assert np.isnan(flicker_own(frames, still_flow(0.5))).all()
+    assert np.isnan(flicker_own(frames, still_flow(0.0))[0])
+
+
+def test_two_levels_are_coding_noise_and_three_are_motion() -> None:
+    reference = np.full((2, 4, 4, 3), 9, np.uint8)
+    reference[1, 0, :, 1], reference[1, 1, :, 2], reference[1, 2, :, 0] = 11, 12, 6
+    prediction = np.zeros_like(reference)
+    prediction[1] = np.array([10, 200, 200, 30], np.uint8)[:, None, None]
+    assert flicker(prediction, reference)[1] == 20, "rows of 10 and 30 stand still"
+
+
+def test_dtssd_and_tof_are_their_formulas() -> None:
+    ours, theirs = noise(11, 3), noise(12, 3)
+    changes = [np.diff(side.astype(np.float64), axis=0) for side in (ours, theirs)]
+    expected = np.sqrt(np.square(changes[0] - changes[1]).mean(axis=(1, 2, 3)))
+    np.testing.assert_allclose(dtssd(ours, theirs)[1:], expected)
+
+    def flow(frame: np.ndarray, before: np.ndarray) -> np.ndarray:
+        down = 3.0 if np.array_equal(frame, ours[1]) and np.array_equal(before, ours[0]) else 0.0
+        across = -4.0 if np.array_equal(frame, theirs[2]) else 0.0
+        return np.stack([np.full((32, 32), down), np.full((32, 32), across)])
+
+    np.testing.assert_allclose(tof(ours, theirs, flow), [np.nan, 3, 4])
+
+
+def test_a_warp_follows_the_flow_and_leaves_out_what_came_in_at_the_border() -> None:
+    """Columns of 0, 10, 20, ... move to the right by a pixel and a half."""
+    before = np.broadcast_to(10 * np.arange(12, dtype=np.uint8)[:, None], (8, 12, 3))
+    after = np.clip(before.astype(np.float64) - 15 + 51, 0, 255).astype(np.uint8)
+    frames = np.stack([before, after])
+
+    def flow(frame: np.ndarray, _: np.ndarray) -> np.ndarray:
+        across = -1.5 if np.array_equal(frame, frames[1]) else 1.5
+        return np.stack([np.zeros((8, 12)), np.full((8, 12), across)])
+
+    assert warp_error(frames, frames, flow)[1] == pytest.approx((51 / 255) ** 2)
+    assert np.isnan(warp_error(frames, frames, flow)[0])
+
+    def away(frame: np.ndarray, before_: np.ndarray) -> np.ndarray:
+        return 20 * flow(frame, before_)
+
+    assert np.isnan(warp_error(frames, frames, away)[1]), "all of it came from outside"
 
 
 @pytest.mark.weights
