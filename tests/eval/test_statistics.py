@@ -11,6 +11,7 @@ from scipy.stats import bootstrap, permutation_test
 from aa_eval.metrics.frechet import frechet_distance
 from aa_eval.metrics.kvd import kernel_distance
 from aa_eval.statistics import (
+    Values,
     cluster_bootstrap,
     distance_spread,
     holm,
@@ -163,3 +164,27 @@ def test_two_videos_have_no_interval() -> None:
     # by resampling it would be just the two values
     assert cluster_bootstrap(np.array([1.0, 3.0]), np.ones(2)) is None
     assert cluster_bootstrap(np.array([1.0, 3.0, 2.0]), np.ones(3)) is not None
+
+
+def test_the_drawn_numbers_are_those_that_results_already_hold() -> None:
+    """The board draws them again to hold an interval to its videos: another number of resamples,
+    or another seed, would refuse every result that was written before."""
+    means, frames = np.array([0.1, 0.4, 0.35, 0.8, 0.55]), np.array([3.0, 5, 2, 8, 1])
+    assert cluster_bootstrap(means, frames) == pytest.approx((0.225, 0.73), abs=1e-12)
+    assert paired_bootstrap(means - 0.4) == pytest.approx((-0.16, 0.25), abs=1e-12)
+    uneven = np.random.default_rng(5).random(7)
+    assert cluster_bootstrap(uneven, np.ones(7)) == (
+        pytest.approx((0.27988299868575567, 0.6493253993038982), abs=1e-12)
+    )
+    sixteen = np.arange(16) - 5.0
+    assert sign_flip_test(sixteen) == pytest.approx(604 / 10_001)
+    assert sign_flip_test(sixteen, seed=1) == pytest.approx(621 / 10_001)
+    references = [np.arange(3.0 * n).reshape(n, 3) ** 1.5 + n for n in (2, 3, 4, 2)]
+    predictions = [1.1 * rows - 2 for rows in references]
+
+    def distance(a: Values, b: Values, *_: Values) -> float:
+        return frechet_distance(a, b)
+
+    spread = distance_spread(references, predictions, distance)
+    assert spread == pytest.approx(0.46874892649, rel=1e-6)
+    assert split_half_distance(references, distance) == pytest.approx(283.572141216, rel=1e-6)
