@@ -99,6 +99,11 @@ def test_an_altered_file_is_found_by_its_length_or_read_whole(shard: Path, key: 
     shard.with_suffix(".latents.json").write_text("{}")
     with pytest.raises(LatentsError, match=r"a\.latents\.json is not a record of latents"):
         read_latents_record(shard, read_record(shard), key)
+    for name in ("a.latents.npy", "a.latents.json"):  # killed between the two
+        write_latents(shard, read_record(shard), key, _encoded(30, 8))
+        (shard.parent / name).unlink()
+        assert not has_latents(shard)
+    write_latents(shard, read_record(shard), key, _encoded(30, 8))
     remove_latents(shard)
     assert sorted(file.name for file in shard.parent.iterdir()) == ["a.json", "a.tar"]
     remove_latents(shard)  # repeatable
