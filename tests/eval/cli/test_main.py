@@ -167,7 +167,7 @@ def test_verify_holds_the_frames_that_were_compared_of_a_trimmed_video(
     assert run("verify", trees / "out", "--references", trees / "gt") == 0
     said = capsys.readouterr().out
     assert "'video_0': 2 of 3 frames compared" in said
-    assert "not in the result: 1 references (video_1" in said
+    assert "not in the result: 1 reference (video_1" in said
     assert "4 references: the frames" in said
     # one pixel of a frame that was compared, not of the one that was left out
     left_out, compared = (trees / "gt" / "video_0" / f"{n}.png" for n in (1, 2))
