@@ -11,6 +11,7 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
+from transformers.image_utils import OPENAI_CLIP_MEAN, OPENAI_CLIP_STD
 
 from aa_curation.check import Check
 from aa_curation.errors import WeightsError
@@ -66,6 +67,13 @@ def test_a_score_is_that_of_the_normalised_frame(tmp_path: Path) -> None:
     powers = np.exp([[1, 0.2, 0], [0, 0.4, 1]])
     share = _plain(file, activation="softmax")
     assert share.scores(sampled) == pytest.approx(powers[:, 0] / powers.sum(1))
+
+
+def test_unless_told_pixels_are_normalised_as_for_clip() -> None:
+    model = FrameModel(OnnxFile("model.onnx", "0" * 64))
+    assert list(model.mean) == OPENAI_CLIP_MEAN
+    assert list(model.deviation) == OPENAI_CLIP_STD
+    assert (model.fit, model.output, model.activation) == ("crop", 0, "none")
 
 
 def test_a_crop_takes_the_middle_and_a_stretch_all_of_it(tmp_path: Path) -> None:

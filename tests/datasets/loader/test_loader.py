@@ -641,6 +641,18 @@ def test_a_clip_damaged_after_the_start_stops_training_by_name(
     assert loader.state_dict()["consumed"] == len(drawn) < 4
 
 
+def test_a_clip_that_was_never_a_video_is_named_with_its_place(
+    samples: list[ShardSample], tmp_path: Path
+) -> None:
+    """The shard is as it was written; what it holds cannot be decoded."""
+    shard = tmp_path / "a.tar"
+    write_shard(shard, [dataclasses.replace(samples[0], mp4=b"no video")])
+    offset = read_record(shard).clips[0].members["mp4"].offset
+    loader = make_loader([shard], LoaderConfig(stage=1, batch_size=1, size_hw=SIZE_HW))
+    with pytest.raises(ShardError, match=rf"a\.tar: clip puppet_0 at byte {offset}: .*"):
+        next(loader)
+
+
 def test_a_configuration_out_of_range_is_named() -> None:
     for wrong, expected in (
         ({"stage": 3}, r"stage is 3, expected 1 \(frames\) or 2"),

@@ -207,7 +207,7 @@ def test_fvd_of_real_i3d_and_its_reasons(tmp_path: Path) -> None:
     assert same.metrics["lpips_alex"].value == 0
     one = score(tmp_path / "one", tmp_path / "one", clean).metrics
     assert one["fvd"].value is None
-    assert "1 windows of 16" in (one["fvd"].unavailable or "")
+    assert "1 window of 16" in (one["fvd"].unavailable or "")
     assert one["psnr"].value == 100
 
 

@@ -86,6 +86,8 @@ def test_few_windows_and_few_videos_are_called_so() -> None:
     ten = [*SQUARE, *SQUARE, *SQUARE[:2]]
     assert "N = 10" in str(measure("aa-clean-v2", "kvd", ten, ten).note)
     assert "not ranked" not in str(measure("aa-clean-v2", "kvd", ten, ten).note)
+    some = [*ten[:9], []]  # a video without a window is none of the ten
+    assert "not ranked: 9 videos < 10" in str(measure("aa-clean-v2", "kvd", some, some).note)
 
 
 @pytest.mark.parametrize("side", [[[]], [[[1, 1]]]])
