@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from pathlib import Path
 
@@ -201,3 +202,61 @@ def test_cuts_of_a_street_film_are_those_of_pyscenedetect() -> None:
     ours, theirs = _cuts_of_both(path)
     assert ours == theirs
     assert len(ours) == 5  # six shots
+
+
+@pytest.mark.parametrize(
+    ("offset", "change", "is_cut"),
+    [
+        (-4, 60, True), (-3, 60, False), (-3, 20, True), (-1, 20.1, False), (1, 20, True),
+        (1, 20.1, False), (3, 60, False), (4, 60, True),
+    ],
+)  # fmt: skip
+def test_a_cut_is_twice_what_changes_in_three_frames_on_each_side(
+    offset: int, change: float, is_cut: bool
+) -> None:
+    picture = _calm(30)
+    picture.change[15], picture.change[15 + offset] = 40, change
+    assert (15 in ShotCuts().cut_frames(picture)) == is_cut
+    picture.change[15] = 24.99
+    assert 15 not in ShotCuts().cut_frames(picture)
+
+
+def test_the_first_frame_has_no_change_that_counts_and_one_near_it_may_be_a_cut() -> None:
+    picture = _calm(30)
+    picture.change[[0, 2]] = 20, 25
+    assert ShotCuts().cut_frames(picture) == [2]
+
+
+def test_a_dark_frame_is_left_out_up_to_a_second_from_black() -> None:
+    picture = _calm(100)  # of 25 a second
+    picture.brightness[10:80] = 11.9
+    picture.brightness[9] = 12.0
+    picture.brightness[40] = 1.9
+    assert ShotCuts().black_runs(picture) == [(15, 66)]
+    picture.brightness[40] = 2.0
+    assert ShotCuts().black_runs(picture) == []
+
+
+@pytest.mark.parametrize(
+    ("step_s", "usual_s", "is_gap"),
+    [(0.5, 1 / 24, False), (0.51, 1 / 24, True), (0.6, 0.2, False), (0.61, 0.2, True)],
+)
+def test_a_gap_is_longer_than_half_a_second_and_than_three_usual_steps(
+    step_s: float, usual_s: float, is_gap: bool
+) -> None:
+    times = np.arange(20) * usual_s
+    times[10:] += step_s - usual_s
+    picture = dataclasses.replace(_calm(20), times_s=times)
+    gaps = ShotCuts().gaps(picture)
+    assert bool(gaps) == is_gap
+    if is_gap:
+        assert gaps == [(pytest.approx(times[9] + usual_s), pytest.approx(times[10]))]
+
+
+def test_a_claimed_rate_counts_within_a_fiftieth() -> None:
+    picture = dataclasses.replace(_calm(101), times_s=np.arange(101) / 25)
+    cuts = ShotCuts()
+    assert [cuts.fps(picture, claimed) for claimed in (25.4, 24.6)] == [25.4, 24.6]
+    assert [round(cuts.fps(picture, claimed), 6) for claimed in (25.6, 24.4, 0.0)] == [25, 25, 25]
+    one = dataclasses.replace(_calm(1), times_s=np.zeros(1))
+    assert [cuts.fps(one, claimed) for claimed in (12.5, 0.0)] == [12.5, 30.0]
