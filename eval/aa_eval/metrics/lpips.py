@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from aa_eval.errors import MetricUnavailable, PairingError, WeightsUnavailable
 from aa_eval.metrics.masks import Mask
 from aa_eval.weights.numpy_pickle import WeightTree, read_numpy_pickle
+from aa_eval.weights.packed import ReLUConvolution
 from aa_eval.weights.torch_file import read_torch_file
 from aa_eval.weights.weight_files import find_member, verify_weight
 
@@ -78,8 +79,10 @@ class LPIPS(nn.Module):
 class _Backbone(nn.Module):
     def __init__(self, net: Literal["alex", "vgg"]) -> None:
         super().__init__()
+        self.net: Literal["alex", "vgg"] = net
         self.pools = _POOLS[net]
         self.parts = nn.ModuleList()
+        self._laid_out: list[list[ReLUConvolution]] = []
         inputs = 3
         for part in _PARTS[net]:
             layers = nn.Sequential()
@@ -90,9 +93,21 @@ class _Backbone(nn.Module):
             self.parts.append(layers)
 
     def forward(self, x: Tensor) -> list[Tensor]:
+        if not self._laid_out:  # when the weights are there
+            self._laid_out = [
+                [
+                    ReLUConvolution(layer.weight, layer.bias, (stride,) * 2, (padding,) * 2)
+                    for layer, (_, _, stride, padding) in zip(
+                        (m for m in part.modules() if isinstance(m, nn.Conv2d)), sizes, strict=True
+                    )
+                ]
+                for part, sizes in zip(self.parts, _PARTS[self.net], strict=True)
+            ]
         found: list[Tensor] = []
-        for part, pool in zip(self.parts, (*self.pools, None), strict=True):
-            found.append(part(x))
+        for part, pool in zip(self._laid_out, (*self.pools, None), strict=True):
+            for layer in part:
+                x = layer(x)
+            found.append(x)
             x = found[-1] if pool is None else F.max_pool2d(found[-1], *pool)
         return found
 
