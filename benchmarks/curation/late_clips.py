@@ -5,13 +5,15 @@
 One video (640 x 360, 25 fps, key frames 4 s apart at most) is written as a transport stream, an AVI
 and an MPEG program. From each, two seconds at `--at-s` are read, in turns: from the start, as where
 no list of packets can be made; with the list still to be made; and with the list, as every further
-clip of the file is read. Counted is CPU time of this process and of its decoders, the least of all
-repeats, and the frames are compared.
+clip of the file is read. Then the whole file is surveyed, by one decode and in four segments at a
+time. Counted is CPU time of this process and of its decoders, the least of all repeats (of a survey
+there is one), and frames and measurements are compared.
 """
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -21,8 +23,15 @@ import numpy as np
 import psutil
 from tqdm import tqdm
 
+from aa_curation.measure.frame_stats import Picture, PictureMeter
+from aa_curation.measure.segments import picture_in_segments
 from aa_datasets.video import foreign
-from aa_datasets.video.foreign import iter_foreign_frames
+from aa_datasets.video.foreign import (
+    DecodeLimits,
+    iter_foreign_frames,
+    iter_survey_frames,
+    probe_video,
+)
 
 FILES = {"long.ts": "libx264", "long.avi": "mpeg4", "long.mpg": "mpeg2video"}
 SIZE_HW = (360, 640)
@@ -34,8 +43,9 @@ def main() -> None:
     parser.add_argument("--at-s", type=float, default=700)
     parser.add_argument("--repeats", type=int, default=3)
     args = parser.parse_args()
-    print("| file | from the start | first clip, with the list | every further clip |")
-    print("|---|---|---|---|")
+    columns = ("file", "from the start", "first clip, with the list", "every further clip",
+               "survey, one decode", "in four segments")  # fmt: skip
+    print(f"| {' | '.join(columns)} |\n|{'---|' * len(columns)}")
     with tempfile.TemporaryDirectory(prefix="aa-late-") as folder:
         for name, codec in FILES.items():
             path = Path(folder, name)
@@ -82,8 +92,25 @@ def row(path: Path, at_s: float, repeats: int) -> str:
     assert len(frames["start"]) == 50
     for name in ("list", "again"):
         assert np.array_equal(frames["start"], frames[name]), "other frames behind a jump"
-    cells = " | ".join(f"{seconds:.2f} CPU s" for seconds in spent_s.values())
+    at_once, one_s = timed(lambda: measure(path))
+    limits = DecodeLimits()
+    in_four, four_s = timed(lambda: picture_in_segments(path, probe_video(path), 4, limits))
+    for field in dataclasses.fields(Picture):
+        assert np.array_equal(getattr(in_four, field.name), getattr(at_once, field.name))
+    cells = " | ".join(f"{seconds:.2f} CPU s" for seconds in (*spent_s.values(), one_s, four_s))
     return f"| {path.name} | {cells} |"
+
+
+def measure(path: Path) -> Picture:
+    meter = PictureMeter()
+    for frame in iter_survey_frames(path):
+        meter.see(frame.planes, frame.time_s)
+    return meter.picture()
+
+
+def timed(way: Callable[[], Picture | None]) -> tuple[Picture | None, float]:
+    before_s = cpu_s()
+    return way(), cpu_s() - before_s
 
 
 def cpu_s() -> float:

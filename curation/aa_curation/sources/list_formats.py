@@ -25,6 +25,7 @@ import pyarrow.parquet
 from pyarrow.lib import ArrowException
 
 from aa_curation.errors import SourceError
+from aa_datasets.command_line import counted
 
 # The usual suffixes of the containers that `aa_datasets.video` opens.
 VIDEO_SUFFIXES = frozenset({
@@ -175,7 +176,7 @@ def _about_files(where: str, others: list[str]) -> Iterator[str]:
         kinds = ", ".join(f"{count} {suffix}" for suffix, count in suffixes.most_common(8))
         more = ", ..." if len(suffixes) > 8 else ""
         total = sum(suffixes.values())
-        yield f"{where}: left out {total} files that are not videos ({kinds}{more})"
+        yield f"{where}: left out {counted(total, 'file')} without a video's suffix ({kinds}{more})"
 
 
 def _remote(url: str, videos: Path | None) -> SourceList:

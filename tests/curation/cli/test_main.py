@@ -215,4 +215,4 @@ def test_plan_names_the_columns_and_files_that_it_leaves_out(
     assert main(["plan", "default", *sources, "--licence", "unknown", "--out", "nowhere"]) == 0
     printed = capsys.readouterr().out
     assert "list.csv: ignored columns: caption, rights" in printed
-    assert "videos: left out 1 files that are not videos (1 .txt)" in printed
+    assert "videos: left out 1 file without a video's suffix (1 .txt)" in printed

@@ -127,7 +127,7 @@ def test_a_folder_says_what_it_leaves_out(tmp_path: Path) -> None:
     assert source.location == "a.mp4"
     assert notes == [
         f"{tmp_path}: the file name caf\\xe9.mp4 is not UTF-8: rename it, it is left out",
-        f"{tmp_path}: left out 3 files that are not videos (2 .txt, 1 no suffix)",
+        f"{tmp_path}: left out 3 files without a video's suffix (2 .txt, 1 no suffix)",
     ]
 
 
