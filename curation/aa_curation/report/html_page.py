@@ -93,6 +93,10 @@ def render_report(
             Markup(histogram_svg(measurement)),
             [(name, picture(name), measurement.of[name]) for name in measurement.inside],
             [(name, picture(name), measurement.of[name]) for name in measurement.outside],
+            [
+                (bound.clip_id, picture(bound.clip_id), bound.measured)
+                for bound in measurement.bounds
+            ],
         )
         for measurement in progress(measurements, desc="report", unit="measurement")
     ]

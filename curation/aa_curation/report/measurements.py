@@ -63,6 +63,7 @@ class Bound:
         value: the bound.
         lost, accepted: clips among the accepted ones that it would reject, and how many there are.
         owner, of_owner: who owns most of the lost clips, and how many of them.
+        clip_id, measured: the lost clip that is nearest to the bound, and its number.
     """
 
     value: float
@@ -70,6 +71,8 @@ class Bound:
     accepted: int
     owner: str
     of_owner: int
+    clip_id: str
+    measured: float
 
 
 @dataclass(frozen=True)
@@ -194,7 +197,8 @@ def _bounds(
 ) -> list[Bound]:
     """Bounds at which about 1, 2, 5, 10, 20 and 50 % of the accepted clips would be lost."""
     of_accepted = clips.accepted[places]
-    values, owners = values[of_accepted], clips.owners[places[of_accepted]]
+    values, places = values[of_accepted], places[of_accepted]
+    owners = clips.owners[places]
     worst_first = np.sort(values) if low else -np.sort(-values)
     bounds: dict[int, Bound] = {}
     for share in _SHARES:
@@ -206,7 +210,14 @@ def _bounds(
         if lost.any():
             num_lost, counts = int(lost.sum()), np.bincount(owners[lost])
             most = int(counts.argmax())
+            last = int(np.where(lost, values if low else -values, -np.inf).argmax())
             bounds[num_lost] = Bound(
-                value, num_lost, len(values), clips.owner_names[most], int(counts[most])
+                value,
+                num_lost,
+                len(values),
+                clips.owner_names[most],
+                int(counts[most]),
+                clips.ids[places[last]],
+                float(values[last]),
             )
     return list(bounds.values())

@@ -175,6 +175,7 @@ def test_what_a_bound_would_cost_is_counted_with_the_owner_of_most() -> None:
     ]  # fmt: skip
     five = x.bounds[2]
     assert (five.accepted, five.owner, five.of_owner) == (100, "ann", 4)
+    assert (five.clip_id, five.measured) == ("s004-0000", 109)
     assert x.inside == ("s000-0000", "s001-0000", "s002-0000")
     assert x.outside == ("s100-0000", "s101-0000")
     assert (nan.num_nan, nan.num_failed, nan.bounds) == (102, 102, ())
@@ -188,6 +189,7 @@ def test_a_bound_on_the_other_side_is_mirrored() -> None:
         ledger.add_decision(Decision(f"{name}-0000", name, "accepted", "clip", checks=checks))
     (y,) = find_measurements(ledger)
     assert [(bound.value, bound.lost) for bound in y.bounds] == [(0.8, 1), (0.7, 2), (0.4, 5)]
+    assert [bound.clip_id for bound in y.bounds] == ["s9-0000", "s8-0000", "s5-0000"]
     assert y.inside == ("s9-0000", "s8-0000", "s7-0000")  # no bound: the highest
 
 
