@@ -17,6 +17,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,7 @@ _ALIASES = {
 _TAICHI = frozenset({"video_id", "start", "end", "bbox", "fps", "width", "height", "partition"})
 _PUBLISHED_SPLITS = {"fashion_test.txt": "test"}
 _DELIMITERS = (",", ";", "\t", "|")
+_SEEN = 10_000  # texts of cells
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,7 +207,8 @@ def _parse(
             f"{where} has an unknown form: expected {', '.join(_READERS)}, or a folder"
         )
     try:
-        rows = [Row(_cells(cells), f"{where}, line {line}") for line, cells in reader(content)]
+        seen: dict[str, str] = {}
+        rows = [Row(_cells(c, seen), f"{where}, line {line}") for line, c in reader(content)]
     except (UnicodeDecodeError, csv.Error, ValueError, ArrowException) as error:
         raise SourceError(f"cannot read the source list {where}: {error}") from error
     if rows and rows[0].cells.keys() >= _TAICHI:
@@ -217,22 +220,27 @@ def _parse(
     return SourceList(rows, base, notes)
 
 
-def _cells(cells: dict[str, Any]) -> dict[str, str]:
+def _cells(cells: dict[str, Any], seen: dict[str, str]) -> dict[str, str]:
+    """The cells of a row as text; what many rows say is held once, in `seen`."""
+
     def text(value: object) -> str:
         if value is None or value != value:  # NaN, as data frames store a missing cell
             return ""
-        return str(value).lower() if isinstance(value, bool) else str(value).strip()
+        found = str(value).lower() if isinstance(value, bool) else str(value).strip()
+        return seen.setdefault(found, found) if len(seen) < _SEEN else seen.get(found, found)
 
     return {_column(name): text(value) for name, value in cells.items() if name.strip()}
 
 
+@cache
 def _column(name: str) -> str:
     """A column's name as it is usually written: "Start S" is start_s."""
     return re.sub(r"[\s-]+", "_", name.strip().lower())
 
 
 def _named(rows: list[Row], where: str) -> tuple[list[Row], tuple[str, ...]]:
-    """Rows whose cells have our names, with a row for each span of a `timestamp`."""
+    """Rows whose cells have our names, with a row for each span of a `timestamp`; takes `rows` out
+    of their list."""
     present = dict.fromkeys(name for row in rows for name in row.cells)
     ours = {name: name for name in present if name in COLUMNS}
     for column, aliases in _ALIASES.items():
@@ -250,7 +258,9 @@ def _named(rows: list[Row], where: str) -> tuple[list[Row], tuple[str, ...]]:
         ours = {name: column for name, column in ours.items() if column != "timestamp"}
     found: list[Row] = []
     without = 0
-    for row in rows:
+    rows.reverse()
+    while rows:  # these give way to the others
+        row = rows.pop()
         cells = {column: row.cells.get(name, "") for name, column in ours.items()}
         if "timestamp" not in cells:
             found.append(Row(cells, row.where))

@@ -28,6 +28,7 @@ import hashlib
 import math
 import os
 import re
+import sys
 import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
@@ -39,6 +40,7 @@ from aa_curation.models.installed_file import installed_file
 from aa_curation.sources.list_formats import Row, read_rows, seconds, store_of
 
 _PACKAGE = re.compile(r"package:(?P<name>[A-Za-z0-9._-]+)==(?P<version>[^/]+)/(?P<path>.+)")
+_NOT_FETCHED = Path("not-fetched")
 _SPAN = ("start_s", "end_s")
 _CROP = ("crop_x0", "crop_y0", "crop_x1", "crop_y1")
 _CROP_OF = ("crop_of_width", "crop_of_height")
@@ -116,7 +118,9 @@ def read_sources(
             tell(note)
         if not licence:
             _ask_for_licences(place, found.rows)
-        for row in found.rows:
+        found.rows.reverse()
+        while found.rows:  # of a list of millions, rows and sources are not held at once
+            row = found.rows.pop()
             source = _parse(row, found.base, licence)
             if sources.get(source.source_id) == source:
                 repeated += 1
@@ -169,23 +173,23 @@ def _parse(row: Row, base: Path | str, licence: str) -> Source:
     source_id = cells.get("source_id") or _make_id(location, (span, crop))
     if not re.fullmatch(r"[0-9a-z_-]+", source_id):
         raise SourceError(f"{where}: source_id {source_id!r} must be of a-z, 0-9, _ and -")
-    path, url = _locate(location, where, base, source_id)
+    path, url = _locate(location, where, base)
     return Source(
         source_id=source_id,
         location=url or location,
-        licence=cells.get("licence") or licence,
-        owner=cells.get("owner", ""),
+        licence=sys.intern(cells.get("licence") or licence),
+        owner=sys.intern(cells.get("owner", "")),
         synthetic=synthetic in {"true", "1"},
-        split=cells.get("split") or "train",
+        split=sys.intern(cells.get("split") or "train"),
         path=path,
         pose_path=Path(base) / pose_file if pose_file else None,
         url=url,
         span_s=(span[0], span[1]) if span else None,
         crop_px=(int(crop[0]), int(crop[1]), int(crop[2]), int(crop[3])) if crop else None,
         crop_of_wh=(int(crop_of[0]), int(crop_of[1])) if crop_of else None,
-        consent=cells.get("consent", ""),
-        uploader=cells.get("uploader", ""),
-        person=cells.get("person", ""),
+        consent=sys.intern(cells.get("consent", "")),
+        uploader=sys.intern(cells.get("uploader", "")),
+        person=sys.intern(cells.get("person", "")),
     )
 
 
@@ -214,7 +218,7 @@ def is_web(url: str) -> bool:
     return url.lower().startswith(("http://", "https://"))
 
 
-def _locate(location: str, where: str, base: Path | str, source_id: str) -> tuple[Path, str]:
+def _locate(location: str, where: str, base: Path | str) -> tuple[Path, str]:
     """Where the file lies, and the URL to fetch it from ("" for a file of this machine)."""
     if not location or "\0" in location:
         raise SourceError(f"{where}: the location {location!r} is empty or holds a NUL")
@@ -225,15 +229,15 @@ def _locate(location: str, where: str, base: Path | str, source_id: str) -> tupl
             parse_url(location)
         except FetchRefusedError as error:
             raise SourceError(f"{where}: {error}") from None
-        return Path("not-fetched", source_id), location
+        return _NOT_FETCHED, location
     if store_of(location):
-        return Path("not-fetched", source_id), location
+        return _NOT_FETCHED, location
     if re.match(r"[a-z][a-z0-9+.-]+:", location):
         raise SourceError(
             f"{where}: cannot fetch {location!r}: give a path, an http(s) URL, an URL of an object "
             "store, or package:NAME==VERSION/PATH for a file inside an installed package"
         )
     if isinstance(base, str):
-        return Path("not-fetched", source_id), f"{base}/{location}"
+        return _NOT_FETCHED, f"{base}/{location}"
     # Path.resolve raises where links lead back to themselves, realpath does not.
     return Path(os.path.realpath(base / location)), ""
