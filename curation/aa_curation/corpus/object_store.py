@@ -21,6 +21,7 @@ from aa_curation.crawl.store import Store
 from aa_curation.errors import FetchOutageError, SourceError
 from aa_curation.ledger.records import Fetched
 from aa_curation.sources.list_formats import store_of
+from aa_datasets.extras import how_to_install
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +71,7 @@ def copying(
         try:
             fsspec.get_filesystem_class(store_of(url))
         except (ImportError, ValueError) as error:
-            raise SourceError(f"{url} cannot be read: {error}") from None
+            raise SourceError(f"{url} cannot be read: {error}: {how_to_install(url)}") from None
     failures: Counter[str] = Counter()  # in a row, by bucket
     stop = threading.Event()
 

@@ -27,6 +27,7 @@ from pyarrow.lib import ArrowException
 
 from aa_curation.errors import SourceError
 from aa_datasets.command_line import counted
+from aa_datasets.extras import how_to_install
 
 # The usual suffixes of the containers that `aa_datasets.video` opens.
 VIDEO_SUFFIXES = frozenset({
@@ -186,6 +187,8 @@ def _remote(url: str, videos: Path | None) -> SourceList:
         system, path = fsspec.core.url_to_fs(url)
         names = sorted(system.find(path)) if system.isdir(path) else None
         content = b"" if names is not None else system.cat_file(path)
+    except ImportError as error:
+        raise SourceError(f"cannot read {url}: {error}: {how_to_install(url)}") from error
     # The libraries of stores have no error in common; for a user all of them mean this.
     except Exception as error:
         raise SourceError(f"cannot read {url}: {type(error).__name__}: {error}") from error

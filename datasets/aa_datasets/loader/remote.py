@@ -21,6 +21,7 @@ import msgspec
 
 from aa_datasets.atomic_file import replace_file, replacing, sha256_of_file
 from aa_datasets.errors import ShardError
+from aa_datasets.extras import how_to_install
 
 _AT_ONCE = 16  # records that are fetched in parallel
 _CHUNK_BYTES = 1 << 20
@@ -169,4 +170,4 @@ def _system(url: str) -> tuple[Any, str]:
 
         return fsspec.core.url_to_fs(url)  # type: ignore[no-any-return]
     except ImportError as error:
-        raise ShardError(f"{url} cannot be read: {error}: install that package") from error
+        raise ShardError(f"{url} cannot be read: {error}: {how_to_install(url)}") from error
