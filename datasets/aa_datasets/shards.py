@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import BinaryIO, Literal, NamedTuple, TypeAlias, TypeVar, cast, get_args
 
 import msgspec
-import webdataset
 
 from aa_datasets.atomic_file import replace_file, replacing, sha256_of_file
 from aa_datasets.clip import Clip
@@ -88,21 +87,20 @@ def write_shard(path: Path | str, samples: Iterable[ShardSample]) -> ShardRecord
         _check_length(path.name, sample.clip, sample.pose)
     record_path = path.with_suffix(".json")
     with replacing(path) as file:
-        # Everything that varies between runs is pinned: time, owner, mode, order.
-        with webdataset.TarWriter(
-            file, encoder=False, mtime=0, user="", group="", mode=0o644
-        ) as writer:
+        # By tarfile and not by webdataset's TarWriter, whose bytes these are: that imports torch,
+        # 470 MiB in each worker of a curation.
+        with tarfile.open(fileobj=file, mode="w|") as tar:
             for sample in ordered:
                 pose_npz = io.BytesIO()
                 write_pose(pose_npz, sample.pose)
-                writer.write(
-                    {
-                        "__key__": sample.clip.clip_id,
-                        "meta.json": json.dumps(sample.clip.to_json(), sort_keys=True).encode(),
-                        "mp4": sample.mp4,
-                        "pose.npz": pose_npz.getvalue(),
-                    }
-                )
+                meta = json.dumps(sample.clip.to_json(), sort_keys=True).encode()
+                for suffix, content in (
+                    ("meta.json", meta),
+                    ("mp4", sample.mp4),
+                    ("pose.npz", pose_npz.getvalue()),
+                ):
+                    member = _member(f"{sample.clip.clip_id}.{suffix}", content)
+                    tar.addfile(member, io.BytesIO(content))
         file.flush()
         written = Path(file.name)
         record = ShardRecord(
@@ -112,9 +110,27 @@ def write_shard(path: Path | str, samples: Iterable[ShardSample]) -> ShardRecord
             clips=_index(written, clips),
         )
         record_path.unlink(missing_ok=True)  # never an old record next to a new tar
-    content = json.dumps(_record_to_json(record), indent=1, sort_keys=True)
-    replace_file(record_path, content.encode())
+    text = json.dumps(_record_to_json(record), indent=1, sort_keys=True)
+    replace_file(record_path, text.encode())
     return record
+
+
+def _member(name: str, content: bytes) -> tarfile.TarInfo:
+    """Everything that varies between runs is pinned: time, owner, mode."""
+    member = tarfile.TarInfo(name)
+    member.size, member.mode, member.mtime = len(content), 0o644, 0
+    return member
+
+
+def latents_of(path: Path) -> tuple[Path, Path]:
+    """Where the latents of a shard (.tar) lie, and their record."""
+    return path.with_suffix(".latents.npy"), path.with_suffix(".latents.json")
+
+
+def remove_latents(path: Path) -> None:
+    """Delete the latents of a shard that changes or goes: they show the same frames."""
+    for place in reversed(latents_of(path)):  # the record first: without it, latents are unfinished
+        place.unlink(missing_ok=True)
 
 
 def _check_ids(name: str, clip_ids: Sequence[str]) -> None:

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from aa_datasets.clip import Clip
 from aa_datasets.errors import ShardError
-from aa_datasets.pose import read_pose
+from aa_datasets.pose import read_pose, write_pose
 from aa_datasets.shards import (
     Member,
     ShardSample,
@@ -72,6 +72,21 @@ def test_webdataset_reads_the_shard(samples: list[ShardSample], shards: list[Pat
     for row, sample in zip(rows, samples, strict=False):
         clip = Clip.from_json(json.loads(row["meta.json"]))
         _assert_equal(ShardSample(clip, row["mp4"], read_pose(row["pose.npz"])), sample)
+
+
+def test_a_shard_is_what_webdatasets_writer_makes(
+    samples: list[ShardSample], shards: list[Path], tmp_path: Path
+) -> None:
+    with (tmp_path / "oracle.tar").open("wb") as file:
+        writer = webdataset.TarWriter(file, encoder=False, mtime=0, user="", group="", mode=0o644)
+        for sample in samples[:4]:
+            pose = io.BytesIO()
+            write_pose(pose, sample.pose)
+            meta = json.dumps(sample.clip.to_json(), sort_keys=True).encode()
+            content = {"meta.json": meta, "mp4": sample.mp4, "pose.npz": pose.getvalue()}
+            writer.write({"__key__": sample.clip.clip_id, **content})
+        writer.close()
+    assert shards[0].read_bytes() == (tmp_path / "oracle.tar").read_bytes()
 
 
 def test_shard_cut_short_is_refused(shard: Path) -> None:

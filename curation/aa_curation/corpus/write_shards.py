@@ -12,8 +12,8 @@ from aa_curation.ledger.ledger import Ledger, LedgerWriter
 from aa_curation.ledger.lines import SHARDS
 from aa_curation.steps.pack_shard import pack_shard, sums_path
 from aa_datasets.atomic_file import replacing
-from aa_datasets.loader.latents import remove_latents
 from aa_datasets.progress import progress
+from aa_datasets.shards import remove_latents
 
 FETCHED = "sources"  # files by the sha256 of their content
 MANIFEST = "clips.csv"

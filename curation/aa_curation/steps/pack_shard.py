@@ -11,9 +11,14 @@ from aa_curation.ledger.lines import SHARDS
 from aa_curation.ledger.records import Decision
 from aa_datasets.atomic_file import replace_file
 from aa_datasets.errors import ShardError
-from aa_datasets.loader.latents import remove_latents
 from aa_datasets.pose import read_pose
-from aa_datasets.shards import ShardRecord, ShardSample, read_record, write_shard
+from aa_datasets.shards import (
+    ShardRecord,
+    ShardSample,
+    read_record,
+    remove_latents,
+    write_shard,
+)
 
 CLIPS = "clips"  # the accepted clips as files; what shards are made from
 

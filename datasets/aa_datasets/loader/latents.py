@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from aa_datasets.atomic_file import replace_file, replacing, sha256_of_file
 from aa_datasets.errors import LatentsError
 from aa_datasets.loader.batch import EncodedFrames
-from aa_datasets.shards import ShardRecord, read_record
+from aa_datasets.shards import ShardRecord, latents_of, read_record
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +74,7 @@ def write_latents(
     """
     counts = [entry.clip.num_frames for entry in shard.clips]
     total = sum(counts)
-    target, record_path = _places(path)
+    target, record_path = latents_of(path)
     rows: NDArray[np.void] | None = None
     done = 0
     with replacing(target) as file:
@@ -109,13 +109,7 @@ def write_latents(
 
 def has_latents(path: Path) -> bool:
     """Whether the shard at `path` (.tar) has finished latents, of any encoders."""
-    return all(place.is_file() for place in _places(path))
-
-
-def remove_latents(path: Path) -> None:
-    """Delete the latents of a shard that changes or goes: they show the same frames."""
-    for place in reversed(_places(path)):  # the record first: without it, latents are unfinished
-        place.unlink(missing_ok=True)
+    return all(place.is_file() for place in latents_of(path))
 
 
 def read_latents_record(
@@ -129,7 +123,7 @@ def read_latents_record(
     Raises:
         LatentsError: missing, unfinished or altered, or of another shard, encoder or size.
     """
-    target, record_path = _places(path)
+    target, record_path = latents_of(path)
     if not has_latents(path):
         raise LatentsError(
             f"{path.name} has no finished {target.name} next to it: run `aa-train precompute`"
@@ -178,16 +172,12 @@ class StoredLatents:
     ) -> EncodedFrames:
         """Read those of a clip's reference frame and target frames."""
         first = self._first_rows[path, clip_id]
-        rows = np.load(_places(path)[0], mmap_mode="r")
+        rows = np.load(latents_of(path)[0], mmap_mode="r")
         return EncodedFrames(
             reference_moments=torch.from_numpy(rows["moments"][first + reference].copy()),
             target_moments=torch.from_numpy(rows["moments"][first + targets].copy()),
             reference_tokens=torch.from_numpy(rows["tokens"][first + reference].copy()),
         )
-
-
-def _places(path: Path) -> tuple[Path, Path]:
-    return path.with_suffix(".latents.npy"), path.with_suffix(".latents.json")
 
 
 def _short(value: object) -> str:

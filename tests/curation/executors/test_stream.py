@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import hashlib
 import random
+import subprocess
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -101,6 +103,16 @@ def at_once(many: Path, recipe: Recipe, tmp_path_factory: pytest.TempPathFactory
 def _contents(folder: Path) -> dict[str, str]:
     files = [*folder.glob("shards/*"), folder / "clips.csv"]
     return {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
+
+
+def test_neither_a_run_nor_its_workers_load_torch() -> None:
+    """470 MiB and seconds for each of them."""
+    code = "import sys, aa_curation.executors.run as run; run.load_recipe('default')"
+    done = subprocess.run(
+        [sys.executable, "-c", f"{code}; print('torch' in sys.modules)"],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert done.stdout.strip() == "False"
 
 
 def test_the_corpus_does_not_depend_on_who_is_done_first(
