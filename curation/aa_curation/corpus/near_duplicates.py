@@ -19,6 +19,7 @@ import numpy as np
 
 from aa_curation.ledger.ledger import Ledger
 from aa_curation.ledger.records import Decision
+from aa_curation.ledger.tables import IN_QUESTION
 from aa_curation.ledger.takedown import REASON as TAKEN_DOWN
 from aa_curation.measure.candidates import alike_pictures
 from aa_curation.measure.distance import NearDuplicates, Stacked
@@ -26,13 +27,6 @@ from aa_curation.measure.signature import PICTURE_BYTES, SIGNATURE_BYTES, Signat
 
 NEAR_DUPLICATE = "near_duplicate"
 SPLIT_LEAK = "split_leak"
-# Accepted, or only out because of this step.
-_IN_QUESTION = (
-    "signature IS NOT NULL AND "
-    f"(status = 'accepted' OR reason IN ('{NEAR_DUPLICATE}', '{SPLIT_LEAK}'))"
-)
-
-
 _THROUGH = (
     "NOT EXISTS (SELECT 1 FROM blocks WHERE blocks.source_id = clips.source_id AND number > {})"
 )
@@ -69,7 +63,7 @@ def separate(
         through_block: look at the clips of this block and those before it only.
     """
     looked_at = "1" if through_block is None else _THROUGH.format(through_block)
-    in_question = f"{_IN_QUESTION} AND {looked_at}"
+    in_question = f"{IN_QUESTION} AND {looked_at}"
     pairs = _pairs(ledger, bounds, looked_at) if bounds is not None else []
     names = {name for pair in pairs for name in (pair.first, pair.second)}
     rows = {name: ledger.decisions[name] for name in sorted(names) if name in ledger.decisions}
@@ -87,7 +81,10 @@ def separate(
     between = [pair for pair in pairs if pair.first in clips and pair.second in clips]
     verdicts |= _leaks(ledger, verdicts, between, in_question)
     changed = [row for name, row in verdicts.items() if row != ledger.decisions[name]]
-    back = ledger.decisions.where(f"{in_question} AND status != 'accepted'")
+    back = ledger.decisions.where(
+        f"status = 'rejected' AND reason IN ('{NEAR_DUPLICATE}', '{SPLIT_LEAK}') "
+        f"AND signature IS NOT NULL AND {looked_at}"
+    )
     changed += [row.accepted("dedup") for row in back if row.clip_id not in verdicts]
     return sorted(changed, key=lambda row: row.clip_id)
 
@@ -187,18 +184,18 @@ def _leaks(
     ledger: Ledger, out: Mapping[str, Decision], pairs: Sequence[_Pair], in_question: str
 ) -> dict[str, Decision]:
     """What is left in a split that another of its group's clips keeps."""
-    splits = [
-        split for (split,) in ledger.sql(f"SELECT DISTINCT split FROM clips WHERE {in_question}")
-    ]
-    if len(splits) < 2:
-        return {}
+    kept: Counter[tuple[str, str]] = Counter()
     groups = Groups()
-    for source_id, uploader, person in ledger.sql(
-        f"SELECT DISTINCT source_id, uploader, person FROM clips WHERE {in_question}"
+    for source_id, split, uploader, person, count in ledger.sql(
+        f"SELECT source_id, split, uploader, person, count(*) FROM clips WHERE {in_question} "
+        "GROUP BY 1, 2, 3, 4"
     ):
+        kept[source_id, split] += count
         for what, name in (("uploader", uploader), ("person", person)):
             if name:
                 groups.join(source_id, f" {what} {name}")
+    if len({split for _, split in kept}) < 2:
+        return {}
     for source_id, packets in ledger.sql(
         "SELECT source_id, packets_sha256 FROM surveys WHERE packets_sha256 IN (SELECT "
         "packets_sha256 FROM surveys WHERE packets_sha256 != '' GROUP BY 1 HAVING count(*) > 1)"
@@ -208,11 +205,6 @@ def _leaks(
     source_of = {name: ledger.decisions[name].source_id for name in named}
     for pair in pairs:
         groups.join(source_of[pair.first], source_of[pair.second])
-    kept: Counter[tuple[str, str]] = Counter()
-    for source_id, split, count in ledger.sql(
-        f"SELECT source_id, split, count(*) FROM clips WHERE {in_question} GROUP BY 1, 2"
-    ):
-        kept[source_id, split] = count
     for name, row in out.items():
         assert row.clip is not None
         kept[source_of[name], row.clip.split] -= 1

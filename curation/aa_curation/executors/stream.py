@@ -45,8 +45,9 @@ if TYPE_CHECKING:
 Step = Literal["survey", "curate", "pack"]
 Task = tuple[Any, ...]
 
-NUM_BLOCKS = 32  # of a run: the first shards are there before a tenth of the sources is done
+NUM_BLOCKS = 32  # of a run, if all were as the first: a shard is there before a tenth is done
 LEAST_SOURCES = 16  # of a block
+GROWTH = 8  # a block is at most an eighth of those before it, or as the first
 _BLOCKS_AT_ONCE = 2  # of which clips are curated
 _FETCH_WAIT_S = 0.2
 _WORKER_WAIT_S = 10.0
@@ -292,9 +293,14 @@ def _assign_blocks(writer: LedgerWriter, pending: Sequence[Source]) -> dict[str,
     new = [source for source in pending if source.source_id not in block_of]
     if new:
         new.sort(key=_place)
-        size = max(LEAST_SOURCES, math.ceil(len(new) / NUM_BLOCKS))
-        starts = enumerate(range(0, len(new), size), ledger.last_block() + 1)
-        blocks = {n: [source.source_id for source in new[i : i + size]] for n, i in starts}
+        least = max(LEAST_SOURCES, math.ceil(len(new) / NUM_BLOCKS))
+        number, first = ledger.last_block() + 1, 0
+        blocks: dict[int, list[str]] = {}
+        while first < len(new):
+            # Each close looks at all clips so far: later blocks are larger, so that there are less.
+            after = first + max(least, first // GROWTH)
+            blocks[number] = [source.source_id for source in new[first:after]]
+            number, first = number + 1, after
         ledger.add_blocks(blocks)
         writer.commit()
         block_of |= {name: number for number, names in blocks.items() for name in names}

@@ -63,8 +63,13 @@ CREATE TABLE packed (
   shard TEXT PRIMARY KEY, num_bytes INTEGER NOT NULL, clips_sha256 TEXT NOT NULL
 ) WITHOUT ROWID;
 """
+# Accepted, or only out because of another clip.
+IN_QUESTION = (
+    "signature IS NOT NULL AND (status = 'accepted' OR reason IN ('near_duplicate', 'split_leak'))"
+)
 # Of version 2: the blocks of a run, and near duplicates that are searched for new clips alone.
-_NEW_IN_2 = """
+_NEW_IN_2 = f"""
+CREATE INDEX clips_in_question ON clips (source_id, split, uploader, person) WHERE {IN_QUESTION};
 CREATE TABLE blocks (source_id TEXT PRIMARY KEY, number INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE closed_blocks (number INTEGER PRIMARY KEY);
 CREATE TABLE alike (
