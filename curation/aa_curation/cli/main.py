@@ -86,6 +86,8 @@ class RunOptions:
         float, Parameter(group=_CRAWL, validator=Number(gt=0, lt=math.inf))
     ] = 1.0
     """Of the crawl, to one host."""
+    hosts_at_once: Annotated[PositiveInt, Parameter(group=_CRAWL)] = 16
+    """Asked in parallel, one connection each."""
     takedowns: Annotated[tuple[Path, ...], Parameter(group=_CRAWL)] = ()
     """Another corpus: what was taken down there does not come in here."""
     allow_loopback: Annotated[bool, Parameter(group=_CRAWL, negative=())] = False
@@ -143,6 +145,7 @@ def run(
         policy = FetchPolicy(
             contact=options.contact,
             requests_per_s=options.requests_per_s,
+            hosts_at_once=options.hosts_at_once,
             allow_loopback=options.allow_loopback,
         )
     if options.local:
@@ -398,10 +401,11 @@ def _with_list(given: Sequence[str], listed: Path | None, option: str) -> list[s
 
 @app.command(help_epilogue="Example: `aa-curate repack --out corpus`")
 def repack(*, dry_run: DryRun = False, out: Corpus = Path("corpus")) -> None:
-    """Pack all clips into full shards, as if the corpus had been made in one run.
+    """Pack all clips into full shards, and of each recording the best copy.
 
-    A corpus that grows by little runs has shards that are not full. This rewrites most of them, so
-    that their latents are gone, and training runs over the old shards begin a new epoch.
+    A corpus that grows by little runs has shards that are not full, and keeps the copy that was
+    packed first. This rewrites most shards, so that their latents are gone, and training runs over
+    the old ones begin a new epoch.
     """
     from aa_curation.cli import upkeep
 

@@ -96,7 +96,7 @@ def _difference(before: dict[str, set[str]], after: dict[str, set[str]]) -> tupl
 
 
 def repack(out: Path, *, dry_run: bool) -> None:
-    """Plan all shards as if the corpus had been made in one run, and print how many change."""
+    """Plan all shards afresh, and print how many change."""
     ledger = read_ledger(out).copied()
     before = _clips_by_shard(ledger)
     ledger.forget_shards()
