@@ -129,6 +129,14 @@ def test_a_run_killed_in_the_middle_resumes_to_the_same_bytes(
     assert _contents(out) == _contents(by_local)
 
 
+@pytest.mark.slow
+def test_a_worker_that_curates_several_clips_at_once_makes_the_same_bytes(
+    by_local: Path, small_shards: Recipe, sources_folder: Path, tmp_path: Path
+) -> None:
+    run(small_shards, read_sources([sources_folder]), tmp_path, Ray(workers=1, clips_at_once=3))
+    assert _contents(tmp_path) == _contents(by_local)
+
+
 def _decided(out: Path) -> list[str]:
     """Clip ids of the finished clip steps, in the order of the ledger."""
     if not has_ledger(out):

@@ -19,6 +19,7 @@ from ray.cluster_utils import Cluster
 from aa_curation.errors import WorkerDiedError, WorkerStartError
 from aa_curation.executors import ray_executor
 from aa_curation.executors.ray_executor import START_ATTEMPTS, WorkerPool, usable_cpus
+from aa_curation.models.onnx_file import Device
 from aa_curation.recipe import Recipe
 
 CPU_TEST = "from aa_curation.executors.ray_executor import usable_cpus; print(usable_cpus())"
@@ -107,11 +108,13 @@ def _mortal() -> type:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("at_once", [1, 3])
 def test_a_death_is_a_result_with_its_reason_and_the_other_tasks_are_done(
-    local_ray: Callable[..., None], demo_recipe: Recipe, tmp_path: Path
+    local_ray: Callable[..., None], demo_recipe: Recipe, tmp_path: Path, at_once: int
 ) -> None:
+    """Also where a worker has several tasks, which die with it."""
     local_ray(num_cpus=2)
-    pool = WorkerPool(demo_recipe, tmp_path, 2, _mortal())
+    pool = WorkerPool(demo_recipe, tmp_path, 2, _mortal(), device=Device(batch=at_once))
     tasks = [(what,) for what in ("a", "exit", "b", "exit once", "c")]
     results = {task[0]: result for task, result in _each(pool, tasks)}
     died = results.pop("exit")
