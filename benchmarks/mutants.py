@@ -534,7 +534,7 @@ def main() -> None:
         random.Random(args.seed).shuffle(mutants)  # what an interrupted run leaves is a sample, too
         keys = {mutant: mutant.key() for mutant in mutants}  # a file may change while this runs
         chosen = [tests.for_mutant(mutant, args.most_s) for mutant in mutants]
-        limits = [60 + 6 * sum(tests.seconds.get(test, NEW_TEST_S) for test in some)
+        limits = [30 + 3 * sum(tests.seconds.get(test, NEW_TEST_S) for test in some)
                   for some in chosen]  # fmt: skip
         for package in PRELOADED.split():  # shared by all forks; a fault's own import is quick then
             importlib.import_module(package)

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 import torch
+from diffusers import EulerDiscreteScheduler
 
 from aa_model.errors import ModelError
 from aa_model.inference.denoise import (
@@ -19,6 +22,7 @@ from aa_model.inference.denoise import (
 )
 from aa_model.networks.animate_anyone import AnimateAnyone
 from aa_model.networks.image_encoder import null_tokens
+from aa_model.networks.noise_schedule import make_scheduler
 from aa_model.presets import TINY
 
 Make = Callable[..., AnimateAnyone]
@@ -165,6 +169,67 @@ def test_the_callback_sees_every_step(make_tiny: Make) -> None:
     seen: list[int] = []
     denoise(model, conditions_for(model, 2), FAST, on_step=lambda done, x: seen.append(done))
     assert seen == [1, 2, 3]
+
+
+@pytest.mark.parametrize("merge", ["edge", "mean"])
+def test_what_the_callback_returns_takes_the_latents_place_and_a_stop_is_asked_after_each_step(
+    make_tiny: Make, merge: str
+) -> None:
+    model = make_tiny(temporal=True)
+    conditions = conditions_for(model, 9)
+    config = dataclasses.replace(FAST, merge=merge, guidance=1.0)
+    shapes: list[tuple[int, ...]] = []
+
+    def on_step(done: int, latents: torch.Tensor) -> torch.Tensor | None:
+        shapes.append(tuple(latents.shape))
+        return torch.full_like(latents, float(done)) if done == 2 else None
+
+    found = denoise(
+        model, conditions, config, on_step=on_step, is_interrupted=lambda: len(shapes) == 2
+    )
+    assert shapes == [(2, 8, 4, 8, 8) if merge == "edge" else (9, 4, 8, 8)] * 2
+    assert torch.equal(found, torch.full((9, 4, 8, 8), 2.0))
+
+
+def test_the_noise_that_is_given_is_scaled_as_the_scheduler_wants_it(make_tiny: Make) -> None:
+    model = make_tiny(temporal=True)
+    conditions = conditions_for(model, 2)
+    euler = EulerDiscreteScheduler.from_config(make_scheduler(model.config.noise).config)
+    noise = torch.randn(2, 4, 8, 8, generator=torch.Generator().manual_seed(0))
+    given: list[torch.Tensor] = []
+    scale = euler.scale_model_input
+
+    def scaled(latents: torch.Tensor, timestep: float) -> torch.Tensor:
+        given.append(latents.clone())
+        return scale(latents, timestep)
+
+    euler.scale_model_input = scaled
+    denoise(
+        model, conditions, dataclasses.replace(FAST, guidance=1.0), scheduler=euler, noise=noise
+    )
+    assert euler.init_noise_sigma > 10
+    assert torch.allclose(given[0][0], noise * euler.init_noise_sigma)
+    drawn = denoise(model, conditions, FAST, generator=torch.Generator().manual_seed(FAST.seed))
+    assert torch.equal(drawn, denoise(model, conditions, FAST)), "of the seed unless given"
+
+
+def test_frames_are_decoded_some_at_a_time_to_the_nearest_level() -> None:
+    sizes: list[int] = []
+
+    def decode(part: torch.Tensor) -> torch.Tensor:
+        sizes.append(len(part))
+        return part
+
+    model = cast(AnimateAnyone, SimpleNamespace(decode=decode))
+    levels = torch.tensor([-1.0, 1.0, 0.5 / 127.5 * 0.98 - 1, 0.5 / 127.5 * 1.02 - 1, 0.2])
+    pictures = levels[:, None, None, None].repeat(1, 3, 2, 4)
+    pictures[:, 1] = -1
+    found = list(decode_frames(model, pictures, 2))
+    assert sizes == [len(part) for part in found] == [2, 2, 1]
+    frames = torch.cat(found)
+    assert frames.shape == (5, 2, 4, 3)
+    assert frames[:, 0, 0, 0].tolist() == [0, 255, 0, 1, 153]
+    assert not frames[..., 1].any()
 
 
 @pytest.mark.parametrize(
