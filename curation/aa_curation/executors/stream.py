@@ -47,7 +47,7 @@ Task = tuple[Any, ...]
 
 NUM_BLOCKS = 32  # of a run, if all were as the first: a shard is there before a tenth is done
 LEAST_SOURCES = 16  # of a block
-GROWTH = 8  # a block is at most an eighth of those before it, or as the first
+GROWTH = 8  # a block is an eighth of those before it, where that is more than the first
 _BLOCKS_AT_ONCE = 2  # of which clips are curated
 _FETCH_WAIT_S = 0.2
 _WORKER_WAIT_S = 10.0
