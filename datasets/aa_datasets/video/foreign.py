@@ -260,7 +260,7 @@ def _jump(path: Path, span_s: tuple[float, float], limits: DecodeLimits) -> Jump
                 del _indices[next(iter(_indices))]
             try:
                 _indices[key] = next(_from_child(path, "index", limits), None)
-            except VideoError:  # whoever decodes it says why
+            except VideoError:  # its decoder says why
                 _indices[key] = None
         index = _indices[key]
     if index is None:
