@@ -28,25 +28,28 @@ class ReLUConvolution:
     ) -> None:
         self._weight, self._bias = weight, bias
         self._stride, self._padding = stride, padding
-        self._laid_out: tuple[tuple[int, ...], Tensor] | None = None  # for inputs of this shape
+        self._shape: tuple[int, ...] | None = None  # of the inputs that the weight is laid out for
 
     def __call__(self, x: Tensor) -> Tensor:
         """[B, in, ...] -> [B, out, ...]."""
         if x.device.type != "cpu" or torch.is_grad_enabled() or not _HAS_OPERATORS:
-            convolve = F.conv3d if self._weight.ndim == 5 else F.conv2d
-            return F.relu_(convolve(x, self._weight, self._bias, self._stride, self._padding))
-        form = torch.channels_last_3d if self._weight.ndim == 5 else torch.channels_last
+            convolve = F.conv3d if x.ndim == 5 else F.conv2d
+            return F.relu_(convolve(x, self._plain(), self._bias, self._stride, self._padding))
+        form = torch.channels_last_3d if x.ndim == 5 else torch.channels_last
         x = x.contiguous(memory_format=form)
         ones = [1] * len(self._stride)
         how = [list(self._padding), list(self._stride), ones, 1]
-        shape = tuple(x.shape)
-        if self._laid_out is None or self._laid_out[0] != shape:
-            laid_out = torch.ops.mkldnn._reorder_convolution_weight(self._weight, *how, list(shape))
-            self._laid_out = shape, laid_out
+        if self._shape != x.shape:
+            lay_out = torch.ops.mkldnn._reorder_convolution_weight
+            self._weight = lay_out(self._plain(), *how, list(x.shape))  # the plain one is let go
+            self._shape = tuple(x.shape)
         found: Tensor = torch.ops.mkldnn._convolution_pointwise(
-            x, self._laid_out[1], self._bias, *how, "relu", [], ""
+            x, self._weight, self._bias, *how, "relu", [], ""
         )
         return found
+
+    def _plain(self) -> Tensor:
+        return self._weight.to_dense() if self._weight.is_mkldnn else self._weight
 
 
 _HAS_OPERATORS = torch.backends.mkldnn.is_available() and all(  # type: ignore[no-untyped-call]
