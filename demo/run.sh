@@ -9,11 +9,11 @@ cd "$(dirname "$0")/.."
 
 case "${1:-full}" in
 full)
-    train_puppets=40 test_puppets=20 frames=24 ddim=5
+    train_puppets=40 test_puppets=20 frames=24 ddim=2
     autoencoder_s=45 personalize_s=240 warmup=10 probe_videos=3 clips=6 workers=2
     ;;
 short)
-    train_puppets=12 test_puppets=3 frames=16 ddim=4
+    train_puppets=12 test_puppets=3 frames=16 ddim=2
     autoencoder_s=10 personalize_s=25 warmup=2 probe_videos=2 clips=1 workers=1
     ;;
 *)
