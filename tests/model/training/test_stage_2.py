@@ -61,9 +61,9 @@ def trained(puppets: list[Clip]) -> AnimateAnyone:
     model = AnimateAnyone(TINY.model)
     model.place("cpu")
     for name, steps, B, T, lr in (
-        ("autoencoder", 100, 8, 1, 3e-3),
-        ("1", 60, 4, 4, 5e-3),
-        ("2", 120, 2, WINDOW, 5e-3),
+        ("autoencoder", 60, 8, 1, 3e-3),
+        ("1", 40, 4, 4, 5e-3),
+        ("2", 60, 2, WINDOW, 5e-3),
     ):
         stage = STAGES[name]
         config = dataclasses.replace(
