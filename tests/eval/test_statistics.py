@@ -18,6 +18,7 @@ from aa_eval.statistics import (
     paired_bootstrap,
     sign_flip_test,
     split_half_distance,
+    why_no_interval,
 )
 
 
@@ -164,6 +165,13 @@ def test_two_videos_have_no_interval() -> None:
     # by resampling it would be just the two values
     assert cluster_bootstrap(np.array([1.0, 3.0]), np.ones(2)) is None
     assert cluster_bootstrap(np.array([1.0, 3.0, 2.0]), np.ones(3)) is not None
+
+
+def test_why_there_is_no_interval_is_said_of_one_video_and_of_two() -> None:
+    said = "an interval over videos needs 3"
+    assert why_no_interval(1) == f"no interval: 1 video, {said}"
+    assert why_no_interval(2) == f"no interval: 2 videos, {said}"
+    assert why_no_interval(3) is None
 
 
 def test_the_drawn_numbers_are_those_that_results_already_hold() -> None:

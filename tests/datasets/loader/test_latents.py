@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from aa_datasets.loader.config import LoaderConfig
+from aa_datasets.loader.crop_resize import resize_pose
 from aa_datasets.loader.latents import (
     LatentsError,
     LatentsKey,
@@ -19,6 +21,7 @@ from aa_datasets.loader.latents import (
     remove_latents,
     write_latents,
 )
+from aa_datasets.loader.loader import make_loader
 from aa_datasets.shards import ShardSample, read_record, write_shard
 
 C, H, W, S, D = 2, 3, 4, 1, 5
@@ -107,3 +110,27 @@ def test_an_altered_file_is_found_by_its_length_or_read_whole(shard: Path, key: 
     remove_latents(shard)
     assert sorted(file.name for file in shard.parent.iterdir()) == ["a.json", "a.tar"]
     remove_latents(shard)  # repeatable
+
+
+@pytest.mark.parametrize("stage", [1, 2])
+def test_a_loader_gives_the_latents_of_the_frames_that_it_gives_the_poses_of(
+    shard: Path, samples: list[ShardSample], key: LatentsKey, stage: int
+) -> None:
+    write_latents(shard, read_record(shard), key, _encoded(30, 8))
+    config = LoaderConfig(stage=stage, batch_size=1, size_hw=(64, 96), num_frames=4, latents=key)
+    loader = make_loader([shard], config)
+    poses = [resize_pose(sample.pose, (64, 96)).keypoints_px for sample in samples[:3]]
+    for _ in range(6):
+        batch = next(loader)
+        assert batch.latents is not None
+        assert batch.target.shape == (1, 4, 64, 96, 0), "frames are not decoded"
+        clip = int(batch.clip_ids[0].removeprefix("puppet_"))
+        rows = batch.latents.target_moments[0, :, 0, 0, 0].tolist()
+        frames = [int(row) - 10 * clip for row in rows]
+        if stage == 2:
+            assert frames == list(range(frames[0], frames[0] + 4))
+        np.testing.assert_array_equal(batch.poses[0].keypoints_px, poses[clip][frames])
+        assert 0 <= batch.latents.reference_moments[0, 0, 0, 0].item() - 10 * clip < 10
+        assert (
+            batch.latents.reference_tokens[0, 0, 0] == -batch.latents.reference_moments[0, 0, 0, 0]
+        )
