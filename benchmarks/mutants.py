@@ -197,6 +197,8 @@ def is_left_alone(node: ast.AST) -> bool:
             return name in LEFT_ALONE
         case ast.If(test=ast.Name(id="TYPE_CHECKING")):
             return True
+        case ast.AnnAssign(value=None):
+            return True
         case ast.Call(func=ast.Name(id="print" | "progress" | "Parameter" | "cast")):
             return True
         case ast.Assign(targets=[ast.Name(id="__all__")]):

@@ -211,7 +211,7 @@ def taller(path: str) -> None:
         (
             lambda: shutil.copy("photo_keypoints/v0.npz", "keypoints/v0.npz"),
             ALL,
-            "keypoints/v0.npz: keypoints of 1 frames, the prediction has 3",
+            "keypoints/v0.npz: keypoints of 1 frame, the prediction has 3",
         ),
         (None, (*FOLDERS, "--keypoints", "keypoints"), "give --reference-keypoints, so that"),
     ],

@@ -72,6 +72,21 @@ def test_a_stage_takes_or_trains_each_part_of_its_network_once() -> None:
     assert not any(STAGES[n].fine_tunes for n in ("autoencoder", "image-encoder", "1", "2"))
 
 
+@pytest.mark.parametrize("name", STAGES)
+def test_a_stage_of_windows_gives_the_network_its_temporal_layers(
+    make_tiny: Make, name: str
+) -> None:
+    config = TINY.model
+    if name == "1-controlnet":
+        config = dataclasses.replace(config, appearance="clip+controlnet")
+    model, stage = make_tiny(config).train(), STAGES[name].of(config)
+    trained = trained_parameters(model, stage)
+    assert model.has_temporal_layers == (stage.loader_stage == 2)
+    assert {key.split(".")[0] for key in trained} == set(stage.trains)
+    assert {id(p) for p in model.parameters() if p.requires_grad} == set(map(id, trained.values()))
+    assert not model.training, "dropout and the like stay off"
+
+
 @pytest.mark.parametrize("name", ["1", "2"])
 def test_gradient_reaches_every_part_that_is_trained(
     make_tiny: Make, make_batch: MakeBatch, name: str
