@@ -18,11 +18,10 @@ from aa_datasets.loader.latents import (
     StoredLatents,
     has_latents,
     read_latents_record,
-    remove_latents,
     write_latents,
 )
 from aa_datasets.loader.loader import make_loader
-from aa_datasets.shards import ShardSample, read_record, write_shard
+from aa_datasets.shards import ShardSample, read_record, remove_latents, write_shard
 
 C, H, W, S, D = 2, 3, 4, 1, 5
 
