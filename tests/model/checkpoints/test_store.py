@@ -287,7 +287,7 @@ def test_an_absent_part_is_an_error_and_never_random(folder: Path, part: str) ->
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (None, "is not a checkpoint"),
+        (None, "is not a checkpoint: it has no config.json; give one that aa-train wrote"),
         ("{", "cannot be read as a checkpoint"),
         ('{"format": "another"}', "is of format 'another'"),
         ('{"format": "aa-model 1"}', "cannot be read as a checkpoint"),
@@ -299,3 +299,10 @@ def test_a_folder_that_is_no_checkpoint(tmp_path: Path, content: str | None, mes
         (tmp_path / "config.json").write_text(content)
     with pytest.raises(CheckpointError, match=message):
         read_checkpoint(tmp_path)
+
+
+def test_a_folder_that_is_not_there_is_told_from_one_without_a_checkpoint(tmp_path: Path) -> None:
+    with pytest.raises(
+        CheckpointError, match="is not a checkpoint: the folder does not exist; give"
+    ):
+        read_checkpoint(tmp_path / "absent")
