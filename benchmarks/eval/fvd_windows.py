@@ -1,8 +1,8 @@
 """Stride-1 windows of FVD: aa-eval and the scripts' way, in one run on the same frames.
 
 The scripts' way is DisCo's: every window resizes its 16 frames and goes through I3D by itself,
-with torch's own max pool and convolutions. The weights are the same. Both sides take turns, window
-by window. Prints CPU seconds, the ratio and the largest relative difference of the features.
+with torch's own max pool. The weights are the same. Both sides take turns, window by window. Prints
+CPU seconds, the ratio and the largest relative difference of the features.
 
     python benchmarks/eval/fvd_windows.py [--frames 24] [--references DIR]
 """
@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import nn
 
-from aa_eval.features.i3d import I3D, I3DNetwork, I3DUnit, SamePool, make_i3d, pad_same
+from aa_eval.features.i3d import I3D, I3DNetwork, SamePool, make_i3d, pad_same
 from aa_eval.protocol import read_protocol
 from aa_eval.scoring.feature_windows import WindowFeatures, window_starts
 from aa_eval.videos.layout import find_videos
@@ -45,7 +45,7 @@ def main() -> None:
         source = next(iter(find_videos(options.references).videos.values()))
         frames = np.stack(list(iter_frames(source)))[: options.frames]
     starts = window_starts(range(len(frames)), spec.window_frames, spec.window_stride)
-    theirs_network = I3DNetwork(as_ports_have_it(make_i3d(spec.bn_eps, "cpu", spec.pool_frames)))
+    theirs_network = I3DNetwork(with_torchs_pools(make_i3d(spec.bn_eps, "cpu", spec.pool_frames)))
     for prepared in (network, theirs_network):
         prepared(torch.zeros(1, 3, 16, 224, 224))  # the first pass prepares kernels
 
@@ -83,18 +83,6 @@ def cpu_seconds(run: Callable[..., Value], *arguments: object) -> tuple[float, V
     return time.process_time() - start, value
 
 
-class PortsUnit(nn.Module):
-    """`I3DUnit` as ports have it: convolution, batch normalisation, ReLU."""
-
-    def __init__(self, unit: I3DUnit) -> None:
-        super().__init__()
-        self.unit = unit
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        unit = self.unit
-        return unit.normalise(unit.conv(pad_same(x, unit.kernel, unit.stride, 0.0)))
-
-
 class TorchsPool(nn.Module):
     """`SamePool` by torch's max_pool3d."""
 
@@ -107,14 +95,12 @@ class TorchsPool(nn.Module):
         return F.max_pool3d(padded, self.kernel, self.stride)
 
 
-def as_ports_have_it(model: I3D) -> I3D:
-    """The model with torch's own pools and convolutions."""
+def with_torchs_pools(model: I3D) -> I3D:
+    """The model as ports have it."""
     for parent in list(model.modules()):
-        for name, child in list(parent.named_children()):
+        for name, child in parent.named_children():
             if isinstance(child, SamePool):
                 parent.add_module(name, TorchsPool(child))
-            if isinstance(child, I3DUnit):
-                parent.add_module(name, PortsUnit(child))
     return model
 
 

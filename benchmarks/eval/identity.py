@@ -14,10 +14,10 @@ import numpy as np
 
 from aa_datasets.puppets.render import Puppet, render_puppet
 from aa_eval.metrics.colour import colour_distribution
-from aa_eval.metrics.crops import Crop, crop_frames
+from aa_eval.metrics.crops import crop_frames
 from aa_eval.metrics.l1 import l1
 from aa_eval.metrics.lpips import lpips_per_frame, make_lpips
-from aa_eval.metrics.skeleton import person_of
+from aa_eval.metrics.skeleton import Crop, person_of
 
 PEOPLE, POSES, OTHERS = 10, 2, (1, 3)
 

@@ -15,7 +15,7 @@ from aa_eval.errors import ProtocolError
 from aa_eval.features.networks import NETWORKS
 from aa_eval.features.spec import VideoFeatures
 from aa_eval.metric_module import MetricModule, read_metric_module
-from aa_eval.metrics.crops import Crop
+from aa_eval.metrics.skeleton import Crop
 from aa_eval.parse import parse
 from aa_eval.resize import RESIZES
 
@@ -90,8 +90,12 @@ KINDS: dict[str, Kind] = {
 }
 TEMPORAL_KINDS = frozenset(name for name, kind in KINDS.items() if kind.over == "change")
 SET_KINDS = frozenset(name for name, kind in KINDS.items() if kind.over == "set")
-# can be computed inside a region of the picture, too
-REGION_KINDS = frozenset(n for n, kind in KINDS.items() if kind.over == "frame" and not kind.needs)
+# can be computed inside a region of the picture, too; picd_nearest looks at a crop of its own
+REGION_KINDS = frozenset(
+    name
+    for name, kind in KINDS.items()
+    if kind.over == "frame" and not kind.needs and name != "picd_nearest"
+)
 # with keypoints; not part of a protocol
 POSE_BETTER: dict[str, Literal["higher", "lower"]] = {
     "pck": "higher", "akd": "lower", "missing_rate": "lower", "limb_angle": "lower",

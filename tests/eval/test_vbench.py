@@ -140,7 +140,7 @@ def text(found: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        (drop_last, "i2v_subject: 1 of 3 videos are missing, e.g. 'clip-12'"),
+        (drop_last, "i2v_subject: missing: 1 of 3 videos, e.g. 'clip-12'"),
         (twice, "i2v_subject: 'a' is there twice"),
         (not_a_number, "'a' is nan, expected 0 to 1"),
         (percent, "aesthetic_quality: overall is 60, expected 0 to 1"),

@@ -15,7 +15,6 @@ from torch import Tensor, nn
 
 from aa_eval.errors import EvalError, MetricUnavailable
 from aa_eval.weights.numpy_pickle import WeightTree, read_numpy_pickle
-from aa_eval.weights.packed import ReLUConvolution
 from aa_eval.weights.torch_file import load_tensors
 from aa_eval.weights.weight_files import verify_weight
 
@@ -152,18 +151,9 @@ class I3DUnit(nn.Module):
         self.var: Tensor
         self.register_buffer("mean", torch.zeros(outputs))
         self.register_buffer("var", torch.ones(outputs))
-        self._folded: ReLUConvolution | None = None
 
     def forward(self, x: Tensor) -> Tensor:
-        if x.device.type != "cpu" or self.stride != (1, 1, 1):
-            return self.normalise(self.conv(pad_same(x, self.kernel, self.stride, 0.0)))
-        if self._folded is None:  # when the weights are there
-            scale = (self.var.double() + self.eps).rsqrt()
-            weight = (self.conv.weight.double() * scale.view(-1, 1, 1, 1, 1)).float()
-            bias = (self.bias.double() - self.mean.double() * scale).float()
-            padding = tuple(k // 2 for k in self.kernel)
-            self._folded = ReLUConvolution(weight.detach(), bias.detach(), self.stride, padding)
-        return self._folded(x)
+        return self.normalise(self.conv(pad_same(x, self.kernel, self.stride, 0.0)))
 
     def normalise(self, x: Tensor) -> Tensor:
         """What follows the convolution."""

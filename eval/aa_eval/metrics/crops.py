@@ -5,8 +5,6 @@ A photo and a frame of another pose and size have no pixel in common; their crop
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias
-
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
@@ -14,9 +12,8 @@ from scipy.ndimage import map_coordinates
 
 from aa_eval.metrics import faces
 from aa_eval.metrics.faces import aligned_face
-from aa_eval.metrics.skeleton import JOINT, LIMBS, Body, Person
+from aa_eval.metrics.skeleton import JOINT, LIMBS, Body, Crop, Person
 
-Crop: TypeAlias = Literal["", "picture", "person", "limbs", "figure", "face"]
 # which need to know where the person is
 PERSON_CROPS: tuple[Crop, ...] = ("person", "limbs", "figure", "face")
 Frames = NDArray[np.uint8]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +11,8 @@ from numpy.typing import NDArray
 from aa_eval.errors import PairingError
 from aa_eval.metrics.faces import Points, face_points
 
+# What of a frame is looked at, see `crops`; here, since a protocol names it and draws nothing.
+Crop: TypeAlias = Literal["", "picture", "person", "limbs", "figure", "face"]
 # OpenPose's order; left and right are the person's own.
 BODY_JOINTS = (
     "nose", "neck",

@@ -15,11 +15,11 @@ from aa_eval.errors import MetricUnavailable, WeightsUnavailable
 from aa_eval.features.networks import NETWORKS, own_weight, verified, verified_own
 from aa_eval.features.spec import VideoFeatures
 from aa_eval.metrics.colour import colour_distribution
-from aa_eval.metrics.crops import Crop
 from aa_eval.metrics.faces import aligned_places
 from aa_eval.metrics.l1 import l1, l1_per_pixel_count, l1_unit_range_float32
 from aa_eval.metrics.masks import Mask
 from aa_eval.metrics.psnr import psnr, psnr_float32, psnr_uint8_overflow
+from aa_eval.metrics.skeleton import Crop
 from aa_eval.metrics.ssim import (
     ssim_colour_gaussian,
     ssim_colour_gaussian_frame_range,

@@ -37,6 +37,7 @@ _WEIGHT_OF = {
     "vjepa-h16-ssv2": "vjepa-h16",
     "pips2-fvmd": "pips2-fvmd",
     "picd": "dinov2-b14",
+    "picd_nearest": "dinov2-b14",
     "csim": "arcface-w600k-r50",
 }
 

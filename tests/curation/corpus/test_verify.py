@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from aa_curation.corpus.verify import _shard_problems
-from aa_curation.corpus.write_shards import _checked
 from aa_curation.errors import LedgerError
 from aa_curation.ledger.records import Decision
+from aa_curation.steps.pack_shard import _checked
 from aa_datasets.clip import Clip
 from aa_datasets.pose import write_pose
 from aa_datasets.puppets.render import render_puppet

@@ -307,7 +307,7 @@ def test_without_frames_no_more_windows_are_believed_than_one_long_video_has(
     make_result: Make, write: Write, tmp_path: Path
 ) -> None:
     refused(
-        write(with_fvd(make_result, n=5)), tmp_path / "board", "72 frames have at most 4 windows"
+        write(with_fvd(make_result, n=5)), tmp_path / "board", "for 72 frames at most 4 windows"
     )
     add_results(write(with_fvd(make_result, n=4)), tmp_path / "board")
     (row,) = read_board(tmp_path / "board")
