@@ -116,12 +116,12 @@ def fvd(predictions: str, references: str) -> dict[str, float]:
     import numpy as np
     import torch
     from frechet import scripts
-    from fvd_windows import as_ports_have_it, script_window
+    from fvd_windows import with_torchs_pools, script_window
     from PIL import Image
 
     from aa_eval.features.i3d import I3DNetwork, make_i3d
 
-    network = I3DNetwork(as_ports_have_it(make_i3d(1e-3, "cpu", 1)))
+    network = I3DNetwork(with_torchs_pools(make_i3d(1e-3, "cpu", 1)))
     sides = []
     for folder in (predictions, references):
         rows = []
