@@ -116,7 +116,7 @@ def fvd(predictions: str, references: str) -> dict[str, float]:
     import numpy as np
     import torch
     from frechet import scripts
-    from fvd_windows import with_torchs_pools, script_window
+    from fvd_windows import script_window, with_torchs_pools
     from PIL import Image
 
     from aa_eval.features.i3d import I3DNetwork, make_i3d
