@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import torch
 from diffusers.models.attention import BasicTransformerBlock, FeedForward
 from diffusers.models.resnet import ResnetBlock2D
 from torch import nn
 
 from aa_model.networks.temporal import is_temporal
+
+_TRACES = 256  # of one kind of block: one for each size that it is given
 
 
 def compile_blocks(model: nn.Module, **options: object) -> int:
@@ -29,6 +32,9 @@ def compile_blocks(model: nn.Module, **options: object) -> int:
     ]
     inside = {id(part) for b in blocks for part in b.modules() if part is not b}
     outermost = [block for block in blocks if id(block) not in inside]
+    limits = torch._dynamo.config
+    limits.recompile_limit = max(limits.recompile_limit, _TRACES)
+    limits.accumulated_recompile_limit = max(limits.accumulated_recompile_limit, 4 * _TRACES)
     for block in outermost:
         block.compile(**options)
     return len(outermost)
