@@ -92,7 +92,7 @@ def test_the_page_shows_the_funnel_the_pictures_and_the_licences(
     assert "What changes: aa-curate redecide --dry-run --set blurred=" in sharpness.text
     frozen = browser.find_element(By.ID, "measured-pose_lost")
     assert "1 in all 2 clips." in frozen.text
-    assert not frozen.find_elements(By.TAG_NAME, "svg"), "one value is no histogram"
+    assert not frozen.find_elements(By.TAG_NAME, "svg"), "one value needs none"
     jumps = [a.get_attribute("hash") for a in browser.find_elements(By.CSS_SELECTOR, ".names a")]
     assert jumps == [f"#measured-{name}" for name in plots]
     assert not [e for e in browser.get_log("browser") if e["level"] == "SEVERE"]

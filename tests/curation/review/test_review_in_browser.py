@@ -32,7 +32,7 @@ def folder(
     tmp_path: Path,
     write_sources: Callable[[Path, list[dict[str, str]]], Path],
 ) -> Path:
-    """Two accepted puppets of a hostile owner, one too short, one that is no video."""
+    """Two accepted puppets of a hostile owner, one too short, one that holds text."""
     for file in sources_folder.glob("*"):
         shutil.copy(file, tmp_path)
     rows = [
@@ -145,7 +145,7 @@ def test_a_person_finds_plays_and_marks_clips(
     )
     assert "small_person=" in find("marks").text
 
-    # A rejected clip plays from its source; one that is no video says so.
+    # A rejected clip plays from its source; one that holds text says so.
     wait(lambda: len(names()) == 4)
     for name, trouble in (
         ("short_7-0000", "No skeleton is stored"),

@@ -47,7 +47,7 @@ def test_rows_stand_in_the_order_of_lpips_and_those_without_a_place_last(make_re
     assert order(lpips_vgg=(0.3, 0.2, 0.1), lpips_alex=(0.1, 0.2, 0.3)) == ["a", "b", "c"]
     assert order(ssim=(0.9, 0.8, 0.7), lpips_vgg=(0.3, 0.2, 0.1)) == ["c", "b", "a"]
     assert order(ssim=(0.7, 0.9, 0.8)) == ["b", "c", "a"]
-    assert order(vibes=(0.7, 0.9, 0.8)) == ["a", "b", "c"], "nobody knows the better direction"
+    assert order(vibes=(0.7, 0.9, 0.8)) == ["a", "b", "c"], "the better direction is unknown"
     assert order(vibes=(0.7, 0.9, 0.8), ssim=(0.7, 0.9, 0.8)) == ["b", "c", "a"]
 
 
