@@ -97,7 +97,8 @@ measure() {
     done
     score test references-few references-few "${pose[@]}" --allow same-files \
         --keypoints "$out/test/keypoints/references"
-    for each in without with-few; do
+    python demo/learn/autoencoder.py "$checkpoint" --decoded "$out/test/autoencoder" "$few"/*/
+    for each in without with-few autoencoder; do
         score test $each references-few --protocol aa-temporal-v1 --baselines off
     done
     python demo/learn/autoencoder.py "$checkpoint" "$out"/puppets/test/*.tar >"$out/autoencoder.txt"

@@ -58,15 +58,17 @@ def table(out: Path) -> None:
             rows.append([metric, *(_shown(each, metric) for each in temporal.values()), ""])
     columns = ["", "network", "repeated reference", "true frames", "difference, 95 %"]
     print(tabulate(rows, columns, tablefmt="github", disable_numparse=True))
-    with_few, without = (read_result(_folder(results / name)) for name in ("with-few", "without"))
+    with_few, without, autoencoder = (
+        read_result(_folder(results / name)) for name in ("with-few", "without", "autoencoder")
+    )
     print(f"\n{without.num_videos} of them, with and without the temporal layers\n")
+    true = temporal["references-few"]
     rows = [
-        [metric, _shown(with_few, metric), _shown(without, metric),
-         _shown(temporal["references-few"], metric)]
+        [metric, *(_shown(each, metric) for each in (with_few, without, autoencoder, true))]
         for metric in _OF_TIME if metric in without.metrics
     ]  # fmt: skip
-    print(tabulate(rows, ["", "with", "without", "true frames"], tablefmt="github",
-                   disable_numparse=True))  # fmt: skip
+    columns = ["", "with", "without", "true frames through the autoencoder", "true frames"]
+    print(tabulate(rows, columns, tablefmt="github", disable_numparse=True))
     print(f"\n{(out / 'autoencoder.txt').read_text()}")
 
 
