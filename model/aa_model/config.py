@@ -23,6 +23,9 @@ T = TypeVar("T")
 _OMIT = {"omit_none": True}
 Appearance: TypeAlias = Literal["reference_net", "clip", "controlnet", "clip+controlnet"]
 Merge: TypeAlias = Literal["edge", "mean", "wrapped"]
+AttentionName: TypeAlias = Literal[
+    "sdpa", "cudnn", "efficient", "flash", "math", "flash-attn", "sage", "xformers"
+]
 Benchmark: TypeAlias = Literal["tiktok", "ubc"]  # of `aa_datasets.benchmarks.split`
 LoraPart: TypeAlias = Literal["reference_net", "denoising_unet", "temporal_layers"]
 StageName: TypeAlias = Literal[
@@ -377,6 +380,9 @@ class GenerateConfig:
     guidance_interval: tuple[float, float] = (0.0, 1.0)
     """Guide only the steps between these shares of all of them; the others cost half. An
     approximation (Kynkäänniemi et al. 2024 guide the middle noise levels only)."""
+    deep_cache: int = 1
+    """Run the deep layers of the denoising UNet in every N-th step only; 1 is off. An approximation
+    (DeepCache, Ma et al. 2023), at the cost of memory for what is kept of each window."""
     window: int | None = None
     """Frames denoised together; unless given, as many as the network was trained with."""
     overlap: int | None = None
@@ -397,10 +403,15 @@ class GenerateConfig:
         first, last = self.guidance_interval
         if not 0 <= first <= last <= 1:
             raise ConfigError(f"guidance between {first} and {last}: expected shares in [0, 1]")
-        for name in ("steps", "window", "window_batch", "decode_batch"):
+        for name in ("steps", "deep_cache", "window", "window_batch", "decode_batch"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ConfigError(f"{name} is {value}: expected 1 or more")
+        if self.deep_cache > max(1, self.steps - 1):
+            raise ConfigError(
+                f"deep_cache {self.deep_cache} would save nothing in {self.steps} steps: lower "
+                "--deep-cache, or leave it out"
+            )
 
 
 @dataclass(frozen=True, slots=True)

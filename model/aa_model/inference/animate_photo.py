@@ -208,6 +208,8 @@ def open_pipeline(options: AnimateOptions) -> AnimatePipeline:
         pipeline.load_lora_weights(lora_file(path), adapter_name=name)
     if names:
         pipeline.set_adapters(names, options.lora_scale)
+    if options.attention:
+        pipeline.set_attention(options.attention, autocast=options.generate.autocast)
     if options.compile:
         pipeline.compile_repeated_blocks()
     return pipeline

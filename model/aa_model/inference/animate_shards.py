@@ -262,6 +262,8 @@ def _settings(options: AnimateOptions) -> dict[str, object]:
         "checkpoint": digest[:16],
         **chosen,
         # Older settings files lack these, and None where they are is the same.
+        "deep_cache": chosen["deep_cache"] if chosen["deep_cache"] > 1 else None,
+        "attention": options.attention,
         "half": options.half or None,
         "lora": [sha256_of_file(lora_file(path)) for path in options.lora] or None,
         "lora_scale": options.lora_scale if options.lora else None,

@@ -20,6 +20,7 @@ from aa_model.errors import ModelError
 from aa_model.inference.drawn_poses import PosePictures
 from aa_model.inference.pose_features import PoseFeatures
 from aa_model.networks.animate_anyone import AnimateAnyone
+from aa_model.networks.deep_cache import DeepCache
 from aa_model.networks.image_encoder import null_tokens
 from aa_model.networks.noise_schedule import (
     check_schedule,
@@ -97,10 +98,16 @@ def predict(
     conditions: Conditions,
     windows: Sequence[Sequence[int]],
     guidance: float,
+    cache: DeepCache | None = None,
+    step: int = 0,
 ) -> Tensor:
     """The guided prediction for windows of latents [W, t, C, h, w], all of one video; float32.
 
     With the reference and without it in two passes: together they would take twice the memory.
+
+    Args:
+        cache: gives the network of each pass; `model` unless given.
+        step: 0 for the first.
     """
     W = len(windows)
     latents = latents.to(model.dtype)
@@ -108,15 +115,20 @@ def predict(
     pose_features = conditions.pose.of(windows).to(model.dtype)
     timesteps = torch.full((W,), timestep, device=latents.device)
     by_frame = latents.shape[1] > 1 and not model.has_temporal_layers
-    run = partial(_frame_by_frame, model) if by_frame else model
-    conditional: Tensor = run(
-        latents, timesteps, tokens, pose_features, conditions.reference, (0,) * W
-    ).float()
+    cache = cache or DeepCache(model, 1)
+
+    def run(
+        tokens: Tensor, features: Mapping[str, Tensor | KeysValues], which: int | None
+    ) -> Tensor:
+        with cache.network(step, (windows[0][0], which)) as network:
+            call = partial(_frame_by_frame, network) if by_frame else network
+            out: Tensor = call(latents, timesteps, tokens, pose_features, features, (which,) * W)
+            return out.float()
+
+    conditional = run(tokens, conditions.reference, 0)
     if guidance == 1:
         return conditional
-    unconditional: Tensor = run(
-        latents, timesteps, null_tokens(tokens), pose_features, {}, (None,) * W
-    ).float()
+    unconditional = run(null_tokens(tokens), {}, None)
     return unconditional + guidance * (conditional - unconditional)
 
 
@@ -174,6 +186,7 @@ def denoise(
     drawn = {}  # what schedulers that add noise in each step draw with
     if "generator" in inspect.signature(scheduler.step).parameters:
         drawn["generator"] = generator
+    cache = DeepCache(model, config.deep_cache)
     own = config.merge == "edge"
     first, last = config.guidance_interval
     latents = cut(noise, windows) if own else noise
@@ -183,8 +196,8 @@ def denoise(
         guidance = config.guidance if first <= (done - 0.5) / len(timesteps) <= last else 1.0
         with torch.autocast(device.type, torch.bfloat16, enabled=config.autocast):
             parts = [
-                predict(model, seen[rows], timestep, conditions, windows[rows], guidance)
-                for rows in _slices(len(windows), config.window_batch)
+                predict(model, seen[r], timestep, conditions, windows[r], guidance, cache, done - 1)
+                for r in _slices(len(windows), config.window_batch)
             ]
         prediction = torch.cat(parts)
         if not own:

@@ -9,7 +9,7 @@ from typing import Annotated, Literal, TypeAlias
 from cyclopts import Group, Parameter
 
 from aa_datasets.command_line import Fps, NonNegativeInt, PositiveInt
-from aa_model.config import Benchmark, GenerateConfig, parse_size, take_paths
+from aa_model.config import AttentionName, Benchmark, GenerateConfig, parse_size, take_paths
 from aa_model.errors import ModelError
 
 Swap: TypeAlias = Literal["reference", "pose"]
@@ -90,6 +90,9 @@ class AnimateOptions:
     half: Annotated[bool, Parameter(group=_MACHINE)] = False
     """Weights and activations in bfloat16: half the memory, faster on GPUs, slightly different
     videos."""
+    attention: Annotated[AttentionName | None, Parameter(group=_MACHINE)] = None
+    """The kernel of spatial attention: one of torch's (sdpa takes the fastest of them), or of an
+    installed package. By default torch's sdpa, or what DIFFUSERS_ATTN_BACKEND names."""
     device: Annotated[str | None, Parameter(group=_MACHINE)] = None
     """By default cuda if torch sees a GPU, else cpu."""
 

@@ -36,7 +36,7 @@ from aa_model.checkpoints.store import (
     read_checkpoint,
     read_model,
 )
-from aa_model.config import GenerateConfig, ModelConfig, from_json, to_json
+from aa_model.config import AttentionName, GenerateConfig, ModelConfig, from_json, to_json
 from aa_model.errors import CheckpointError, ModelError
 from aa_model.inference.align_pose import align_pose
 from aa_model.inference.denoise import (
@@ -49,6 +49,7 @@ from aa_model.inference.drawn_poses import PosePictures
 from aa_model.inference.image_input import Picture, fit_picture, to_pixels
 from aa_model.inference.lora import AnimateLoraMixin
 from aa_model.networks.animate_anyone import AnimateAnyone
+from aa_model.networks.attention_backend import set_attention
 from aa_model.networks.clean_attention import CleanAttention
 from aa_model.networks.compile_blocks import compile_blocks
 from aa_model.networks.controlnet import ReferenceControlNet
@@ -325,6 +326,21 @@ class AnimatePipeline(AnimateLoraMixin, DiffusionPipeline):  # type: ignore[misc
             options: as of `torch.compile`.
         """
         compile_blocks(self.denoising_unet, **options)
+
+    def set_attention(self, name: AttentionName, *, autocast: bool = False) -> None:
+        """Choose the kernel of spatial attention, as `aa-animate --attention` does.
+
+        diffusers' `set_attention_backend` of a UNet does so, too, by diffusers' names, and does not
+        try whether the kernel runs here.
+
+        Args:
+            autocast: as of the `GenerateConfig`; kernels differ in the dtypes that they take.
+
+        Raises:
+            ModelError: the kernel does not run here; the message says which do.
+        """
+        dtype = torch.bfloat16 if autocast else self.model.dtype
+        set_attention(self.denoising_unet, name, dtype)
 
     @property
     def size_hw(self) -> tuple[int, int]:

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import cast
 
 import torch
-import torch.nn.functional as F
+from diffusers.models.attention_dispatch import AttentionBackendName, dispatch_attention_fn
 from diffusers.models.attention_processor import Attention, AttnProcessor2_0
 from torch import Tensor, nn
 
@@ -68,6 +68,9 @@ class ReferenceReader:
 class SpatialAttention:
     """Attention processor of one spatial self-attention layer (`attn1`)."""
 
+    # Under the name that diffusers' `set_attention_backend` looks for; None is its default.
+    _attention_backend: AttentionBackendName | None = None
+
     def __init__(self, layer: str) -> None:
         self.layer = layer
 
@@ -90,7 +93,7 @@ class SpatialAttention:
             reference.layers_read.add(self.layer)
             mixed = self._attend_with_reference(attn, query, key, value, reference)
         else:
-            mixed = _attend(query, key, value, attn.heads)
+            mixed = self._attend(query, key, value, attn.heads)
         output: Tensor = attn.to_out[1](attn.to_out[0](mixed))
         return output
 
@@ -115,9 +118,14 @@ class SpatialAttention:
                 ]
                 k = _append(k, reference_key, which)
                 v = _append(v, reference_value, which)
-            outputs.append(_attend(query[rows], k, v, attn.heads))
+            outputs.append(self._attend(query[rows], k, v, attn.heads))
             start = stop
         return outputs[0] if len(outputs) == 1 else torch.cat(outputs)
+
+    def _attend(self, query: Tensor, key: Tensor, value: Tensor, heads: int) -> Tensor:
+        q, k, v = (torch.unflatten(x, -1, (heads, -1)) for x in (query, key, value))
+        out: Tensor = dispatch_attention_fn(q, k, v, backend=self._attention_backend)
+        return out.flatten(2)
 
 
 class CrossAttention(AttnProcessor2_0):  # type: ignore[misc]  # diffusers is untyped
@@ -185,6 +193,15 @@ def install_reference_attention(unet: nn.Module) -> tuple[str, ...]:
     return tuple(layers)
 
 
+def spatial_layers(unet: nn.Module) -> dict[str, Attention]:
+    """The layers that have our processor, by name."""
+    return {
+        name: module
+        for name, module in unet.named_modules()
+        if isinstance(module, Attention) and isinstance(module.processor, SpatialAttention)
+    }
+
+
 def project_features(unet: nn.Module, features: Mapping[str, Tensor]) -> dict[str, KeysValues]:
     """Keys and values of the reference for each layer, to be computed once per video."""
     hook = getattr(unet, "_hf_hook", None)
@@ -195,11 +212,6 @@ def project_features(unet: nn.Module, features: Mapping[str, Tensor]) -> dict[st
         name: (layer.to_k(features[name]), layer.to_v(features[name]))
         for name, layer in layers.items()
     }
-
-
-def _attend(query: Tensor, key: Tensor, value: Tensor, heads: int) -> Tensor:
-    q, k, v = (torch.unflatten(x, -1, (heads, -1)).transpose(1, 2) for x in (query, key, value))
-    return F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
 
 
 def _append(own: Tensor, reference: Tensor, which: list[int | None]) -> Tensor:

@@ -13,6 +13,7 @@ import pytest
 import torch
 from accelerate.hooks import ModelHook, add_hook_to_module
 from diffusers import AutoencoderKL, DiffusionPipeline, EulerDiscreteScheduler
+from diffusers.models.attention_dispatch import AttentionBackendName
 from numpy.typing import NDArray
 from peft import LoraConfig, get_peft_model_state_dict
 from safetensors.torch import load_file
@@ -23,6 +24,7 @@ from aa_model.checkpoints.store import read_checkpoint, read_model, write_checkp
 from aa_model.cli.model import main as aa_model
 from aa_model.errors import ModelError
 from aa_model.inference.pipeline import AnimatePipeline
+from aa_model.networks import reference_attention
 from aa_model.networks.animate_anyone import AnimateAnyone
 from aa_model.networks.parts import parts_of
 from aa_model.presets import TINY
@@ -340,3 +342,41 @@ def test_compiled_blocks_give_the_same_video_and_are_traced_once(
     assert once > 10
     animate(pipeline)
     assert len(traced) == once
+
+
+def test_attention_runs_on_the_kernel_that_was_chosen(
+    pipeline: AnimatePipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usual = animate(pipeline, output_type="latent")
+    asked: list[set[AttentionBackendName | None]] = []
+    real = reference_attention.dispatch_attention_fn
+
+    def dispatch(*tensors: torch.Tensor, backend: AttentionBackendName | None) -> torch.Tensor:
+        asked.append({backend})
+        out: torch.Tensor = real(*tensors, backend=backend)
+        return out
+
+    monkeypatch.setattr(reference_attention, "dispatch_attention_fn", dispatch)
+    pipeline.set_attention("math")
+    assert np.abs(animate(pipeline, output_type="latent") - usual).max() <= 1
+    layers = len(reference_attention.spatial_layers(pipeline.denoising_unet))
+    chosen = [backend for (backend,) in asked if backend is not None]
+    assert chosen == [AttentionBackendName._NATIVE_MATH] * layers * 2 * 2  # steps, passes
+    pipeline.denoising_unet.set_attention_backend("native")  # diffusers' own way is heeded
+    asked.clear()
+    animate(pipeline)
+    assert {AttentionBackendName.NATIVE} in asked
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [("xformers", "the package xformers is not installed"), ("efficient", "viable backend"),
+     ("fastest", "is not a valid")],
+)  # fmt: skip
+def test_attention_that_does_not_run_here_is_refused_with_what_does(
+    pipeline: AnimatePipeline, name: Any, why: str
+) -> None:
+    with pytest.raises(ModelError, match=f"--attention {name} does not run on cpu.*{why}.*math"):
+        pipeline.set_attention(name)
+    layers = reference_attention.spatial_layers(pipeline.denoising_unet)
+    assert {layer.processor._attention_backend for layer in layers.values()} == {None}
