@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -46,7 +46,8 @@ class Clip:
 
     def to_json(self) -> dict[str, Any]:
         """A dict that `json` writes; `Clip.from_json` is its inverse."""
-        row = asdict(self)
+        # Not by `asdict`, which copies each value and takes ten times as long.
+        row = {name: getattr(self, name) for name in self.__dataclass_fields__}
         if not self.text_px:  # written as before this field existed: shards keep their bytes
             del row["text_px"]
         return row

@@ -27,9 +27,49 @@ from aa_curation.measure.signature import PICTURE_BYTES, SIGNATURE_BYTES, Signat
 
 NEAR_DUPLICATE = "near_duplicate"
 SPLIT_LEAK = "split_leak"
-_THROUGH = (
-    "NOT EXISTS (SELECT 1 FROM blocks WHERE blocks.source_id = clips.source_id AND number > {})"
-)
+
+
+class Pictures:
+    """What is compared of all clips with a signature; a run keeps it from block to block.
+
+    Attributes:
+        names: of the clips, sorted.
+        sources: int64 [N], a number for each source.
+        stacked: their hashes and colours.
+    """
+
+    def __init__(self) -> None:
+        self.names: list[str] = []
+        self.sources = np.empty(0, np.int64)
+        self.stacked = Stacked.of_pictures(b"")
+        self._codes: dict[str, int] = {}
+        self._through: int | None = None
+
+    def read(self, ledger: Ledger, through_block: int | None) -> None:
+        """Add those of the blocks that were not read yet, up to this one; None: all."""
+        query = "SELECT clip_id, source_id, signature FROM {} WHERE signature IS NOT NULL AND {}"
+        if through_block is None or self._through is None:
+            self.__init__()  # type: ignore[misc]
+            where = ("clips", _looked_at(through_block))
+        else:
+            of_blocks = f"number > {self._through} AND number <= {through_block}"
+            where = ("blocks JOIN clips USING (source_id)", of_blocks)
+        self._through = through_block
+        sources, pictures = self.sources.tolist(), bytearray()
+        for clip_id, source, content in ledger.sql(query.format(*where)):
+            self.names.append(clip_id)
+            sources.append(self._codes.setdefault(source, len(self._codes)))
+            if isinstance(content, str) or len(content) != SIGNATURE_BYTES:
+                Signature.from_text(content if isinstance(content, str) else content.hex())
+            pictures += content[:PICTURE_BYTES]
+        order = np.array(sorted(range(len(sources)), key=self.names.__getitem__), np.int64)
+        self.names = [self.names[place] for place in order.tolist()]
+        self.sources = np.array(sources, np.int64)[order]
+        before, added = self.stacked, Stacked.of_pictures(bytes(pictures))
+        self.stacked = Stacked(
+            np.concatenate([before.hashes, added.hashes])[order],
+            np.concatenate([before.colours, added.colours])[order],
+        )
 
 
 class _Pair(NamedTuple):
@@ -47,7 +87,11 @@ def bounds_of(ledger: Ledger) -> NearDuplicates | None:
 
 
 def separate(
-    ledger: Ledger, bounds: NearDuplicates | None, *, through_block: int | None = None
+    ledger: Ledger,
+    bounds: NearDuplicates | None,
+    *,
+    through_block: int | None = None,
+    pictures: Pictures | None = None,
 ) -> list[Decision]:
     """The rows that change so that no recording is in twice and no group in two splits.
 
@@ -61,10 +105,13 @@ def separate(
         ledger: of the corpus; what is found is kept in it.
         bounds: within which two clips are one recording; without them no two are.
         through_block: look at the clips of this block and those before it only.
+        pictures: what the call for an earlier block of this run has read.
     """
-    looked_at = "1" if through_block is None else _THROUGH.format(through_block)
+    looked_at = _looked_at(through_block)
     in_question = f"{IN_QUESTION} AND {looked_at}"
-    pairs = _pairs(ledger, bounds, looked_at) if bounds is not None else []
+    pairs = []
+    if bounds is not None:
+        pairs = _pairs(ledger, bounds, through_block, pictures or Pictures())
     names = {name for pair in pairs for name in (pair.first, pair.second)}
     rows = {name: ledger.decisions[name] for name in sorted(names) if name in ledger.decisions}
     gone = {name: row for name, row in rows.items() if row.reason == TAKEN_DOWN}
@@ -89,6 +136,15 @@ def separate(
     return sorted(changed, key=lambda row: row.clip_id)
 
 
+def _looked_at(through_block: int | None) -> str:
+    if through_block is None:
+        return "1"
+    return (
+        "NOT EXISTS (SELECT 1 FROM blocks "
+        f"WHERE blocks.source_id = clips.source_id AND number > {through_block})"
+    )
+
+
 def _in_question(decision: Decision) -> bool:
     return bool(decision.signature) and (
         decision.status == "accepted" or decision.reason in {NEAR_DUPLICATE, SPLIT_LEAK}
@@ -102,14 +158,18 @@ def _rank(decision: Decision, packed: bool) -> tuple[bool, bool, float, float, s
     return clip.split == "train", not packed, -height * width, -clip.fps, decision.clip_id
 
 
-def _pairs(ledger: Ledger, bounds: NearDuplicates, looked_at: str) -> list[_Pair]:
+def _pairs(
+    ledger: Ledger, bounds: NearDuplicates, through_block: int | None, pictures: Pictures
+) -> list[_Pair]:
     """The clips that are alike, in question or not: kept in the ledger, so that only those are
     searched for that are new in it."""
     key = json.dumps(asdict(bounds), sort_keys=True)
     known = ledger.alike(key)
-    new = None if known is None else ledger.unsearched(looked_at)
+    new = None if known is None else ledger.unsearched(_looked_at(through_block))
     if new is None or new:
-        found, searched = _find_pairs(ledger, bounds, looked_at, known or [], new)
+        pictures.read(ledger, through_block)
+        found = _find_pairs(ledger, bounds, pictures, known or [], new)
+        searched = pictures.names if new is None else new
         ledger.keep_alike(key, found, searched, afresh=new is None)
         gone = new or set()
         kept = [pair for pair in known or () if pair[0] not in gone and pair[1] not in gone]
@@ -120,25 +180,13 @@ def _pairs(ledger: Ledger, bounds: NearDuplicates, looked_at: str) -> list[_Pair
 def _find_pairs(
     ledger: Ledger,
     bounds: NearDuplicates,
-    looked_at: str,
+    pictures: Pictures,
     known: Iterable[tuple[str, str, float]],
     new: Set[str] | None,
-) -> tuple[list[tuple[str, str, float]], Set[str]]:
+) -> list[tuple[str, str, float]]:
     """Pairs with a new clip (None: all of them), by the pictures of all; poses only where these
-    agree. And which clips were new."""
-    codes: dict[str, int] = {}
-    names: list[str] = []
-    sources, pictures = [], bytearray()
-    for clip_id, source, content in ledger.sql(
-        "SELECT clip_id, source_id, signature FROM clips "
-        f"WHERE signature IS NOT NULL AND {looked_at} ORDER BY clip_id"
-    ):
-        names.append(clip_id)
-        sources.append(codes.setdefault(source, len(codes)))
-        if isinstance(content, str) or len(content) != SIGNATURE_BYTES:
-            Signature.from_text(content if isinstance(content, str) else content.hex())
-        pictures += content[:PICTURE_BYTES]
-    stacked = Stacked.of_pictures(bytes(pictures))
+    agree."""
+    names = pictures.names
     asked = np.array([new is None or name in new for name in names], np.bool_)
     paired = {name for one, two, _ in known for name in (one, two)}
     place_of = {name: place for place, name in enumerate(names) if name in paired}
@@ -146,9 +194,10 @@ def _find_pairs(
         (place_of[one], place_of[two]) for one, two, _ in known if {one, two} <= place_of.keys()
     ]
     pairs = np.array(before, np.int64).reshape(-1, 2).T
-    first, second, apart = alike_pictures(stacked, bounds, new=asked, known=(pairs[0], pairs[1]))
-    source_of = np.array(sources, np.int64)
-    other = source_of[first] != source_of[second]
+    first, second, apart = alike_pictures(
+        pictures.stacked, bounds, new=asked, known=(pairs[0], pairs[1])
+    )
+    other = pictures.sources[first] != pictures.sources[second]
     query = "SELECT signature FROM clips WHERE clip_id = ?"
 
     @lru_cache(maxsize=10_000)
@@ -161,7 +210,7 @@ def _find_pairs(
         distance = float(near) + bounds.poses_apart(signature(int(i)), signature(int(j)))
         if distance <= 1:
             found.append((names[i], names[j], distance))
-    return found, new if new is not None else set(names)
+    return found
 
 
 def _near(
@@ -233,12 +282,12 @@ class Groups:
         self._parent: dict[str, str] = {}
 
     def root(self, name: str) -> str:
-        path: list[str] = []
-        while (parent := self._parent.setdefault(name, name)) != name:
-            path.append(name)
-            name = parent
-        self._parent.update(dict.fromkeys(path, name))
-        return name
+        parent, root = self._parent, name
+        while (above := parent.setdefault(root, root)) != root:
+            root = above
+        while name != root:
+            parent[name], name = root, parent[name]
+        return root
 
     def join(self, a: str, b: str) -> None:
         self._parent[self.root(b)] = self.root(a)

@@ -7,11 +7,15 @@ import hashlib
 import io
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
+
+import msgspec
 
 from aa_curation.ledger.ledger import Ledger, LedgerWriter
 from aa_curation.ledger.lines import SHARDS
 from aa_curation.steps.pack_shard import pack_shard, sums_path
 from aa_datasets.atomic_file import replacing
+from aa_datasets.clip import Clip
 from aa_datasets.progress import progress
 from aa_datasets.shards import remove_latents
 
@@ -32,6 +36,8 @@ _COLUMNS = (
         "mp4_sha256",
     ),
 )
+
+_OTHERS = ("owner", "consent", "mp4_sha256")  # columns that are not of a `Clip`
 
 
 def shard_plan(ledger: Ledger) -> dict[str, list[str]]:
@@ -122,15 +128,19 @@ def pack(writer: LedgerWriter, folder: Path) -> None:
 def sha256_of_clips(ledger: Ledger, clip_ids: Sequence[str]) -> str:
     """A hash of what the ledger says of a shard's clips."""
     found = hashlib.sha256()
+    for row in _rows_of(ledger, clip_ids, "clip_id, mp4_sha256, pose_sha256, clip"):
+        found.update("\n".join(row).encode())
+    return found.hexdigest()
+
+
+def _rows_of(ledger: Ledger, clip_ids: Sequence[str], columns: str) -> Iterator[tuple[Any, ...]]:
+    """Columns of some clips, in the order of their ids."""
     for first in range(0, len(clip_ids), _AT_ONCE):
         some = clip_ids[first : first + _AT_ONCE]
-        for row in ledger.sql(
-            "SELECT clip_id, mp4_sha256, pose_sha256, clip FROM clips "
-            f"WHERE clip_id IN ({', '.join('?' * len(some))}) ORDER BY clip_id",
-            *some,
-        ):
-            found.update("\n".join(row).encode())
-    return found.hexdigest()
+        which = ", ".join("?" * len(some))
+        yield from ledger.sql(
+            f"SELECT {columns} FROM clips WHERE clip_id IN ({which}) ORDER BY clip_id", *some
+        )
 
 
 def _is_packed(path: Path, packed: tuple[int, str] | None, clips_sha256: str) -> bool:
@@ -150,18 +160,11 @@ def iter_manifest(ledger: Ledger, plan: Mapping[str, Sequence[str]]) -> Iterator
     yield _csv([_COLUMNS])
     for shard, clip_ids in plan.items():
         rows = []
-        for decision in ledger.decisions.of(clip_ids):
-            clip = decision.clip
-            assert clip is not None
-            values = {
-                **clip.to_json(),
-                "height": clip.size_hw[0],
-                "width": clip.size_hw[1],
-                "shard": shard,
-                "owner": decision.owner,
-                "consent": decision.consent,
-                "mp4_sha256": decision.mp4_sha256,
-            }
+        for content, *others in _rows_of(ledger, clip_ids, f"clip, {', '.join(_OTHERS)}"):
+            clip = msgspec.json.decode(content, type=Clip)
+            values = clip.to_json() | dict(zip(_OTHERS, others, strict=True))
+            height, width = clip.size_hw
+            values |= {"height": height, "width": width, "shard": shard}
             rows.append([values[name] for name in _COLUMNS])
         yield _csv(rows)
 

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from aa_curation.corpus.exact_duplicates import reject_duplicates
 from aa_curation.corpus.fetch_sources import Fetches, located, to_fetch
-from aa_curation.corpus.near_duplicates import separate
+from aa_curation.corpus.near_duplicates import Pictures, separate
 from aa_curation.corpus.pending import clips_to_curate, is_surveyed
 from aa_curation.corpus.purge import purge
 from aa_curation.corpus.write_shards import new_shards, sha256_of_clips
@@ -147,6 +147,7 @@ class Stream:
         self._blocks = {number: blocks[number] for number in sorted(blocks)}
         self._surveys: list[tuple[int, str]] = []  # a heap: block, source
         self._curations: deque[tuple[PlannedClip, Source]] = deque()
+        self._pictures = Pictures()
         self._packs: deque[tuple[str, list[str]]] = deque()
         self._clips_left: dict[str, int] = {}  # by source, of those that are being curated
         in_order = sorted(pending, key=lambda name: (block_of[name], name))
@@ -275,7 +276,9 @@ class Stream:
         """Reject near duplicates and leaks, and plan the shards that are full, at once: a run that
         is killed has closed a block or has not."""
         near = self._recipe.near_duplicates
-        for row in separate(self._ledger, near, through_block=block.number):
+        for row in separate(
+            self._ledger, near, through_block=block.number, pictures=self._pictures
+        ):
             self._ledger.add_decision(row)
         shards = new_shards(self._ledger, full_through_block=block.number)
         self._ledger.add_shards(shards)

@@ -18,7 +18,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from aa_curation.check import Check
+from aa_curation.check import Check, with_thresholds
 from aa_curation.ledger.records import Decision
 from aa_datasets.clip import Clip
 
@@ -324,8 +324,6 @@ def pack_checks(checks: Sequence[Check], codes: Codes) -> bytes | None:
 def _unpack_checks(
     packed: bytes | None, codes: Codes, thresholds: Mapping[str, float]
 ) -> tuple[Check, ...]:
-    found = []
-    for code, low, measured, threshold in struct.iter_unpack("<H?dd", packed or b""):
-        reason = codes.reason(code)
-        found.append(Check(reason, measured, thresholds.get(reason, threshold), low))
-    return tuple(found)
+    rows = struct.iter_unpack("<H?dd", packed or b"")
+    checks = (Check(codes.reason(code), found, bound, low) for code, low, found, bound in rows)
+    return with_thresholds(tuple(checks), thresholds) if thresholds else tuple(checks)

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aa_curation.corpus.near_duplicates import separate
+from aa_curation.corpus.near_duplicates import Pictures, separate
 from aa_curation.errors import LedgerError
 from aa_curation.executors.local import Local
 from aa_curation.executors.run import run
@@ -299,6 +299,28 @@ def test_a_held_out_split_keeps_its_clips_and_training_gives_way() -> None:
         _decision("d", 3),
     )
     assert _settle(ledger) == {"a": "", "b": "near_duplicate", "c": "split_leak", "d": ""}
+
+
+def test_pictures_that_are_kept_from_block_to_block_are_those_of_the_ledger() -> None:
+    """In the order of the ids, whatever was added first: ties among equal hashes follow it."""
+    blocks = {0: ["d", "a"], 1: ["e", "b", "g"], 3: ["c", "f"]}
+    ledger, kept = _ledger(_decision("old", 9)), Pictures()
+    ledger.add_blocks(blocks)
+    for number, names in blocks.items():
+        for name in names:
+            ledger.add_decision(_decision(name, ord(name)))
+        kept.read(ledger, number)
+        for row in separate(ledger, BOUNDS, through_block=number, pictures=kept):
+            ledger.add_decision(row)
+        fresh = Pictures()
+        fresh.read(ledger, number)
+        assert kept.names == fresh.names == sorted(fresh.names)
+        np.testing.assert_array_equal(kept.stacked.hashes, fresh.stacked.hashes)
+        np.testing.assert_array_equal(kept.stacked.colours, fresh.stacked.colours)
+        assert len(set(kept.sources.tolist())) == len(kept.names)
+    assert len(kept.names) == 8
+    kept.read(ledger, None)
+    assert len(kept.names) == 8
 
 
 @pytest.mark.parametrize("key", ["uploader", "person", "content", "source"])
