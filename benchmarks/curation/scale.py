@@ -132,6 +132,9 @@ class DrawingWorkers:
     def busy(self) -> bool:
         return bool(self._tasks)
 
+    def fetchers(self, store: Store) -> None:
+        return None
+
     def submit(self, step: str, task: tuple[Any, ...]) -> None:
         self._tasks.append((step, task))
 

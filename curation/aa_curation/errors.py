@@ -61,8 +61,11 @@ class FetchRefusedError(CurationError):
     """An URL that may not be read, or that gives no video: rejected, for the reason in `drop`."""
 
     def __init__(self, drop: Drop) -> None:
-        super().__init__(f"{drop.reason}: {drop.detail}")
+        super().__init__(drop)
         self.drop = drop
+
+    def __str__(self) -> str:
+        return f"{self.drop.reason}: {self.drop.detail}"
 
 
 class FetchOutageError(CurationError):

@@ -6,16 +6,41 @@ import queue
 from collections.abc import Iterable
 from contextlib import ExitStack
 from dataclasses import replace
+from threading import Event
+from typing import Protocol
 
 from aa_curation.check import Drop
-from aa_curation.corpus.object_store import copying
+from aa_curation.corpus.object_store import CopyLimits, copying
 from aa_curation.crawl.crawler import Outcome, crawling
+from aa_curation.crawl.fetch import Fetcher
 from aa_curation.crawl.policy import FetchPolicy
 from aa_curation.crawl.store import Store
 from aa_curation.errors import SourceError
 from aa_curation.ledger.ledger import Ledger, LedgerWriter
 from aa_curation.ledger.records import Fetch, Fetched, Survey, failed, rejected
 from aa_curation.sources.source_list import Source, is_web
+
+
+class Fetchers(Protocol):
+    """Processes that fetch, on other machines perhaps. Each host is one's, who keeps its pace.
+
+    Attributes:
+        count: how many.
+    """
+
+    count: int
+
+    def fetcher(self, policy: FetchPolicy, store: Store) -> Fetcher:
+        """One of whose requests each is made by the process of its host."""
+        ...
+
+    def copy(self, url: str, store: Store, limits: CopyLimits, stop: Event) -> Outcome:
+        """See `copy_with_retries`."""
+        ...
+
+    def close(self) -> None:
+        """End them, and calls that wait for them."""
+        ...
 
 
 class Fetches:
@@ -31,6 +56,7 @@ class Fetches:
 
     Attributes:
         waiting: URLs that are not fetched yet.
+        fetchers: who fetches; None, as it is at first: this process.
 
     Raises:
         SourceError: something is to be fetched from the web, and no policy says by whom.
@@ -55,17 +81,23 @@ class Fetches:
         self._writer, self._policy, self._store = writer, policy, store
         self._done: queue.SimpleQueue[tuple[str, Outcome]] = queue.SimpleQueue()
         self._running = ExitStack()
+        self.fetchers: Fetchers | None = None
 
     def __enter__(self) -> Fetches:
         objects = [url for url in self.waiting if not is_web(url)]
         web = [url for url in self.waiting if is_web(url)]
+        store, tell, them = self._store, self._done.put, self.fetchers
         if objects:
-            self._running.enter_context(copying(objects, self._store, self._done.put))
+            copies = (None, them.copy, them.count) if them else ()
+            self._running.enter_context(copying(objects, store, tell, *copies))
         if web and self._policy is not None:
-            self._running.enter_context(crawling(web, self._policy, self._store, self._done.put))
+            fetcher = them.fetcher(self._policy, store) if them else None
+            self._running.enter_context(crawling(web, self._policy, store, tell, fetcher))
         return self
 
     def __exit__(self, *error: object) -> None:
+        if self.fetchers is not None:
+            self.fetchers.close()
         self._running.close()
 
     def poll(self, timeout_s: float) -> list[str]:

@@ -32,7 +32,7 @@ class CopyLimits:
         max_bytes: of one object.
         attempts: for outages.
         backoff_s, backoff_at_most_s: of the wait between attempts, doubled each time, with jitter.
-        at_once: objects copied in parallel.
+        at_once: objects copied in parallel, by each worker.
         give_up_after: this many objects of a bucket that failed in a row end its turn.
     """
 
@@ -44,12 +44,17 @@ class CopyLimits:
     give_up_after: int = 20
 
 
+Copy = Callable[[str, Store, CopyLimits, threading.Event], Outcome]
+
+
 @contextmanager
 def copying(
     urls: Sequence[str],
     store: Store,
     tell: Callable[[tuple[str, Outcome]], None],
     limits: CopyLimits | None = None,
+    copy: Copy | None = None,
+    workers: int = 1,
 ) -> Iterator[None]:
     """Copy objects in threads of their own; leaving the context ends them.
 
@@ -61,6 +66,7 @@ def copying(
         store: for the files.
         tell: called in the threads with each URL and its outcome (see `crawling`).
         limits: of time and size.
+        copy: who copies, and with how many workers; None: this process.
 
     Raises:
         SourceError: the package that reads this kind of store is not installed.
@@ -83,12 +89,12 @@ def copying(
                 f"not asked: {failures[bucket]} failures of {bucket} in a row"
             )
         else:
-            outcome = _copy_with_retries(url, store, limits, stop)
+            outcome = (copy or copy_with_retries)(url, store, limits, stop)
             failed = isinstance(outcome, Exception)
             failures[bucket] = failures[bucket] + 1 if failed else 0
         tell((url, outcome))
 
-    with ThreadPoolExecutor(limits.at_once, thread_name_prefix="copy") as pool:
+    with ThreadPoolExecutor(workers * limits.at_once, thread_name_prefix="copy") as pool:
         try:
             for url in urls:
                 pool.submit(one, url)
@@ -98,9 +104,8 @@ def copying(
             pool.shutdown(cancel_futures=True)
 
 
-def _copy_with_retries(
-    url: str, store: Store, limits: CopyLimits, stop: threading.Event
-) -> Outcome:
+def copy_with_retries(url: str, store: Store, limits: CopyLimits, stop: threading.Event) -> Outcome:
+    """Copy one object; `stop` ends the attempts."""
     attempt = 0
     while True:
         attempt += 1

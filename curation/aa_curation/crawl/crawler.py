@@ -28,6 +28,7 @@ def crawling(
     policy: FetchPolicy,
     store: Store,
     tell: Callable[[tuple[str, Outcome]], None],
+    fetcher: Fetcher | None = None,
 ) -> Iterator[None]:
     """Fetch URLs in threads of their own; leaving the context ends them at their next chunk.
 
@@ -40,8 +41,9 @@ def crawling(
         store: for the files.
         tell: called in the threads with each URL and its outcome: a file, the reason for its
             refusal, or an exception, which is a FetchOutageError or a bug.
+        fetcher: who asks the hosts; None: this process.
     """
-    fetcher = Fetcher(policy, store)
+    fetcher = fetcher or Fetcher(policy, store)
     turns = _Turns(urls, fetcher)
 
     def work() -> None:
@@ -54,14 +56,14 @@ def crawling(
             tell((turn.url, outcome))
             turns.end(turn)
 
-    threads = min(policy.hosts_at_once, turns.num_hosts)
+    threads = min(fetcher.hosts_at_once, turns.num_hosts)
     with ThreadPoolExecutor(max(1, threads), thread_name_prefix="crawl") as pool:
         try:
             for _ in range(threads):
                 pool.submit(work)
             yield
         finally:
-            fetcher.stop.set()
+            fetcher.close()
             turns.stop()
 
 

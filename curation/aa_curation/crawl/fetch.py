@@ -7,6 +7,7 @@ import random
 import re
 import threading
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from urllib.parse import urljoin
@@ -58,11 +59,21 @@ class Fetcher:
         policy: rates and limits.
         store: where bodies are written.
         seed: of the jitter.
+        alone: `{host: monotonic seconds}` before which hosts are not asked, since another fetcher
+            asked them; a host that is not named, not before the time of "".
     """
 
-    def __init__(self, policy: FetchPolicy, store: Store, seed: int = 0) -> None:
+    def __init__(
+        self,
+        policy: FetchPolicy,
+        store: Store,
+        seed: int = 0,
+        alone: Mapping[str, float] | None = None,
+    ) -> None:
         self.policy = policy
         self.store = store
+        self.hosts_at_once = policy.hosts_at_once
+        self._alone = alone or {}
         self.stop = threading.Event()
         self._hosts: dict[str, _Host] = {}
         self._hosts_lock = threading.Lock()
@@ -83,38 +94,53 @@ class Fetcher:
                 if self.stop.wait(error.wait_s):
                     raise error.outage from None
 
+    def close(self) -> None:
+        """End what is being fetched at its next chunk."""
+        self.stop.set()
+
     def wait_s(self, host: str) -> float:
         """How long a host is to be left alone yet; 0 where that is more than this run waits for,
         which its next request says."""
+        left_s = self.left_s(host)
+        return 0.0 if left_s > self.policy.wait_at_most_s else left_s
+
+    def left_s(self, host: str) -> float:
+        """How long a host is to be left alone yet."""
         with self._hosts_lock:
             known = self._hosts.get(host)
-        left_s = known.pace.left_s() if known else 0.0
-        return 0.0 if left_s > self.policy.wait_at_most_s else left_s
+        return known.pace.left_s() if known else 0.0
 
     def attempt(self, text: str, partial: Partial) -> Fetched:
         """Ask once, for what `partial` lacks."""
         url = parse_url(text)
         seen = {url.text}
         for _ in range(self.policy.max_redirects + 1):
-            host = self._host(url)
-            with host.lock:
-                robots = self._robots(host, url)
-                if not robots.allows(url.target):
-                    raise _refused("robots_txt", f"{url.origin}/robots.txt disallows {url.target}")
-                got, validator = partial.resume_from()
-                headers = {"Range": f"bytes={got}-", "If-Range": validator} if got else {}
-                host.pace.wait()
-                with get(url, headers, self.policy) as response:
-                    if response.status not in _REDIRECTS:
-                        self._check(host, response)
-                        self._receive(response, partial, got, validator)
-                        return self._fetched(text, response, partial)
-                    location = response.headers.get("Location", "")
-            url = _redirected(url, location)
+            answer = self.ask(text, url, partial)
+            if isinstance(answer, Fetched):
+                return answer
+            location, url = answer, _redirected(url, answer)
             if not location or url.text in seen:
                 raise _refused("redirect_loop", f"{text} leads back to {url.text}")
             seen.add(url.text)
         raise _refused("too_many_redirects", f"more than {self.policy.max_redirects}")
+
+    def ask(self, text: str, url: Url, partial: Partial) -> Fetched | str:
+        """One request to one host, for the file of another URL perhaps: that file, or the address
+        to which it redirects."""
+        host = self._host(url)
+        with host.lock:
+            robots = self._robots(host, url)
+            if not robots.allows(url.target):
+                raise _refused("robots_txt", f"{url.origin}/robots.txt disallows {url.target}")
+            got, validator = partial.resume_from()
+            headers = {"Range": f"bytes={got}-", "If-Range": validator} if got else {}
+            host.pace.wait()
+            with get(url, headers, self.policy) as response:
+                if response.status in _REDIRECTS:
+                    return response.headers.get("Location", "")
+                self._check(host, response)
+                self._receive(response, partial, got, validator)
+                return self._fetched(text, response, partial)
 
     def _check(self, host: _Host, response: Response) -> None:
         """Check everything that the headers tell, before a byte of the body is read."""
@@ -193,7 +219,10 @@ class Fetcher:
         with self._hosts_lock:
             if url.host not in self._hosts:
                 interval_s, limit_s = 1 / self.policy.requests_per_s, self.policy.wait_at_most_s
-                self._hosts[url.host] = _Host(Pace(interval_s, self.stop, limit_s))
+                pace = Pace(interval_s, self.stop, limit_s)
+                until_s = self._alone.get(url.host, self._alone.get("", -math.inf))
+                pace.pause(until_s - time.monotonic())
+                self._hosts[url.host] = _Host(pace)
             return self._hosts[url.host]
 
     def _robots(self, host: _Host, url: Url) -> RobotRules:
@@ -289,7 +318,7 @@ class Attempts:
 class _ShortBodyError(Exception):
     """A body shorter than its header says, of which nothing can be kept; `size` is in bytes."""
 
-    def __init__(self, message: str, size: int) -> None:
+    def __init__(self, message: str, size: int = 0) -> None:  # 0: pickle sets it later
         super().__init__(message)
         self.size = size
 

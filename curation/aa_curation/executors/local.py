@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from aa_curation.crawl.store import Store
 from aa_curation.executors.stream import Step, Task
 from aa_curation.recipe import Recipe
 from aa_curation.sources.source_list import Source
@@ -42,6 +43,9 @@ class _OneWorker:
 
     def submit(self, step: Step, task: Task) -> None:
         self._task = step, task
+
+    def fetchers(self, store: Store) -> None:
+        return None
 
     def finished(self, timeout_s: float) -> list[tuple[Step, Task, Any]]:
         if self._task is None:

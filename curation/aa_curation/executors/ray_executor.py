@@ -25,7 +25,9 @@ from ray.exceptions import RayError, RayTaskError
 from ray.util.metrics import Counter as RayCounter
 from ray.util.metrics import Gauge
 
+from aa_curation.crawl.store import Store
 from aa_curation.errors import WorkerDiedError, WorkerStartError
+from aa_curation.executors.ray_fetchers import ATTEMPTS, RayFetchers, in_short
 from aa_curation.executors.shared_path import check_shared
 from aa_curation.executors.stream import Step, Task
 from aa_curation.models.onnx_file import CPU, Device
@@ -33,7 +35,6 @@ from aa_curation.recipe import Recipe
 from aa_curation.sources.source_list import Source
 from aa_curation.steps.worker import Worker
 
-ATTEMPTS = 2  # a task is given up after its second crashed worker
 START_ATTEMPTS = 3  # in a row, of one worker, before it is given up
 _SESSION_ATTEMPTS = 3
 _OBJECT_STORE_BYTES = 100 << 20
@@ -67,12 +68,15 @@ class Ray:
             `workers` as None there are as many workers as that allows.
         clips_at_once: that a worker curates, so that its models take frames of several clips in one
             batch. What is found in a clip depends on it in the last digits, and on nothing else.
+        fetchers: processes that fetch URLs, each the hosts that a hash gives to it; 0: this one
+            does. None takes one for each node, and 0 where there is one node.
     """
 
     workers: int | None = None
     address: str | None = None
     gpus: float = 0.0
     clips_at_once: int = 1
+    fetchers: int | None = None
 
     @contextmanager
     def start(
@@ -86,7 +90,14 @@ class Ray:
         device = Device(gpu=self.gpus > 0, batch=self.clips_at_once)
         try:
             check_shared(clips_folder.parent, sources)
-            yield WorkerPool(recipe, clips_folder, count, device=device, gpus=self.gpus)
+            yield WorkerPool(
+                recipe,
+                clips_folder,
+                count,
+                device=device,
+                gpus=self.gpus,
+                fetchers=self.fetchers,
+            )
         finally:
             ray_core.shutdown()
 
@@ -125,6 +136,7 @@ class WorkerPool:
         worker: the class of the actors.
         device: of their models.
         gpus: of each.
+        fetchers: see `Ray`.
     """
 
     def __init__(
@@ -136,6 +148,7 @@ class WorkerPool:
         *,
         device: Device = CPU,
         gpus: float = 0.0,
+        fetchers: int | None = None,
     ) -> None:
         self._slots, self._gpus = device.batch, gpus
         self._make = ray_core.remote(worker).options(
@@ -158,6 +171,7 @@ class WorkerPool:
         self._looked_s = self._shown_s = -math.inf
         self._heard_s = time.monotonic()
         self._metrics = _Metrics()
+        self._num_fetchers = fetchers
         self._grow()
 
     def room(self) -> bool:
@@ -172,6 +186,14 @@ class WorkerPool:
         """See `Workers`."""
         self._waiting.append(_Job(step, task))
         self._give_out()
+
+    def fetchers(self, store: Store) -> RayFetchers | None:
+        """See `Workers`."""
+        count = self._num_fetchers
+        if count is None:
+            nodes = [n for n in ray_core.nodes() if n["Alive"] and n["Resources"].get("CPU")]
+            count = len(nodes) if len(nodes) > 1 else 0
+        return RayFetchers(count, store) if count else None
 
     def finished(self, timeout_s: float) -> list[tuple[Step, Task, Any]]:
         """See `Workers`. A task that kills its worker is done a second time; the result is a
@@ -226,7 +248,7 @@ class WorkerPool:
             self._again.append(replace(job, attempt=job.attempt + 1))
             return _NONE_YET
         return WorkerDiedError(
-            f"killed its worker {ATTEMPTS} times; the last time: {_in_short(error)}"
+            f"killed its worker {ATTEMPTS} times; the last time: {in_short(error)}"
         )
 
     def _give_out(self) -> None:
@@ -304,11 +326,11 @@ class WorkerPool:
                 return
             self._given_up.add(number)
             print(f"worker {number} is given up after {START_ATTEMPTS} failed starts: "
-                  f"{_in_short(error)}", file=sys.stderr)  # fmt: skip
+                  f"{in_short(error)}", file=sys.stderr)  # fmt: skip
             if len(self._given_up) == len(self._actors):
                 raise WorkerStartError(
                     f"no worker could be started, {START_ATTEMPTS} attempts each; the last time: "
-                    f"{_in_short(error)}. Are the same packages installed on every node?"
+                    f"{in_short(error)}. Are the same packages installed on every node?"
                 ) from error
 
     def _replace(self, number: int) -> None:
@@ -345,14 +367,6 @@ class _Metrics:
             for step in get_args(Step):
                 self._tasks.set(counts[step], {"step": step, "state": state})
         self._free.set(free)
-
-
-def _in_short(error: BaseException) -> str:
-    """The kind of a death, and the line that says most of it."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    # Of a constructor's traceback the last line names the error, of a death the first.
-    said = next((line for line in reversed(lines) if "Error:" in line), lines[0] if lines else "")
-    return f"{type(error).__name__}: {said}"
 
 
 def _connect(address: str, count: int | None) -> None:

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from aa_curation.corpus.exact_duplicates import reject_duplicates
-from aa_curation.corpus.fetch_sources import Fetches, located, to_fetch
+from aa_curation.corpus.fetch_sources import Fetchers, Fetches, located, to_fetch
 from aa_curation.corpus.near_duplicates import Pictures, separate
 from aa_curation.corpus.pending import clips_to_curate, is_surveyed
 from aa_curation.corpus.purge import purge
@@ -66,6 +66,10 @@ class Workers(Protocol):
 
     def submit(self, step: Step, task: Task) -> None:
         """Give them a task: the arguments of a step."""
+        ...
+
+    def fetchers(self, store: Store) -> Fetchers | None:
+        """Processes that fetch sources into a store; None: this one does."""
         ...
 
     def finished(self, timeout_s: float) -> list[tuple[Step, Task, Any]]:
@@ -177,14 +181,20 @@ class Stream:
                 desc="curate", unit="source", total=total, disable=not total
             )
             bar = stack.enter_context(shown)
+
+            def start() -> Workers:
+                sources = list(self._sources.values())
+                started = executor.start(self._recipe, self._folder / CLIPS, sources)
+                return stack.enter_context(started)
+
+            if self._fetches.waiting:
+                workers = start()
+                self._fetches.fetchers = workers.fetchers(self._store)
             stack.enter_context(self._fetches)
             bar.update(self._settle())
             while self._blocks or self._packs or (workers and workers.busy()):
                 while (workers is None or workers.room()) and (task := self._next_task()):
-                    if workers is None:
-                        sources = list(self._sources.values())
-                        start = executor.start(self._recipe, self._folder / CLIPS, sources)
-                        workers = stack.enter_context(start)
+                    workers = workers or start()
                     workers.submit(*task)
                 self._fetched(0.0 if workers and workers.busy() else _FETCH_WAIT_S)
                 done = 0

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from aa_curation.crawl.store import Store
 from aa_curation.errors import WorkerDiedError
 from aa_curation.executors import stream
 from aa_curation.executors.local import Local
@@ -53,6 +54,9 @@ class Shuffled:
 
     def busy(self) -> bool:
         return bool(self._tasks)
+
+    def fetchers(self, store: Store) -> None:
+        return None
 
     def submit(self, step: Step, task: Task) -> None:
         self._tasks.append((step, task))
