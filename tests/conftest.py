@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import runpy
 import shutil
 import tomllib
 from collections.abc import Callable, Iterator, Sequence
@@ -13,6 +14,7 @@ from typing import Any
 
 import pytest
 from cyclopts import App
+from filelock import FileLock
 from hypothesis import settings
 
 # How long one example takes says how busy the machine is; no test here is timed.
@@ -81,6 +83,33 @@ def package_clip() -> Callable[[str, int], Path]:
         return Path(str(package.locate_file(inside)))
 
     return find
+
+
+@pytest.fixture(scope="session")
+def made_media(
+    package_clip: Callable[[str, int], Path], tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """base.mp4, and the same as phones, cameras and DVDs write it: see troublesome_media.py."""
+    folder = tmp_path_factory.getbasetemp() / "media"
+    if "PYTEST_XDIST_WORKER" in os.environ:  # one folder for all workers of a run
+        folder = tmp_path_factory.getbasetemp().parent / "media"
+    with FileLock(f"{folder}.lock"):
+        if not folder.exists():
+            script = runpy.run_path(str(Path(__file__).with_name("troublesome_media.py")))
+            script["write_media"](package_clip("SinglePerson", 1), folder)
+    return folder
+
+
+@pytest.fixture(params=["made", "shared"])
+def media(request: pytest.FixtureRequest) -> Path:
+    """The files that the project makes; and those of ../shared, of another clip, where it is."""
+    if request.param == "made":
+        made: Path = request.getfixturevalue("made_media")
+        return made
+    shared = Path(__file__).parents[1] / "../shared/media"
+    if not shared.is_dir():
+        pytest.skip("skipped: no ../shared")
+    return shared
 
 
 @pytest.fixture(scope="session")
