@@ -7,11 +7,13 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
 import msgspec
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -370,3 +372,31 @@ def test_nothing_that_was_decided_is_lost(tmp_path: Path) -> None:
         writer.add_decision(Decision("s-0000", "s", "accepted", "clip"))
     kept = list(read_ledger(tmp_path).sql("SELECT clip_id, status, reason, measured FROM replaced"))
     assert kept == [("s-0000", "rejected", "too_short", 0.5)]
+
+
+@pytest.mark.parametrize(("row_s", "every"), [(0.01, 200), (3.0, 1)])
+def test_commits_take_a_twentieth_of_the_time_at_most(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, row_s: float, every: int
+) -> None:
+    """By a clock of our own: a commit of 0.1 s is followed by 2 s of rows."""
+    now_s, committed_s, rows_at_commit = 0.0, 0.0, list[int]()
+    monkeypatch.setattr(time, "monotonic", lambda: now_s)
+    with LedgerWriter(tmp_path, CorpusHead("demo", "abc")) as writer:
+        commit = writer.ledger.commit
+
+        def slow_commit() -> None:
+            nonlocal now_s, committed_s
+            commit()
+            now_s += 0.1
+            committed_s += 0.1
+            rows_at_commit.append(row)
+
+        monkeypatch.setattr(writer.ledger, "commit", slow_commit)
+        for row in range(1000):
+            now_s += row_s
+            writer.add_survey(_survey(f"s{row}", 1, 0))
+        assert np.diff(rows_at_commit[1:]).tolist() == pytest.approx(
+            [every] * (len(rows_at_commit) - 2), abs=1
+        )
+        assert len(rows_at_commit) == pytest.approx(1000 / every, abs=1)
+        assert committed_s / now_s <= 0.05 + 0.1 / now_s

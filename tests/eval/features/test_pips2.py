@@ -54,3 +54,16 @@ def test_a_still_window_has_no_motion() -> None:
     found = MotionFeatures(model, iterations=1)(torch.zeros(1, 3, 8, 128, 128))
     assert found.shape == (1, 2 * 2 * 4 * 4 * 8)
     assert not found.any()
+
+
+def test_tracks_are_refined_16_times_as_fvmd_does() -> None:
+    class Counting(Pips2):
+        rounds = 0
+
+        def forward(self, points: Tensor, frames: Tensor, iterations: int = 0) -> Tensor:
+            self.rounds = iterations
+            return points[None].expand(len(frames), -1, -1)
+
+    model = Counting()
+    MotionFeatures(model)(torch.zeros(1, 8, 3, 128, 128).movedim(1, 2))
+    assert model.rounds == 16

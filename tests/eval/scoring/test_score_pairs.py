@@ -233,6 +233,21 @@ def test_too_small_frames_make_a_metric_unavailable(tmp_path: Path) -> None:
     assert metrics["ssim"].value == pytest.approx(1)
 
 
+@pytest.mark.parametrize(
+    ("gone", "named"),
+    [((1, 2, 3), r"missing: 1, 2, 3\)"), ((1, 2, 3, 4), r"missing: 1, 2, 3, \.\.\.")],
+)
+def test_the_first_three_missing_frames_are_named(
+    tmp_path: Path, gone: tuple[int, ...], named: str
+) -> None:
+    for side in ("gen", "gt"):
+        write_frames(tmp_path / side / "a", random_frames(0, 6))
+    for number in gone:
+        (tmp_path / "gen" / "a" / f"{number:04d}.png").unlink()
+    with pytest.raises(PairingError, match=named):
+        score(tmp_path / "gen", tmp_path / "gt")
+
+
 def test_missing_video_gap_and_size_are_refused_by_name(trees: tuple[Path, Path]) -> None:
     gen, gt = trees
     (gen / "b" / "0003.png").unlink()

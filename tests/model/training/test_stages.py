@@ -18,7 +18,13 @@ from aa_model.networks.parts import PARTS, part_parameters
 from aa_model.presets import TINY
 from aa_model.training.latent_cache import LatentCache
 from aa_model.training.loop import TrainingState, train
-from aa_model.training.stages import STAGES, finish_stage, make_loss, trained_parameters
+from aa_model.training.stages import (
+    STAGES,
+    StageLoss,
+    finish_stage,
+    make_loss,
+    trained_parameters,
+)
 
 Make = Callable[..., AnimateAnyone]
 MakeBatch = Callable[..., Batch]
@@ -254,3 +260,12 @@ def test_gradient_checkpointing_gives_the_same_gradients_and_is_alive(
         assert spatial <= recomputed, unet
     if name == "2":  # traps T5 and T6: motion modules of down and up blocks are among them
         assert {key for key in again if "motion" in key} <= recomputed
+
+
+def test_the_loss_of_a_stage_has_the_networks_weights(
+    make_tiny: Callable[..., AnimateAnyone],
+) -> None:
+    """DistributedDataParallel sees no others: what it does not see drifts apart."""
+    model = make_tiny()
+    held = {id(p) for p in StageLoss(model, lambda batch, generator: torch.zeros(())).parameters()}
+    assert held == {id(p) for p in model.parameters()} != set()
