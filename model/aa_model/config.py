@@ -251,6 +251,9 @@ class TrainConfig:
     """Gradients are scaled down to this norm."""
     ema_decay: float = 0.0
     """Decay of the moving average of the weights, which is then what is saved; 0 is off."""
+    post_hoc_ema: bool = False
+    """Keep two more averages and store them in OUT/ema at each save, of which `aa-model ema` makes
+    one of any width after training (Karras et al. 2024)."""
     seed: int = 0
     """Of new weights, the order of the clips, and the noise."""
     reference_drop: float = 0.1
@@ -297,6 +300,8 @@ class TrainConfig:
             raise ConfigError("frozen_bfloat16 needs autocast: add --autocast, or leave it out")
         if not self.lora_rank and (self.lora_alpha is not None or self.lora_parts):
             raise ConfigError("--lora-alpha and --lora-parts need --lora-rank: add it")
+        if self.lora_rank and self.post_hoc_ema:
+            raise ConfigError("--post-hoc-ema averages whole parts, not LoRAs: leave one out")
         if self.lora_rank < 0:
             raise ConfigError(f"lora_rank is {self.lora_rank}: expected 0 or more")
         for name in ("steps", "batch_size", "num_frames", "accumulate", "stride"):
@@ -386,7 +391,7 @@ class GenerateConfig:
     window: int | None = None
     """Frames denoised together; unless given, as many as the network was trained with."""
     overlap: int | None = None
-    """Frames that neighbouring windows share; half a window unless given."""
+    """Frames that neighbouring windows share; a quarter of the window unless given."""
     merge: Merge = "edge"
     """How overlapping windows become one video: edge is the paper's, mean averages predictions,
     wrapped gives Moore-AnimateAnyone's numbers."""

@@ -105,6 +105,22 @@ def export(
     print(f"{out}: {size / 1e6:.2f} MB of weights as {dtype}")
 
 
+@app.command(help_epilogue="Example: `aa-model ema run-2 --width 0.1 --out run-2-ema`")
+def ema(run: Path, *, out: Path, width: float, step: PositiveInt | None = None) -> None:
+    """Write the average of a run's weights over as much of its time as you choose.
+
+    Args:
+        run: folder of aa-train --post-hoc-ema.
+        out: folder to write, a checkpoint.
+        width: standard deviation of the average, as a share of the steps: 0.05 to 0.15 is usual.
+        step: where it ends; the last one that was saved unless given.
+    """
+    from aa_model.training.post_hoc_ema import write_average
+
+    made = write_average(run, out, width, step)
+    print(f"{out}: {', '.join(p for p, r in made.parts.items() if 'average' in r.made_by)}")
+
+
 @app.command(
     help_epilogue="Example: `aa-model import-sd --sd stable-diffusion-v1-5 --image-encoder "
     "image_encoder --preset base-24gb --out start`"

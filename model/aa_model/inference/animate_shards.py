@@ -262,6 +262,7 @@ def _settings(options: AnimateOptions) -> dict[str, object]:
         "checkpoint": digest[:16],
         **chosen,
         # Older settings files lack these, and None where they are is the same.
+        "overlap": "a quarter" if chosen["overlap"] is None else chosen["overlap"],  # once half
         "deep_cache": chosen["deep_cache"] if chosen["deep_cache"] > 1 else None,
         "attention": options.attention,
         "half": options.half or None,

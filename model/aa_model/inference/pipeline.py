@@ -5,9 +5,10 @@ from __future__ import annotations
 import inspect
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar, Literal, TypeAlias, get_args
+from typing import Any, ClassVar, Literal, TypeAlias, TypeVar, get_args
 
 import diffusers
 import numpy as np
@@ -60,6 +61,7 @@ from aa_model.networks.precision import layout_for
 from aa_model.networks.temporal import clean_attention_of, set_clean_attention
 from aa_model.networks.vae import Autoencoder
 
+T = TypeVar("T")
 Drawn = Sequence[Picture] | NDArray[np.uint8]
 Frames: TypeAlias = NDArray[np.uint8] | list[Image.Image] | torch.Tensor
 OutputType: TypeAlias = Literal["np", "pil", "pt", "latent"]
@@ -436,7 +438,9 @@ class AnimatePipeline(AnimateLoraMixin, DiffusionPipeline):  # type: ignore[misc
         size_hw: tuple[int, int] | None = None,
         on_step: StepCallback | None = None,
     ) -> Iterator[NDArray[np.uint8]]:
-        """The frames uint8 [H, W, 3] one by one: no more than `decode_batch` pictures are held.
+        """The frames uint8 [H, W, 3] one by one; the next are decoded in a thread meanwhile.
+
+        No more than two times `decode_batch` pictures are held.
 
         What grows with the length is latents, the drawn pixels of skeletons, and pose features
         until they are made by the window (`PoseFeatures`).
@@ -499,7 +503,7 @@ class AnimatePipeline(AnimateLoraMixin, DiffusionPipeline):  # type: ignore[misc
 
     def _decode(self, latents: torch.Tensor, config: GenerateConfig) -> Iterator[NDArray[np.uint8]]:
         batch, autocast = config.decode_batch, config.autocast
-        for frames in decode_frames(self.model, latents, batch, autocast=autocast):
+        for frames in _one_ahead(decode_frames(self.model, latents, batch, autocast=autocast)):
             yield from frames.numpy()
 
     def _checked(self, size_hw: tuple[int, int]) -> tuple[int, int]:
@@ -519,6 +523,15 @@ class AnimatePipeline(AnimateLoraMixin, DiffusionPipeline):  # type: ignore[misc
         """One at a time."""
         for t in range(pose.num_frames):
             yield self.draw(pose.at_frames(slice(t, t + 1)), size_hw)[0]
+
+
+def _one_ahead(items: Iterator[T]) -> Iterator[T]:
+    """The same items; a thread makes the next one while the caller writes or encodes this one."""
+    with ThreadPoolExecutor(1) as pool:
+        following = pool.submit(next, items, None)
+        while (item := following.result()) is not None:
+            following = pool.submit(next, items, None)
+            yield item
 
 
 def _assemble(network: dict[str, Any] | None, given: dict[str, Any]) -> AnimateAnyone:

@@ -1,7 +1,7 @@
 """Windows over a long video: which frames are denoised together, and how windows merge.
 
-`edge` is the paper's choice (Sec. 3.3 cites EDGE, Tseng et al. 2023): windows overlap by half, each
-has latents of its own, after every denoising step the overlap is copied from the window before,
+`edge` is the paper's choice (Sec. 3.3 cites EDGE, Tseng et al. 2023): windows overlap, each has
+latents of its own, after every denoising step the overlap is copied from the window before,
 and in the end the overlap fades linearly from one to the next. `mean` keeps one latent per frame
 and averages the predictions of all windows that see it (MultiDiffusion, as Moore-AnimateAnyone);
 `wrapped` does so over windows that go round the end, for Moore-AnimateAnyone's own numbers.
@@ -16,6 +16,8 @@ from torch import Tensor
 
 from aa_model.errors import ModelError
 
+_SHARED = 4  # neighbouring windows share one in so many frames, unless told
+
 
 def make_windows(num_frames: int, window: int, overlap: int | None = None) -> tuple[range, ...]:
     """Windows of equal length that cover every frame, each overlapping only its neighbours' ends.
@@ -24,12 +26,13 @@ def make_windows(num_frames: int, window: int, overlap: int | None = None) -> tu
 
     Args:
         window: frames that the network sees at once; fewer if the video is shorter.
-        overlap: frames shared with the window before; half a window unless given.
+        overlap: frames shared with the window before; a quarter of the window unless given: EDGE's
+            half costs 1.5 times as much, and looked the same (docs/model_performance.md).
 
     Raises:
         ModelError: no frames, or an overlap that leaves no progress.
     """
-    overlap = window // 2 if overlap is None else overlap
+    overlap = window // _SHARED if overlap is None else overlap
     if num_frames < 1 or not 0 <= overlap < window:
         raise ModelError(
             f"{num_frames} frames in windows of {window} overlapping by {overlap}: expected at "
@@ -53,7 +56,7 @@ def make_wrapped_windows(
     plain = make_windows(num_frames, window, overlap)
     if len(plain) == 1:
         return plain
-    hop = window - (window // 2 if overlap is None else overlap)
+    hop = window - (window // _SHARED if overlap is None else overlap)
     starts = range(0, num_frames, hop)
     return tuple([frame % num_frames for frame in range(s, s + window)] for s in starts)
 

@@ -21,6 +21,7 @@ from aa_model.config import TrainConfig
 from aa_model.errors import ModelError, TrainingDiverged
 from aa_model.training.memory import training_autocast
 from aa_model.training.optimizer import make_optimizer
+from aa_model.training.post_hoc_ema import PowerAverages
 
 BatchT = TypeVar("BatchT")
 
@@ -69,6 +70,7 @@ class TrainingState:
             if config.ema_decay
             else None
         )
+        self.averages = PowerAverages(trained.values()) if config.post_hoc_ema else None
         self.generator = generator or torch.Generator(device)
         self.generator.manual_seed(config.seed)
         self.step = 0
@@ -80,6 +82,7 @@ class TrainingState:
             "weights": {name: p.detach() for name, p in self.trained.items()},
             "optimizer": self.optimizer.state_dict(),
             "ema": self.ema.state_dict() if self.ema else None,
+            "averages": self.averages.values if self.averages else None,
         }
         return {
             **tree_map(_gathered, changing),
@@ -115,6 +118,11 @@ class TrainingState:
             ]
             self.ema.load_state_dict({**state["ema"], "shadow_params": averages})
             self.ema.to(next(iter(self.trained.values())).device)  # it stays where it was loaded
+        if self.averages:
+            self.averages.values = [
+                [_like(p, a).to(p.device) for p, a in zip(parameters, values, strict=True)]
+                for values in state["averages"]
+            ]
         self.generator.set_state(state["generator"])
         self.step, self.seconds = state["step"], state["seconds"]
 
@@ -177,6 +185,8 @@ def train(
         if state.ema:
             state.ema.step(parameters)
         state.step += 1
+        if state.averages:
+            state.averages.update(parameters, state.step)
         state.seconds += time.monotonic() - started
         yield Step(state.step, value.item(), lr, grad_norm.item())
 

@@ -49,5 +49,5 @@ def training_memory(model: nn.Module, config: TrainConfig) -> TrainingMemory:
         weights=sum(p.numel() * p.element_size() for p in model.parameters()),
         gradients=size,
         optimizer=state,
-        ema=size if config.ema_decay else 0,
+        ema=size * ((config.ema_decay > 0) + 2 * config.post_hoc_ema),
     )

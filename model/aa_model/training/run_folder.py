@@ -38,6 +38,7 @@ from aa_model.config import ModelConfig, TrainConfig, from_json, parse_sizes, to
 from aa_model.errors import CheckpointError, ModelError
 from aa_model.networks.animate_anyone import AnimateAnyone
 from aa_model.training.loop import Step, TrainingState
+from aa_model.training.post_hoc_ema import write_snapshots
 from aa_model.training.stages import STAGES, Stage
 from aa_model.training.timestep_losses import TimestepLosses
 
@@ -183,6 +184,9 @@ class RunFolder:
             "losses": [astuple(step) for step in losses],
             "by_timestep": by_timestep.state_dict(),
         }
+        if content["averages"]:
+            names = [*content["weights"]]
+            write_snapshots(self.path, content["step"], names, content["averages"])
         with replacing(self.state_path) as file:  # no second copy of it in memory
             torch.save(content, file)
         self._write_losses(losses)

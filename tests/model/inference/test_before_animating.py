@@ -66,7 +66,7 @@ def test_a_dry_run_counts_parameters_work_and_windows(
     assert "preset tiny, 64x32, 1 steps" in said  # height x width, as --size has it
     assert f"{stored / 1e6:.1f} M parameters" in said
     assert "240 frames" in said
-    assert "59 windows, 1.97 times the frames" in said  # 8 frames that share 4
+    assert "40 windows, 1.33 times the frames" in said  # 8 frames that share 2
     assert aa_animate([*inputs, "--dry-run", "--merge", "wrapped", "--overlap", "0"]) == 0
     assert "30 windows, 1.00 times the frames" in capsys.readouterr().out
     assert aa_animate([*inputs, "--dry-run", "--window", "9"]) == 2

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -99,7 +101,7 @@ def test_animate_gives_frames_that_depend_on_reference_and_pose(
 def test_a_stream_holds_a_few_pictures_and_gives_the_same_video(
     make_tiny: Callable[..., AnimateAnyone],
 ) -> None:
-    """Pictures are decoded when they are asked for; the guider takes a part at a time."""
+    """The next pictures are decoded meanwhile, no more; the guider takes a part at a time."""
     pipeline = AnimatePipeline.from_model(make_tiny(temporal=True))
     puppet = render_puppet(1, 1, num_frames=37, size_hw=(64, 48))
     config = GenerateConfig(steps=1, guidance=1, decode_batch=5)
@@ -109,11 +111,14 @@ def test_a_stream_holds_a_few_pictures_and_gives_the_same_video(
     frames = pipeline.stream(puppet.frames[0], puppet.pose, config)
     assert decoded == guided == []
     streamed = [next(frames)]
-    assert decoded == [5]
+    deadline = time.monotonic() + 60
+    while decoded == [5] and time.monotonic() < deadline:  # nothing more is asked for
+        time.sleep(0.01)
+    assert decoded == [5, 5]
     assert guided == [16, 16, 5]
     for count, frame in enumerate(frames, start=2):
         streamed.append(frame)
-        assert sum(decoded) < count + 5
+        assert sum(decoded) < count + 10
     latents: list[torch.Tensor] = []
     whole = pipeline(
         puppet.frames[0], puppet.pose, config,
@@ -124,6 +129,31 @@ def test_a_stream_holds_a_few_pictures_and_gives_the_same_video(
     with torch.no_grad():
         at_once = ((pipeline.model.decode(merged) + 1) * 127.5).permute(0, 2, 3, 1).numpy()
     assert np.abs(at_once - whole.frames).max() <= 0.51  # decoded in one piece, not yet rounded
+
+
+def test_a_picture_that_cannot_be_decoded_ends_the_stream_and_its_thread(
+    make_tiny: Callable[..., AnimateAnyone],
+) -> None:
+    pipeline = AnimatePipeline.from_model(make_tiny(temporal=True))
+    puppet = render_puppet(1, 1, num_frames=4, size_hw=(64, 48))
+    config = GenerateConfig(steps=1, guidance=1, decode_batch=2)
+    seen: list[int] = []
+
+    def fail_second(*unused: object) -> None:
+        seen.append(1)
+        if len(seen) == 2:
+            raise MemoryError("no room")
+
+    pipeline.model.vae.decoder.register_forward_hook(fail_second)
+    before = threading.active_count()
+    frames = pipeline.stream(puppet.frames[0], puppet.pose, config)
+    assert len([next(frames), next(frames)]) == 2
+    with pytest.raises(MemoryError, match="no room"):
+        next(frames)
+    frames = pipeline.stream(puppet.frames[0], puppet.pose, config)
+    next(frames)
+    frames.close()
+    assert threading.active_count() == before
 
 
 def test_what_is_saved_animates_as_before_and_keeps_its_scheduler(

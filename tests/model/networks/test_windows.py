@@ -47,7 +47,7 @@ def test_windows_of_one_video_merge_back_to_it(T: int, window: int) -> None:
 @given(count=st.integers(2, 5), half=st.integers(1, 6), seed=st.integers(0, 9))
 def test_edge_merge_equals_numpy(count: int, half: int, seed: int) -> None:
     x = np.random.default_rng(seed).normal(size=(count, 2 * half, 4))
-    windows = make_windows((count + 1) * half, 2 * half)
+    windows = make_windows((count + 1) * half, 2 * half, half)
     assert len(windows) == count
 
     copied = x.copy()
@@ -107,9 +107,10 @@ def test_windows_without_frames_or_progress_are_refused(T: int, window: int, ove
 @pytest.mark.parametrize(
     ("T", "window", "overlap", "starts"),
     [
-        (20, 8, None, [0, 4, 8, 12]),
-        (20, 7, None, [0, 4, 8, 12, 13]),  # an overlap of 7 // 2
-        (21, 8, None, [0, 4, 8, 12, 13]),
+        (20, 8, None, [0, 6, 12]),
+        (20, 7, None, [0, 6, 12, 13]),  # an overlap of 7 // 4
+        (21, 8, None, [0, 6, 12, 13]),
+        (20, 8, 4, [0, 4, 8, 12]),
         (20, 8, 0, [0, 8, 12]),
         (16, 8, 0, [0, 8]),
         (9, 8, None, [0, 1]),
@@ -122,7 +123,7 @@ def test_there_are_no_more_windows_than_it_takes(
     assert [w.start for w in make_windows(T, window, overlap)] == starts
 
 
-def test_wrapped_windows_overlap_by_half_unless_told() -> None:
-    assert [w[0] for w in make_wrapped_windows(30, 12)] == [0, 6, 12, 18, 24]
+def test_wrapped_windows_overlap_by_a_quarter_unless_told() -> None:
+    assert [w[0] for w in make_wrapped_windows(30, 12)] == [0, 9, 18, 27]
     with pytest.raises(ModelError, match="5 frames in windows of 8 overlapping by -1: expected"):
         make_windows(5, 8, -1)
