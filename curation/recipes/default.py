@@ -11,7 +11,7 @@ import math
 from aa_curation.filters.blur import Blur
 from aa_curation.filters.camera import CameraMotion
 from aa_curation.filters.completeness import Completeness
-from aa_curation.filters.corrected import Hdr, Interlaced, PixelAspect
+from aa_curation.filters.corrected import Combs, Hdr, Interlaced, PixelAspect
 from aa_curation.filters.drawing import Drawing
 from aa_curation.filters.exposure import Bright, Dark
 from aa_curation.filters.frame_rate import FrameRate
@@ -44,6 +44,7 @@ RECIPE = Recipe(
     cuts=ShotCuts(),
     picture_filters=(
         FrameCount(frames_at_least=24),  # a window of stage 2, Sec. 4.1
+        Combs(share_at_most=0.2),  # interlaced, and not marked as such
         Drawing(brightness_below=16, levels_at_most=15),
         Static(share_at_most=0.5),
         Frozen(seconds_at_most=1.0),

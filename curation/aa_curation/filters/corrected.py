@@ -1,7 +1,8 @@
 """Footage that the reader corrects: HDR, interlaced, with pixels that are not square.
 
 Such videos come tone-mapped to BT.709, deinterlaced, and in the proportions that a player shows. A
-recipe that wants none of it lowers the bound.
+recipe that wants none of it lowers the bound. What is interlaced and does not say so is not
+corrected: `Combs` drops it.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import math
 from dataclasses import dataclass
 
 from aa_curation.check import Check, at_most
+from aa_curation.measure.frame_stats import Picture
 from aa_datasets.video.foreign import VideoInfo
 
 
@@ -55,3 +57,20 @@ class PixelAspect:
     def __call__(self, video: VideoInfo) -> Check:
         ratio = video.sample_aspect_ratio
         return at_most("pixel_aspect", max(ratio, 1 / ratio), self.at_most)
+
+
+@dataclass(frozen=True, slots=True)
+class Combs:
+    """Measured: the share of frames whose two fields show different times, though they are not
+    marked as interlaced: a careless copy of interlaced footage. FFmpeg's `idet` finds them.
+
+    Attributes:
+        share_at_most: of the 43 real clips one of 176 x 144 has 0.06, the others 0.01 or none;
+            a copy in which everything moves has 1, and a still one has none.
+    """
+
+    share_at_most: float = 0.2
+
+    def __call__(self, picture: Picture) -> Check:
+        share = float(picture.combed.mean()) if picture.num_frames else 0.0
+        return at_most("combed", share, self.share_at_most)

@@ -39,6 +39,8 @@ class Picture:
             (Lucas and Kanade); of the strips' median ways the shortest counts, since a camera moves
             all of them and a person seldom more than one or two. 0 where fewer than two strips
             have texture that can be followed.
+        combed: 1 where the two fields of a frame show different times, though it is not marked as
+            interlaced (what is comes deinterlaced), else 0.
         brightest: [h, w], the highest luma of each pixel over all frames of the video, at the
             surveying size.
     """
@@ -48,6 +50,7 @@ class Picture:
     sharpness: NDArray[np.float32]
     brightness: NDArray[np.float32]
     camera: NDArray[np.float32]
+    combed: NDArray[np.float32]
     brightest: NDArray[np.float32]
 
     @property
@@ -71,6 +74,7 @@ class Picture:
             self.sharpness[inside],
             self.brightness[inside],
             camera,
+            self.combed[inside],
             self.brightest,
         )
 
@@ -79,12 +83,12 @@ class PictureMeter:
     """Accumulates per-frame statistics; `picture()` returns them."""
 
     def __init__(self) -> None:
-        self._rows: list[tuple[float, float, float, float, float]] = []
+        self._rows: list[tuple[float, float, float, float, float, bool]] = []
         self._last: MatLike | None = None
         self._last_small: MatLike | None = None
         self._brightest: NDArray[np.uint8] | None = None
 
-    def see(self, planes: Planes, time_s: float) -> None:
+    def see(self, planes: Planes, time_s: float, is_combed: bool = False) -> None:
         """Measure one frame."""
         luma = planes.luma
         # Half first, which is quick: the small picture's own ratio is not whole, and costs more.
@@ -96,8 +100,8 @@ class PictureMeter:
         # 16 bits hold the Laplacian of 8-bit levels; OpenCV sums them in one pass.
         _, deviation = cv2.meanStdDev(cv2.Laplacian(luma, cv2.CV_16S))
         camera = self._camera(small)
-        row = (time_s, change, float(deviation[0, 0] ** 2), cv2.mean(luma)[0], camera)
-        self._rows.append(row)
+        sharpness, brightness = float(deviation[0, 0] ** 2), cv2.mean(luma)[0]
+        self._rows.append((time_s, change, sharpness, brightness, camera, is_combed))
         if self._brightest is None:
             self._brightest = luma.copy()
         else:
@@ -126,11 +130,11 @@ class PictureMeter:
         return min(lengths) / _CAMERA_PX if len(lengths) >= 2 else 0.0
 
     def picture(self) -> Picture:
-        rows = np.array(self._rows, dtype=np.float64).reshape(-1, 5)
-        change, sharpness, brightness, camera = (rows[:, i].astype(np.float32) for i in range(1, 5))
+        rows = np.array(self._rows, dtype=np.float64).reshape(-1, 6)
+        numbers = (rows[:, i].astype(np.float32) for i in range(1, 6))
         nothing = np.zeros((1, 1), np.float32)
         brightest = nothing if self._brightest is None else self._brightest.astype(np.float32)
-        return Picture(rows[:, 0], change, sharpness, brightness, camera, brightest)
+        return Picture(rows[:, 0], *numbers, brightest)
 
 
 def cropped_planes(planes: Planes, crop_px: tuple[int, int, int, int]) -> Planes:

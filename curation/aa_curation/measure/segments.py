@@ -61,7 +61,7 @@ def picture_in_segments(
         with closing(frames):
             for frame in frames:
                 planes = frame.planes if crop_px is None else cropped_planes(frame.planes, crop_px)
-                meter.see(planes, frame.time_s)
+                meter.see(planes, frame.time_s, frame.is_combed)
                 if frame.time_s >= next_s:
                     break
         return meter.picture()
@@ -91,6 +91,6 @@ def _joined(parts: Sequence[Picture]) -> Picture | None:
     first, *others = parts
     merged = {
         name: np.concatenate([getattr(first, name), *(getattr(part, name)[1:] for part in others)])
-        for name in ("times_s", "change", "sharpness", "brightness", "camera")
+        for name in ("times_s", "change", "sharpness", "brightness", "camera", "combed")
     }
     return Picture(**merged, brightest=np.maximum.reduce([part.brightest for part in parts]))

@@ -22,6 +22,7 @@ MEANINGS = {
     "animation": "width of the eyes over the height of the face",
     "blurred": "sharpness: variance of the Laplacian",
     "camera_motion": "motion of the camera; sides of the picture per second",
+    "combed": "share of frames that are interlaced without being marked so",
     "drawing": "levels of grey of a dark picture",
     "face_unseen": "share of frames in which the face is seen",
     "few_frames": "frames of the clip in its source",

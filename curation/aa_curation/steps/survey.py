@@ -112,7 +112,7 @@ def _picture(video: ForeignVideo, crop_px: Crop | None) -> Picture:
     meter = PictureMeter()
     for frame in video.frames:
         planes = frame.planes if crop_px is None else cropped_planes(frame.planes, crop_px)
-        meter.see(planes, frame.time_s)
+        meter.see(planes, frame.time_s, frame.is_combed)
     return meter.picture()
 
 

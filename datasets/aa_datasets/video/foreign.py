@@ -235,7 +235,8 @@ def _from_child(
                     _read(receiver, shape, limits.stall_s, path.name) for shape in message.shapes
                 )
                 if task != "frames":
-                    yield SurveyFrame(Planes(pixels, *others), message.time_s)
+                    planes = Planes(pixels, *others)
+                    yield SurveyFrame(planes, message.time_s, message.is_combed)
                 else:
                     yield ForeignFrame(pixels, message.time_s)
                 continue

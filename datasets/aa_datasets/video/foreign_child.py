@@ -19,7 +19,16 @@ from numpy.typing import NDArray
 from aa_datasets.errors import VideoError
 from aa_datasets.video.frame_size import ScaleTo
 from aa_datasets.video.packet_index import AstrayError, Jump, PacketIndex
-from aa_datasets.video.shown import Form, PlanesForm, RgbForm, Shape, corrected, orientation_of
+from aa_datasets.video.shown import (
+    ColourTags,
+    Form,
+    PlanesForm,
+    RgbForm,
+    Shape,
+    combed,
+    corrected,
+    orientation_of,
+)
 from aa_datasets.video.tone_map import HDR_TRANSFERS
 
 # FFmpeg's demuxers that read one file and no other; concat, hls, dash, image2 and the like are out.
@@ -67,8 +76,7 @@ class VideoInfo:
         sample_aspect_ratio: width of a stored pixel over its height; frames come with square ones.
         is_interlaced: the first frame holds two fields; frames come deinterlaced.
         is_hdr: PQ or HLG; frames come tone-mapped to BT.709.
-        longest_gap_s: longest time between two frames, where the file's rate made it worth a look
-            (its rates differ or are missing); else one frame's duration.
+        longest_gap_s: longest time between two frames, by the packets' time stamps.
     """
 
     codec: str
@@ -108,10 +116,15 @@ class Planes:
 
 @dataclass(frozen=True, slots=True)
 class SurveyFrame:
-    """One decoded frame, and its time in seconds from the first."""
+    """One decoded frame, and its time in seconds from the first.
+
+    Attributes:
+        is_combed: its two fields show different times, though it is not marked as interlaced.
+    """
 
     planes: Planes
     time_s: float
+    is_combed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +136,7 @@ class FrameHeader:
 
     shapes: tuple[tuple[int, ...], ...]
     time_s: float
+    is_combed: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,9 +180,10 @@ def run(
             sender.send(_hash_packets(path, alive))
         if task in ("frames", "planes", "survey"):
             form = RgbForm(scale_to) if task == "frames" else PlanesForm(scale_to)
-            for pictures, time_s in _decode(path, limits, form, span_s, jump, alive):
-                sender.send(FrameHeader(tuple(pixels.shape for pixels in pictures), time_s))
-                for pixels in pictures:
+            for found in _decode(path, limits, form, span_s, jump, alive):
+                shapes = tuple(pixels.shape for pixels in found.pictures)
+                sender.send(FrameHeader(shapes, found.time_s, found.is_combed))
+                for pixels in found.pictures:
                     _write(sender, pixels)
             sender.send(None)
     except VideoError as error:
@@ -245,36 +260,36 @@ def _each_with_pulse(
 def _probe(path: str, limits: DecodeLimits, alive: _Pulse) -> VideoInfo:
     with _open(path) as container:
         stream = _video_stream(container)
+        tags = ColourTags.of(stream)
         first = next(container.decode(stream), None)
         if first is None:
             raise VideoError("holds a video stream without a single frame")
+        tags.complete(first)
         shape = _shape_of(first, stream, limits)
         duration_s = float((stream.duration or 0) * (stream.time_base or 0))
         info = VideoInfo(
             codec=stream.codec_context.name,
             size_hw=shape.shown_hw(first.height, first.width),
             fps=float(stream.average_rate or 0),
-            num_frames_claimed=stream.frames,
+            num_frames_claimed=_claimed(container, stream),
             duration_s=duration_s or float((container.duration or 0) / av.time_base),
             sample_aspect_ratio=shape.sample_aspect_ratio,
             is_interlaced=first.interlaced_frame,
             is_hdr=first.color_trc in HDR_TRANSFERS,
         )
         rates = (stream.average_rate, stream.guessed_rate)
-    if all(rates) and _is_same(float(rates[0] or 0), float(rates[1] or 0)):
-        return replace(info, longest_gap_s=1 / info.fps)
     return _with_counted_rate(info, path, rates, alive)
 
 
 def _with_counted_rate(
     info: VideoInfo, path: str, rates: tuple[Fraction | None, ...], alive: _Pulse
 ) -> VideoInfo:
-    """Count the packets' times where the header's rates differ, as after a gap, or are missing."""
+    """Count the packets' times: headers leave the rate out, or say one where frames are missing."""
     times_s = []
     with _open(path) as container:
         for packet in container.demux(_video_stream(container)):
             stamp = packet.pts if packet.pts is not None else packet.dts
-            if stamp is not None and packet.time_base is not None:
+            if stamp is not None and packet.time_base is not None and not packet.is_discard:
                 times_s.append(float(stamp * packet.time_base))
             alive.beat()
     distances_s = np.diff(np.unique(times_s))
@@ -282,9 +297,13 @@ def _with_counted_rate(
         return replace(info, fps=float(rates[0] or rates[1] or 0))
     usual_s = distances_s[distances_s < _GAP * np.median(distances_s)]
     counted = 1 / float(usual_s.mean())
-    # A rate in the header is exact (30000/1001) where time stamps are rounded.
-    exact = [float(rate) for rate in rates if rate and _is_same(float(rate), counted)]
-    return replace(info, fps=[*exact, counted][0], longest_gap_s=float(distances_s.max()))
+    # A rate in the header is exact (30000/1001) where time stamps are rounded. More packets than
+    # both of its rates promise are not all frames: fields of one, or pictures that are not shown.
+    told = [float(rate) for rate in rates if rate]
+    exact = [rate for rate in told if _is_same(rate, counted)]
+    surplus = told[:1] if told and counted > max(told) else []
+    fps = [*exact, *surplus, counted][0]
+    return replace(info, fps=fps, longest_gap_s=float(distances_s.max()))
 
 
 def _is_same(rate: float, other: float) -> bool:
@@ -320,6 +339,16 @@ def _video_stream(container: av.container.InputContainer) -> av.VideoStream:
     return stream
 
 
+def _claimed(container: av.container.InputContainer, stream: av.VideoStream) -> int:
+    """How many frames the container promises. AVI counts an empty one for each that a camera
+    dropped, which its index leaves out."""
+    if container.format.name == "avi":
+        entries = stream.index_entries
+        if len(entries) and entries[-1].timestamp + 1 >= stream.frames:
+            return len(entries)
+    return stream.frames
+
+
 class _Note(NamedTuple):
     """What is known of a frame once it is decoded.
 
@@ -332,6 +361,12 @@ class _Note(NamedTuple):
     time_s: float | None
 
 
+class _Found(NamedTuple):
+    pictures: list[NDArray[np.uint8]]
+    time_s: float
+    is_combed: bool
+
+
 def _decode(
     path: str,
     limits: DecodeLimits,
@@ -339,7 +374,7 @@ def _decode(
     span_s: tuple[float, float],
     jump: Jump | None,
     alive: _Pulse,
-) -> Iterator[tuple[list[NDArray[np.uint8]], float]]:
+) -> Iterator[_Found]:
     """Yield each frame of the span in its form, and its time from the first frame."""
     origin_s = jump.first_s if jump else _origin_of_jump(path, span_s[0])
     count = 0
@@ -360,12 +395,15 @@ def _attempt(
     origin_s: float | None,
     jump: Jump | None,
     alive: _Pulse,
-) -> Iterator[tuple[list[NDArray[np.uint8]], float]]:
+) -> Iterator[_Found]:
     with _open(path) as container:
-        frames = _frames(container, limits, span_s, origin_s, jump, alive)
-        for frame, note in corrected(frames):
+        shown = corrected(_frames(container, limits, span_s, origin_s, jump, alive))
+        told = (
+            combed(shown) if isinstance(form, PlanesForm) else ((f, (n, False)) for f, n in shown)
+        )
+        for frame, (note, is_combed) in told:
             if note.time_s is not None:
-                yield form.pictures(frame, note.shape), note.time_s
+                yield _Found(form.pictures(frame, note.shape), note.time_s, is_combed)
 
 
 def _frames(
@@ -378,12 +416,13 @@ def _frames(
 ) -> Iterator[tuple[av.VideoFrame, _Note]]:
     """Decode up to the end of the span; before it, too, since filters look at neighbours."""
     stream = _video_stream(container)
+    tags = ColourTags.of(stream)
     shape: Shape | None = None
     size_hw = (0, 0)
     count = 0
     jumped = origin_s is not None
     # After a jump the frames before it are not counted: the header's word cannot be checked.
-    claimed = 0 if jumped else stream.frames
+    claimed = 0 if jumped else _claimed(container, stream)
     if origin_s is not None and jump is None:
         _jump(container, stream, origin_s + span_s[0])
     for packet in jump.packets(container, stream) if jump else container.demux(stream):
@@ -393,6 +432,7 @@ def _frames(
             raise VideoError(f"packet after frame {count} is corrupt")
         for frame in packet.decode():
             alive.beat()
+            tags.complete(frame)
             time_s = frame.time if frame.time is not None else 0.0
             if shape is None:
                 shape, size_hw = _shape_of(frame, stream, limits), (frame.height, frame.width)

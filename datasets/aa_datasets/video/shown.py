@@ -19,13 +19,14 @@ from av.video.reformatter import ColorRange, Interpolation, VideoReformatter
 from numpy.typing import NDArray
 
 from aa_datasets.video.frame_size import ScaleTo, scaled_size
-from aa_datasets.video.tone_map import needs_tone_map, write_table
+from aa_datasets.video.tone_map import HDR_TRANSFERS, needs_tone_map, write_table
 
 Note = TypeVar("Note")
 
 # Rounded alike with and without vector instructions, which costs nothing next to scaling. What is
 # not scaled is converted as decord does it, so that our own videos have the same pixels by both.
 _EXACT = Interpolation.ACCURATE_RND | Interpolation.BITEXACT
+_UNTOLD, _BT2020 = 2, 9  # of transfer, primaries and matrix alike
 
 
 class Orientation(NamedTuple):
@@ -54,6 +55,34 @@ def orientation_of(frame: av.VideoFrame) -> Orientation:
     if abs(a) + abs(d) >= abs(b) + abs(c):
         return Orientation(False, a < 0, d < 0)
     return Orientation(True, c < 0, b < 0)
+
+
+class ColourTags(NamedTuple):
+    """What a container says of a stream's colours, in FFmpeg's numbers."""
+
+    trc: int
+    primaries: int
+    matrix: int
+    range: int
+
+    @classmethod
+    def of(cls, stream: av.VideoStream) -> ColourTags:
+        """Read them before a frame is decoded: HEVC's decoder drops what its stream leaves out."""
+        told = stream.codec_context
+        return cls(told.color_trc, told.color_primaries, int(told.colorspace), told.color_range)
+
+    def complete(self, frame: av.VideoFrame) -> None:
+        """Tag a frame with what its own stream leaves out; HDR is BT.2020 unless it says other."""
+        trc = _first_told(frame.color_trc, self.trc)
+        assumed = _BT2020 if trc in HDR_TRANSFERS else _UNTOLD
+        frame.color_trc = trc
+        frame.color_primaries = _first_told(frame.color_primaries, self.primaries, assumed)
+        frame.colorspace = _first_told(int(frame.colorspace), self.matrix, assumed)
+        frame.color_range = frame.color_range or self.range
+
+
+def _first_told(*tags: int) -> int:
+    return next((tag for tag in tags if tag != _UNTOLD), _UNTOLD)
 
 
 class Shape(NamedTuple):
@@ -104,6 +133,38 @@ def corrected(
     yield from _finished(graph, notes)
 
 
+def combed(
+    frames: Iterable[tuple[av.VideoFrame, Note]],
+) -> Iterator[tuple[av.VideoFrame, tuple[Note, bool]]]:
+    """Note of each frame whether its two fields show different times, as FFmpeg's `idet` sees by
+    the frames before and after it."""
+    graph: av.filter.Graph | None = None
+    made_for: tuple[object, ...] = ()
+    waiting: deque[tuple[av.VideoFrame, Note]] = deque()
+
+    def told() -> Iterator[tuple[av.VideoFrame, tuple[Note, bool]]]:
+        for seen, (frame, note) in _ready(graph, waiting) if graph else ():
+            found = seen.metadata["lavfi.idet.single.current_frame"]
+            yield frame, (note, found in {"tff", "bff"})
+
+    for frame, note in frames:
+        form = (frame.width, frame.height, frame.format.name)
+        if form != made_for:
+            if graph is not None:
+                graph.push(None)
+            yield from told()
+            graph, source = _graph_from(frame)
+            graph.link_nodes(source, graph.add("idet"), graph.add("buffersink")).configure()
+            made_for = form
+        assert graph is not None
+        waiting.append((frame, note))
+        graph.push(frame)
+        yield from told()
+    if graph is not None:
+        graph.push(None)
+        yield from told()
+
+
 def _finished(
     graph: av.filter.Graph | None, notes: deque[Note]
 ) -> Iterator[tuple[av.VideoFrame, Note]]:
@@ -122,18 +183,21 @@ def _ready(graph: av.filter.Graph, notes: deque[Note]) -> Iterator[tuple[av.Vide
         yield frame, notes.popleft()
 
 
-def _make_graph(frame: av.VideoFrame, hdr: tuple[int, int] | None) -> av.filter.Graph:
+def _graph_from(frame: av.VideoFrame) -> tuple[av.filter.Graph, av.filter.FilterContext]:
+    """A graph for frames like this one, and its source."""
     graph = av.filter.Graph()
     graph.threads = 1
-    nodes = [
-        graph.add(
-            "buffer",
-            f"video_size={frame.width}x{frame.height}:pix_fmt={frame.format.name}:time_base=1/90000:"
-            f"colorspace={int(frame.colorspace)}:range={int(frame.color_range)}",
-        ),
-        # One frame for each frame; those that are not marked as interlaced pass.
-        graph.add("bwdif", mode="send_frame", deint="interlaced"),
-    ]
+    return graph, graph.add(
+        "buffer",
+        f"video_size={frame.width}x{frame.height}:pix_fmt={frame.format.name}:time_base=1/90000:"
+        f"colorspace={int(frame.colorspace)}:range={int(frame.color_range)}",
+    )
+
+
+def _make_graph(frame: av.VideoFrame, hdr: tuple[int, int] | None) -> av.filter.Graph:
+    graph, source = _graph_from(frame)
+    # One frame for each frame; those that are not marked as interlaced pass.
+    nodes = [source, graph.add("bwdif", mode="send_frame", deint="interlaced")]
     with tempfile.TemporaryDirectory(prefix="aa-colours-") as folder:
         if hdr is not None:
             table = Path(folder, "bt709.cube")

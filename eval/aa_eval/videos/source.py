@@ -12,7 +12,7 @@ from typing import Any, BinaryIO, cast
 
 import av
 import numpy as np
-from av.video.reformatter import ColorTrc, VideoReformatter
+from av.video.reformatter import ColorPrimaries, ColorTrc, VideoReformatter
 from numpy.typing import NDArray
 
 from aa_eval.errors import VideoError
@@ -24,6 +24,8 @@ VIDEO_SUFFIXES = (".mp4", ".gif", ".webm", ".mkv")
 _FORMATS = ("mov,mp4,m4a,3gp,3g2,mj2", "gif", "matroska,webm")  # FFmpeg's names of them
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg")
 _HDR_TRANSFERS = {ColorTrc.SMPTE2084: "PQ", ColorTrc.ARIB_STD_B67: "HLG"}
+_WIDE_GAMUTS = {ColorPrimaries.BT2020: "BT.2020", ColorPrimaries.SMPTE432: "Display P3"}
+_UNTOLD = 2  # FFmpeg's number of a tag that is not there
 _SQUARE_WITHIN = 0.02  # scaling to whole numbers of pixels leaves ratios such as 1.0023
 
 
@@ -239,7 +241,10 @@ def _require_plain_pictures(source: VideoSource) -> None:
     one side: a filter between the file and the metric would be a step that no protocol names.
     """
     with _open(source) as container:
-        ratio = float(container.streams.video[0].sample_aspect_ratio or 1)
+        stream = container.streams.video[0]
+        ratio = float(stream.sample_aspect_ratio or 1)
+        # Before a frame is decoded: HEVC's decoder drops tags that the container alone has.
+        trc, primaries = stream.codec_context.color_trc, stream.codec_context.color_primaries
         try:
             frame = next(container.decode(video=0), None)
         except av.error.FFmpegError:
@@ -252,14 +257,19 @@ def _require_plain_pictures(source: VideoSource) -> None:
                 f"{name}: its header asks players to rotate or mirror it ({frame.rotation:g} "
                 "degrees): re-encode it upright, as `ffmpeg -i IN OUT.mp4` does"
             )
-        if frame.interlaced_frame:
+        _require_progressive(frame, name)
+        trc = frame.color_trc if frame.color_trc != _UNTOLD else trc
+        if trc in _HDR_TRANSFERS:
             raise VideoError(
-                f"{name}: is interlaced: deinterlace it (`ffmpeg -i IN -vf bwdif=0 OUT.mp4`)"
-            )
-        if frame.color_trc in _HDR_TRANSFERS:
-            raise VideoError(
-                f"{name}: is HDR ({_HDR_TRANSFERS[frame.color_trc]}), expected BT.709: tone-map it "
+                f"{name}: is HDR ({_HDR_TRANSFERS[ColorTrc(trc)]}), expected BT.709: tone-map it "
                 "(FFmpeg's filters zscale and tonemap), and write it again"
+            )
+        primaries = frame.color_primaries if frame.color_primaries != _UNTOLD else primaries
+        if primaries in _WIDE_GAMUTS:
+            raise VideoError(
+                f"{name}: its colours are {_WIDE_GAMUTS[ColorPrimaries(primaries)]}, expected "
+                "BT.709: convert them (FFmpeg's filter zscale=p=709:t=709:m=709), and write it "
+                "again"
             )
         if abs(ratio - 1) > _SQUARE_WITHIN:
             raise VideoError(
@@ -267,6 +277,13 @@ def _require_plain_pictures(source: VideoSource) -> None:
                 "write it as it is shown (`ffmpeg -i IN -vf scale=iw*sar:ih,setsar=1 OUT.mp4`) or, "
                 "if the stored pixels are meant, without the ratio (`-vf setsar=1`)"
             )
+
+
+def _require_progressive(frame: av.VideoFrame, name: str) -> None:
+    if frame.interlaced_frame:
+        raise VideoError(
+            f"{name}: is interlaced: deinterlace it (`ffmpeg -i IN -vf bwdif=0 OUT.mp4`)"
+        )
 
 
 def _bytes_of(source: VideoSource) -> BinaryIO:
@@ -298,6 +315,7 @@ def _iter_file(source: VideoSource) -> Iterator[NDArray[np.uint8]]:
             for frame in container.decode(stream):
                 if frame.is_corrupt:
                     raise VideoError(f"{name}: frame {decoded} is corrupt: write the file again")
+                _require_progressive(frame, name)  # a recording may begin with plain frames
                 decoded += 1
                 if (decoded - 1) % source.step:
                     continue

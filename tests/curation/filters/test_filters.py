@@ -14,7 +14,7 @@ from aa_curation.check import Check, Drop, at_least, at_most
 from aa_curation.filters.blur import Blur
 from aa_curation.filters.camera import CameraMotion
 from aa_curation.filters.completeness import Completeness
-from aa_curation.filters.corrected import Hdr, Interlaced, PixelAspect
+from aa_curation.filters.corrected import Combs, Hdr, Interlaced, PixelAspect
 from aa_curation.filters.drawing import Drawing
 from aa_curation.filters.exposure import Bright, Dark
 from aa_curation.filters.frame_rate import FrameRate
@@ -315,7 +315,7 @@ def test_frames_and_their_steps_are_counted_as_decoded(
     if rounded_s < 1:
         times_s = np.round(times_s / rounded_s) * rounded_s
     ones, nothing = np.ones(num_frames, np.float32), np.zeros((1, 1), np.float32)
-    picture = Picture(times_s, ones, ones, ones, ones, nothing)
+    picture = Picture(times_s, ones, ones, ones, ones, ones, nothing)
     assert FrameCount(24)(picture).measured == num_frames
     assert (FrameCount(24)(picture).drop is None) == (num_frames >= 24)
     uneven = VariableRate()(picture)
@@ -444,7 +444,7 @@ def test_text_on_the_person_is_the_share_of_the_body_that_it_covers() -> None:
 
 def _timed(times_s: np.ndarray, change: np.ndarray) -> Picture:
     ones, nothing = np.ones(len(times_s), np.float32), np.zeros((1, 1), np.float32)
-    return Picture(times_s, change.astype(np.float32), ones, ones, ones, nothing)
+    return Picture(times_s, change.astype(np.float32), ones, ones, ones, ones, nothing)
 
 
 @given(st.integers(10, 60), st.integers(0, 8), st.sampled_from([24.0, 25.0, 30.0]))
@@ -462,6 +462,14 @@ def test_a_hole_in_time_counts_as_the_frames_that_fill_it(
     assert Static()(a).measured == pytest.approx(Static()(b).measured, abs=1e-6)
     assert Frozen()(a).measured == pytest.approx(Frozen()(b).measured, abs=1e-6)
     assert Frozen()(b).measured == pytest.approx((1 + hole) / fps, abs=1e-6)
+
+
+def test_frames_of_two_times_are_dropped_by_their_share() -> None:
+    ones = np.ones(10, np.float32)
+    timed = _timed(np.arange(10) / 25, ones)
+    picture = dataclasses.replace(timed, combed=(np.arange(10) < 3).astype(np.float32))
+    assert _drop(Combs()(picture)) == ("combed", pytest.approx(0.3))
+    assert Combs()(picture.between(0.08, 1)).measured == pytest.approx(1 / 8)
 
 
 def test_a_picture_that_stays_for_more_than_a_second_is_frozen() -> None:

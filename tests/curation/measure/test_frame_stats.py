@@ -45,10 +45,10 @@ def test_sharpness_is_the_variance_of_the_laplacian() -> None:
 def test_a_span_holds_the_frames_that_start_in_it_and_its_first_has_no_change() -> None:
     rows = np.arange(1.0, 6.0, dtype=np.float32)
     times = np.arange(5) / 25
-    whole = Picture(times, rows, rows, rows, rows.copy(), np.zeros((2, 2)))
+    whole = Picture(times, rows, rows, rows, rows.copy(), rows, np.zeros((2, 2)))
     part = whole.between(times[1], times[4])
     assert part.times_s.tolist() == times[1:4].tolist(), "the end is not part of it"
     assert part.change.tolist() == part.camera.tolist() == [0, 3, 4]
-    assert part.sharpness.tolist() == part.brightness.tolist() == [2, 3, 4]
+    assert part.sharpness.tolist() == part.brightness.tolist() == part.combed.tolist() == [2, 3, 4]
     assert whole.change.tolist() == rows.tolist(), "the whole is left as it is"
     assert whole.between(times[1] + 5e-7, times[4] + 2e-6).num_frames == 4, "up to rounding"

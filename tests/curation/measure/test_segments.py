@@ -47,7 +47,7 @@ def _write(path: Path, codec: str, numbers: Sequence[int] = range(300)) -> Path:
 def _at_once(path: Path) -> Picture:
     meter = PictureMeter()
     for frame in iter_survey_frames(path):
-        meter.see(frame.planes, frame.time_s)
+        meter.see(frame.planes, frame.time_s, frame.is_combed)
     return meter.picture()
 
 

@@ -20,7 +20,7 @@ def _calm(num_frames: int, fps: float = 25.0) -> Picture:
     values = np.ones(num_frames, np.float32)
     none = np.zeros((1, 1), np.float32)
     lit = 100 * values
-    return Picture(np.arange(num_frames) / fps, values, values, lit, values, none)
+    return Picture(np.arange(num_frames) / fps, values, values, lit, values, values, none)
 
 
 def _picture(path: Path) -> Picture:

@@ -147,6 +147,11 @@ def test_interlaced_frames_come_without_combs_one_for_one(tmp_path: Path) -> Non
     progressive = _encode(tmp_path / "combed.mkv", _woven())
     assert probe_video(path).is_interlaced
     assert not probe_video(progressive).is_interlaced
+    # A copy that does not say so is told by its pixels, and what comes deinterlaced is none.
+    assert all(frame.is_combed for frame in open_foreign(progressive).frames)
+    assert not any(frame.is_combed for frame in open_foreign(path).frames)
+    plain = _encode(tmp_path / "plain.mkv", [_moving_bar(8 + 4 * n) for n in range(8)])
+    assert not any(frame.is_combed for frame in open_foreign(plain).frames)
     found, stored = list(iter_foreign_frames(path)), list(iter_foreign_frames(progressive))
     assert [f.time_s for f in found] == [f.time_s for f in stored]
     assert _comb(np.stack([f.pixels for f in stored])) > 10
@@ -174,7 +179,9 @@ def _hlg_code(nits: float) -> float:
     return float(0.17883277 * np.log(12 * scene - 0.28466892) + 0.55991073)
 
 
-def _write_hdr(path: Path, codes: Sequence[float], trc: ColorTrc) -> Path:
+def _write_hdr(
+    path: Path, codes: Sequence[float], trc: ColorTrc, codec: str = "libx264", *, tag: bool = True
+) -> Path:
     """Greys of these codes, side by side, as 10 bits of luma in limited range."""
     frame = av.VideoFrame(32 * len(codes), 32, "yuv420p10le")
     luma = np.repeat([round(64 + 876 * code) for code in codes], 32).astype("<u2")
@@ -189,9 +196,16 @@ def _write_hdr(path: Path, codes: Sequence[float], trc: ColorTrc) -> Path:
         context.color_trc, context.color_primaries, context.colorspace = int(trc), 9, 9
         context.color_range = 1
 
-    frame.color_trc, frame.color_primaries, frame.colorspace = int(trc), 9, 9
-    frame.color_range = 1
-    return _encode(path, [frame] * 2, pix_fmt="yuv420p10le", configure=configure)
+    if tag:
+        frame.color_trc, frame.color_primaries, frame.colorspace = int(trc), 9, 9
+        frame.color_range = 1
+    return _encode(
+        path,
+        [frame] * 2,
+        codec=codec,
+        pix_fmt="yuv420p10le",
+        configure=configure if tag else lambda stream: None,
+    )
 
 
 @pytest.mark.parametrize(("trc", "code_of"), [(PQ, _pq_code), (HLG, _hlg_code)])
@@ -214,6 +228,25 @@ def test_hdr_greys_come_out_at_their_brightness(
     assert found[-1, 1] >= 253
     luma = next(open_foreign(path).frames).planes.luma
     assert abs(float(luma[16, 16 + 32 * nits.index(25)]) - 255 * 0.25 ** (1 / 2.4)) < 4
+
+
+def test_colours_that_the_container_alone_names_count(tmp_path: Path) -> None:
+    """As where HEVC comes without the tags of its own: its decoder would drop the container's."""
+    codes = [_pq_code(n) for n in (3, 25, 48)]
+    bare = _write_hdr(tmp_path / "bare.mkv", codes, PQ, "libx265", tag=False)
+    path = tmp_path / "tagged.mov"
+    with av.open(str(bare)) as stored, av.open(str(path), "w") as container:
+        stream = container.add_stream_from_template(stored.streams.video[0])
+        told = stream.codec_context
+        told.color_trc, told.color_primaries, told.colorspace, told.color_range = int(PQ), 9, 9, 1
+        for packet in stored.demux(video=0):
+            if packet.size:
+                packet.stream = stream
+                container.mux(packet)
+    assert probe_video(path).is_hdr
+    assert not probe_video(bare).is_hdr
+    found = _pixels(path)[0][16, 16::32, 1].astype(float)
+    np.testing.assert_allclose(found, [255 * (n / 100) ** (1 / 2.4) for n in (3, 25, 48)], atol=3)
 
 
 @pytest.mark.parametrize("primaries", [ColorPrimaries.BT2020, ColorPrimaries.SMPTE432])
@@ -289,10 +322,10 @@ def test_a_file_with_cover_pictures_only_is_refused(tmp_path: Path) -> None:
         probe_video(path)
 
 
-def _with_times(path: Path, ticks: Sequence[int]) -> Path:
+def _with_times(path: Path, ticks: Sequence[int], codec: str = "libx264") -> Path:
     """Frames at these times, in 1/30 s."""
     with av.open(str(path), "w") as container:
-        stream = container.add_stream("libx264", rate=30)
+        stream = container.add_stream(codec, rate=30)
         stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
         stream.codec_context.time_base = Fraction(1, 30)
         for tick in ticks:
@@ -303,15 +336,31 @@ def _with_times(path: Path, ticks: Sequence[int]) -> Path:
     return path
 
 
-def test_a_gap_in_time_is_told_and_does_not_lower_the_rate(tmp_path: Path) -> None:
-    path = _with_times(tmp_path / "gap.mp4", [*range(30), *range(90, 120)])
+# Matroska, TS and FLV give the rate of the frames that are there; AVI counts those that are not.
+@pytest.mark.parametrize(
+    ("name", "codec"),
+    [("a.mp4", "libx264"), ("a.mkv", "libx264"), ("a.ts", "libx264"), ("a.flv", "libx264"),
+     ("a.webm", "libvpx"), ("a.avi", "mpeg4")],
+)  # fmt: skip
+def test_a_gap_in_time_is_told_and_does_not_lower_the_rate(
+    tmp_path: Path, name: str, codec: str
+) -> None:
+    path = _with_times(tmp_path / name, [*range(30), *range(90, 120)], codec)
     info = probe_video(path)
     assert info.fps == pytest.approx(30)
     assert info.longest_gap_s == pytest.approx(61 / 30, abs=0.01)
     times_s = [frame.time_s for frame in iter_foreign_frames(path)]
+    assert len(times_s) == 60
     assert max(np.diff(times_s)) == pytest.approx(61 / 30, abs=0.01)
-    steady = probe_video(_with_times(tmp_path / "steady.mp4", range(30)))
-    assert (steady.fps, steady.longest_gap_s) == (pytest.approx(30), pytest.approx(1 / 30))
+    steady = probe_video(_with_times(tmp_path / f"steady{name}", range(30), codec))
+    assert steady.fps == pytest.approx(30)
+    assert steady.longest_gap_s == pytest.approx(1 / 30, abs=0.002)
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "a.mkv"])
+def test_a_varying_rate_is_the_mean_whatever_the_header_says(tmp_path: Path, name: str) -> None:
+    path = _with_times(tmp_path / name, np.cumsum([1, 1, 2] * 20).tolist())
+    assert probe_video(path).fps == pytest.approx(30 / (4 / 3), rel=0.02)
 
 
 # How far the shown frames may be from those of base.mp4, in levels, on average.

@@ -10,7 +10,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from av.video.reformatter import ColorTrc
+from av.video.reformatter import ColorPrimaries, ColorTrc
 from PIL import Image
 
 from aa_eval.errors import VideoError
@@ -29,6 +29,7 @@ def write(
     rotate: int = 0,
     pixel_aspect: Fraction = Fraction(1),
     transfer: ColorTrc = ColorTrc.BT709,
+    primaries: ColorPrimaries = ColorPrimaries.BT709,
 ) -> VideoSource:
     """Ten frames, the n-th of level 20 n; `first` frames lie before the edit list's start."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -41,6 +42,7 @@ def write(
             track.gop_size = 1
             track.codec_context.sample_aspect_ratio = pixel_aspect
             track.codec_context.color_trc = transfer
+            track.codec_context.color_primaries = primaries
             if rotate:
                 track.set_display_rotation(rotate)
         for number in range(10):
@@ -90,6 +92,17 @@ def test_hdr_is_refused_and_not_scored_as_grey(
     tmp_path: Path, transfer: ColorTrc, name: str
 ) -> None:
     assert f"is HDR ({name})" in refusal(write(tmp_path / "a.mkv", transfer=transfer))
+
+
+@pytest.mark.parametrize(
+    ("primaries", "name"),
+    [(ColorPrimaries.BT2020, "BT.2020"), (ColorPrimaries.SMPTE432, "Display P3")],
+)
+def test_wide_gamuts_are_refused_and_not_scored_as_pale(
+    tmp_path: Path, primaries: ColorPrimaries, name: str
+) -> None:
+    source = write(tmp_path / "a.mkv", primaries=primaries)
+    assert f"its colours are {name}, expected BT.709" in refusal(source)
 
 
 def test_two_video_streams_are_refused(tmp_path: Path) -> None:
