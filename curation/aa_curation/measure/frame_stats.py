@@ -131,10 +131,10 @@ class PictureMeter:
 
     def picture(self) -> Picture:
         rows = np.array(self._rows, dtype=np.float64).reshape(-1, 6)
-        numbers = (rows[:, i].astype(np.float32) for i in range(1, 6))
+        change, sharpness, brightness, camera, combed = rows[:, 1:].astype(np.float32).T
         nothing = np.zeros((1, 1), np.float32)
         brightest = nothing if self._brightest is None else self._brightest.astype(np.float32)
-        return Picture(rows[:, 0], *numbers, brightest)
+        return Picture(rows[:, 0], change, sharpness, brightness, camera, combed, brightest)
 
 
 def cropped_planes(planes: Planes, crop_px: tuple[int, int, int, int]) -> Planes:
