@@ -12,15 +12,9 @@ from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar
 
 from aa_eval.errors import EvalError, PairingError
+from aa_eval.names import CROSS_PROTOCOL, DEFAULT_PROTOCOL
 from aa_eval.options import EvaluateOptions, FolderOptions
-from aa_eval.protocol import (
-    CROSS_PROTOCOL,
-    DEFAULT_PROTOCOL,
-    Pairing,
-    Protocol,
-    protocol_of_module,
-    read_protocol,
-)
+from aa_eval.protocol import Pairing, Protocol, protocol_of_module, read_protocol
 from aa_eval.result import RESULT_FILE, Result, read_result, write_result
 from aa_eval.scoring.baselines import choose_baselines, is_trivial
 from aa_eval.scoring.cache import Cache, default_cache

@@ -23,7 +23,8 @@ from aa_eval.metrics.psnr import psnr, psnr_uint8_overflow
 from aa_eval.metrics.ssim import ssim_colour_gaussian as ssim
 from aa_eval.metrics.ssim import ssim_grey_uniform7
 from aa_eval.metrics.temporal import flicker
-from aa_eval.protocol import DEFAULT_PROTOCOL, read_protocol
+from aa_eval.names import DEFAULT_PROTOCOL
+from aa_eval.protocol import read_protocol
 from aa_eval.scoring.feature_windows import WindowFeatures, needed_windows
 from aa_eval.statistics import stacked
 

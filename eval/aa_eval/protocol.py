@@ -16,11 +16,10 @@ from aa_eval.features.networks import NETWORKS
 from aa_eval.features.spec import VideoFeatures
 from aa_eval.metric_module import MetricModule, read_metric_module
 from aa_eval.metrics.skeleton import Crop
+from aa_eval.names import DEFAULT_PROTOCOL, POSE_BETTER
 from aa_eval.parse import parse
 from aa_eval.resize import RESIZES
 
-DEFAULT_PROTOCOL = "aa-clean-v2"
-CROSS_PROTOCOL = "aa-cross-v1"  # the default without true frames
 Pairing: TypeAlias = Literal["numbers", "positions", "humanvid-24", "photo"]
 
 
@@ -96,11 +95,6 @@ REGION_KINDS = frozenset(
     for name, kind in KINDS.items()
     if kind.over == "frame" and not kind.needs and name != "picd_nearest"
 )
-# with keypoints; not part of a protocol
-POSE_BETTER: dict[str, Literal["higher", "lower"]] = {
-    "pck": "higher", "akd": "lower", "missing_rate": "lower", "limb_angle": "lower",
-}  # fmt: skip
-
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")  # results have folders of these names
 _KEY = re.compile(r"[A-Za-z0-9_]{1,60}")  # "@" stands before a region

@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from aa_eval.comparison import why_not_comparable as why_results_not_comparable
+from aa_eval.names import CROSS_PROTOCOL, POSE_BETTER, REPEATED, STATIC_OF
 from aa_leaderboard.columns import Column, column_of, columns_of
 from aa_leaderboard.errors import NotComparableError
 from aa_leaderboard.row import Measured, Row
 
 # Baselines of `aa-eval` that are made from the true frames: they show what a column overlooks.
 SEE_THE_ANSWER = frozenset({"previous-frame", "reversed", "blurred", "shifted-pixel"})
-STILL = ("repeat-reference", "static of ")  # how the names of baselines that hold still begin
+_STILL = (REPEATED, STATIC_OF)  # how the names of baselines that hold still begin
 MARGIN = "inside the best method's 95 % interval over videos, or beyond it"
 
 
@@ -40,7 +41,7 @@ class Flag:
     def beaten_blindly(self) -> bool:
         """Whether a baseline is better than every method that has no reason of its own to be."""
         return any(
-            name not in SEE_THE_ANSWER and not (name.startswith(STILL) and self.still_is_perfect)
+            name not in SEE_THE_ANSWER and not (name.startswith(_STILL) and self.still_is_perfect)
             for name in self.beaten_by
         )
 
@@ -89,7 +90,7 @@ class Table:
         flags = [f for key, f in self.flags.items() if keys is None or key in keys]
         blind = [flag for flag in flags if flag.beaten_blindly]
         other = [flag for flag in flags if flag.beaten_by and not flag.beaten_blindly]
-        still = [flag for flag in other if flag.beaten_by[0].startswith(STILL)]
+        still = [flag for flag in other if flag.beaten_by[0].startswith(_STILL)]
         seeing = [flag for flag in other if flag not in still]
         marked = "so the best is marked, but not as a winner"
         sentences = []
@@ -193,8 +194,6 @@ def _flag(table: Table, column: Column) -> Flag | None:
     rivals = [(value, row) for value, row in scored if row.is_baseline and value >= margin]
     if not rivals:
         return None
-    from aa_eval.protocol import CROSS_PROTOCOL, POSE_BETTER  # loads what resizes pictures
-
     rivals.sort(key=lambda pair: (pair[1].method in SEE_THE_ANSWER, -pair[0]))
     names = ", ".join(f"{row.method} {row.cells[column.key].text}" for _, row in rivals)
     return Flag(

@@ -11,14 +11,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aa_eval.protocol import KINDS, POSE_BETTER, list_protocols, read_protocol
+from aa_eval.names import POSE_BETTER
+from aa_eval.protocol import KINDS, list_protocols, read_protocol
 from aa_eval.result import MetricValue, Result
-from aa_eval.scoring.baselines import BASELINES, STATIC_OF
+from aa_eval.scoring.baselines import BASELINES
 from aa_leaderboard.columns import COLUMNS, column_of, columns_of
 from aa_leaderboard.errors import NotComparableError
 from aa_leaderboard.published import read_published
 from aa_leaderboard.row import Cell, Measured, Row, row_of_result
-from aa_leaderboard.table import SEE_THE_ANSWER, STILL, Table, rank, tables_of, why_not_comparable
+from aa_leaderboard.table import SEE_THE_ANSWER, Table, rank, tables_of, why_not_comparable
 
 values = st.lists(
     st.one_of(st.none(), st.floats(-50, 200, allow_nan=False), st.sampled_from([0.0, 1.0])),
@@ -408,9 +409,3 @@ def test_a_value_is_never_printed_as_0_that_is_not() -> None:
     assert column_of("warp_error").text_of(0.0) == "0.0000"
     assert column_of("ssim").text_of(0.7184) == "0.718"
     assert column_of("l1").text_of(3.784e-4) == "3.78E-04"
-
-
-def test_still_baselines_are_named_as_aa_eval_names_them() -> None:
-    """The board has the names without what draws the baselines."""
-    assert STATIC_OF in STILL
-    assert set(STILL) - {STATIC_OF} <= BASELINES.keys()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from aa_eval.errors import MetricUnavailable, PairingError, WeightsUnavailable
+from aa_eval.malloc import outside_the_heap
 from aa_eval.metrics.masks import Mask
 from aa_eval.weights.numpy_pickle import WeightTree, read_numpy_pickle
 from aa_eval.weights.packed import ReLUConvolution
@@ -47,7 +49,7 @@ class LPIPS(nn.Module):
 
     Attributes:
         pnet_type: "alex" or "vgg".
-        net: the backbone, pictures [B, 3, H, W] -> its five layers.
+        net: the backbone, pictures [B, 3, H, W] -> its five layers, one after the other.
         heads: the weight of each layer's channels, [1, C, 1, 1], at least 0.
     """
 
@@ -58,10 +60,10 @@ class LPIPS(nn.Module):
         widths = [part[-1][0] for part in _PARTS[net]]
         self.heads = nn.ParameterList([torch.zeros(1, width, 1, 1) for width in widths])
 
-    def layers(self, pictures: Tensor) -> list[Tensor]:
+    def layers(self, pictures: Tensor) -> Iterator[Tensor]:
         """What is compared of pictures [B, 3, H, W] in [-1, 1], before it is normalised."""
         shift, scale = (pictures.new_tensor(of).view(3, 1, 1) for of in (_SHIFT, _SCALE))
-        found: list[Tensor] = self.net((pictures - shift) / scale)
+        found: Iterator[Tensor] = self.net((pictures - shift) / scale)
         return found
 
     def forward(self, a: Tensor, b: Tensor, normalize: bool = False) -> Tensor:
@@ -92,7 +94,7 @@ class _Backbone(nn.Module):
                 inputs = outputs
             self.parts.append(layers)
 
-    def forward(self, x: Tensor) -> list[Tensor]:
+    def forward(self, x: Tensor) -> Iterator[Tensor]:
         if not self._laid_out:  # when the weights are there
             self._laid_out = [
                 [
@@ -103,13 +105,12 @@ class _Backbone(nn.Module):
                 ]
                 for part, sizes in zip(self.parts, _PARTS[self.net], strict=True)
             ]
-        found: list[Tensor] = []
-        for part, pool in zip(self._laid_out, (*self.pools, None), strict=True):
+        for part, pool in zip(self._laid_out, (None, *self.pools), strict=True):
+            if pool is not None:
+                x = F.max_pool2d(x, *pool)
             for layer in part:
                 x = layer(x)
-            found.append(x)
-            x = found[-1] if pool is None else F.max_pool2d(found[-1], *pool)
-        return found
+            yield x
 
 
 def make_lpips(
@@ -228,9 +229,9 @@ def lpips_features(
     layers = []
     with torch.inference_mode():
         for output, head in zip(model.layers(x), model.heads, strict=True):
-            # as in `LPIPS.forward`, in place: fresh memory for the first layers costs more
+            # as in `LPIPS.forward`
             length = output.square().sum(dim=1, keepdim=True).sqrt_().add_(1e-10)
-            layers.append(output.div_(length).mul_(head[0].sqrt()))
+            layers.append(torch.div(output, length, out=_room(output)).mul_(head[0].sqrt()))
     return [list(of_frame) for of_frame in zip(*layers, strict=True)]
 
 
@@ -265,6 +266,15 @@ def lpips_distance(a: LpipsFeatures, b: LpipsFeatures, mask: Mask | None = None)
             squares += error.sum(dtype=torch.float64)
         total += float(squares) / places
     return total
+
+
+def _room(output: Tensor) -> Tensor:
+    """Memory for what is kept of a layer's output [B, C, h, w]; channels last on a CPU."""
+    if output.device.type != "cpu":
+        return torch.empty_like(output)
+    batch, channels, height, width = output.shape
+    room = outside_the_heap((batch, height, width, channels), np.float32)
+    return torch.from_numpy(room).movedim(-1, 1)
 
 
 def _load_convolution(convolution: nn.Conv2d, node: Any, where: str) -> None:

@@ -51,10 +51,7 @@ def pck(
     predicted, visible = _present(
         pred_keypoints_px, pred_scores, ref_keypoints_px, ref_scores, min_score
     )
-    shown = visible[..., None]
-    low = np.where(shown, ref_keypoints_px, np.inf).min(axis=1, initial=np.inf)
-    high = np.where(shown, ref_keypoints_px, -np.inf).max(axis=1, initial=-np.inf)
-    longer_side_px = (high - low).max(axis=1)
+    longer_side_px = _box_sides_px(ref_keypoints_px, visible).max(axis=1)
     both = predicted & visible
     distance_px = _distance_px(pred_keypoints_px, ref_keypoints_px, both)
     correct = both & (distance_px <= alpha * longer_side_px[:, None])
@@ -128,10 +125,8 @@ def oks(
     predicted, visible = _present(
         ours, pred_scores[:, body], theirs, ref_scores[:, body], min_score
     )
-    low = np.where(visible[..., None], theirs, np.inf).min(axis=1)
-    high = np.where(visible[..., None], theirs, -np.inf).max(axis=1)
-    area = _AREA_OF_BOX * np.maximum(high - low, 0).prod(axis=1)
-    area[~(visible.any(axis=1) & (area > 0))] = np.nan
+    area = _AREA_OF_BOX * _box_sides_px(theirs, visible).prod(axis=1)
+    area[~(area > 0)] = np.nan
     squares = np.square(_distance_px(ours, theirs, predicted & visible))
     alike = np.exp(-squares / (2 * area[:, None] * np.square(2 * _SIGMAS)))
     return _ratio((alike * (predicted & visible)).sum(axis=1), visible.sum(axis=1))
@@ -194,6 +189,15 @@ def _present(
         & np.isfinite(pred_keypoints_px).all(axis=-1),
         (ref_scores > 0) & (ref_scores >= min_score) & np.isfinite(ref_keypoints_px).all(axis=-1),
     )
+
+
+def _box_sides_px(
+    keypoints_px: NDArray[np.floating], visible: NDArray[np.bool_]
+) -> NDArray[np.float64]:
+    """Width and height of the box about the visible joints, [T, 2]; 0 where there is none."""
+    low = np.where(visible[..., None], keypoints_px, np.inf).min(axis=1, initial=np.inf)
+    high = np.where(visible[..., None], keypoints_px, -np.inf).max(axis=1, initial=-np.inf)
+    return np.asarray(np.maximum(high - low, 0), dtype=np.float64)
 
 
 def _distance_px(

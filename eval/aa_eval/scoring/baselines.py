@@ -11,6 +11,7 @@ from PIL import Image
 from scipy.ndimage import gaussian_filter
 
 from aa_eval.errors import EvalError, VideoError
+from aa_eval.names import REPEATED, STATIC, STATIC_OF
 from aa_eval.videos.pairing import Pair
 from aa_eval.videos.source import iter_frames
 
@@ -58,7 +59,7 @@ def _shift(frame: Frame) -> Frame:
 
 # name -> maker of a predictor for one video: reference frame in, predicted frame out, in order
 BASELINES: dict[str, Callable[[], Callable[[Frame], Frame]]] = {
-    "repeat-reference": _repeat_reference,
+    REPEATED: _repeat_reference,
     "mid-grey": _constant(128),
     "white": _constant(255),
     "previous-frame": _previous_frame,
@@ -68,10 +69,8 @@ BASELINES: dict[str, Callable[[], Callable[[Frame], Frame]]] = {
 }
 # Without true frames: the photo over and over, the method's own first frame likewise, and the
 # photo of somebody else, which says how far apart two people are.
-STATIC = "static"
-WITHOUT_TRUTH = ("repeat-reference", STATIC, "other-photo")
+WITHOUT_TRUTH = (REPEATED, STATIC, "other-photo")
 TRIVIAL_NAMES = tuple(dict.fromkeys((*BASELINES, *WITHOUT_TRUTH)))
-STATIC_OF = f"{STATIC} of "  # how a result names a method's own still baseline
 
 
 def is_trivial(method: str) -> bool:

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from aa_eval.features.networks import NETWORKS
 from aa_eval.features.spec import VideoFeatures
+from aa_eval.malloc import give_back_freed_memory, outside_the_heap
 from aa_eval.resize import resize
-from aa_eval.scoring.malloc import give_back_freed_memory
 from aa_eval.videos.reencode import X264RoundTrip
 
 if TYPE_CHECKING:
@@ -107,8 +107,9 @@ class WindowFeatures:
         self._pushed = 0
         self._round_trip = X264RoundTrip() if spec.reencode != "none" else None
         self._waiting: list[NDArray[np.float32]] = []
-        self._last: NDArray[np.float32] | None = None
-        self._last_start = 0
+        self._latest: tuple[NDArray[np.uint8], NDArray[np.float32]] | None = None
+        self._still_from = 0  # the first of the latest frames that are all equal
+        self._last: tuple[int, int] | None = None  # the window that was computed
         self._rows: list[NDArray[np.float64]] = []  # one per distinct window
         self._row_of_window: list[int] = []
 
@@ -123,12 +124,18 @@ class WindowFeatures:
     def _push(self, frames: NDArray[np.uint8]) -> None:
         if not self._windows:
             return
-        for frame in resize(frames, self._spec.resize, self._spec.size_hw):
-            self._frames.append(frame / np.float32(127.5) - np.float32(1))
+        for frame in frames:
+            if self._latest is None or not np.array_equal(frame, self._latest[0]):
+                (resized,) = resize(frame[None], self._spec.resize, self._spec.size_hw)
+                kept = outside_the_heap(resized.shape, np.float32)
+                np.divide(resized, np.float32(127.5), out=kept)
+                kept -= np.float32(1)
+                self._latest = frame, kept
+                self._still_from = self._pushed
+            self._frames.append(self._latest[1])  # of a still picture the same array
             self._pushed += 1
             while self._windows and self._windows[0][1] == self._pushed:
-                start, _ = self._windows.popleft()
-                self._add(np.stack(list(self._frames)[start - self._first :]), start)
+                self._add(*self._windows.popleft())
             first_needed = self._windows[0][0] if self._windows else self._pushed
             while self._first < min(first_needed, self._pushed):
                 self._frames.popleft()
@@ -144,10 +151,14 @@ class WindowFeatures:
             return np.zeros((0, NETWORKS[self._spec.net].dim))
         return np.concatenate(self._rows)[self._row_of_window]
 
-    def _add(self, window: NDArray[np.float32], start: int) -> None:
-        if self._last is None or not np.array_equal(window, self._last):
-            self._waiting.append(window)
-            self._last, self._last_start = window, start
+    def _add(self, start: int, end: int) -> None:
+        if (
+            self._last is None
+            or self._still_from > self._last[0]
+            or end - start != self._last[1] - self._last[0]
+        ):
+            self._waiting.append(np.stack(list(self._frames)[start - self._first :]))
+            self._last = start, end
         done = sum(len(rows) for rows in self._rows)
         self._row_of_window.append(done + len(self._waiting) - 1)
         if len(self._waiting) == self._batch:
@@ -164,7 +175,8 @@ class WindowFeatures:
         slide = NETWORKS[self._spec.net].slide
         if self._slides and slide is not None:
             self._slide = self._slide or slide(network)
-            vectors = self._slide(windows, self._last_start)
+            assert self._last is not None  # the batch is one window
+            vectors = self._slide(windows, self._last[0])
         else:
             vectors = network(windows.to(self._device))
         self._rows.append(vectors.detach().cpu().double().numpy())

@@ -29,8 +29,11 @@ from aa_eval.scoring.cache import Cache
 
 # A chunk of each side, the frames before, and the still pictures; more would only take room.
 _KEPT_CHUNKS = 4
-_KEPT_BYTES = 512 * 2**20
-_KEPT_AT_LEAST = 4  # frames
+_KEPT_STILLS = 4
+_KEPT_BYTES = 192 * 2**20
+# With the fast baselines: two still pictures, and two frames of each side. With fewer the still
+# pictures would be computed again with every frame.
+_KEPT_AT_LEAST = 6
 
 Frames = NDArray[np.uint8]
 Values = NDArray[np.float64]
@@ -60,7 +63,7 @@ class Perceptual:
         self._cache = cache
         self._key = ["lpips", model.pnet_type, input_range, key]
         self._batch = 1 if next(model.parameters()).device.type == "cpu" else 8
-        self.kept_frames = _KEPT_AT_LEAST + _KEPT_CHUNKS * self._batch
+        self.kept_frames = _KEPT_STILLS + _KEPT_CHUNKS * self._batch
         self._kept: OrderedDict[str, LpipsFeatures] = OrderedDict()
         self._kept_bytes = 0
         self._layers: dict[tuple[int, ...], list[torch.Size]] = {}  # of frames of one shape

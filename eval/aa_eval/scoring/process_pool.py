@@ -11,9 +11,9 @@ from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.sharedctypes import Synchronized
 
 from aa_eval.errors import EvalError
+from aa_eval.malloc import keep_freed_memory
 from aa_eval.protocol import Protocol
 from aa_eval.scoring.cache import Cache
-from aa_eval.scoring.malloc import keep_freed_memory
 from aa_eval.scoring.metric_runner import Measures, full_float32
 from aa_eval.scoring.video_scores import VideoScores, score_video
 from aa_eval.videos.pairing import Pair

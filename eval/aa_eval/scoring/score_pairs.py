@@ -12,15 +12,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aa_eval.errors import counted
+from aa_eval.malloc import keep_freed_memory
 from aa_eval.metrics.crops import PERSON_CROPS
 from aa_eval.metrics.pose import oks, pose_error
+from aa_eval.names import STATIC, STATIC_OF
 from aa_eval.progress import progress
 from aa_eval.protocol import KINDS, NEEDS, REGION_KINDS, SET_KINDS, Metric, Protocol
 from aa_eval.provenance import describe_machine, package_versions
 from aa_eval.result import SCHEMA, MetricValue, Result, mean_of_frames, region_key
-from aa_eval.scoring.baselines import BASELINES, STATIC, STATIC_OF, baseline_places
+from aa_eval.scoring.baselines import BASELINES, baseline_places
 from aa_eval.scoring.cache import Cache
-from aa_eval.scoring.malloc import keep_freed_memory
 from aa_eval.scoring.metric_runner import Measures, features_of, fit_of, full_float32, without_key
 from aa_eval.scoring.process_pool import default_workers, score_in_processes
 from aa_eval.scoring.ray_pool import score_on_ray

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from aa_eval.errors import MetricUnavailable, VideoError
 from aa_eval.features.spec import VideoFeatures
+from aa_eval.malloc import outside_the_heap
 from aa_eval.metrics.crops import crop_frames
 from aa_eval.metrics.skeleton import Person
 from aa_eval.protocol import KINDS, REGION_KINDS, TEMPORAL_KINDS, Metric
@@ -418,7 +419,7 @@ def _chunks(pair: Pair, names: Sequence[str], size: int) -> Iterator[dict[str, F
     while left:
         count = min(size, left)
         true = list(islice(reference, count))
-        frames_of = {REFERENCE: np.stack(true)} if true else {}
+        frames_of = {REFERENCE: _stacked(true)} if true else {}
         for name in names:
             frames = list(islice(readers[name], count)) if name in readers else true
             if min(len(true), len(frames)) < count:
@@ -427,7 +428,7 @@ def _chunks(pair: Pair, names: Sequence[str], size: int) -> Iterator[dict[str, F
                 )
             if name in predictors:
                 frames = [predictors[name](frame) for frame in frames]
-            frames_of[name] = np.stack(frames)
+            frames_of[name] = _stacked(frames)
         if len(true) < count:
             raise VideoError(f"'{pair.video_id}': fewer frames can be decoded than its file holds")
         yield frames_of
@@ -435,6 +436,11 @@ def _chunks(pair: Pair, names: Sequence[str], size: int) -> Iterator[dict[str, F
     # also lets the readers make their own checks at a file's end
     if any(next(frames, None) is not None for frames in (reference, *readers.values())):
         raise VideoError(f"'{pair.video_id}': more frames can be decoded than its file announces")
+
+
+def _stacked(frames: Sequence[Frames]) -> Frames:
+    shape = (len(frames), *frames[0].shape)
+    return np.stack(frames, out=outside_the_heap(shape, np.uint8))
 
 
 def _prediction(pair: Pair) -> VideoSource:

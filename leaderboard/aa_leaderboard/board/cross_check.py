@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from aa_eval.errors import counted
-from aa_eval.protocol import KINDS, POSE_BETTER, SET_KINDS, Metric, Protocol
+from aa_eval.names import POSE_BETTER
+from aa_eval.protocol import KINDS, SET_KINDS, Metric, Protocol
 from aa_eval.result import MetricValue, Result, mean_of_frames
 from aa_eval.scoring.feature_windows import needed_windows
 from aa_eval.verify import may_be_trimmed

@@ -174,6 +174,23 @@ def test_what_is_kept_in_memory_does_not_grow_with_the_video(alex: LPIPS) -> Non
     assert most == perceptual.kept_frames == len(perceptual._kept) == 8
 
 
+def test_large_frames_are_computed_once_with_the_fast_baselines(
+    alex: LPIPS, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("aa_eval.scoring.lpips_features._KEPT_BYTES", 0)
+    passes: list[int] = []
+    net = alex.get_submodule("net")
+    forward = net.forward
+    monkeypatch.setattr(net, "forward", lambda x: passes.append(len(x)) or forward(x))
+    draw = np.random.default_rng(2)
+    ours, theirs = draw.integers(0, 256, (2, 6, 1, 32, 32, 3), dtype=np.uint8)
+    perceptual = Perceptual(alex, "-1..1", None, "weights")
+    for t in range(6):
+        for side in (ours[t], theirs[0], np.full_like(ours[t], 255), theirs[max(t - 1, 0)]):
+            perceptual.per_frame(side, theirs[t])
+    assert sum(passes) == 6 + 6 + 1
+
+
 def test_features_stop_at_their_room(
     alex: LPIPS, noise: np.ndarray, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -128,6 +128,23 @@ def test_stream_gives_what_a_plain_loop_gives(
     np.testing.assert_allclose(stream.finish(), plain.numpy(), atol=1e-6)
 
 
+def test_a_still_picture_is_computed_once_for_each_length(
+    toy_protocol: Callable[..., Protocol],
+) -> None:
+    spec = toy_protocol().video_features
+    assert spec is not None
+    seen: list[int] = []
+
+    def network(windows: torch.Tensor) -> torch.Tensor:
+        seen.append(windows.shape[2])
+        return toy(windows)
+
+    stream = WindowFeatures(spec, lambda: network, [(0, 4), (0, 5), (0, 6), (1, 7)], "cpu")
+    stream.push(np.repeat(random_frames(5, 1), 7, axis=0))
+    assert len(stream.finish()) == 4
+    assert seen == [4, 5, 6]
+
+
 def test_styleganv_fvd_is_its_scripts_arithmetic(
     toy_protocol: Callable[..., Protocol], tmp_path: Path
 ) -> None:
