@@ -34,6 +34,7 @@ _PILLOW_KINDS = {
 }
 _PNG_START = b"\x89PNG\r\n\x1a\n"
 _PNG_END = b"\0\0\0\0IEND\xaeB`\x82"
+_JPEG_SCAN, _JPEG_END = b"\xff\xda", b"\xff\xd9"
 _PLAIN_RGB = b"\x08\x02\0\0\0"  # bytes 24 to 28, in the IHDR chunk: 8 bits, RGB, not interlaced
 
 
@@ -41,12 +42,16 @@ def image_size_and_kind(path: Path) -> tuple[tuple[int, int], str]:
     """Height and width in pixels, and the kind of pixel ("8-bit colour", ...), from the header.
 
     Raises:
-        VideoError: the file is empty, no image, an animation, or to be turned by its viewer.
+        VideoError: the file is empty, no image, cut off, an animation, or to be turned by its
+            viewer.
     """
     with _open(path) as image:
         kind = _PILLOW_KINDS.get(image.mode, image.mode)
         if image.format == "PNG" and _png_bits(path) == 16:
             kind = kind.replace("8-bit", "16-bit")  # Pillow drops the low byte without a word
+        if "transparency" in image.info and image.mode != "P":
+            kind += " with alpha"  # of one colour
+        _require_end(path, image.format)
         count = getattr(image, "n_frames", 1)
         if count > 1:
             raise VideoError(f"{path}: an animation of {count} pictures: expected one per frame")
@@ -106,6 +111,22 @@ def _open(path: Path) -> Image.Image:
         return Image.open(path)
     except (UnidentifiedImageError, OSError, Image.DecompressionBombError) as error:
         raise VideoError(f"{path}: not an image that can be read: write it again") from error
+
+
+def _require_end(path: Path, kind: str | None) -> None:
+    """Refuse a PNG or JPEG that was cut off, without decoding it."""
+    end = {"PNG": _PNG_END, "JPEG": _JPEG_END}.get(kind or "")
+    if end is None:
+        return
+    with path.open("rb") as file:
+        file.seek(-min(len(end), path.stat().st_size), 2)
+        if file.read() == end:
+            return
+        file.seek(0)
+        content = file.read()  # something may stand behind the end
+    start = -1 if kind == "PNG" else content.rfind(_JPEG_SCAN)  # a preview has an end of its own
+    if content.rfind(end) <= start:
+        raise VideoError(f"{path}: truncated (its end is missing): write it again")
 
 
 def _png_bits(path: Path) -> int:

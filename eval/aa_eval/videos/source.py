@@ -26,6 +26,7 @@ IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg")
 _HDR_TRANSFERS = {ColorTrc.SMPTE2084: "PQ", ColorTrc.ARIB_STD_B67: "HLG"}
 _WIDE_GAMUTS = {ColorPrimaries.BT2020: "BT.2020", ColorPrimaries.SMPTE432: "Display P3"}
 _UNTOLD = 2  # FFmpeg's number of a tag that is not there
+_OPAQUE = 255
 _SQUARE_WITHIN = 0.02  # scaling to whole numbers of pixels leaves ratios such as 1.0023
 
 
@@ -66,9 +67,15 @@ class VideoSource:
         return f"{self.place}:{self.member.name}" if self.member else str(self.place)
 
     def is_same_file(self, other: VideoSource) -> bool:
-        """Whether both are read from the same place, links resolved."""
-        ours, theirs = (source.files[0].resolve() for source in (self, other))
-        return ours == theirs and self.member == other.member
+        """Whether both are the same file, or have frames in common, through links of either kind.
+
+        The first frame does not count: methods are given it.
+        """
+        ours, theirs = (
+            {(at.st_dev, at.st_ino) for at in map(Path.stat, source.files[1:] or source.files)}
+            for source in (self, other)
+        )
+        return self.member == other.member and not ours.isdisjoint(theirs)
 
     def at_numbers(self, keep: set[int]) -> VideoSource:
         """The frames with these numbers only (a source of images)."""
@@ -252,6 +259,7 @@ def _require_plain_pictures(source: VideoSource) -> None:
         if frame is None:
             return
         name = source.name
+        _require_opaque(frame, name)
         if any(data.type.name == "DISPLAYMATRIX" for data in frame.side_data):
             raise VideoError(
                 f"{name}: its header asks players to rotate or mirror it ({frame.rotation:g} "
@@ -286,6 +294,13 @@ def _require_progressive(frame: av.VideoFrame, name: str) -> None:
         )
 
 
+def _require_opaque(frame: av.VideoFrame, name: str) -> None:
+    """Refuse the holes of a GIF; its format says alpha of every one, with holes or without."""
+    may_have = name.lower().endswith(".gif") and frame.format.name == "bgra"
+    if may_have and frame.to_ndarray()[..., 3].min() < _OPAQUE:
+        raise VideoError(f"{name}: has transparent pixels: write it with its background")
+
+
 def _bytes_of(source: VideoSource) -> BinaryIO:
     """A video file's own bytes, inside a shard or not."""
     member = source.member
@@ -305,7 +320,8 @@ def _kind(pixels: Any, name: str, alpha: bool) -> str:
 
 def _iter_file(source: VideoSource) -> Iterator[NDArray[np.uint8]]:
     name = source.name
-    expected = _probe_file(source).num_frames
+    info = _probe_file(source)
+    expected, size_hw = info.num_frames, info.size_hw
     decoded = read = 0
     with _open(source) as container:
         stream = container.streams.video[0]
@@ -316,6 +332,12 @@ def _iter_file(source: VideoSource) -> Iterator[NDArray[np.uint8]]:
                 if frame.is_corrupt:
                     raise VideoError(f"{name}: frame {decoded} is corrupt: write the file again")
                 _require_progressive(frame, name)  # a recording may begin with plain frames
+                if (frame.height, frame.width) != size_hw:
+                    raise VideoError(
+                        f"{name}: frame {decoded} is {frame.width}x{frame.height}, but the header "
+                        f"says {size_hw[1]}x{size_hw[0]}: one video has one size"
+                    )
+                _require_opaque(frame, name)
                 decoded += 1
                 if (decoded - 1) % source.step:
                     continue

@@ -314,6 +314,15 @@ def test_references_are_no_predictions_of_themselves(
     for folder in ("gt", "link"):
         assert run("check", trees / folder, "--references", trees / "gt") == 2
         assert "predictions that are the references' own files: 5" in capsys.readouterr().err
+    # frames may be links, too; the first one is given to methods
+    frames = [tree / "v" / f"{n}.png" for tree in (trees / "true", trees / "few") for n in range(3)]
+    for number, frame in enumerate(frames):
+        frame.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (8, 8), (number, 0, 0)).save(frame)
+    for number, verdict in ((0, 0), (2, 2)):
+        frames[3 + number].unlink()
+        frames[3 + number].hardlink_to(frames[number])
+        assert run("check", trees / "few", "--references", trees / "true") == verdict
     words = ["check", trees / "link", "--references", trees / "gt", "--allow", "same-files"]
     assert run(*words) == 0
     assert "warning: allow same-files: predictions that are" in capsys.readouterr().err

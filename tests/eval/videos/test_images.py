@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from aa_eval.errors import VideoError
-from aa_eval.videos.images import read_image
+from aa_eval.videos.images import image_size_and_kind, read_image
 
 RGB = 2
 SETTINGS = settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -108,3 +108,26 @@ def test_pixels_that_run_out_under_a_valid_end_are_refused(tmp_path: Path, missi
     file.write_bytes(png(20, 16, random_lines(2, 20, 16)[:-missing]))
     with pytest.raises(VideoError, match="truncated or corrupt"):
         read_image(file)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG"])
+def test_an_image_that_was_cut_off_is_refused_by_its_header_alone(
+    tmp_path: Path, kind: str
+) -> None:
+    file = tmp_path / "frame.png"
+    frame = np.random.default_rng(0).integers(0, 256, (40, 30, 3), dtype=np.uint8)
+    Image.fromarray(frame).save(file, kind)
+    whole = file.read_bytes()
+    for behind in (b"", b"what some program left behind"):
+        file.write_bytes(whole + behind)
+        assert image_size_and_kind(file) == ((40, 30), "8-bit colour")
+    for lost in (1, 2, 13, len(whole) // 2):
+        file.write_bytes(whole[:-lost])
+        with pytest.raises(VideoError, match="truncated"):
+            image_size_and_kind(file)
+
+
+def test_one_transparent_colour_is_alpha(tmp_path: Path) -> None:
+    file = tmp_path / "frame.png"
+    Image.new("RGB", (20, 10)).save(file, transparency=(0, 0, 0))
+    assert image_size_and_kind(file)[1] == "8-bit colour with alpha"

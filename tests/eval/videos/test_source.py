@@ -124,6 +124,43 @@ def test_alpha_of_webm_is_refused_as_that_of_png(tmp_path: Path) -> None:
     assert probe(VideoSource("a", (path,))).kind == "8-bit colour with alpha"
 
 
+def test_holes_of_a_gif_are_refused_as_alpha_of_png(tmp_path: Path) -> None:
+    draw = np.random.default_rng(0)
+    for name, opaque in (("whole", True), ("holes", False)):
+        frames = draw.integers(0, 256, (3, 20, 20, 4), dtype=np.uint8)
+        frames[..., 3] = 255
+        frames[1:, :5, :5, 3] = 255 if opaque else 0
+        first, *others = map(Image.fromarray, frames)
+        path = tmp_path / f"{name}.gif"
+        first.save(path, save_all=True, append_images=others, duration=100, disposal=2)
+        source = VideoSource(name, (path,))
+        if opaque:
+            assert len(list(iter_frames(source))) == 3
+        else:
+            with pytest.raises(VideoError, match="transparent pixels"):
+                list(iter_frames(source))
+
+
+def test_a_video_whose_size_changes_midway_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.mkv"
+    with av.open(str(path), "w") as container:
+        track = container.add_stream("mjpeg", rate=10)
+        track.width = track.height = 48
+        track.pix_fmt = "yuvj420p"
+        for time, side in enumerate((48, 48, 64)):
+            encoder = av.CodecContext.create("mjpeg", "w")
+            encoder.width = encoder.height = side
+            encoder.pix_fmt, encoder.time_base = "yuvj420p", Fraction(1, 10)
+            picture = np.zeros((side, side, 3), np.uint8)
+            frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
+            for packet in (*encoder.encode(frame), *encoder.encode()):
+                packet.stream = track
+                packet.pts = packet.dts = time
+                container.mux(packet)
+    with pytest.raises(VideoError, match="frame 2 is 64x64, but the header says 48x48"):
+        list(iter_frames(VideoSource("a", (path,))))
+
+
 @pytest.mark.parametrize(
     ("name", "reason"),
     [
