@@ -22,7 +22,7 @@ from aa_curation.errors import FetchOutageError, FetchRefusedError
 from aa_curation.ledger.records import Fetched
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
-_PASSING = frozenset({408, 425, 429})  # and every 5xx
+_PASSING = frozenset({202, 408, 425, 429})  # and every 5xx; 202: it is being made
 _REFUSED_NOW = frozenset({400, 401, 403})  # where a signed URL has expired
 # Query parameters of signed URLs: of S3, Google, Azure, CloudFront, Akamai and their like.
 _SIGNED = re.compile(
@@ -36,7 +36,11 @@ _MEDIA_TYPES = re.compile(
     r"|model/vnd\.mts|text/vnd\.trolltech\.linguist"  # what suffixes .mts and .ts are taken for
 )
 # What no video begins with: markup, playlists that name other files, scripts.
-_TEXT = re.compile(rb"\s*(<[!?a-z]|#EXTM3U|ffconcat|\{\s*\"|%PDF|#!)", re.IGNORECASE)
+_TEXT = re.compile(
+    rb"(\xef\xbb\xbf)?\s*(<[!?a-z]|#EXTM3U|ffconcat|[\[{]\s*[\"{]|%PDF|#!)"
+    rb"|\xff\xfe<\x00|\xfe\xff\x00<",  # UTF-16
+    re.IGNORECASE,
+)
 
 
 @dataclass
@@ -53,7 +57,8 @@ class _Host:
 
 
 class Fetcher:
-    """Fetches URLs; keeps the rules and the pace of every host that it asked. Thread-safe.
+    """Asks for URLs, one attempt at a time; keeps the rules and the pace of every host that it
+    asked. Thread-safe. `Attempts` makes all attempts for one URL.
 
     Args:
         policy: rates and limits.
@@ -78,21 +83,6 @@ class Fetcher:
         self._hosts: dict[str, _Host] = {}
         self._hosts_lock = threading.Lock()
         self.random = random.Random(seed)
-
-    def fetch(self, url: str) -> Fetched | Drop:
-        """Fetch one URL. A Drop is final; an outage is retried, `attempts` times and for `total_s`
-        at most.
-
-        Raises:
-            FetchOutageError: the last attempt met an outage, too: try again in another run.
-        """
-        attempts = Attempts(self, url)
-        while True:
-            try:
-                return attempts.next()
-            except TryAgainError as error:
-                if self.stop.wait(error.wait_s):
-                    raise error.outage from None
 
     def close(self) -> None:
         """End what is being fetched at its next chunk."""
@@ -161,7 +151,7 @@ class Fetcher:
         if headers.get("TDM-Reservation", "").strip() == "1":
             raise _refused("tdm_reserved", "TDM-Reservation: 1")
         if response.encoding:
-            detail = f"Content-Encoding: {response.encoding} was not asked for"
+            detail = f"it comes as {response.encoding}, which was not asked for"
             raise _refused("compressed_body", detail)
         media_type = headers.get("Content-Type", "").partition(";")[0].strip().lower()
         if media_type and not _MEDIA_TYPES.fullmatch(media_type) and status != 416:
@@ -199,6 +189,9 @@ class Fetcher:
             if size > got and partial.resume_from()[0]:
                 raise FetchOutageError(f"{response.url.text} broke off at byte {size} of {total}")
             raise _ShortBodyError(f"Content-Length is {total} bytes, the body has {size}", size)
+        if size == 0 and total is None and not response.is_chunked:
+            # It may have broken off among the headers, which are then taken for whole.
+            raise FetchOutageError(f"{response.url.text} was closed before a byte of the body")
         if size == 0:
             raise _refused("empty_body", "0 bytes")
 
@@ -357,6 +350,8 @@ def _refused(
 
 
 def _redirected(url: Url, location: str) -> Url:
+    # A header's characters are its bytes: names in UTF-8 and in others come as they were sent.
+    location = "".join(c if c < "\x80" else f"%{ord(c):02X}" for c in location)
     try:
         text = urljoin(url.text, location)
     except ValueError as error:

@@ -54,6 +54,10 @@ def parse_url(text: str) -> Url:
     try:
         parts = urlsplit(text)
         port = parts.port
+        target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+        encoded = "".join(
+            c if "!" <= c <= "~" else "".join(f"%{byte:02X}" for byte in c.encode()) for c in target
+        )
     except ValueError as error:
         raise FetchRefusedError(Drop("bad_url", detail=f"{text!r}: {error}")) from None
     if parts.scheme not in {"http", "https"}:
@@ -65,10 +69,6 @@ def parse_url(text: str) -> Url:
     if parts.username or parts.password:
         detail = "it carries a user name or password, which the corpus would publish"
         raise FetchRefusedError(Drop("bad_url", detail=detail))
-    target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-    encoded = "".join(
-        c if "!" <= c <= "~" else "".join(f"%{byte:02X}" for byte in c.encode()) for c in target
-    )
     default = 443 if parts.scheme == "https" else 80
     return Url(text, parts.scheme, host, port or default, encoded)
 
@@ -89,8 +89,16 @@ class Response:
         if self.status == 206:
             match = re.fullmatch(r"bytes \d+-\d+/(\d+)", self.headers.get("Content-Range", ""))
             return _number(match[1]) if match else None
-        length = self.headers.get("Content-Length", "")
+        if self.is_chunked:  # which overrides a length (RFC 9112, Sec. 6.3)
+            return None
+        lengths = {part.strip() for part in self.headers.get("Content-Length", "").split(",")}
+        length = lengths.pop() if len(lengths) == 1 else ""
         return _number(length) if re.fullmatch(r"[0-9]+", length) else None
+
+    @property
+    def is_chunked(self) -> bool:
+        """Whether the body comes in chunks, of which an empty one is the last."""
+        return self.headers.get("Transfer-Encoding", "").strip().lower() == "chunked"
 
     @property
     def range_start(self) -> int:
@@ -107,9 +115,10 @@ class Response:
 
     @property
     def encoding(self) -> str:
-        """The Content-Encoding; "" for a body as it is."""
-        encoding = self.headers.get("Content-Encoding", "").strip().lower()
-        return "" if encoding == "identity" else encoding
+        """How the body is packed, for its content or its transfer; "" for a body as it is."""
+        told = (self.headers.get(name, "") for name in ("Content-Encoding", "Transfer-Encoding"))
+        packed = (encoding.strip().lower() for encoding in told)
+        return next((name for name in packed if name not in {"", "identity", "chunked"}), "")
 
     def iter_body(self) -> Iterator[bytes]:
         """The body as it was sent. A body that the server ends before its Content-Length ends here

@@ -19,6 +19,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,7 @@ import pytest
 
 from aa_curation.check import Drop
 from aa_curation.crawl.crawler import Outcome, crawling
-from aa_curation.crawl.fetch import Fetcher
+from aa_curation.crawl.fetch import Attempts, Fetcher, TryAgainError
 from aa_curation.crawl.policy import FetchPolicy
 from aa_curation.crawl.rate_limit import Pace, backoff_s, retry_after_s
 from aa_curation.crawl.store import Store
@@ -195,6 +196,27 @@ class Handler(BaseHTTPRequestHandler):
                 self.ignoring(count)
             case "/to-nowhere":
                 self.answer(302, Location="http://[x")
+            case "/packed-transfer.mp4":
+                self.answer(200, VIDEO, Content_Length="", Transfer_Encoding="gzip, chunked")
+            case "/xml-with-mark.mp4":
+                self.answer(200, b"\xef\xbb\xbf<?xml version='1.0'?><Error/>")
+            case "/utf-16.mp4":
+                self.answer(200, "\ufeff<html>".encode("utf-16-le"))
+            case "/array.mp4":
+                self.answer(200, b'[{"error": "denied"}]')
+            case "/two-lengths.mp4":
+                self.answer(200, VIDEO[:5000], Content_Length="9000, 9000")
+            case "/headers-break.mp4" if count == 1:
+                self.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Type: video/mp4\r\nContent-Le")
+                self.close_connection = True
+            case "/headers-break.mp4" | "/caf\xc3\xa9.mp4" | "/caf%C3%A9.mp4" | "/caf%E9.mp4":
+                self.answer(200, VIDEO)
+            case "/chunks-win.mp4":
+                self.answer(200, Transfer_Encoding="chunked", Content_Length=str(2 * len(VIDEO)))
+                self.wfile.write(b"%x\r\n%b\r\n0\r\n\r\n" % (len(VIDEO), VIDEO))
+            case "/to-utf-8" | "/to-latin-1":
+                place = "/caf\u00e9.mp4".encode(path.removeprefix("/to-"))
+                self.answer(302, Location=place.decode("latin-1"))
             case "/digits.mp4":
                 self.answer(200, b"x", Content_Length="9" * 5000)
             case "/breaks.mp4" | "/breaks-and-changes.mp4" | "/no-ranges.mp4":
@@ -292,6 +314,17 @@ def _files(store: Store) -> list[Path]:
     return sorted(path for path in store.folder.rglob("*") if path.is_file())
 
 
+def _fetch(fetcher: Fetcher, url: str) -> Fetched | Drop:
+    """All attempts, as a crawl makes them."""
+    attempts = Attempts(fetcher, url)
+    while True:
+        try:
+            return attempts.next()
+        except TryAgainError as error:
+            if fetcher.stop.wait(error.wait_s):
+                raise error.outage from None
+
+
 def crawl(urls: Sequence[str], policy: FetchPolicy, store: Store) -> Iterator[tuple[str, Outcome]]:
     done: queue.SimpleQueue[tuple[str, Outcome]] = queue.SimpleQueue()
     with crawling(urls, policy, store, done.put):
@@ -299,9 +332,15 @@ def crawl(urls: Sequence[str], policy: FetchPolicy, store: Store) -> Iterator[tu
             yield done.get(timeout=60)
 
 
-@pytest.mark.parametrize("name", ["good.mp4", "chunked.mp4", "moved.mp4"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "good.mp4", "chunked.mp4", "moved.mp4", "headers-break.mp4", "chunks-win.mp4", "to-utf-8",
+        "to-latin-1",
+    ],
+)  # fmt: skip
 def test_a_file_lies_in_the_store_under_its_sha256(web: Web, store: Store, name: str) -> None:
-    fetched = Fetcher(POLICY, store).fetch(f"{web.base}/{name}")
+    fetched = _fetch(Fetcher(POLICY, store), f"{web.base}/{name}")
     assert isinstance(fetched, Fetched), fetched
     assert fetched.sha256 == hashlib.sha256(VIDEO).hexdigest()
     assert fetched.num_bytes == len(VIDEO)
@@ -336,13 +375,18 @@ def test_a_file_lies_in_the_store_under_its_sha256(web: Web, store: Store, name:
         ("/to-file", "unsupported_scheme"),
         ("/to-nowhere", "bad_url"),
         ("/digits.mp4", "too_large"),
+        ("/packed-transfer.mp4", "compressed_body"),
+        ("/xml-with-mark.mp4", "not_a_video"),
+        ("/utf-16.mp4", "not_a_video"),
+        ("/array.mp4", "not_a_video"),
+        ("/two-lengths.mp4", "wrong_content_length"),
     ],
 )
 def test_whatever_a_server_does_has_a_name_and_leaves_nothing_behind(
     web: Web, store: Store, path: str, reason: str
 ) -> None:
     begun_s = time.monotonic()
-    drop = Fetcher(POLICY, store).fetch(web.base + path)
+    drop = _fetch(Fetcher(POLICY, store), web.base + path)
     assert isinstance(drop, Drop), drop
     assert drop.reason == reason, drop
     assert _files(store) == []
@@ -352,7 +396,7 @@ def test_whatever_a_server_does_has_a_name_and_leaves_nothing_behind(
 def test_a_server_on_this_machine_is_not_asked_unless_that_is_allowed(
     web: Web, store: Store
 ) -> None:
-    drop = Fetcher(replace(POLICY, allow_loopback=False), store).fetch(f"{web.base}/good.mp4")
+    drop = _fetch(Fetcher(replace(POLICY, allow_loopback=False), store), f"{web.base}/good.mp4")
     assert isinstance(drop, Drop)
     assert drop.reason == "forbidden_address"
     assert web.seen == []
@@ -361,10 +405,10 @@ def test_a_server_on_this_machine_is_not_asked_unless_that_is_allowed(
 def test_what_robots_txt_disallows_is_not_asked_for(web: Web, store: Store) -> None:
     web.robots = b"User-agent: aa-curate\nDisallow: /secret/\n"
     fetcher = Fetcher(POLICY, store)
-    drop = fetcher.fetch(f"{web.base}/secret/good.mp4")
+    drop = _fetch(fetcher, f"{web.base}/secret/good.mp4")
     assert isinstance(drop, Drop)
     assert drop.reason == "robots_txt"
-    assert isinstance(fetcher.fetch(f"{web.base}/good.mp4"), Fetched)
+    assert isinstance(_fetch(fetcher, f"{web.base}/good.mp4"), Fetched)
     assert web.paths() == ["/robots.txt", "/good.mp4"], "asked once a host"
 
 
@@ -385,20 +429,20 @@ def test_a_robots_txt_that_cannot_be_read_forbids(
 ) -> None:
     web.robots, web.robots_headers = body, headers
     with pytest.raises(FetchOutageError, match=message):
-        Fetcher(replace(POLICY, attempts=1), store).fetch(f"{web.base}/good.mp4")
+        _fetch(Fetcher(replace(POLICY, attempts=1), store), f"{web.base}/good.mp4")
     assert web.paths() == ["/robots.txt"]
 
 
 def test_a_host_whose_robots_txt_is_out_of_order_is_left_alone(web: Web, store: Store) -> None:
     web.robots = 503
     with pytest.raises(FetchOutageError, match=r"robots\.txt answers 503"):
-        Fetcher(replace(POLICY, attempts=2), store).fetch(f"{web.base}/good.mp4")
+        _fetch(Fetcher(replace(POLICY, attempts=2), store), f"{web.base}/good.mp4")
     assert web.paths() == ["/robots.txt"] * 2
 
 
 def test_robots_txt_counts_for_the_target_of_a_redirect(web: Web, store: Store) -> None:
     web.robots = b"User-agent: *\nDisallow: /secret/\n"
-    drop = Fetcher(POLICY, store).fetch(f"{web.base}/to-secret")
+    drop = _fetch(Fetcher(POLICY, store), f"{web.base}/to-secret")
     assert isinstance(drop, Drop)
     assert drop.reason == "robots_txt"
     assert web.paths() == ["/robots.txt", "/to-secret"]
@@ -408,12 +452,12 @@ def test_robots_txt_of_another_host_counts_for_a_redirect_to_it(web: Web, store:
     with serving() as other:
         other.robots = b"User-agent: *\nDisallow: /secret/\n"
         web.other = other.base.replace("127.0.0.1", "localhost")
-        drop = Fetcher(POLICY, store).fetch(f"{web.base}/to-other")
+        drop = _fetch(Fetcher(POLICY, store), f"{web.base}/to-other")
         assert isinstance(drop, Drop)
         assert drop.reason == "robots_txt"
         assert other.paths() == ["/robots.txt"]
         other.robots = 404
-        assert isinstance(Fetcher(POLICY, store).fetch(f"{web.base}/to-other"), Fetched)
+        assert isinstance(_fetch(Fetcher(POLICY, store), f"{web.base}/to-other"), Fetched)
 
 
 def test_a_robots_txt_is_found_by_redirects_and_read_where_they_end(web: Web, store: Store) -> None:
@@ -421,7 +465,7 @@ def test_a_robots_txt_is_found_by_redirects_and_read_where_they_end(web: Web, st
         other.robots, other.robots_headers = 302, {}
         web.robots = b"User-agent: *\nDisallow: /\n"
         other.other = web.base
-        drop = Fetcher(POLICY, store).fetch(f"{other.base}/good.mp4")
+        drop = _fetch(Fetcher(POLICY, store), f"{other.base}/good.mp4")
     assert isinstance(drop, Drop)
     assert drop.reason == "robots_txt"
 
@@ -431,7 +475,7 @@ def test_an_opt_out_in_the_headers_is_read_before_the_body(
     web: Web, store: Store, tag: str
 ) -> None:
     begun_s = time.monotonic()
-    drop = Fetcher(replace(POLICY, stall_s=20), store).fetch(f"{web.base}/tag/{tag}")
+    drop = _fetch(Fetcher(replace(POLICY, stall_s=20), store), f"{web.base}/tag/{tag}")
     assert isinstance(drop, Drop)
     assert drop.reason == "x_robots_tag"
     assert time.monotonic() - begun_s < 15
@@ -439,7 +483,7 @@ def test_an_opt_out_in_the_headers_is_read_before_the_body(
 
 def test_every_request_says_who_asks(web: Web, store: Store) -> None:
     web.robots = b""
-    Fetcher(POLICY, store).fetch(f"{web.base}/moved.mp4")
+    _fetch(Fetcher(POLICY, store), f"{web.base}/moved.mp4")
     assert web.paths() == ["/robots.txt", "/moved.mp4", "/good.mp4"]
     agents = {headers["User-Agent"] for _, headers, _ in web.seen}
     assert agents == {POLICY.user_agent}
@@ -451,7 +495,7 @@ def test_a_proxy_of_the_environment_is_not_used(
 ) -> None:
     for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
-    assert isinstance(Fetcher(POLICY, store).fetch(f"{web.base}/good.mp4"), Fetched)
+    assert isinstance(_fetch(Fetcher(POLICY, store), f"{web.base}/good.mp4"), Fetched)
 
 
 def test_the_connection_goes_to_the_address_that_was_checked(
@@ -472,23 +516,25 @@ def test_the_connection_goes_to_the_address_that_was_checked(
     with monkeypatch.context() as patch:
         # The first look-up serves robots.txt; the second finds another address, and is refused.
         patch.setattr(FetchPolicy, "user_agent", "aa-curate")
-        drop = Fetcher(POLICY, store).fetch(url)
+        drop = _fetch(Fetcher(POLICY, store), url)
     assert isinstance(drop, Drop)
     assert drop.reason == "forbidden_address"
     assert web.paths() == ["/robots.txt"]
     assert len(looked_up) == 2, "one look-up a request: the connection takes its address"
 
 
-@pytest.mark.parametrize("status", [408, 425, 429, 500, 501, 502, 503, 504, 507, 520, 522, 530])
+@pytest.mark.parametrize(
+    "status", [202, 408, 425, 429, 500, 501, 502, 503, 504, 507, 520, 522, 530]
+)
 def test_a_status_that_may_pass_is_tried_again(web: Web, store: Store, status: int) -> None:
     url = f"{web.base}/status/{status}.mp4"
-    assert isinstance(Fetcher(POLICY, store).fetch(url), Fetched)
+    assert isinstance(_fetch(Fetcher(POLICY, store), url), Fetched)
     assert web.counts[f"/status/{status}.mp4"] == 2
 
 
 @pytest.mark.parametrize("status", [400, 401, 402, 403, 404, 410, 451])
 def test_a_status_that_will_not_pass_is_final(web: Web, store: Store, status: int) -> None:
-    drop = Fetcher(POLICY, store).fetch(f"{web.base}/status/{status}.mp4")
+    drop = _fetch(Fetcher(POLICY, store), f"{web.base}/status/{status}.mp4")
     assert isinstance(drop, Drop)
     assert drop.reason == f"http_{status}"
 
@@ -517,12 +563,12 @@ def test_a_signature_that_expired_is_an_outage_of_that_url_alone(
 def test_the_types_that_servers_give_to_videos_are_taken(
     web: Web, store: Store, content_type: str
 ) -> None:
-    assert isinstance(Fetcher(POLICY, store).fetch(f"{web.base}/type/{content_type}"), Fetched)
+    assert isinstance(_fetch(Fetcher(POLICY, store), f"{web.base}/type/{content_type}"), Fetched)
 
 
 @pytest.mark.parametrize("content_type", ["text/html", "image/jpeg", "application/json"])
 def test_other_types_are_refused(web: Web, store: Store, content_type: str) -> None:
-    drop = Fetcher(POLICY, store).fetch(f"{web.base}/type/{content_type}")
+    drop = _fetch(Fetcher(POLICY, store), f"{web.base}/type/{content_type}")
     assert isinstance(drop, Drop)
     assert drop.reason == "content_type"
 
@@ -531,7 +577,7 @@ def test_other_types_are_refused(web: Web, store: Store, content_type: str) -> N
 def test_a_chunked_body_without_its_last_chunk_is_asked_for_again(
     web: Web, store: Store, name: str
 ) -> None:
-    fetched = Fetcher(POLICY, store).fetch(f"{web.base}/{name}")
+    fetched = _fetch(Fetcher(POLICY, store), f"{web.base}/{name}")
     assert isinstance(fetched, Fetched), fetched
     assert store.path(fetched.sha256).read_bytes() == VIDEO
     ranges = [headers.get("Range") for path, headers, _ in web.seen if path == f"/{name}"]
@@ -547,7 +593,7 @@ def test_a_body_that_breaks_off_is_an_outage_and_never_stored(
     web: Web, store: Store, name: str, attempts: int
 ) -> None:
     with pytest.raises(FetchOutageError, match="broke off"):
-        Fetcher(POLICY, store).fetch(f"{web.base}/{name}")
+        _fetch(Fetcher(POLICY, store), f"{web.base}/{name}")
     assert web.counts[f"/{name}"] == attempts
     assert _files(store) == [], "a part that cannot be resumed is of no use"
 
@@ -556,26 +602,26 @@ def test_a_robots_txt_whose_chunks_break_off_forbids(web: Web, store: Store) -> 
     web.robots_headers = {"Transfer_Encoding": "chunked", "Content_Length": ""}
     web.robots = b"5\r\nUser-\r\n"
     with pytest.raises(FetchOutageError, match="broke off"):
-        Fetcher(replace(POLICY, attempts=1), store).fetch(f"{web.base}/good.mp4")
+        _fetch(Fetcher(replace(POLICY, attempts=1), store), f"{web.base}/good.mp4")
     assert web.paths() == ["/robots.txt"]
 
 
 def test_troubles_that_pass_are_tried_again(web: Web, store: Store) -> None:
-    assert isinstance(Fetcher(POLICY, store).fetch(f"{web.base}/busy.mp4"), Fetched)
+    assert isinstance(_fetch(Fetcher(POLICY, store), f"{web.base}/busy.mp4"), Fetched)
     assert web.counts["/busy.mp4"] == 3
     with pytest.raises(FetchOutageError, match="answers 500"):
-        Fetcher(POLICY, store).fetch(f"{web.base}/dead.mp4")
+        _fetch(Fetcher(POLICY, store), f"{web.base}/dead.mp4")
     assert web.counts["/dead.mp4"] == POLICY.attempts
 
 
 def test_retry_after_is_waited_for_and_hours_are_left_to_the_next_run(
     web: Web, store: Store
 ) -> None:
-    assert isinstance(Fetcher(POLICY, store).fetch(f"{web.base}/patience.mp4"), Fetched)
+    assert isinstance(_fetch(Fetcher(POLICY, store), f"{web.base}/patience.mp4"), Fetched)
     first, second = (at_s for path, _, at_s in web.seen if path == "/patience.mp4")
     assert second - first >= 1
     with pytest.raises(FetchOutageError) as caught:
-        Fetcher(POLICY, store).fetch(f"{web.base}/in-two-hours.mp4")
+        _fetch(Fetcher(POLICY, store), f"{web.base}/in-two-hours.mp4")
     assert caught.value.retry_after_s == 7200
     assert web.counts["/in-two-hours.mp4"] == 1
 
@@ -601,7 +647,7 @@ def test_a_crawl_delay_of_a_day_gets_one_file_a_run(web: Web, store: Store) -> N
 def test_a_server_that_gives_a_byte_a_connection_is_left(web: Web, store: Store) -> None:
     begun_s = time.monotonic()
     with pytest.raises(FetchOutageError, match="broke off"):
-        Fetcher(replace(POLICY, total_s=1.0), store).fetch(f"{web.base}/drip.mp4")
+        _fetch(Fetcher(replace(POLICY, total_s=1.0), store), f"{web.base}/drip.mp4")
     assert time.monotonic() - begun_s < 20
 
 
@@ -613,7 +659,7 @@ def test_a_host_that_is_slow_again_and_again_is_given_up(web: Web, store: Store)
 
 
 def test_a_body_that_breaks_off_is_gone_on_with(web: Web, store: Store) -> None:
-    fetched = Fetcher(POLICY, store).fetch(f"{web.base}/breaks.mp4")
+    fetched = _fetch(Fetcher(POLICY, store), f"{web.base}/breaks.mp4")
     assert isinstance(fetched, Fetched), fetched
     assert store.path(fetched.sha256).read_bytes() == VIDEO
     ranges = [h.get("Range") for path, h, _ in web.seen if path == "/breaks.mp4"]
@@ -621,20 +667,20 @@ def test_a_body_that_breaks_off_is_gone_on_with(web: Web, store: Store) -> None:
 
 
 def test_parts_of_two_versions_are_never_joined(web: Web, store: Store) -> None:
-    fetched = Fetcher(POLICY, store).fetch(f"{web.base}/breaks-and-changes.mp4")
+    fetched = _fetch(Fetcher(POLICY, store), f"{web.base}/breaks-and-changes.mp4")
     assert isinstance(fetched, Fetched), fetched
     assert store.path(fetched.sha256).read_bytes() == VIDEO[::-1]
 
 
 def test_nor_where_the_server_ignores_if_range(web: Web, store: Store) -> None:
-    fetched = Fetcher(POLICY, store).fetch(f"{web.base}/ignores-if-range.mp4")
+    fetched = _fetch(Fetcher(POLICY, store), f"{web.base}/ignores-if-range.mp4")
     assert isinstance(fetched, Fetched), fetched
     assert store.path(fetched.sha256).read_bytes() == VIDEO[::-1]
     assert web.counts["/ignores-if-range.mp4"] == 3
 
 
 def test_a_server_without_ranges_sends_all_of_it_again(web: Web, store: Store) -> None:
-    fetched = Fetcher(POLICY, store).fetch(f"{web.base}/no-ranges.mp4")
+    fetched = _fetch(Fetcher(POLICY, store), f"{web.base}/no-ranges.mp4")
     assert isinstance(fetched, Fetched), fetched
     assert store.path(fetched.sha256).read_bytes() == VIDEO
 
@@ -643,7 +689,7 @@ def test_a_part_left_by_a_killed_run_is_gone_on_with(web: Web, store: Store) -> 
     url = f"{web.base}/breaks.mp4"
     with store.partial(url).begin('"v1"') as file:
         file.write(VIDEO[:250_000])
-    fetched = Fetcher(POLICY, store).fetch(url)
+    fetched = _fetch(Fetcher(POLICY, store), url)
     assert isinstance(fetched, Fetched)
     assert [h.get("Range") for _, h, _ in web.seen[1:]] == ["bytes=250000-"]
 
@@ -675,7 +721,7 @@ def test_requests_to_a_host_keep_their_distance(web: Web, store: Store) -> None:
 
 def test_redirects_and_robots_txt_count_as_requests(web: Web, store: Store) -> None:
     web.robots = b""
-    Fetcher(replace(POLICY, requests_per_s=4), store).fetch(f"{web.base}/moved.mp4")
+    _fetch(Fetcher(replace(POLICY, requests_per_s=4), store), f"{web.base}/moved.mp4")
     times_s = [at_s for _, _, at_s in web.seen]
     assert len(times_s) == 3
     assert min(b - a for a, b in itertools.pairwise(times_s)) >= 0.15  # of 0.25
@@ -699,7 +745,7 @@ def test_a_host_gets_one_connection_at_a_time(web: Web, store: Store) -> None:
     urls = [f"{web.base}/good.mp4?{n}" for n in range(12)]
     fetcher = Fetcher(POLICY, store)
     with ThreadPoolExecutor(6) as pool:
-        assert all(isinstance(outcome, Fetched) for outcome in pool.map(fetcher.fetch, urls))
+        assert all(isinstance(outcome, Fetched) for outcome in pool.map(partial(_fetch, fetcher), urls))
     assert web.most_connections == 1
 
 
@@ -740,7 +786,7 @@ def test_a_certificate_of_another_signer_or_name_is_refused(
         server.socket = context.wrap_socket(server.socket, server_side=True)
         threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
         url = f"https://localhost:{server.server_address[1]}/good.mp4"
-        drop = Fetcher(replace(POLICY, attempts=1), store).fetch(url)
+        drop = _fetch(Fetcher(replace(POLICY, attempts=1), store), url)
         server.shutdown()
     assert isinstance(drop, Drop)
     assert drop.reason == "bad_certificate"
@@ -756,7 +802,7 @@ def test_a_server_that_never_answers_is_an_outage(store: Store) -> None:
         threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
         url = f"http://127.0.0.1:{server.server_address[1]}/a.mp4"
         with pytest.raises(FetchOutageError, match="broke off"):
-            Fetcher(replace(POLICY, attempts=1), store).fetch(url)
+            _fetch(Fetcher(replace(POLICY, attempts=1), store), url)
         server.shutdown()
 
 
