@@ -745,7 +745,9 @@ def test_a_host_gets_one_connection_at_a_time(web: Web, store: Store) -> None:
     urls = [f"{web.base}/good.mp4?{n}" for n in range(12)]
     fetcher = Fetcher(POLICY, store)
     with ThreadPoolExecutor(6) as pool:
-        assert all(isinstance(outcome, Fetched) for outcome in pool.map(partial(_fetch, fetcher), urls))
+        assert all(
+            isinstance(outcome, Fetched) for outcome in pool.map(partial(_fetch, fetcher), urls)
+        )
     assert web.most_connections == 1
 
 
