@@ -10,7 +10,6 @@ cluster of 6,400 workers. Compared are the pool of `aa-curate run`, which future
 from __future__ import annotations
 
 import argparse
-import itertools
 import time
 from pathlib import Path
 from typing import Any
@@ -49,17 +48,18 @@ def main() -> None:
 
 def by_pool(in_flight: int, results: int) -> float:
     pool = WorkerPool(load_recipe("default"), Path(), 1, Sleeper, device=Device(batch=in_flight))
-    tasks = itertools.count()
-    while len(pool._running) < in_flight:
-        pool.submit("survey", (next(tasks),))
-        if not pool.room():
-            pool.finished(1.0)
-    done, cpu = 0, time.process_time()
-    while done < results:
-        while pool.room():
-            pool.submit("survey", (next(tasks),))
+    while not pool._free:
+        pool.finished(1.0)
+    given = done = 0
+    most, cpu = 0, time.process_time()
+    while done < in_flight + results:
+        while given < in_flight + results and pool.room():
+            pool.submit("survey", (given,))
+            given += 1
+        most = max(most, len(pool._running))
         done += len(pool.finished(1.0))
     cpu = time.process_time() - cpu
+    assert most == in_flight, most
     ray.kill(pool._actors[0])
     return 1e3 * cpu / done
 

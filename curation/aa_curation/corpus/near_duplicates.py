@@ -46,10 +46,10 @@ class Pictures:
         self._through: int | None = None
 
     def read(self, ledger: Ledger, through_block: int | None) -> None:
-        """Add those of the blocks that were not read yet, up to this one; None: all."""
+        """Add those of the blocks that were not read yet, up to this one; None: all, once."""
         query = "SELECT clip_id, source_id, signature FROM {} WHERE signature IS NOT NULL AND {}"
-        if through_block is None or self._through is None:
-            self.__init__()  # type: ignore[misc]
+        if self._through is None:
+            assert not self.names
             where = ("clips", _looked_at(through_block))
         else:
             of_blocks = f"number > {self._through} AND number <= {through_block}"

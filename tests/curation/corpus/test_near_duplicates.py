@@ -319,8 +319,6 @@ def test_pictures_that_are_kept_from_block_to_block_are_those_of_the_ledger() ->
         np.testing.assert_array_equal(kept.stacked.colours, fresh.stacked.colours)
         assert len(set(kept.sources.tolist())) == len(kept.names)
     assert len(kept.names) == 8
-    kept.read(ledger, None)
-    assert len(kept.names) == 8
 
 
 @pytest.mark.parametrize("key", ["uploader", "person", "content", "source"])

@@ -651,6 +651,16 @@ def test_a_server_that_gives_a_byte_a_connection_is_left(web: Web, store: Store)
     assert time.monotonic() - begun_s < 20
 
 
+@pytest.mark.parametrize("named", ["127.0.0.1", ""])
+def test_a_host_that_another_fetcher_asked_is_left_alone_yet(
+    web: Web, store: Store, named: str
+) -> None:
+    until_s = time.monotonic() + 0.4
+    fetcher = Fetcher(POLICY, store, alone={named: until_s, "elsewhere": until_s + 60})
+    assert isinstance(_fetch(fetcher, f"{web.base}/good.mp4"), Fetched)
+    assert until_s <= min(at_s for _, _, at_s in web.seen) < until_s + 30
+
+
 def test_a_host_that_is_slow_again_and_again_is_given_up(web: Web, store: Store) -> None:
     urls = [f"{web.base}/slow-body.mp4?{n}" for n in range(4)]
     outcomes = dict(crawl(urls, replace(POLICY, give_up_host_after=2), store))
