@@ -389,5 +389,10 @@ def _connect(address: str, count: int | None) -> None:
             return
         except Exception as error:  # Ray raises nothing more particular
             ray_core.shutdown()
-            if "timed out during startup" not in str(error) or not attempts_left:
+            if "timed out during startup" not in str(error):
                 raise
+            if not attempts_left:
+                raise WorkerStartError(
+                    f"Ray did not start here in {_SESSION_ATTEMPTS} attempts of 30 s: this machine "
+                    "may be too busy; run again later, or give --address of a Ray that runs"
+                ) from error

@@ -222,3 +222,18 @@ def test_a_node_that_joins_during_a_run_is_used(
     finally:
         ray.shutdown()
         cluster.shutdown()
+
+
+def test_a_ray_that_does_not_start_in_time_is_an_error_in_one_line(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    tried: list[str] = []
+
+    def init(address: str, **_: object) -> None:
+        tried.append(address)
+        raise RuntimeError("The current node timed out during startup.")
+
+    monkeypatch.setattr(ray, "init", init)
+    with pytest.raises(WorkerStartError, match=r"did not start here in 3 attempts .* too busy"):
+        ray_executor._connect("local", 1)
+    assert tried == ["local"] * 3
