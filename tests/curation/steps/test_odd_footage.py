@@ -11,7 +11,7 @@ import av
 import numpy as np
 import pytest
 
-from aa_curation.filters.corrected import Hdr, Interlaced, PixelAspect
+from aa_curation.filters.corrected import Combs, Hdr, Interlaced, PixelAspect
 from aa_curation.recipe import Recipe
 from aa_curation.sources.source_list import Source
 from aa_curation.steps.worker import Worker
@@ -72,6 +72,29 @@ def test_pixels_twice_as_wide_as_high_are_stored_square(tmp_path: Path, recipe: 
     strict = dataclasses.replace(recipe, video_filters=(PixelAspect(1.0),))
     (decision,) = Worker(strict, tmp_path).survey(_source(path)).decisions
     assert (decision.reason, decision.measured) == ("pixel_aspect", 2)
+
+
+def test_interlaced_footage_that_does_not_say_so_is_dropped(tmp_path: Path, recipe: Recipe) -> None:
+    """Two frames woven into one, as a careless copy has them; the same frames apart pass."""
+    recipe = dataclasses.replace(recipe, picture_filters=(Combs(),))
+    moving = render_puppet(3, 5, num_frames=1, size_hw=(256, 256)).frames[0]
+    fields = [np.roll(moving, 3 * number, axis=1) for number in range(120)]
+    for name, frames in {
+        "woven": [np.where(np.arange(256)[:, None, None] % 2, b, a)
+                  for a, b in zip(fields[::2], fields[1::2], strict=True)],
+        "plain": fields[::2],
+    }.items():  # fmt: skip
+        with av.open(tmp_path / f"{name}.mp4", "w") as container:
+            stream = container.add_stream("libx264", 30, width=256, height=256, pix_fmt="yuv420p")
+            for pixels in frames:
+                container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels)))
+            container.mux(stream.encode())
+    worker = Worker(recipe, tmp_path)
+    (decision,) = worker.survey(_source(tmp_path / "woven.mp4")).decisions
+    assert decision.reason == "combed"
+    assert decision.measured is not None
+    assert decision.measured > 0.9
+    assert worker.survey(_source(tmp_path / "plain.mp4")).decisions == ()
 
 
 @pytest.mark.parametrize(
