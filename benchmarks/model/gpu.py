@@ -24,19 +24,20 @@ import statistics
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from diffusers.utils import logging as diffusers_logging
 from flops import count_training
 from guided_step import make_random, make_ways
 from torch import Tensor
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from aa_datasets.puppets.render import render_puppet
-from aa_model.config import GenerateConfig, TrainConfig
+from aa_model.config import AttentionName, GenerateConfig, TrainConfig
+from aa_model.errors import ModelError
 from aa_model.inference.pipeline import AnimatePipeline
 from aa_model.networks.animate_anyone import AnimateAnyone
+from aa_model.networks.attention_backend import set_attention
 from aa_model.networks.flops import count_costs
 from aa_model.networks.precision import freeze_as_bfloat16
 from aa_model.presets import PRESETS
@@ -44,11 +45,6 @@ from aa_model.training.loop import TrainingState, train
 from aa_model.training.stages import STAGES, make_loss, trained_parameters
 from aa_model.training.step_time import random_batch
 
-_BACKENDS = {
-    "flash": SDPBackend.FLASH_ATTENTION,
-    "cudnn": SDPBackend.CUDNN_ATTENTION,
-    "efficient": SDPBackend.EFFICIENT_ATTENTION,
-}
 _TRAINING = (
     ("base-12gb", "2", 12), ("base-24gb", "1", 24), ("base-24gb", "2", 24),
     ("moore", "1", None), ("moore", "2", None), ("paper", "2", None), ("tiny", "2", None),
@@ -141,12 +137,13 @@ def run_inference(preset: str, side_px: int, frames: int, ceiling: float, repeat
     ways = make_ways(model, frames)
     kept = ways.prepare()
     measure("bfloat16", partial(ways.ours, kept))
-    for name, backend in _BACKENDS.items() if torch.cuda.is_available() else ():
-        with sdpa_kernel([backend, SDPBackend.MATH], set_priority=True):
-            try:
-                measure(f"bfloat16, SDPA {name}", partial(ways.ours, kept))
-            except RuntimeError as error:
-                print(f"SDPA {name}: {str(error).splitlines()[0][:160]}", flush=True)
+    for name in get_args(AttentionName):
+        try:
+            set_attention(model.denoising_unet, name, torch.bfloat16)
+            measure(f"bfloat16, --attention {name}", partial(ways.ours, kept))
+        except ModelError as error:
+            print(error, flush=True)
+    set_attention(model.denoising_unet, "sdpa", torch.bfloat16)
     bank = ways.repeat()
     ours, theirs = partial(ways.ours, kept), partial(ways.peers, bank)
     gap = distance(ours(), theirs())
@@ -228,19 +225,20 @@ def run_compiled(preset: str, side_px: int, frames: int, ceiling: float, repeats
 
 
 def run_videos(preset: str, side_px: int, frames: int, repeats: int) -> None:
-    """Frames per second of whole videos of one window, by the number of steps."""
+    """Frames per second of whole videos of one window, by the number of steps and by DeepCache."""
     pipeline = AnimatePipeline.from_model(make_model(preset, side_px).bfloat16())
     puppet = render_puppet(0, 0, num_frames=frames, size_hw=(side_px, side_px))
     photo = puppet.frames[0]
-    for steps in (20, 8, 4):
-        config = GenerateConfig(steps=steps, window=frames)
+    for steps, deep_cache in ((20, 1), (20, 3), (8, 1), (4, 1)):
+        config = GenerateConfig(steps=steps, window=frames, deep_cache=deep_cache)
 
         def make(config: GenerateConfig = config) -> object:
             return pipeline(photo, puppet.pose, config).frames
 
         ms = milliseconds([make], repeats, warm_up=1)
         print_row(
-            f"{side_px}: {frames} frames, {steps} guided steps, bfloat16", f"{ms:.0f}",
+            f"{side_px}: {frames} frames, {steps} guided steps, bfloat16"
+            + f", --deep-cache {deep_cache}" * (deep_cache > 1), f"{ms:.0f}",
             f"{peak_gb(make):.1f}", f"{1000 * frames / ms:.2f} frames/s",
         )  # fmt: skip
 

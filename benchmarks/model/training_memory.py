@@ -1,6 +1,6 @@
-"""What a training step of a preset holds at its peak, on a GPU, counted without one.
+"""What a training step, or animation, holds at its peak on a GPU, counted without one.
 
-    python benchmarks/model/training_memory.py [PRESET,STAGE ...]
+    python benchmarks/model/training_memory.py [PRESET,STAGE ...] [PRESET,animate,PX ...]
 
 Weights, gradients and optimizer state are arithmetic. Activations are counted operation by
 operation on tensors without content (torch's FakeTensorMode), in the precision that autocast takes
@@ -23,6 +23,8 @@ from live_bytes import LiveBytes
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
+from aa_model.config import GenerateConfig
+from aa_model.inference.denoise import encode_conditions, predict
 from aa_model.networks.animate_anyone import AnimateAnyone
 from aa_model.networks.precision import freeze_as_bfloat16
 from aa_model.presets import PRESETS
@@ -107,16 +109,43 @@ def count(preset: str, stage_name: str, **changes: object) -> tuple[float, float
     return always / GIB, forward / GIB, live.peak / GIB
 
 
+@torch.no_grad()
+def count_animation(preset: str, side: int) -> tuple[float, float, float]:
+    """GiB of weights, all in bfloat16; what a guided step of one window adds, with all that is made
+    once per video; and what decoding 8 frames adds."""
+    config = dataclasses.replace(PRESETS[preset].model, size_hw=(side, side))
+    with torch.device("meta"):
+        model = AnimateAnyone(config, temporal=True).eval().bfloat16()
+    frames, channels = config.temporal.window, config.vae.latent_channels
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        without_content(model)
+        latents = torch.empty(1, frames, channels, *config.latent_hw)
+        with LiveBytes() as step:
+            pose = torch.empty(frames, 3, side, side)
+            conditions = encode_conditions(model, torch.empty(3, side, side), pose)
+            predict(model, latents, 500, conditions, [range(frames)], guidance=3.5)
+        with LiveBytes() as decode:
+            model.decode(latents[0, : GenerateConfig.decode_batch])
+    weights = sum(p.numel() * p.element_size() for p in model.parameters())
+    return weights / GIB, step.peak / GIB, decode.peak / GIB
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     default = ["base-12gb,2", "base-24gb,1", "base-24gb,2", "moore,1", "moore,2"]
-    parser.add_argument("runs", nargs="*", default=default, metavar="PRESET,STAGE")
+    parser.add_argument("runs", nargs="*", default=default, metavar="RUN")
     args = parser.parse_args()
     diffusers_logging.set_verbosity_error()  # it warns of an empty list of float32 modules
     print("| GiB | held | the forward pass adds | both add | at the peak |")
     print("|---" * 5 + "|")
     for run in args.runs:
         preset, _, stage = run.partition(",")
+        if stage.startswith("animate"):
+            side = int(stage.partition(",")[2])
+            held, step, decode = count_animation(preset, side)
+            print(f"| `{preset}`, animating at {side} px | {held:.1f} | {step:.1f} for a step | "
+                  f"{decode:.1f} to decode | {held + max(step, decode):.1f} |")  # fmt: skip
+            continue
         held, forward, peak = count(preset, stage)
         config = PRESETS[preset].training[stage]
         what = f"{config.batch_size} of {config.num_frames} frames"

@@ -24,6 +24,8 @@ def test_every_part_prints_its_rows() -> None:
     )
     for row in (
         "bfloat16, in turn with the plain way", "the plain way of peers, in turn",
+        "bfloat16, --attention flash", "--attention efficient does not run on cpu",
+        "20 guided steps, bfloat16, --deep-cache 3",
         "32: bfloat16, torch.compile", "32: the plain way, in turn with both",
         "tiny, stage 2: 32 px", "32: 4 frames, 20 guided steps", "32: 4 frames, 4 guided steps",
     ):  # fmt: skip
