@@ -36,7 +36,8 @@ def outside_the_heap(shape: tuple[int, ...], dtype: type[AnyNumber]) -> NDArray[
     """An array of zeros in pages of its own, which go back to the system with it.
 
     For what outlives a frame: among all that each frame frees it would leave holes in the heap,
-    which then grows from frame to frame. (Of no use for small ones: a page has 4 KiB.)
+    which then grew from frame to frame, by 400 MiB in two videos of 24 frames of 256 px. (Of no use
+    for small ones: a page has 4 KiB.)
     """
     count = math.prod(shape) * np.dtype(dtype).itemsize
     if sys.platform == "win32":
@@ -54,8 +55,7 @@ def give_back_freed_memory() -> None:
     """Return to the system what is freed.
 
     A network's layers are allocated and freed by megabytes, between small things that stay, and
-    the heap gets holes: without this the peak grew by 17 % from 32 frames to 1,000, with it by 10
-    to 12 %. Once a window it costs 1 % of the window.
+    the heap gets holes. Once a window it costs 1 % of the window.
     """
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim is not None:
