@@ -40,6 +40,7 @@ _HIDDEN_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Co", "Zl", "Zp"})
 _BLANK = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0") | frozenset(
     map(chr, (*range(0x180B, 0x1810), *range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0)))
 )
+_LIKE_LATIN = frozenset({"ARMENIAN", "CHEROKEE", "COPTIC", "CYRILLIC", "GREEK", "LISU"})
 # Words with which the board itself marks rows: a label of these would pass as the board's mark.
 _OWN_MARKS = ("publish", "second-hand", "told in an issue", "sources conflict", "checks overridden",
               "trivial baseline", "no values per frame")  # fmt: skip
@@ -161,6 +162,7 @@ def _name_problems(result: Result) -> Iterator[str]:
             yield f"{field} is {name!r}: expected single spaces, and none at its ends"
     if result.method != unicodedata.normalize("NFC", result.method):
         yield f"method {result.method!r} is not in Unicode's form NFC: another name may look alike"
+    yield from _alphabet_problems("method", result.method)
 
 
 def _provenance_problems(result: Result) -> Iterator[str]:
@@ -178,6 +180,7 @@ def _provenance_problems(result: Result) -> Iterator[str]:
             f"label is {result.label!r:.80}: expected a word of your own, such as 'measured'; rows "
             "of papers are published.csv's, and the board sets its marks itself"
         )
+    yield from _alphabet_problems("label", result.label)
     hashes = {"protocol_hash": result.protocol_hash}
     hashes |= {f"weights.{name[:MAX_NAME]}": value for name, value in result.weights.items()}
     hashes |= {f"regions.{n[:MAX_NAME]}": value for n, value in result.regions.items()}
@@ -212,6 +215,19 @@ def _benchmark_problems(result: Result) -> Iterator[str]:
             f"per_video has {scored} of the {len(split)} test videos of {result.benchmark} and "
             f"{len(result.per_video) - scored} others, and no override says so"
         )
+
+
+def _alphabet_problems(field: str, text: str) -> Iterator[str]:
+    """Letters of Latin and of an alphabet with the same shapes in one word, or wide letters."""
+    for run in re.findall(r"[^\W\d_]+", text):
+        word = "".join(filter(str.isalpha, run))
+        alphabets = {unicodedata.name(letter, "").split(" ")[0] for letter in word}
+        is_wide = unicodedata.normalize("NFKC", word).isascii() and not word.isascii()
+        if is_wide or ("LATIN" in alphabets and not alphabets.isdisjoint(_LIKE_LATIN)):
+            yield (
+                f"{field} has the word {word!a}, in which letters stand for others that they look "
+                "like: write it in one alphabet"
+            )
 
 
 def _text_problems(field: str, text: str, limit: int) -> Iterator[str]:

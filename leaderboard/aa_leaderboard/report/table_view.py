@@ -13,7 +13,7 @@ from aa_leaderboard.row import Cell, Measured, Published, Row
 from aa_leaderboard.table import Flag, Table, rank, why_not_comparable
 
 MAX_OVERRIDES = 4  # told below the table; the others where the row's provenance is
-MAX_COLUMNS = 9  # side by side, so that none is hidden at 1400 px; more make a second part
+MAX_WIDTH_PX = 1080  # of columns side by side, so that none is hidden at 1400 px
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ class TableView:
 
     Attributes:
         parts: indices of the columns that stand side by side: the whole picture's, then each
-            region's, at most MAX_COLUMNS.
+            region's, at most MAX_WIDTH_PX wide.
         flags: columns in which a baseline keeps up.
         apart: why the rows are not ranked with those of the benchmark's other tables.
     """
@@ -114,13 +114,16 @@ def table_view(table: Table, number: int, tables: Sequence[Table]) -> TableView:
 
 def _parts(columns: Sequence[Column]) -> tuple[tuple[int, ...], ...]:
     parts: list[list[int]] = []
-    regions: list[str] = []
+    before, taken_px = "", 0
     for index, column in enumerate(columns):
         region = column.key.partition("@")[2]
-        if not parts or regions[-1] != region or len(parts[-1]) == MAX_COLUMNS:
+        # of a heading with its arrow and mark, or an interval of two values, as page.css has them
+        width_px = 15 + 9 * max(len(column.heading) + 5, 10)
+        if not parts or before != region or taken_px + width_px > MAX_WIDTH_PX:
             parts.append([])
-            regions.append(region)
+            taken_px = 0
         parts[-1].append(index)
+        before, taken_px = region, taken_px + width_px
     return tuple(map(tuple, parts))
 
 

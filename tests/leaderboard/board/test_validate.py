@@ -67,6 +67,11 @@ def edit(folder: Path, change: Callable[[dict[str, Any]], object]) -> Path:
         ({"label": "published"}, "label is 'published': expected a word of your own"),
         ({"label": "Published"}, "expected a word of your own"),
         ({"label": "\uff50ublished"}, "expected a word of your own"),
+        ({"label": "publ\u0456shed"}, "label has the word .*: write it in one alphabet"),
+        ({"method": "my \u043eurs"}, r"method has the word '\\u043eurs', in which letters stand"),
+        ({"method": "\uff4furs"}, "write it in one alphabet"),
+        ({"method": "\U0001d428urs"}, "write it in one alphabet"),
+        ({"protocol_version": "99"}, "protocol_version is '99', aa-clean-v1 has '1'"),
         ({"label": "trivial baseline"}, "expected a word of your own"),
         ({"label": "demo "}, "expected a word of your own"),
         ({"method": "m" * 121}, "121 characters"),
@@ -115,6 +120,14 @@ def test_an_implausible_or_hostile_field_is_refused(
     refused(write(make_result(**change)), tmp_path, why)
 
 
+@pytest.mark.parametrize(
+    "method",
+    ["\u03b2-VAE", "X\u00b2", "Caf\u00e9", "\u821e\u8e48 v2", "\u0422\u0430\u043d\u0435\u0446"],
+)
+def test_names_in_any_alphabet_are_taken(make_result: Make, method: str) -> None:
+    check_result(make_result(method=method), "here")
+
+
 # What a metric can be, by its definition or by what is still believed of a method.
 POSSIBLE = {
     (-1, 1): "ssim csim ssim_differences",
@@ -124,9 +137,8 @@ POSSIBLE = {
     (24, 200): "psnr_overflow",  # 8 bits: never below 24.17 dB
     (-50, 200): "psnr psnr_unknown",
     (0, 20): "lpips lpips_alex lpips_vgg tlpips identity_lpips photo_lpips",
-    (-10, 1e7): "fvd fid fid_vid cd_fvd fvmd",  # below 0 by the noise of a script's matrix root
+    (0, 1e7): "fvd fid fid_vid cd_fvd fvmd jedi",
     (-1e7, 1e7): "kvd",  # unbiased
-    (0, 1e7): "jedi",
     (0, 255): "l1 flicker flicker_own identity_limbs photo_colour",  # levels
     (0, 510): "dtssd",  # of a difference of differences
     (0, 1e5): "akd tof",  # pixels
