@@ -69,8 +69,8 @@ def check_agreement(
 def _origin_problems(result: Result, protocol: Protocol) -> Iterator[str]:
     """What the numbers rest on must be named: protocol, references, frames left out, weights."""
     if result.protocol_version != protocol.version:
-        stated = result.protocol_version
-        yield f"protocol_version is {stated!r}, {protocol.name} has {protocol.version!r}"
+        version = result.protocol_version
+        yield f"protocol_version is {version!r}, {protocol.name} has {protocol.version!r}"
     if unlike := sorted(result.references.keys() ^ result.per_video.keys()):
         yield f"{unlike[0]!r} is in only one of references and per_video"
     if result.trimmed and not may_be_trimmed(result):

@@ -15,7 +15,8 @@ from aa_eval.videos.benchmark import read_benchmark
 from aa_leaderboard.board.frame_scores import read_frame_scores, worst_frames
 from aa_leaderboard.board.store import add_results, read_board
 from aa_leaderboard.cli import main
-from aa_leaderboard.row import Measured
+from aa_leaderboard.report.html_page import render_page
+from aa_leaderboard.row import Measured, row_of_result
 
 np = pytest.importorskip("numpy")
 Image = pytest.importorskip("PIL.Image")
@@ -316,6 +317,31 @@ def test_at_1400_px_no_column_of_any_table_is_hidden(browser: Any, losing_page: 
     browser.get(losing_page.replace("index.html", "sources.html"))
     assert browser.execute_script(hidden) == []
     assert browser.get_log("browser") == []
+
+
+def test_the_widest_columns_stand_in_two_parts_at_1400_px(
+    browser: Any, make_result: Callable[..., Result], tmp_path: Path
+) -> None:
+    keys = (
+        "pck", "akd", "missing_rate", "limb_angle", "identity_limbs", "identity_lpips",
+        "photo_lpips", "photo_colour", "flicker_own", "warp_error_own", "csim", "picd",
+    )  # fmt: skip
+    rows = [
+        row_of_result(name, make_result(name, label=label, metrics=dict.fromkeys(keys, value)))
+        for name, label, value in (
+            ("ours", "measured", MetricValue(0.7, 0.6, 0.8, None, 9, None)),
+            ("static of ours", "baseline", MetricValue(0.7, 0.6, 0.8, None, 9, None)),
+        )
+    ]
+    page = tmp_path / "index.html"
+    page.write_text(render_page(rows, None, "Board"), encoding="utf-8")
+    at_width(browser, 1400)
+    browser.get(page.as_uri())
+    parts = browser.find_elements(By.CSS_SELECTOR, "#table-1 .scroll")
+    assert len(parts) == 2
+    for part in parts:
+        hidden = "return arguments[0].scrollWidth - arguments[0].clientWidth"
+        assert browser.execute_script(hidden, part) <= 1
 
 
 def test_no_label_of_the_psnr_plot_lies_on_another(browser: Any, losing_page: str) -> None:
