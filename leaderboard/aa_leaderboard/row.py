@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
@@ -16,6 +17,9 @@ PLAIN_LABELS = frozenset({"", "measured"})
 # Length of the feature vectors behind a column: I3D's logits, 3D-ResNet-50's pooled features.
 FRECHET_DIMENSIONS = {"fvd": 400, "fid_vid": 2048}
 SET_KEYS = frozenset({"fvd", "kvd", "fid_vid", "fid"})  # one value for all videos together
+
+# Of a path of the machine that scored: what a reader needs is the file's name.
+_FOLDERS = re.compile(r"(?<![\w.:/])(?:~|[A-Za-z]:)?[/\\](?:[^\s/\\:;,'\"]+[/\\])+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +143,7 @@ def row_of_result(row_id: str, result: Result, *, has_frames: bool = True) -> Ro
 def _cell_of(key: str, metric: MetricValue, result: Result, has_frames: bool) -> Cell:
     if metric.value is None:
         reason = metric.unavailable or "aa-eval gave no value and no reason"
+        reason = _FOLDERS.sub("", reason)
         return Cell("", None, unavailable=reason, note=metric.note, ranked=False)
     doubt = _why_not_ranked(key, metric, result, has_frames)
     return Cell(

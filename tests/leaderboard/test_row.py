@@ -109,3 +109,23 @@ def test_without_values_per_frame_no_set_takes_a_place(make_result: Make, key: s
     assert not row_of_result("a", result, has_frames=False).cells[key].ranked
     plain = row_of_result("a", make_result(), has_frames=False)
     assert plain.cells["ssim"].ranked
+
+
+@pytest.mark.parametrize(
+    ("reason", "shown"),
+    [
+        ("no weights: /home/ann/.cache/aa-eval/i3d.pt is missing", "no weights: i3d.pt is missing"),
+        ("'/data/w/i3d.pt' is altered", "'i3d.pt' is altered"),
+        ("~/w/i3d.pt: lacks x", "i3d.pt: lacks x"),
+        (r"C:\Users\ann\i3d.pt: lacks x", "i3d.pt: lacks x"),
+        (
+            "fetch https://example.org/a/b.pt; 6/8 of the frames; pip install 'a[b]'",
+            "fetch https://example.org/a/b.pt; 6/8 of the frames; pip install 'a[b]'",
+        ),
+    ],
+)
+def test_the_board_does_not_say_where_files_lie_on_the_machine_that_scored(
+    make_result: Make, reason: str, shown: str
+) -> None:
+    result = make_result(metrics={"fvd": MetricValue(None, None, None, reason, 0, None)})
+    assert row_of_result("a", result).cells["fvd"].unavailable == shown
