@@ -63,7 +63,7 @@ def main() -> None:
 
 
 def compare(options: argparse.Namespace, folder: Path) -> None:
-    frames = {"num_frames": options.frames + 6, "fps": 15.0, "size_hw": (128, 128)}
+    frames = {"num_frames": options.frames + 6, "fps": 15.0, "size_hw": (256, 256)}
     test = render_puppets(folder / "test.tar", count=options.test_puppets, first_seed=SEEDS,
                           split="test", **frames)  # fmt: skip
     info = read_checkpoint(options.checkpoint)

@@ -27,6 +27,7 @@ import torch
 from guided_step import build, make_ways
 from numpy.typing import NDArray
 
+from aa_datasets.loader.crop_resize import resize_frames, resize_pose
 from aa_datasets.puppets.render import render_puppet
 from aa_model.checkpoints.store import read_checkpoint
 from aa_model.config import GenerateConfig
@@ -55,10 +56,12 @@ def measure_quality(
         seams = {edge - 1 for w in windows for edge in (w.start, w.stop) if 0 < edge < num_frames}
         psnr, within, at_seams = [], [], []
         for seed in range(_HELD_OUT, _HELD_OUT + puppets):
-            puppet = render_puppet(seed, seed, num_frames=num_frames, size_hw=pipeline.size_hw)
-            config = replace(generate, overlap=overlap)
-            made = pipeline(puppet.frames[0], puppet.pose, config).frames
-            error = made.astype(float) - puppet.frames
+            # Drawn large and shrunk, as what the network was trained on.
+            puppet = render_puppet(seed, seed, num_frames=num_frames, fps=15, size_hw=(256, 256))
+            truth = resize_frames(puppet.frames, pipeline.size_hw)
+            pose = resize_pose(puppet.pose, pipeline.size_hw)
+            made = pipeline(truth[0], pose, replace(generate, overlap=overlap)).frames
+            error = np.asarray(made).astype(float) - truth
             psnr.append(psnr_of(error))
             change = np.abs(np.diff(error, axis=0)).mean((1, 2, 3))
             chosen = np.isin(np.arange(num_frames - 1), [*seams])
