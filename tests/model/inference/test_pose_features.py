@@ -45,7 +45,7 @@ def test_features_made_by_the_window_are_those_made_once(
     generator = torch.Generator().manual_seed(0)
     pictures = 2 * torch.rand(37, 3, 32, 32, generator=generator) - 1
     once = encode_conditions(model, pictures[0], pictures)
-    config = GenerateConfig(steps=2, merge=merge)
+    config = GenerateConfig(steps=2, merge=merge, overlap=4)
     expected = denoise(model, once, config)
 
     seen: list[int] = []
