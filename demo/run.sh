@@ -50,7 +50,8 @@ train() { # stage, seconds, learning rate, checkpoints to start from
     local stage=$1 seconds=$2 lr=$3
     shift 3
     aa-train "$out/parts/first.tar" --preset "$preset" --stage "$stage" --lr "$lr" \
-        --warmup-steps $warmup --time-limit-s "$seconds" --out "$out/training/$stage" --init "$@"
+        --warmup-steps $warmup --steps 4000 --time-limit-s "$seconds" \
+        --out "$out/training/$stage" --init "$@"
 }
 animate() { # checkpoint, shards, predictions, more
     local checkpoint=$1 shards=$2 to=$3
