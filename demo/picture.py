@@ -1,13 +1,11 @@
 """The README's pictures, made from what the demo left behind.
 
 usage: python demo/picture.py clips OUT.png SHARD...
-       python demo/picture.py generated OUT.png DEMO_OUT
        python demo/picture.py moving OUT.webp DEMO_OUT      (or OUT.gif)
 
-`clips`: frames of curated clips above the poses that were found in them. `generated`: for the first
-held-out puppets and the real clip, at the middle of the video: reference, pose, generated, truth.
-`moving`: the same four side by side, as an animation, for four held-out puppets and a real person,
-on whose earlier frames the network was fine-tuned. At most 3 MB.
+`clips`: frames of curated clips above the poses that were found in them. `moving`: reference,
+pose, generated and true frames, as an animation, for four held-out puppets and a real person, on
+whose earlier frames the network was fine-tuned. At most 3 MB.
 """
 
 from __future__ import annotations
@@ -27,7 +25,6 @@ from aa_datasets.video.canonical import read_canonical
 
 SIZE_HW = (224, 168)
 PUPPETS, FOOTAGE = 4, 2
-GENERATED_PUPPETS, GENERATED_PX = 6, 160
 MOVING_PUPPETS, MOVING_PX, FPS, GAP_PX, LABEL_PX = 4, 128, 12, 16, 22
 LABELS = ("reference", "pose", "generated", "truth")
 TEST, REAL = "corpus/shards/test-000000.tar", "parts/rest.tar"  # in what the demo left behind
@@ -52,25 +49,13 @@ def clips(out: Path, *shards: Path) -> None:
 
 
 @app.command
-def generated(out: Path, demo_out: Path) -> None:
-    """Reference, pose, generated and true frame of held-out puppets and a real clip."""
-    columns = []
-    for kind, shard, count in (("puppets", TEST, GENERATED_PUPPETS), ("real", REAL, 1)):
-        for sample in _held_out(demo_out / shard, count):
-            four = _four(demo_out, kind, sample, GENERATED_PX)
-            columns.append(np.concatenate([picture[len(picture) // 2] for picture in four]))
-    Image.fromarray(np.concatenate(columns, axis=1)).save(out)
-
-
-@app.command
 def moving(out: Path, demo_out: Path) -> None:
     """Up to four puppets in two rows, and a real person before and after fine-tuning, animated."""
     puppets = [
-        _four(demo_out, "puppets", sample, MOVING_PX)
-        for sample in _held_out(demo_out / TEST, MOVING_PUPPETS)
+        _four(demo_out, "puppets", sample) for sample in _held_out(demo_out / TEST, MOVING_PUPPETS)
     ]
     (person,) = _held_out(demo_out / REAL, 1)
-    before, after = (_four(demo_out, kind, person, MOVING_PX) for kind in ("real-before", "real"))
+    before, after = (_four(demo_out, kind, person) for kind in ("real-before", "real"))
     rows = [
         (puppets[:2], ("puppets, of which the network saw none", "")),
         (puppets[2:], ("", "")),
@@ -112,7 +97,7 @@ def _held_out(path: Path, count: int) -> list[ShardSample]:
     return found
 
 
-def _four(demo_out: Path, kind: str, sample: ShardSample, side_px: int) -> list[list[Picture]]:
+def _four(demo_out: Path, kind: str, sample: ShardSample) -> list[list[Picture]]:
     """Reference, pose, generated and true frames of a clip: four lists of one length."""
     predicted = sorted((demo_out / kind / sample.clip.clip_id).glob("*.png"))
     kind_of_truth = kind.removesuffix("-before")
@@ -122,18 +107,20 @@ def _four(demo_out: Path, kind: str, sample: ShardSample, side_px: int) -> list[
             f"{sample.clip.clip_id}: {len(predicted)} generated frames in {demo_out / kind}, "
             f"{len(true)} true ones: run demo/run.sh again"
         )
-    pose = resize_pose(sample.pose.at_frames(np.arange(len(predicted))), (side_px, side_px))
+    pose = resize_pose(sample.pose.at_frames(np.arange(len(predicted))), (MOVING_PX, MOVING_PX))
     return [
-        [_read(true[0], side_px)] * len(predicted),
+        [_read(true[0])] * len(predicted),
         list(draw_pose(pose)),
-        [_read(path, side_px) for path in predicted],
-        [_read(path, side_px) for path in true],
+        [_read(path) for path in predicted],
+        [_read(path) for path in true],
     ]
 
 
-def _read(path: Path, side_px: int) -> Picture:
+def _read(path: Path) -> Picture:
     picture = np.asarray(Image.open(path).convert("RGB"))
-    return cv2.resize(picture, (side_px, side_px), interpolation=cv2.INTER_CUBIC).astype(np.uint8)
+    return cv2.resize(picture, (MOVING_PX, MOVING_PX), interpolation=cv2.INTER_CUBIC).astype(
+        np.uint8
+    )
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ usage: python demo/learn/autoencoder.py CHECKPOINT SHARD... [--every N] [--pictu
 
 Prints PSNR, LPIPS of both networks and SSIM over frames, as aa-clean-v1 defines them. LPIPS (alex)
 is what the autoencoder was trained on, so LPIPS (vgg) is the one to believe. The second form writes
-folders of pictures to OUT as predictions for aa-eval: a network flickers as much as that or more.
+folders of pictures to OUT as predictions for aa-eval: what a network that is right would score.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from aa_eval.result import MetricValue, Result
 from aa_leaderboard.columns import column_of
 
 # What a label of `aa-eval` is called on the page; other labels are shown as they are.
-LABEL_WORDS = {"demo": "demo: synthetic puppets", "demo-real": "demo: one real clip"}
+LABEL_WORDS = {"demo": "demo: synthetic puppets", "demo-real": "demo: real people"}
 BASELINE_LABEL = "baseline"
 PLAIN_LABELS = frozenset({"", "measured"})
 # Length of the feature vectors behind a column: I3D's logits, 3D-ResNet-50's pooled features.

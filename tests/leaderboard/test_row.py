@@ -42,7 +42,7 @@ def test_a_measured_row_says_what_it_is(make_result: Make) -> None:
 
     assert badges(label="measured") == badges(label="") == []
     assert badges(label="demo") == ["demo: demo: synthetic puppets"]
-    assert badges(label="demo-real") == ["demo: demo: one real clip"]
+    assert badges(label="demo-real") == ["demo: demo: real people"]
     assert badges(label="ours") == ["demo: ours"]
     assert badges("white", label="baseline") == ["baseline: trivial baseline"]
     assert badges(label="", overrides=("x",)) == ["caution: checks overridden"]

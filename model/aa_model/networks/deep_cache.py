@@ -30,16 +30,12 @@ class DeepCache:
         model: must not change while the cache is in use.
         interval: every so many steps a pass is a full one; with 1 all are.
 
-    Attributes:
-        num_full, num_shallow: passes so far.
-
     Raises:
         ModelError: the network has a ControlNet, or offloads the UNet's blocks one by one.
     """
 
     def __init__(self, model: AnimateAnyone, interval: int) -> None:
         self.interval = interval
-        self.num_full = self.num_shallow = 0
         self._model = model
         self._kept: dict[Hashable, Tensor] = {}
         if interval > 1:
@@ -56,11 +52,9 @@ class DeepCache:
                 has what it kept for itself.
         """
         if self.interval > 1 and step % self.interval and which in self._kept:
-            self.num_shallow += 1
             self._middle.features = self._kept[which]
             yield self._shallow
             return
-        self.num_full += 1
         if self.interval == 1:
             yield self._model
             return

@@ -51,13 +51,14 @@ class PowerAverages:
     def __init__(self, parameters: Iterable[Tensor]) -> None:
         weights = [p.detach() for p in parameters]
         self.values = [[w.clone() for w in weights] for _ in WIDTHS]
+        self._exponents = [exponent_of(width) for width in WIDTHS]
 
     @torch.no_grad()
     def update(self, parameters: Iterable[Tensor], step: int) -> None:
         """Take in the weights after step `step`, 1 for the first."""
         weights = list(parameters)
-        for width, averages in zip(WIDTHS, self.values, strict=True):
-            share = 1 - (1 - 1 / step) ** (exponent_of(width) + 1)
+        for exponent, averages in zip(self._exponents, self.values, strict=True):
+            share = 1 - (1 - 1 / step) ** (exponent + 1)
             for average, weight in zip(averages, weights, strict=True):
                 average.add_(weight - average, alpha=share)
 

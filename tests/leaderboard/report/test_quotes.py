@@ -74,7 +74,7 @@ def test_of_papers_that_agree_alike_the_earliest_is_quoted_and_a_paper_never_quo
     twice = [row("m", OLD, **equal), row("m", OLD, protocol="another", **equal)]
     assert quotes(twice) == []
     told = [replace(r, origin=replace(r.origin, paper="")) for r in (row("m", "", **equal),)]
-    assert quotes([*told, row("m", NEW, **equal)]) == [], "an issue is no paper"
+    assert quotes([*told, row("m", NEW, **equal)]) == [], "an issue is not a paper"
 
 
 def test_a_digit_less_or_more_agrees_and_is_told() -> None:

@@ -186,6 +186,6 @@ def test_what_was_measured_and_why_tables_stand_apart(make_result: Make) -> None
 
 
 def test_a_protocol_that_nobody_knows_has_no_words(make_result: Make) -> None:
-    strange = replace(read_published()[0], protocol="nobody-knows")
-    view = table_view(Table(strange.benchmark, "nobody-knows", (strange,)), 1, ())
+    strange = replace(read_published()[0], protocol="unknown-protocol")
+    view = table_view(Table(strange.benchmark, "unknown-protocol", (strange,)), 1, ())
     assert (view.group, view.about) == ("", "")
