@@ -104,9 +104,10 @@ def test_a_photo_and_a_pose_become_a_video_that_plays(
         button.click()
 
     def status(kind: str) -> str:
-        found = wait.until(lambda _: browser.find_elements(By.CSS_SELECTOR, f"#status .{kind}"))
+        texts = f"return [...document.querySelectorAll('#status .{kind}')].map(e => e.innerText)"
+        found = wait.until(lambda _: run(texts))
         assert len(found) == 1
-        return str(found[0].text)
+        return str(found[0])
 
     def replace_pose(name: str) -> None:
         browser.find_element(By.CSS_SELECTOR, "#pose button[aria-label=Clear]").click()
@@ -147,11 +148,12 @@ def test_a_photo_and_a_pose_become_a_video_that_plays(
     wait.until(lambda _: browser.find_element(By.CSS_SELECTOR, "#person input").is_displayed())
     browser.find_element(By.CSS_SELECTOR, "#person input").send_keys(Keys.BACKSPACE, "2", Keys.TAB)
     press()
-    assert "--person 2 is not there" in status("error")
+    assert status("error").startswith("drive.mp4 shows 1 person in its first frame: --person 2 is")
 
     # An error is one line, and the page goes on.
     replace_pose("other.npz")
     press()
+    wait.until(lambda _: "--person" not in status("error"))  # that of before may still be shown
     assert status("error").startswith("other.npz is not a pose file")
     assert browser.find_elements(By.CSS_SELECTOR, "#status .done") == []
 

@@ -99,7 +99,11 @@ class Page:
             )
         except (ModelError, DatasetError, OSError) as error:
             print(f"aa-animate: error: {error}", file=sys.stderr)
-            return None, _say(notes, error=" ".join(str(error).split())), _hidden()
+            line = " ".join(str(error).split())
+            # Uploads lie in folders of Gradio's, which say nothing to who gave them.
+            for upload in filter(None, (reference, pose, reference_pose)):
+                line = line.replace(upload, Path(upload).name)
+            return None, _say(notes, error=line), _hidden()
         return str(done.video), _say(notes, done=done), _alignment(done)
 
 
