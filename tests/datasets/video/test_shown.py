@@ -43,7 +43,8 @@ def _encode(
         ]
         stream.width, stream.height, stream.pix_fmt = made[0].width, made[0].height, pix_fmt
         configure(stream)
-        for frame in made:
+        for number, frame in enumerate(made):
+            frame.pts = number  # a frame that comes twice would keep its first time
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
     return path
