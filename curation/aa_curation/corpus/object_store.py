@@ -89,7 +89,10 @@ def copying(
                 f"not asked: {failures[bucket]} failures of {bucket} in a row"
             )
         else:
-            outcome = (copy or copy_with_retries)(url, store, limits, stop)
+            try:
+                outcome = (copy or copy_with_retries)(url, store, limits, stop)
+            except Exception as error:  # noqa: BLE001  # the edge of the thread: a failed row
+                outcome = FetchOutageError(f"{url}: {type(error).__name__}: {error}")
             failed = isinstance(outcome, Exception)
             failures[bucket] = failures[bucket] + 1 if failed else 0
         tell((url, outcome))
@@ -126,7 +129,10 @@ def copy_with_retries(url: str, store: Store, limits: CopyLimits, stop: threadin
 
 def _copy(url: str, store: Store, max_bytes: int) -> Fetched | Drop:
     system, path = fsspec.core.url_to_fs(url)
-    size = system.info(path)["size"]
+    info = system.info(path)
+    if info["type"] == "directory":
+        return Drop("no_object", detail=f"{url} is a folder")
+    size = info["size"]
     if size is not None and size > max_bytes:
         return Drop("too_large", size, max_bytes, f"{size} bytes")
     if size == 0:

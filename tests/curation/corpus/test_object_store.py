@@ -101,15 +101,17 @@ def test_objects_are_copied_in_parallel_and_each_gets_its_outcome(
         bucket.pipe(f"/bucket/{name}", f"content of {name}".encode())
     bucket.pipe("/bucket/empty.mp4", b"")
     bucket.pipe("/bucket/large.mp4", bytes(100))
+    bucket.pipe("/bucket/folder.mp4/object", b"content")
     store = Store(tmp_path)
     limits = CopyLimits(max_bytes=50, backoff_s=0.01, at_once=4)
     troubled = ("busy.mp4", "short.mp4", "locked.mp4", "down.mp4", "empty.mp4", "large.mp4")
-    found = _copied(store, *names, *troubled, "gone.mp4", limits=limits)
+    found = _copied(store, *names, *troubled, "gone.mp4", "folder.mp4", limits=limits)
     for name in (*names, "busy.mp4", "short.mp4"):
         assert isinstance(found[name], Fetched), found[name]
         assert store.path(found[name].sha256).read_bytes() == f"content of {name}".encode()
     assert {n: found[n].reason for n in found if isinstance(found[n], Drop)} == {
-        "empty.mp4": "empty_body", "large.mp4": "too_large", "gone.mp4": "no_object"
+        "empty.mp4": "empty_body", "large.mp4": "too_large", "gone.mp4": "no_object",
+        "folder.mp4": "no_object",
     }  # fmt: skip
     assert isinstance(found["down.mp4"], FetchOutageError)
     assert isinstance(found["locked.mp4"], FetchOutageError)
@@ -118,6 +120,18 @@ def test_objects_are_copied_in_parallel_and_each_gets_its_outcome(
     assert asked["locked.mp4"] == 1, "credentials do not come back in a second"
     assert bucket.at_once[1] == 4
     assert list((tmp_path / "partial").iterdir()) == []
+
+
+def test_an_error_of_the_own_disk_is_told_for_its_object(
+    bucket: TroubledFileSystem, tmp_path: Path
+) -> None:
+    bucket.pipe("/bucket/a.mp4", b"content")
+    store, folder = Store(tmp_path), tmp_path / "partial"
+    folder.rmdir()
+    folder.touch()  # a file in the place of the folder of unfinished ones
+    found = _copied(store, "a.mp4")["a.mp4"]
+    assert isinstance(found, FetchOutageError)
+    assert "partial" in str(found)
 
 
 def test_a_bucket_that_fails_again_and_again_is_given_up(

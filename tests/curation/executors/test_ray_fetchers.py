@@ -220,11 +220,9 @@ def test_objects_are_copied_by_the_processes_and_closing_ends_what_waits_for_the
         missing = fetchers.copy(f"local://{tmp_path}/b.mp4", store, limits, stop)
         assert isinstance(missing, Drop)
         assert missing.reason == "no_object"
-        # A folder in its place is an outage, which is tried again after a minute.
-        (tmp_path / "c.mp4").mkdir()
-        (tmp_path / "c.mp4/d").touch()
+        # A file in the place of its folder is an outage, which is tried again after a minute.
         with ThreadPoolExecutor() as pool:
-            waits = pool.submit(fetchers.copy, f"local://{tmp_path}/c.mp4", store, limits, stop)
+            waits = pool.submit(fetchers.copy, f"local://{tmp_path}/a.mp4/c", store, limits, stop)
             time.sleep(1)
             assert not waits.done()
             fetchers.close()
