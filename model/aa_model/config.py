@@ -159,6 +159,8 @@ class ModelConfig:
     paper compares with in general.
     `more_sizes_hw`: other picture sizes that it was trained with, besides `size_hw`; None is none.
     `distilled_guidance`: of a network that was distilled to few steps, the guidance that is in it.
+    `reference_latents`: the denoising UNet reads the reference's latents next to the noisy ones, as
+    well; not in the paper. None is no.
     `untrained`: True for weights of a base, such as Stable Diffusion, which were trained with
     neither this size nor this noise schedule: the training that starts from them decides both.
     """
@@ -176,6 +178,7 @@ class ModelConfig:
     untrained: bool | None = field(default=None, metadata=_OMIT)
     distilled_guidance: float | None = field(default=None, metadata=_OMIT)
     more_sizes_hw: tuple[tuple[int, int], ...] | None = field(default=None, metadata=_OMIT)
+    reference_latents: bool | None = field(default=None, metadata=_OMIT)
 
     def __post_init__(self) -> None:
         downscale = 1
@@ -195,6 +198,8 @@ class ModelConfig:
             raise ConfigError("the finest level of the UNets must have spatial attention")
         if self.noise.zero_terminal_snr and self.noise.prediction_type == "epsilon":
             raise ConfigError("at zero SNR epsilon says nothing of the image: use v_prediction")
+        if self.reference_latents and self.appearance != "reference_net":
+            raise ConfigError(f"reference_latents needs reference_net, not {self.appearance}")
         if self.temporal.clean_attention and self.noise.prediction_type == "epsilon":
             raise ConfigError("clean_attention reads the image of a velocity: use v_prediction")
 

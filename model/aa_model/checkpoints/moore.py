@@ -237,5 +237,7 @@ def _check_expressible(config: ModelConfig) -> None:
         faults.append(f"image tokens {config.image_encoder.tokens!r}, not 'pooled'")
     if config.temporal.clean_attention:
         faults.append("attention over time at the output")
+    if config.reference_latents:
+        faults.append("a denoising UNet that reads the reference's latents")
     if faults:
         raise CheckpointError(f"Moore's format cannot hold this network: {'; '.join(faults)}")

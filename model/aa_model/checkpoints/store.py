@@ -284,6 +284,8 @@ def resolve_config(config: ModelConfig, sources: dict[str, Path]) -> ModelConfig
         config = replace(config, **{PARTS[part]: getattr(stored, PARTS[part])})
         if part == "temporal_layers":
             config = replace(config, temporal=replace(config.temporal, max_frames=positions))
+        if part == "denoising_unet":
+            config = replace(config, reference_latents=stored.reference_latents)
         if part == "denoising_unet" and not _is_base(info):
             config = replace(
                 config,

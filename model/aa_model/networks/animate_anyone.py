@@ -2,6 +2,7 @@
 
     reference ──VAE──> latents ──ReferenceNet──> features ─┐ (spatial attention, every layer)
         └──image encoder──> tokens ────────────────────────┤ (cross-attention)
+        └ ─ ─ latents, where `reference_latents` is set ─ ─ ┤ (next to the noisy ones)
     pose ──Pose Guider──> pose features ───────────────────┤ (added at or after conv_in)
     noisy latents + timestep ──────────────> denoising UNet ┴──> prediction
 
@@ -19,11 +20,15 @@ from diffusers import UNet2DConditionModel, UNetMotionModel
 from torch import Tensor, nn
 
 from aa_model.config import ModelConfig
-from aa_model.errors import ModelError
+from aa_model.errors import ModelError, ReferenceLost
 from aa_model.networks.controlnet import ReferenceControlNet
 from aa_model.networks.gradient_checkpointing import recompute_in_backward
 from aa_model.networks.image_encoder import ImageEncoder, null_tokens
-from aa_model.networks.pose_guider import install_conv_in_with_pose, make_pose_guider
+from aa_model.networks.pose_guider import (
+    install_conv_in_with_pose,
+    make_pose_guider,
+    widen_conv_in,
+)
 from aa_model.networks.precision import as_stored, dtype_of, layout_for
 from aa_model.networks.reference_attention import (
     KeysValues,
@@ -41,6 +46,7 @@ from aa_model.networks.temporal import (
 from aa_model.networks.vae import decode_latents, encode_moments, make_vae
 
 _CONTROLNET = "controlnet"  # the one feature of the variants that have a ControlNet
+LATENTS = "latents"  # the reference's, among its features
 _SLICE_PX = 2**19  # that the VAE encodes at a time: two pictures of 512 x 512
 
 
@@ -79,7 +85,8 @@ class AnimateAnyone(nn.Module):
         self.pose_guider = None
         if config.use_pose:
             self.pose_guider = given.get("pose_guider") or make_pose_guider(config)
-        self._set_denoising_unet(given.get("denoising_unet") or make_unet2d(config))
+        channels = config.vae.latent_channels * (2 if config.reference_latents else 1)
+        self._set_denoising_unet(given.get("denoising_unet") or make_unet2d(config, channels))
         if "clean_attention" in given:
             set_clean_attention(self.denoising_unet, given["clean_attention"])
         if temporal:
@@ -122,6 +129,12 @@ class AnimateAnyone(nn.Module):
         """Turn the denoising UNet of stage 1 into that of stage 2; its output does not change."""
         if not self.has_temporal_layers:
             self._set_denoising_unet(add_temporal_layers(self.denoising_unet, self.config))
+
+    def read_reference_latents(self) -> None:
+        """Let the denoising UNet read the reference's latents, too; its output does not change."""
+        if not self.config.reference_latents:
+            self.config = dataclasses.replace(self.config, reference_latents=True)
+            widen_conv_in(self.denoising_unet, self.config.vae.latent_channels)
 
     def set_network(self, name: str, network: Any) -> None:
         """Put another network in the place of one of `networks`.
@@ -224,14 +237,15 @@ class AnimateAnyone(nn.Module):
             image_tokens: of the same, [R, S, D].
 
         Returns:
-            ReferenceNet's features by layer; or the ControlNet's embedding; nothing for `clip`.
+            ReferenceNet's features by layer, and the latents where the denoising UNet reads them;
+            or the ControlNet's embedding; nothing for `clip`.
         """
         if self.reference_net is not None:
             kind = dtype_of(self.reference_net)
             features: dict[str, Tensor] = self.reference_net(
                 latents.to(kind), image_tokens.to(kind)
             )
-            return features
+            return {**features, LATENTS: latents} if self.config.reference_latents else features
         if self.controlnet is not None:
             return {_CONTROLNET: self.controlnet.embed(images.to(dtype_of(self.controlnet)))}
         return {}
@@ -272,7 +286,8 @@ class AnimateAnyone(nn.Module):
             The prediction (noise or velocity), [B, T, C, h, w].
 
         Raises:
-            ReferenceLost: a spatial attention layer did not read the reference.
+            ReferenceLost: a spatial attention layer did not read the reference, or the latents that
+                the network reads are not among its features.
         """
         B, T = noisy_latents.shape[:2]
         if len(reference_of_video) != B:
@@ -283,12 +298,16 @@ class AnimateAnyone(nn.Module):
                 "give single frames as [B*T, 1, C, h, w], or train stage 2"
             )
         unet_input = noisy_latents
+        if self.config.reference_latents:
+            shown = _latents_shown(noisy_latents, reference_features, reference_of_video)
+            unet_input = torch.cat([noisy_latents, shown], dim=2)
         if pose_features is not None and self.pose_guider is not None:
-            unet_input = (
-                noisy_latents + pose_features
-                if self.config.pose_guider.layout == "paper"
-                else torch.cat([noisy_latents, pose_features], dim=2)
-            )
+            if self.config.pose_guider.layout == "paper":
+                C = noisy_latents.shape[2]
+                summed = unet_input[:, :, :C] + pose_features
+                unet_input = torch.cat([summed, unet_input[:, :, C:]], dim=2)
+            else:
+                unet_input = torch.cat([unet_input, pose_features], dim=2)
         reader, skips, middle = None, None, None
         has_reference = any(r is not None for r in reference_of_video)
         if has_reference and self.controlnet is not None:
@@ -320,3 +339,19 @@ class AnimateAnyone(nn.Module):
             reader.check_all_read(self.reference_net.layers)
         out: Tensor = prediction
         return out
+
+
+def _latents_shown(
+    like: Tensor,
+    reference_features: Mapping[str, Tensor | KeysValues],
+    reference_of_video: tuple[int | None, ...],
+) -> Tensor:
+    """[B, T, C, h, w]: each video's reference for every frame, zeros where it has none."""
+    rows = [like.new_zeros(like.shape[2:])] * len(reference_of_video)
+    for row, which in enumerate(reference_of_video):
+        if which is not None:
+            found = reference_features.get(LATENTS)
+            if not isinstance(found, Tensor):
+                raise ReferenceLost("the reference's features lack its latents")
+            rows[row] = found[which].to(like)
+    return torch.stack(rows)[:, None].expand(like.shape)

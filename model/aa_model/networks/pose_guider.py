@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 import torch.nn.functional as F
 from diffusers import ConfigMixin, ModelMixin, UNet2DConditionModel, UNetMotionModel
 from diffusers.configuration_utils import register_to_config
@@ -106,6 +107,18 @@ def install_conv_in_with_pose(unet: UNet2DConditionModel | UNetMotionModel) -> N
     new = ConvInWithPose(old.in_channels, old.out_channels, old.kernel_size, padding=old.padding)
     new.weight, new.bias = old.weight, old.bias
     unet.conv_in = new
+
+
+def widen_conv_in(unet: UNet2DConditionModel | UNetMotionModel, channels: int) -> None:
+    """Let conv_in read this many channels more, behind its own; they change nothing at first."""
+    old = unet.conv_in
+    new = ConvInWithPose(
+        old.in_channels + channels, old.out_channels, old.kernel_size, padding=old.padding
+    )
+    more = old.weight.new_zeros(old.out_channels, channels, *old.kernel_size)
+    new.weight, new.bias = nn.Parameter(torch.cat([old.weight.detach(), more], dim=1)), old.bias
+    unet.conv_in = new
+    unet.register_to_config(in_channels=new.in_channels)
 
 
 def _zero(conv: nn.Conv2d) -> nn.Conv2d:

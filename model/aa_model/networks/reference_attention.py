@@ -13,7 +13,6 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import cast
 
 import torch
 from diffusers.models.attention_dispatch import AttentionBackendName, dispatch_attention_fn
@@ -203,14 +202,17 @@ def spatial_layers(unet: nn.Module) -> dict[str, Attention]:
 
 
 def project_features(unet: nn.Module, features: Mapping[str, Tensor]) -> dict[str, KeysValues]:
-    """Keys and values of the reference for each layer, to be computed once per video."""
+    """Keys and values of the reference for each layer, to be computed once per video.
+
+    What is not of a layer of `unet` is left out.
+    """
     hook = getattr(unet, "_hf_hook", None)
     if hook is not None:  # offloaded: bring it where it computes, as its forward pass would
         hook.pre_forward(unet)
-    layers = {name: cast(Attention, unet.get_submodule(name)) for name in features}
     return {
         name: (layer.to_k(features[name]), layer.to_v(features[name]))
-        for name, layer in layers.items()
+        for name, layer in spatial_layers(unet).items()
+        if name in features
     }
 
 

@@ -11,15 +11,19 @@ from aa_model.errors import ReferenceLost
 from aa_model.networks.reference_attention import FeatureRecorder, install_reference_attention
 
 
-def make_unet2d(config: ModelConfig) -> UNet2DConditionModel:
-    """diffusers' own UNet, as ReferenceNet and the stage-1 denoising UNet both are."""
+def make_unet2d(config: ModelConfig, in_channels: int | None = None) -> UNet2DConditionModel:
+    """diffusers' own UNet, as ReferenceNet and the stage-1 denoising UNet both are.
+
+    Args:
+        in_channels: those of the latents unless given.
+    """
     unet, levels = config.unet, len(config.unet.block_out_channels)
     down = tuple("CrossAttnDownBlock2D" if a else "DownBlock2D" for a in unet.attention)
     up = tuple("CrossAttnUpBlock2D" if a else "UpBlock2D" for a in reversed(unet.attention))
     assert len(down) == levels
     return UNet2DConditionModel(
         sample_size=config.latent_hw,
-        in_channels=config.vae.latent_channels,
+        in_channels=in_channels or config.vae.latent_channels,
         out_channels=config.vae.latent_channels,
         down_block_types=down,
         up_block_types=up,

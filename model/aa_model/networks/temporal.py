@@ -51,7 +51,7 @@ def add_temporal_layers(unet: UNet2DConditionModel, config: ModelConfig) -> UNet
         adapter.to(unet.device, unet.dtype)
     with torch.device("meta"), _quiet_about_float32():
         motion_unet: UNetMotionModel = UNetMotionModel.from_unet2d(
-            make_unet2d(config), _make_adapter(config)
+            make_unet2d(config, unet.conv_in.in_channels), _make_adapter(config)
         )
     motion_unet.load_state_dict({**unet.state_dict(), **adapter.state_dict()}, assign=True)
     install_per_frame_norms(motion_unet)

@@ -76,6 +76,9 @@ class TrainOptions:
     stages that follow."""
     draw_face: Annotated[bool, Parameter(group=_NETWORK, negative=())] = False
     """Stage 1: skeletons show the face's points where clips have them; later stages follow."""
+    reference_latents: Annotated[bool, Parameter(group=_NETWORK, negative=())] = False
+    """Stage 1: the denoising UNet reads the reference's latents next to the noisy ones, too, which
+    keeps the background; not in the paper. Later stages follow."""
     time_limit_s: Annotated[float, Parameter(group=_WATCH, show_default=False)] = math.inf
     """Stop after this many seconds of training."""
     save_every: Annotated[PositiveInt, Parameter(group=_WATCH)] = 500

@@ -216,7 +216,7 @@ def make_plan(options: TrainOptions) -> Plan:
         loaded = Origin({}) if absent else origin
         model = make_model(
             network, stage, loaded, config.seed, config.num_frames, options.size,
-            config.distill_guidance,
+            config.distill_guidance, reference_latents=options.reference_latents,
         )  # fmt: skip
     if model.has_temporal_layers and config.num_frames > model.config.temporal.max_frames:
         raise ModelError(
@@ -274,6 +274,8 @@ def _refuse_options(options: TrainOptions, stage: Stage, network: ModelConfig) -
         raise ModelError(f"stage {stage.name} has no diffusion loss: leave out --held-out")
     if options.text_mask and "denoising_unet" not in used:
         raise ModelError(f"stage {stage.name} has no diffusion loss: leave out --text-mask")
+    if options.reference_latents and options.stage != "1":
+        raise ModelError("--reference-latents is chosen in stage 1; later stages follow it")
     if options.draw_face and "pose_guider" not in used:
         raise ModelError(f"stage {stage.name} sees no skeletons: leave out --draw-face")
 

@@ -97,6 +97,8 @@ def make_model(
     num_frames: int | None = None,
     sizes: Sequence[str] = (),
     distill_guidance: float | None = None,
+    *,
+    reference_latents: bool = False,
 ) -> AnimateAnyone:
     """The network before the first step: loaded parts, and new ones from `seed`.
 
@@ -105,6 +107,7 @@ def make_model(
         sizes: of the pictures, as `--size`; as the loaded parts were trained, or as in `config`,
             unless given.
         distill_guidance: of the teacher, in stage distill; stored with the network.
+        reference_latents: let the denoising UNet read the reference's latents, if it does not yet.
     """
     temporal = stage.loader_stage == 2
     with torch.random.fork_rng():
@@ -116,6 +119,8 @@ def make_model(
         model = AnimateAnyone(config, temporal=temporal)
     for part, folder in origin.sources.items():
         load_part(model, folder, part)
+    if reference_latents:
+        model.read_reference_latents()
     if "temporal_layers" in stage.trains:
         model.set_trained_frames(num_frames)
     if stage.name == "distill":
