@@ -102,8 +102,7 @@ def _write_index(out: Path, names: list[str], split: str) -> None:
                 "INSERT INTO sample_parts VALUES (?, ?, ?, ?, ?)",
                 ((number, places[k], part, m.offset_data, m.size) for k, part, m in members),
             )
-        database.executescript(_INDICES)
-        database.commit()
+        database.executescript(_INDICES)  # commits
     info = json.dumps({"energon_version": _VERSION, "shard_counts": counts}, indent=2)
     shards = "".join(f"  - {name}\n" for name in names)
     for name, text in (

@@ -45,6 +45,15 @@ def test_a_limbs_middle_has_its_dimmed_colour(limb: int) -> None:
     assert not draw_pose(_only({a: (20, 20)}))[0][40, 60].any()
 
 
+def test_limbs_are_as_thick_in_every_direction() -> None:
+    """A limb along y is one along x with the axes changed."""
+    a, b = BODY_LIMBS[0]
+    along_x, along_y = (
+        draw_pose(_only({a: (20, 20), b: end}))[0, :96, :96].any(-1) for end in ((80, 20), (20, 80))
+    )
+    assert (along_x ^ along_y.T).sum() <= 0.02 * along_x.sum()
+
+
 def test_hands_and_face_are_drawn_on_demand() -> None:
     hand = _only({LEFT_HAND.start: (30, 30), LEFT_HAND.start + 1: (60, 50)})
     assert tuple(draw_pose(hand)[0][30, 30]) == (0, 0, 255)

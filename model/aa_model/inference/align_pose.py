@@ -99,7 +99,7 @@ def align_pose(driving: Pose, reference: Pose, *, min_score: float = JOINT_SEEN_
 
 
 def foreshortened_limbs(
-    driving: Pose, reference: Pose, *, min_score: float = 0.3
+    driving: Pose, reference: Pose, *, min_score: float = JOINT_SEEN_SCORE
 ) -> tuple[str, ...]:
     """Limbs whose scale `align_pose` limits, by the joint at their end, such as "left_wrist".
 

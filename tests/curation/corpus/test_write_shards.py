@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aa_curation.cli.main import main
+from aa_curation.corpus import write_shards
 from aa_curation.corpus.verify import iter_problems
 from aa_curation.corpus.write_shards import shard_plan
 from aa_curation.executors.local import Local
@@ -21,6 +22,7 @@ from aa_curation.ledger.ledger import LEDGER_NAME, Ledger, read_ledger
 from aa_curation.ledger.records import CorpusHead, Decision
 from aa_curation.recipe import Recipe
 from aa_curation.sources.source_list import Source, read_sources
+from aa_curation.steps.pack_shard import pack_shard
 from aa_datasets.clip import Clip
 from aa_datasets.shards import read_shards
 
@@ -107,6 +109,23 @@ def early(
 @pytest.fixture
 def corpus(early: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(early, tmp_path / "corpus"))
+
+
+def test_the_plan_is_in_the_ledger_before_the_first_shard_is_written(
+    corpus: Path, small_shards: Recipe, sources_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    planned: list[bool] = []
+
+    def looking(name: str, decisions: list[Decision], folder: Path) -> int:
+        stored = dict(read_ledger(folder).sql("SELECT clip_id, shard FROM shard_of"))
+        planned.append(all(stored.get(decision.clip_id) == name for decision in decisions))
+        return pack_shard(name, decisions, folder)
+
+    run(small_shards, read_sources([sources_folder]), corpus, Local())
+    monkeypatch.setattr(write_shards, "pack_shard", looking)
+    assert main(["repack", "--out", str(corpus)]) == 0
+    assert planned
+    assert all(planned)
 
 
 def test_a_clip_that_is_added_leaves_every_shard_and_its_latents_as_they_are(

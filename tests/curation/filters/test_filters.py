@@ -151,6 +151,13 @@ def test_the_measure_of_drawings_counts_no_black(level: int, count: int) -> None
     )
 
 
+def test_a_flash_does_not_hide_a_drawing() -> None:
+    """Brightness is the frames' median: a third of white frames changes nothing."""
+    skeletons = draw_pose(PUPPET.pose)
+    white = np.full_like(skeletons[: len(skeletons) // 2], 255)
+    assert Drawing()(_picture(np.concatenate([skeletons, white]))).drop is not None
+
+
 def test_skeletons_are_drawings_and_darkness_is_none() -> None:
     skeletons = draw_pose(PUPPET.pose)
     assert _drop(Drawing()(_picture(skeletons)))[0] == "drawing"

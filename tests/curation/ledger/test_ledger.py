@@ -238,6 +238,7 @@ def test_the_frame_has_a_row_per_clip_and_a_column_per_measurement(tmp_path: Pat
     assert (frame.loc["s-0000", "height"], frame.loc["s-0000", "licence"]) == (256, "MIT")
     assert frame.loc["s-0001", "reason"] == "too_short"
     assert frame["check.blurred"].isna().tolist() == [False, True]
+    assert list(ledger.to_frame(["reason", "clip_id"]).columns) == ["reason", "clip_id"]
     empty = Ledger(CorpusHead("demo", "abc")).to_frame()
     assert len(empty) == 0
     assert {"clip_id", "licence", "duration_s"} <= set(empty.columns)

@@ -10,6 +10,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from aa_datasets.errors import DatasetError, LatentsError
 from aa_datasets.loader.augment import Augmentation, disturb_pose, flip_frames
@@ -110,6 +111,19 @@ def test_disturbed_poses_keep_scores_middle_and_proportions(
         growth = float(np.ptp(b, axis=0).max() / extent)
         assert 1 / (1 + scale) - 1e-3 <= growth <= 1 + scale + 1e-3
         np.testing.assert_allclose(b - b[0], growth * (a - a[0]), atol=0.02)
+
+
+def test_a_scaled_skeleton_stays_where_it_is(pose: Pose) -> None:
+    scaled = disturb_pose(pose, Augmentation(scale=0.5), np.random.default_rng(1))
+    seen = pose.scores[:, BODY] > 0
+
+    def box(of: Pose) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        points = of.keypoints_px[:, BODY][seen]
+        return points.min(0), points.max(0)
+
+    (low, high), (scaled_low, scaled_high) = box(pose), box(scaled)
+    assert np.abs(scaled_high - scaled_low - high + low).min() > 1
+    np.testing.assert_allclose(scaled_low + scaled_high, low + high, atol=0.02)
 
 
 def test_nothing_asked_changes_nothing_and_jitter_has_its_size(pose: Pose) -> None:

@@ -91,6 +91,16 @@ def test_one_changed_number_anywhere_is_refused(
         refused(folder, tmp_path / "board", "not the numbers of one evaluation")
 
 
+def test_the_refusal_names_what_is_stated_and_what_the_frames_give(
+    make_result: Make, write_with_frames: Write, tmp_path: Path
+) -> None:
+    result = make_result()
+    folder = write_with_frames(result)
+    edit_json(folder, lambda row: row["per_video"]["video_1"].update(ssim=0.125))
+    true = str(result.per_video["video_1"]["ssim"])[:6]
+    refused(folder, tmp_path / "board", f"video_1.ssim is 0.125, per_frame.csv gives {true}")
+
+
 def test_the_frames_of_another_method_are_refused(
     make_result: Make, write_with_frames: Write, tmp_path: Path
 ) -> None:

@@ -77,6 +77,19 @@ def test_of_papers_that_agree_alike_the_earliest_is_quoted_and_a_paper_never_quo
     assert quotes([*told, row("m", NEW, **equal)]) == [], "an issue is not a paper"
 
 
+def test_papers_of_one_date_stand_by_their_names() -> None:
+    first, second = "A (arXiv 2402.1)", "B (arXiv 2402.1)"
+    old = {first: "Z (arXiv 2301.1)", second: "Y (arXiv 2301.1)"}
+    rows = [
+        row(method, paper, ssim=f"0.{number}", fvd=f"9{number}.5")
+        for number, (method, new) in enumerate((("m", second), ("n", first)), start=1)
+        for paper in (new, old[new])
+    ]
+    assert [(q.paper, q.quoted) for q in quotes(rows)] == [
+        (first, old[first]), (second, old[second])
+    ]  # fmt: skip
+
+
 def test_a_digit_less_or_more_agrees_and_is_told() -> None:
     earlier = row("m", OLD, ssim="0.71", fvd="300", lpips="0.255")
     (found,) = quotes([earlier, row("m", NEW, ssim="0.712", fvd="300", lpips="0.25")])
