@@ -182,6 +182,7 @@ def get(url: Url, headers: dict[str, str], policy: FetchPolicy) -> Iterator[Resp
                 },
                 preload_content=False,
                 decode_content=False,
+                enforce_content_length=False,
             )
             answer = connection.getresponse()
         except (http.client.RemoteDisconnected, OSError) as error:
