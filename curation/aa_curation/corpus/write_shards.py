@@ -7,7 +7,6 @@ import hashlib
 import io
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
@@ -21,7 +20,7 @@ from aa_datasets.shards import remove_latents
 
 FETCHED = "sources"  # files by the sha256 of their content
 MANIFEST = "clips.csv"
-_AT_ONCE = 10_000  # ids in a query
+_SHA256_OF = "clip_id, mp4_sha256, pose_sha256, clip"
 _COLUMNS = (
     *("clip_id", "shard", "split", "source_id", "source", "licence", "owner", "consent"),
     *(
@@ -128,19 +127,9 @@ def pack(writer: LedgerWriter, folder: Path) -> None:
 def sha256_of_clips(ledger: Ledger, clip_ids: Sequence[str]) -> str:
     """A hash of what the ledger says of a shard's clips."""
     found = hashlib.sha256()
-    for row in _rows_of(ledger, clip_ids, "clip_id, mp4_sha256, pose_sha256, clip"):
+    for row in ledger.decisions.columns(clip_ids, _SHA256_OF):
         found.update("\n".join(row).encode())
     return found.hexdigest()
-
-
-def _rows_of(ledger: Ledger, clip_ids: Sequence[str], columns: str) -> Iterator[tuple[Any, ...]]:
-    """Columns of some clips, in the order of their ids."""
-    for first in range(0, len(clip_ids), _AT_ONCE):
-        some = clip_ids[first : first + _AT_ONCE]
-        which = ", ".join("?" * len(some))
-        yield from ledger.sql(
-            f"SELECT {columns} FROM clips WHERE clip_id IN ({which}) ORDER BY clip_id", *some
-        )
 
 
 def _is_packed(path: Path, packed: tuple[int, str] | None, clips_sha256: str) -> bool:
@@ -160,7 +149,7 @@ def iter_manifest(ledger: Ledger, plan: Mapping[str, Sequence[str]]) -> Iterator
     yield _csv([_COLUMNS])
     for shard, clip_ids in plan.items():
         rows = []
-        for content, *others in _rows_of(ledger, clip_ids, f"clip, {', '.join(_OTHERS)}"):
+        for content, *others in ledger.decisions.columns(clip_ids, f"clip, {', '.join(_OTHERS)}"):
             clip = msgspec.json.decode(content, type=Clip)
             values = clip.to_json() | dict(zip(_OTHERS, others, strict=True))
             height, width = clip.size_hw

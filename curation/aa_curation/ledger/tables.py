@@ -208,7 +208,8 @@ class Rows(Mapping[str, T], Generic[T]):
         columns: str,
         decode: Callable[[Sequence[Any]], T],
     ) -> None:
-        self._db, self._table, self._key, self._decode = db, table, key, decode
+        self._db, self._table, self._key = db, table, key
+        self._columns, self._decode = columns, decode
         self._select = f"SELECT {key}, {columns} FROM {table}"
 
     def __getitem__(self, key: str) -> T:
@@ -236,11 +237,15 @@ class Rows(Mapping[str, T], Generic[T]):
 
     def of(self, keys: Sequence[str]) -> Iterator[T]:
         """The rows of some keys, which are sorted."""
+        return (self._decode(row) for row in self.columns(keys, self._columns))
+
+    def columns(self, keys: Sequence[str], columns: str) -> Iterator[Sequence[Any]]:
+        """Columns, or expressions of SQL, of the rows of some keys, which are sorted."""
         for first in range(0, len(keys), _PAGE):
             some = keys[first : first + _PAGE]
-            which = f"WHERE {self._key} IN ({', '.join('?' * len(some))}) ORDER BY 1"
-            for row in self._db.execute(f"{self._select} {which}", some).fetchall():
-                yield self._decode(row[1:])
+            which = f"WHERE {self._key} IN ({', '.join('?' * len(some))}) ORDER BY {self._key}"
+            query = f"SELECT {columns} FROM {self._table} {which}"
+            yield from self._db.execute(query, some).fetchall()
 
     def values(self) -> ValuesView[T]:
         return _Values(self)

@@ -314,10 +314,13 @@ def test_pictures_that_are_kept_from_block_to_block_are_those_of_the_ledger() ->
             ledger.add_decision(row)
         fresh = Pictures()
         fresh.read(ledger, number)
-        assert kept.names == fresh.names == sorted(fresh.names)
+        assert list(kept.names) == list(fresh.names) == sorted(fresh.names)
         np.testing.assert_array_equal(kept.stacked.hashes, fresh.stacked.hashes)
         np.testing.assert_array_equal(kept.stacked.colours, fresh.stacked.colours)
         assert len(set(kept.sources.tolist())) == len(kept.names)
+        places, there = fresh.find(np.array(["a-0000", "b-0001"], np.object_))
+        assert fresh.names[places[0]] == "a-0000"
+        assert there.tolist() == [True, False]
     assert len(kept.names) == 8
 
 
