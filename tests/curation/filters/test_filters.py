@@ -435,18 +435,18 @@ def test_who_is_not_seen_does_not_move() -> None:
 
 def test_text_on_the_person_is_the_share_of_the_body_that_it_covers() -> None:
     points = np.zeros((5, NUM_JOINTS, 2))
-    points[:, :18, 0], points[:, :18, 1] = np.linspace(40, 60, 18), np.linspace(20, 80, 18)
-    pose = make_pose(points, np.ones((5, NUM_JOINTS)), (100, 100))
+    points[:, :18, 0], points[:, :18, 1] = np.linspace(140, 160, 18), np.linspace(20, 80, 18)
+    pose = make_pose(points, np.ones((5, NUM_JOINTS)), (100, 200))
 
     def share(*boxes: tuple[int, int, int, int]) -> Check:
         return TextOnPerson(0.1)(PosedClip(pose, 24, boxes))
 
     assert share().measured == 0
-    assert share((0, 0, 100, 20), (0, 80, 100, 100)).measured == 0, "above the head, at the feet"
-    assert share((0, 30, 100, 60)).measured == pytest.approx(0.5)
-    assert share((0, 30, 100, 60), (40, 30, 60, 60)).measured == pytest.approx(0.5), "once"
-    assert _drop(share((50, 20, 100, 80))) == ("text_on_person", pytest.approx(0.5))
-    assert share((50, 20, 52, 80)).drop is None
+    assert share((0, 0, 200, 20), (0, 80, 200, 100)).measured == 0, "above the head, at the feet"
+    assert share((0, 30, 200, 60)).measured == pytest.approx(0.5)
+    assert share((0, 30, 200, 60), (140, 30, 160, 60)).measured == pytest.approx(0.5), "once"
+    assert _drop(share((150, 20, 200, 80))) == ("text_on_person", pytest.approx(0.5))
+    assert share((150, 20, 152, 80)).drop is None
 
 
 def _timed(times_s: np.ndarray, change: np.ndarray) -> Picture:
