@@ -30,7 +30,7 @@ import numpy as np
 from process_tree import Peak, ProcessTreeMeter
 from tqdm import tqdm
 
-from aa_curation.ledger.ledger import read_ledger
+from aa_curation.ledger.file import read_ledger
 from aa_datasets.pose import Pose, read_pose, write_pose
 from aa_datasets.video.canonical import encode_canonical, read_canonical
 

@@ -35,7 +35,8 @@ from aa_curation.corpus.near_duplicates import separate
 from aa_curation.corpus.write_shards import iter_manifest, new_shards, shard_plan
 from aa_curation.crawl.store import Store
 from aa_curation.executors import stream
-from aa_curation.ledger.ledger import Ledger, LedgerWriter, read_ledger
+from aa_curation.ledger.file import LedgerWriter, read_ledger
+from aa_curation.ledger.ledger import Ledger
 from aa_curation.ledger.records import Decision, PlannedClip, Survey, rejected
 from aa_curation.measure.distance import NearDuplicates
 from aa_curation.measure.signature import SIGNATURE_BYTES

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from aa_curation.executors.local import Local as Local
     from aa_curation.executors.ray_executor import Ray as Ray
     from aa_curation.executors.run import run as run
+    from aa_curation.ledger.file import read_ledger as read_ledger
     from aa_curation.ledger.ledger import Ledger as Ledger
-    from aa_curation.ledger.ledger import read_ledger as read_ledger
     from aa_curation.recipe import Canonical as Canonical
     from aa_curation.recipe import Recipe as Recipe
     from aa_curation.recipe import load_recipe as load_recipe
@@ -38,7 +38,8 @@ _MODULES = {
     "executors.local": ("Local",),
     "executors.ray_executor": ("Ray",),
     "executors.run": ("run",),
-    "ledger.ledger": ("Ledger", "read_ledger"),
+    "ledger.file": ("read_ledger",),
+    "ledger.ledger": ("Ledger",),
     "recipe": ("Canonical", "Recipe", "load_recipe"),
     "sources.source_list": ("Source", "read_sources"),
 }

@@ -14,7 +14,7 @@ import pytest
 from aa_curation.corpus.fetch_sources import Fetches, located, to_fetch
 from aa_curation.crawl.policy import FetchPolicy
 from aa_curation.crawl.store import Store
-from aa_curation.ledger.ledger import LEDGER_NAME, LedgerWriter, read_ledger
+from aa_curation.ledger.file import LEDGER_NAME, LedgerWriter, read_ledger
 from aa_curation.poses.blazepose import BlazePose
 from aa_curation.recipe import Recipe, load_recipe
 from aa_curation.sources.source_list import Source

@@ -28,7 +28,7 @@ from ray._private.runtime_env.packaging import create_package
 from aa_curation.errors import SharedPathError
 from aa_curation.executors.ray_executor import Ray
 from aa_curation.executors.run import refuse_relative_in_job, run
-from aa_curation.ledger.ledger import has_ledger, read_ledger
+from aa_curation.ledger.file import has_ledger, read_ledger
 from aa_curation.recipe import Recipe
 from aa_curation.sources.source_list import read_sources
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import aa_curation
-from aa_curation.ledger.ledger import LedgerWriter
+from aa_curation.ledger.file import LedgerWriter
 from aa_curation.ledger.records import CorpusHead
 
 PUBLIC = {

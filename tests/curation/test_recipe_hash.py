@@ -16,7 +16,7 @@ import pytest
 
 from aa_curation.errors import LedgerError, RecipeError
 from aa_curation.filters.blur import Blur
-from aa_curation.ledger.ledger import LedgerWriter
+from aa_curation.ledger.file import LedgerWriter
 from aa_curation.ledger.lines import LINES_NAME
 from aa_curation.recipe import Recipe, load_recipe
 from aa_curation.recipe_hash import canonical_form, iter_differences, sha256_of_form

@@ -190,7 +190,7 @@ def plan(
         recipe: As of `run`. Without --sources it is a list of sources, and the recipe is `default`.
     """
     from aa_curation.corpus.pending import expected_to_survey
-    from aa_curation.ledger.ledger import has_ledger, read_ledger, refuse_another_recipe
+    from aa_curation.ledger.file import has_ledger, read_ledger, refuse_another_recipe
     from aa_curation.report.text import format_plan
     from aa_datasets.command_line import counted
 
@@ -237,7 +237,7 @@ def _listed_paths(places: Sequence[str]) -> dict[str, Path]:
 @app.command(help_epilogue="Example: `aa-curate status --out corpus`")
 def status(*, out: Corpus = Path("corpus")) -> None:
     """Print the funnel: planned, accepted, rejected by reason."""
-    from aa_curation.ledger.ledger import read_ledger
+    from aa_curation.ledger.file import read_ledger
 
     print(read_ledger(out))
 
@@ -266,7 +266,7 @@ def report(
     options: ReportOptions = ReportOptions(),
 ) -> None:
     """Print the funnel and what may be used; or write a page or a table."""
-    from aa_curation.ledger.ledger import read_ledger
+    from aa_curation.ledger.file import read_ledger
     from aa_curation.report.text import format_licences, format_why, write_csv
 
     ledger = read_ledger(out)
@@ -324,7 +324,7 @@ def why(
     Args:
         clip_id: Id of a clip or a source, or how it begins.
     """
-    from aa_curation.ledger.ledger import read_ledger
+    from aa_curation.ledger.file import read_ledger
     from aa_curation.report.text import find_decisions, format_why
 
     for decision in find_decisions(read_ledger(out), clip_id, out):
@@ -441,7 +441,7 @@ def identities(
     import pandas
 
     from aa_curation.corpus.identities import FaceRecogniser, find_identities
-    from aa_curation.ledger.ledger import read_ledger
+    from aa_curation.ledger.file import read_ledger
     from aa_curation.models.onnx_file import OnnxFile
 
     recogniser = FaceRecogniser(OnnxFile(model, sha256), similarity)
@@ -464,7 +464,7 @@ def captions(
         timeout_s: Of one clip.
     """
     from aa_curation.corpus.captions import write_captions
-    from aa_curation.ledger.ledger import read_ledger
+    from aa_curation.ledger.file import read_ledger
 
     troubles = write_captions(read_ledger(out), out, folder, command, timeout_s=timeout_s)
     for clip_id, trouble in troubles.items():

@@ -14,7 +14,8 @@ from aa_curation.corpus.verify import iter_problems, mend
 from aa_curation.corpus.write_shards import FETCHED, pack, shard_plan
 from aa_curation.crawl.store import Store
 from aa_curation.errors import LedgerError
-from aa_curation.ledger.ledger import Ledger, LedgerWriter, read_ledger
+from aa_curation.ledger.file import LedgerWriter, read_ledger
+from aa_curation.ledger.ledger import Ledger
 from aa_curation.steps.pack_shard import CLIPS
 from aa_datasets.command_line import counted
 

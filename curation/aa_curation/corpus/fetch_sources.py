@@ -16,7 +16,8 @@ from aa_curation.crawl.fetch import Fetcher
 from aa_curation.crawl.policy import FetchPolicy
 from aa_curation.crawl.store import Store
 from aa_curation.errors import SourceError
-from aa_curation.ledger.ledger import Ledger, LedgerWriter
+from aa_curation.ledger.file import LedgerWriter
+from aa_curation.ledger.ledger import Ledger
 from aa_curation.ledger.records import Fetch, Fetched, Survey, failed, rejected
 from aa_curation.sources.source_list import Source, is_web
 

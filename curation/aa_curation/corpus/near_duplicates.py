@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from aa_curation.ledger.ledger import Ledger
 from aa_curation.ledger.records import Decision
-from aa_curation.ledger.tables import IN_QUESTION
+from aa_curation.ledger.schema import IN_QUESTION
 from aa_curation.ledger.takedown import REASON as TAKEN_DOWN
 from aa_curation.measure.candidates import alike_pictures
 from aa_curation.measure.distance import NearDuplicates, Stacked

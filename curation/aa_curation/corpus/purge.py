@@ -8,7 +8,8 @@ from pathlib import Path
 
 from aa_curation.crawl.store import Store
 from aa_curation.errors import LedgerError
-from aa_curation.ledger.ledger import Ledger, LedgerWriter, read_ledger
+from aa_curation.ledger.file import LedgerWriter, read_ledger
+from aa_curation.ledger.ledger import Ledger
 from aa_curation.ledger.takedown import Takedown, barred
 from aa_curation.sources.source_list import Source
 

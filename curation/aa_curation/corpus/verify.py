@@ -17,7 +17,8 @@ from aa_curation.corpus.write_shards import (
     shard_plan,
 )
 from aa_curation.errors import LedgerError
-from aa_curation.ledger.ledger import Ledger, LedgerWriter
+from aa_curation.ledger.file import LedgerWriter
+from aa_curation.ledger.ledger import Ledger
 from aa_curation.ledger.lines import SHARDS
 from aa_curation.ledger.records import Decision
 from aa_curation.steps.pack_shard import distrust

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import msgspec
 
-from aa_curation.ledger.ledger import Ledger, LedgerWriter
+from aa_curation.ledger.file import LedgerWriter
+from aa_curation.ledger.ledger import Ledger
 from aa_curation.ledger.lines import SHARDS
 from aa_curation.steps.pack_shard import pack_shard, sums_path
 from aa_datasets.atomic_file import replacing

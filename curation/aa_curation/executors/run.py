@@ -25,7 +25,8 @@ from aa_curation.crawl.store import Store
 from aa_curation.errors import SharedPathError
 from aa_curation.executors.local import Local
 from aa_curation.executors.stream import Executor, Stream
-from aa_curation.ledger.ledger import Ledger, LedgerWriter
+from aa_curation.ledger.file import LedgerWriter
+from aa_curation.ledger.ledger import Ledger
 from aa_curation.ledger.lines import SHARDS
 from aa_curation.ledger.records import rejected
 from aa_curation.recipe import Recipe, load_recipe

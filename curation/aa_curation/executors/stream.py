@@ -31,7 +31,7 @@ from aa_curation.corpus.write_shards import new_shards, sha256_of_clips
 from aa_curation.crawl.policy import FetchPolicy
 from aa_curation.crawl.store import Store
 from aa_curation.errors import WorkerDiedError
-from aa_curation.ledger.ledger import LedgerWriter
+from aa_curation.ledger.file import LedgerWriter
 from aa_curation.ledger.records import Decision, PlannedClip, Survey, failed
 from aa_curation.recipe import Recipe
 from aa_curation.sources.source_list import Source

@@ -6,43 +6,22 @@ skips what the ledger holds. What was decided before is kept, too, in the table 
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
 import sqlite3
-import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
-from urllib.parse import quote
 
 import msgspec
-import numpy as np
-from numpy.typing import NDArray
 
 from aa_curation.errors import LedgerError
-from aa_curation.ledger.lines import LINES_NAME, read_head, replay
-from aa_curation.ledger.records import CorpusHead, Decision, Fetch, Survey
-from aa_curation.ledger.redecide import redecided
-from aa_curation.ledger.tables import (
-    DECISION,
-    VERSION,
-    CheckPage,
-    Codes,
-    Rows,
-    complete_for_reading,
-    join_checks,
-    new_tables,
-    passes,
-    read_decision,
-    upgrade,
-    write_decision,
-)
+from aa_curation.ledger.checks import CheckPage, Codes, check_pages
+from aa_curation.ledger.frame import iter_frames
+from aa_curation.ledger.records import CorpusHead, Decision, Fetch, Survey, from_json, to_json
+from aa_curation.ledger.redecide import STANDS, may_change, redecided
+from aa_curation.ledger.rows import DECISION, Rows, read_decision, write_decision
+from aa_curation.ledger.schema import complete_for_reading, new_tables
 from aa_curation.ledger.takedown import Takedown, Tombstones, taken_down
-from aa_curation.recipe_hash import iter_differences
-from aa_datasets.atomic_file import sync_folder
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -59,8 +38,6 @@ _CLIP_COLUMNS = (
 )
 _CHECKED_AT_ONCE = 20_000  # clips
 _COMMIT_SHARE = 0.05  # of the time, at most, that goes into commits while rows are added
-_CACHE_KIB = 128 << 10
-
 _T = TypeVar("_T")
 
 
@@ -86,8 +63,7 @@ class Ledger:
     def __init__(self, head: CorpusHead, db: sqlite3.Connection | None = None) -> None:
         self.head = head
         if db is None:
-            db = new_tables("")
-            db.execute("INSERT INTO head VALUES (?)", (_to_json(head),))
+            db = new_tables("", head)
         complete_for_reading(db)
         self._db = db
         self._codes = Codes(db)
@@ -101,10 +77,10 @@ class Ledger:
             elif kind == "takedown":
                 self._bar(msgspec.convert(row, Takedown))
         self.surveys: Rows[Survey] = Rows(
-            db, "surveys", "source_id", "content", lambda row: _from_json(row[0], Survey)
+            db, "surveys", "source_id", "content", lambda row: from_json(row[0], Survey)
         )
         self.fetches: Rows[Fetch] = Rows(
-            db, "fetches", "source_id", "content", lambda row: _from_json(row[0], Fetch)
+            db, "fetches", "source_id", "content", lambda row: from_json(row[0], Fetch)
         )
         self.shard_of: Rows[str] = Rows(db, "shard_of", "clip_id", "shard", lambda row: row[0])
         self.decisions: Rows[Decision] = Rows(
@@ -141,7 +117,7 @@ class Ledger:
         self._forget(source_id)
         self._db.execute(
             "INSERT INTO surveys VALUES (?, ?, ?, ?)",
-            (source_id, survey.source_sha256, survey.packets_sha256, _to_json(survey)),
+            (source_id, survey.source_sha256, survey.packets_sha256, to_json(survey)),
         )
         self._db.executemany(
             "INSERT OR REPLACE INTO planned VALUES (?, ?)",
@@ -154,12 +130,12 @@ class Ledger:
 
     def _forget(self, source_id: str) -> None:
         """A survey and all that was decided after it."""
-        for (clip_id,) in self._db.execute(
-            "SELECT clip_id FROM planned WHERE source_id = ?", (source_id,)
-        ).fetchall():
-            self._db.execute("DELETE FROM clips WHERE clip_id = ?", (clip_id,))
-        self._db.execute("DELETE FROM planned WHERE source_id = ?", (source_id,))
-        self._db.execute("DELETE FROM surveys WHERE source_id = ?", (source_id,))
+        for statement in (
+            "DELETE FROM clips WHERE clip_id IN (SELECT clip_id FROM planned WHERE source_id = ?)",
+            "DELETE FROM planned WHERE source_id = ?",
+            "DELETE FROM surveys WHERE source_id = ?",
+        ):
+            self._db.execute(statement, (source_id,))
 
     def add_decision(self, decision: Decision) -> None:
         write_decision(self._db, decision, self._codes)
@@ -167,7 +143,9 @@ class Ledger:
     def add_thresholds(self, thresholds: Mapping[str, float]) -> None:
         """Decide again what checks decided. What now needs steps that never ran is undecided, or,
         where a source was rejected by its header alone, unknown: the next run sees to it."""
-        for clip_id in self._changed_by(thresholds):
+        bounds = {**self.thresholds, **thresholds}
+        pages = check_pages(self._db, self._codes, bounds, STANDS, "rowid")
+        for clip_id in list(may_change(pages, thresholds)):
             decision = self.decisions[clip_id]
             again = redecided(decision, thresholds)
             if again is not None:
@@ -180,28 +158,6 @@ class Ledger:
         # The others' checks keep their bounds in the file; these replace them when it is read.
         self._event("thresholds", dict(thresholds))
         self.thresholds.update(thresholds)
-
-    def _changed_by(self, thresholds: Mapping[str, float]) -> list[str]:
-        """The clips that other thresholds may decide otherwise: by column, a page at a time."""
-        codes = self._codes.known()
-        bounds = {codes[r]: b for r, b in {**self.thresholds, **thresholds}.items() if r in codes}
-        asked = [codes[reason] for reason in thresholds if reason in codes]
-        found: list[str] = []
-        cursor = self._db.execute(
-            "SELECT clip_id, status, stage, reason, checks FROM clips WHERE checks IS NOT NULL"
-        )
-        while rows := cursor.fetchmany(_CHECKED_AT_ONCE):
-            verdicts, touched = _verdicts([row[4] for row in rows], bounds, asked)
-            for place in np.flatnonzero(touched).tolist():
-                clip_id, status, stage, reason, _ = rows[place]
-                verdict = verdicts[place]
-                if status == "accepted" or (status == "rejected" and stage == "dedup"):
-                    changed = verdict >= 0
-                else:  # also what no check decided: `redecided` leaves that as it is
-                    changed = reason in thresholds or verdict != codes.get(reason, -1)
-                if changed:
-                    found.append(clip_id)
-        return found
 
     def add_takedown(self, takedown: Takedown) -> None:
         """Reject every clip of the source, and of every other that is the same file."""
@@ -217,17 +173,16 @@ class Ledger:
 
     def surveys_of(self, takedowns: Iterable[Takedown]) -> list[Survey]:
         """The surveys of what was taken down, under whatever id it came."""
+        query = (
+            "SELECT source_id, content FROM surveys WHERE source_id = ? "
+            "OR (source_sha256 != '' AND source_sha256 IN (?, ?)) "
+            "OR (packets_sha256 != '' AND packets_sha256 = ?)"
+        )
         found: dict[str, Survey] = {}
         for t in takedowns:
-            for column, value in (
-                ("source_id", t.source_id),
-                ("source_sha256", t.source_sha256),
-                ("source_sha256", t.file_sha256),
-                ("packets_sha256", t.packets_sha256),
-            ):
-                query = f"SELECT source_id, content FROM surveys WHERE {column} = ?"
-                for source_id, content in self._db.execute(query, (value,)) if value else ():
-                    found[source_id] = _from_json(content, Survey)
+            values = (t.source_id, t.source_sha256, t.file_sha256, t.packets_sha256)
+            for source_id, content in self._db.execute(query, values):
+                found[source_id] = from_json(content, Survey)
         return list(found.values())
 
     def _take_down(self, survey: Survey) -> None:
@@ -237,7 +192,7 @@ class Ledger:
 
     def add_fetch(self, fetch: Fetch) -> None:
         self._db.execute(
-            "INSERT OR REPLACE INTO fetches VALUES (?, ?)", (fetch.source_id, _to_json(fetch))
+            "INSERT OR REPLACE INTO fetches VALUES (?, ?)", (fetch.source_id, to_json(fetch))
         )
 
     def add_shards(self, shards: Mapping[str, Sequence[str]]) -> None:
@@ -436,17 +391,9 @@ class Ledger:
         return "\n".join(lines)
 
     def check_pages(self) -> Iterator[CheckPage]:
-        """All checks, some clips at a time, sorted by their ids."""
-        reasons = {code: reason for reason, code in self._codes.known().items()}
-        bounds = {c: self.thresholds[r] for c, r in reasons.items() if r in self.thresholds}
-        cursor = self._db.execute(
-            "SELECT clip_id, status, owner, checks FROM clips WHERE checks IS NOT NULL ORDER BY 1"
-        )
-        while rows := cursor.fetchmany(_CHECKED_AT_ONCE):
-            row, checks = join_checks([packed for *_, packed in rows], bounds)
-            yield CheckPage(
-                [(i, status, owner) for i, status, owner, _ in rows], row, checks, reasons
-            )
+        """All checks, with id, status and owner of their clips, sorted by the ids."""
+        columns = "clip_id, status, owner"
+        return check_pages(self._db, self._codes, self.thresholds, columns, "clip_id")
 
     def to_frame(self, columns: Sequence[str] | None = None) -> DataFrame:
         """One row per decided clip, sorted by its id, as a pandas frame.
@@ -467,24 +414,12 @@ class Ledger:
         """
         import pandas
 
-        frames = list(self.iter_frames(columns))
-        return pandas.concat(frames, ignore_index=True)
+        return pandas.concat(list(self.iter_frames(columns)), ignore_index=True)
 
     def iter_frames(self, columns: Sequence[str] | None = None) -> Iterator[DataFrame]:
         """The rows of `to_frame`, some thousands at a time; one frame at least."""
-        import pandas
-
-        checks = [f"check.{reason}" for reason in sorted(self._codes.known(), key=self._codes.code)]
-        every = [*_FRAME_COLUMNS, *_CLIP_COLUMNS, *checks]
-        if unknown := [name for name in columns or () if name not in every]:
-            raise LedgerError(f"no column {unknown[0]!r}: there are {', '.join(every)}")
-        rows: list[dict[str, object]] = []
-        for place, decision in enumerate(self.decisions.values()):
-            if place and place % _CHECKED_AT_ONCE == 0:
-                yield pandas.DataFrame(rows, columns=list(columns or every))
-                rows = []
-            rows.append(_frame_row(decision))
-        yield pandas.DataFrame(rows, columns=list(columns or every))
+        reasons = sorted(self._codes.known(), key=self._codes.code)
+        return iter_frames(self.decisions.values(), reasons, columns)
 
     def assert_complete(self) -> None:
         """Every planned clip has exactly one decision, and nothing else has.
@@ -516,215 +451,3 @@ class Ledger:
 
     def close(self) -> None:
         self._db.close()
-
-
-def _frame_row(decision: Decision) -> dict[str, object]:
-    row = {name: getattr(decision, name) for name in _FRAME_COLUMNS}
-    clip = decision.clip
-    if clip is not None:
-        row |= clip.to_json() | {"height": clip.size_hw[0], "width": clip.size_hw[1]}
-        row["duration_s"] = clip.num_frames / clip.fps
-    return row | {f"check.{check.reason}": check.measured for check in decision.checks}
-
-
-def _verdicts(
-    packed: list[bytes], bounds: Mapping[int, float], asked: Sequence[int]
-) -> tuple[list[int], NDArray[np.bool_]]:
-    """Of rows of checks, with other bounds: the code of the first that fails, -1 if all pass; and
-    whether one of those asked for is among them."""
-    row, checks = join_checks(packed, bounds)
-    passed = passes(checks)
-    (failed,) = np.nonzero(~passed)
-    rows, first = np.unique(row[failed], return_index=True)
-    verdicts = np.full(len(packed), -1)
-    verdicts[rows] = checks["reason"][failed[first]]
-    touched = np.zeros(len(packed), np.bool_)
-    touched[row[np.isin(checks["reason"], asked)]] = True
-    return verdicts.tolist(), touched
-
-
-def _to_json(content: object) -> str:
-    # By json, since msgspec writes an infinite bound as null.
-    return json.dumps(msgspec.to_builtins(content), sort_keys=True)
-
-
-def _from_json(content: str, kind: type[_T]) -> _T:
-    try:
-        return msgspec.json.decode(content, type=kind)
-    except msgspec.DecodeError:  # Infinity and NaN are not JSON for msgspec
-        return msgspec.convert(json.loads(content), kind)
-
-
-def read_ledger(folder: Path | str) -> Ledger:
-    """Read the ledger of a corpus.
-
-    Raises:
-        LedgerError: none there, or a file that is not ours.
-    """
-    path = Path(folder) / LEDGER_NAME
-    if path.is_file():
-        ledger = _open(path)
-        ledger.sql("PRAGMA query_only = ON")
-        return ledger
-    lines = path.with_name(LINES_NAME)
-    if not lines.is_file():
-        raise LedgerError(f"no ledger in {folder}: give the --out of an `aa-curate run`")
-    ledger = Ledger(read_head(lines))
-    replay(lines, ledger)
-    return ledger
-
-
-def has_ledger(folder: Path) -> bool:
-    """Whether a corpus was started in a folder."""
-    return (folder / LEDGER_NAME).is_file() or (folder / LINES_NAME).is_file()
-
-
-def _open(path: Path, *, to_write: bool = False) -> Ledger:
-    try:
-        # For writing, if that is allowed: what a killed run left half written is rolled back.
-        db = sqlite3.connect(f"file:{quote(str(path))}?mode=rw", uri=True, timeout=60)
-        db.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
-        (version,) = db.execute("PRAGMA user_version").fetchone()
-        if version > VERSION:
-            raise LedgerError(f"{path} was written by a newer version of this toolkit: update it")
-        if to_write:
-            upgrade(db)
-        (head,) = db.execute("SELECT content FROM head").fetchone()
-        return Ledger(msgspec.convert(json.loads(head), CorpusHead), db)
-    except (sqlite3.DatabaseError, msgspec.ValidationError, ValueError, TypeError) as error:
-        raise LedgerError(
-            f"{path} is damaged ({error!r}): move the folder away and run again"
-        ) from error
-
-
-def refuse_another_recipe(known: CorpusHead, head: CorpusHead, folder: Path) -> None:
-    """Refuse to continue a corpus with a recipe that would decide otherwise.
-
-    Args:
-        known: of the corpus in `folder`.
-        head: of the recipe.
-
-    Raises:
-        LedgerError: the recipes differ; the message says in what, where the ledger tells.
-    """
-    if known.recipe_sha256 == head.recipe_sha256:
-        return
-    differences = list(iter_differences(known.recipe, head.recipe))
-    why = "; ".join(differences[:3]) + " and more" * (len(differences) > 3)
-    if known.recipe is None:
-        why = "version 0.1 made it, whose clips this version would decide or store otherwise"
-    raise LedgerError(
-        f"{folder} was made with recipe {known.recipe_name!r} ({known.recipe_sha256[:12]}), this "
-        f"is {head.recipe_name!r} ({head.recipe_sha256[:12]}): {why}. Choose another --out, or "
-        "continue with the recipe and the version of this toolkit that made it"
-    )
-
-
-class LedgerWriter:
-    """Adds to the ledger of a corpus; only one at a time may.
-
-    Rows are committed as they come, where they are seconds apart; where there are thousands a
-    second, as often as leaves the disk time for them. `commit` and the end of the block commit all.
-
-    Args:
-        folder: of the corpus; made if need be. A ledger of lines, of an earlier version, is taken
-            over, and kept as ledger.jsonl.old.
-        head: of the recipe; a corpus is continued by the recipe that it was started with.
-
-    Raises:
-        LedgerError: another run is writing, or the corpus is of another recipe.
-    """
-
-    def __init__(self, folder: Path, head: CorpusHead) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        path, lines = folder / LEDGER_NAME, folder / LINES_NAME
-        self._lock = (folder / _LOCK_NAME).open("ab")
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            self._lock.close()
-            raise LedgerError(
-                f"another aa-curate run is writing to {folder}: wait for it"
-            ) from None
-        try:
-            known = read_head(lines) if lines.is_file() and not path.is_file() else None
-            if known is not None:
-                refuse_another_recipe(known, head, folder)
-            if not path.is_file():
-                _make(path, lines if known else None, known or head)
-            if lines.is_file():  # taken over: an earlier version would continue it
-                lines.replace(lines.with_suffix(".jsonl.old"))
-            self.ledger = _open(path, to_write=True)
-            refuse_another_recipe(self.ledger.head, head, folder)
-        except LedgerError:
-            self._lock.close()
-            raise
-        self._committed_s, self._commit_took_s = time.monotonic(), 0.0
-
-    @classmethod
-    def reopen(cls, folder: Path) -> LedgerWriter:
-        """The ledger of a corpus that there is, for its own recipe."""
-        return cls(folder, _head_of(folder))
-
-    def __enter__(self) -> LedgerWriter:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        try:
-            self.ledger.commit()  # what is done stays done, whatever ended the run
-        finally:
-            self._lock.close()
-
-    def commit(self) -> None:
-        start_s = time.monotonic()
-        self.ledger.commit()
-        self._committed_s = time.monotonic()
-        self._commit_took_s = self._committed_s - start_s
-
-    def _added(self) -> None:
-        if time.monotonic() - self._committed_s >= self._commit_took_s / _COMMIT_SHARE:
-            self.commit()
-
-    def add_thresholds(self, thresholds: Mapping[str, float]) -> None:
-        self.ledger.add_thresholds(thresholds)
-
-    def add_takedown(self, takedown: Takedown) -> None:
-        self.ledger.add_takedown(takedown)
-        self.commit()  # before any file goes
-
-    def add_fetch(self, fetch: Fetch) -> None:
-        self.ledger.add_fetch(fetch)
-        self._added()
-
-    def add_survey(self, survey: Survey) -> None:
-        self.ledger.add_survey(survey)
-        self._added()
-
-    def add_decision(self, decision: Decision) -> None:
-        self.ledger.add_decision(decision)
-        self._added()
-
-
-def _make(path: Path, lines: Path | None, head: CorpusHead) -> None:
-    """The file of a new ledger, whole or not at all; of an earlier version's lines, if given."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    temporary.unlink(missing_ok=True)
-    ledger = Ledger(head, new_tables(str(temporary)))
-    ledger.sql("INSERT INTO head VALUES (?)", _to_json(head))
-    if lines is not None:
-        replay(lines, ledger)
-    ledger.commit()
-    ledger.close()
-    temporary.replace(path)
-    sync_folder(path.parent)
-
-
-def _head_of(folder: Path) -> CorpusHead:
-    if not (folder / LEDGER_NAME).is_file() and (folder / LINES_NAME).is_file():
-        return read_head(folder / LINES_NAME)
-    return read_ledger(folder).head

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
+
+import msgspec
 
 from aa_curation.check import Check, Drop
 from aa_datasets.clip import Clip
 
 Status = Literal["accepted", "rejected", "failed"]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +165,20 @@ class Fetch:
     source_id: str
     url: str
     file: Fetched | None
+
+
+def to_json(content: object) -> str:
+    """Any of these records as a ledger keeps it."""
+    # By json, since msgspec writes an infinite bound as null.
+    return json.dumps(msgspec.to_builtins(content), sort_keys=True)
+
+
+def from_json(content: str, kind: type[T]) -> T:
+    """What `to_json` wrote."""
+    try:
+        return msgspec.json.decode(content, type=kind)
+    except msgspec.DecodeError:  # Infinity and NaN are not JSON for msgspec
+        return msgspec.convert(json.loads(content), kind)
 
 
 def rejected(

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
+
+import numpy as np
 
 from aa_curation.check import first_drop, with_thresholds
 from aa_curation.errors import LedgerError
+from aa_curation.ledger.checks import CheckPage, passes
 from aa_curation.ledger.records import Decision
+
+STANDS = "clip_id, status, stage, reason"
 
 
 def redecided(decision: Decision, thresholds: Mapping[str, float]) -> Decision | None:
@@ -47,6 +52,30 @@ def redecided(decision: Decision, thresholds: Mapping[str, float]) -> Decision |
     if decision.status != "accepted":
         decision = decision.accepted("redecide")
     return replace(decision, checks=checks)
+
+
+def may_change(pages: Iterable[CheckPage], thresholds: Mapping[str, float]) -> Iterator[str]:
+    """The clips that other thresholds may decide otherwise.
+
+    Args:
+        pages: all checks under these thresholds, with the columns `STANDS` of their clips.
+        thresholds: those that change.
+    """
+    for page in pages:
+        (failed,) = np.nonzero(~passes(page.checks))
+        rows, first = np.unique(page.row[failed], return_index=True)
+        fails = np.full(len(page.clips), -1)  # the first check that does; -1: none
+        fails[rows] = page.checks["reason"][failed[first]]
+        codes = {reason: code for code, reason in page.reasons.items()}
+        asked = [code for reason, code in codes.items() if reason in thresholds]
+        for place in np.unique(page.row[np.isin(page.checks["reason"], asked)]).tolist():
+            clip_id, status, stage, reason = page.clips[place]
+            if status == "accepted" or (status == "rejected" and stage == "dedup"):
+                changed = fails[place] >= 0
+            else:  # also what no check decided: `redecided` leaves that as it is
+                changed = reason in thresholds or fails[place] != codes.get(reason, -1)
+            if changed:
+                yield clip_id
 
 
 def parse_setting(text: str) -> tuple[str, float]:

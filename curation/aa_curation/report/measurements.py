@@ -10,8 +10,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from aa_curation.ledger.checks import passes
 from aa_curation.ledger.ledger import Ledger
-from aa_curation.ledger.tables import passes
 
 _SHARES = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
 

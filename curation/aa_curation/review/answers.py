@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from aa_curation.check import Check
 from aa_curation.errors import LedgerError
-from aa_curation.ledger.ledger import Ledger, read_ledger
+from aa_curation.ledger.file import read_ledger
+from aa_curation.ledger.ledger import Ledger
 from aa_curation.ledger.records import Decision
 from aa_curation.ledger.redecide import redecided
 from aa_curation.ledger.takedown import REASON

@@ -9,7 +9,7 @@ import pytest
 from aa_curation.check import at_least, at_most
 from aa_curation.cli.main import main
 from aa_curation.errors import RecipeError
-from aa_curation.ledger.ledger import LedgerWriter
+from aa_curation.ledger.file import LedgerWriter
 from aa_curation.ledger.records import CorpusHead, Decision, PlannedClip, Survey
 from aa_curation.models.tflite_file import MODELS
 from aa_curation.recipe import Recipe, load_recipe

@@ -10,7 +10,7 @@ import pytest
 from aa_curation.cli.main import main
 from aa_curation.corpus.captions import write_captions
 from aa_curation.errors import CaptionError
-from aa_curation.ledger.ledger import LedgerWriter, read_ledger
+from aa_curation.ledger.file import LedgerWriter, read_ledger
 from aa_curation.ledger.records import CorpusHead, Decision, PlannedClip, Survey
 
 CAPTIONER = """

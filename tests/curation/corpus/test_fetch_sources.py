@@ -17,7 +17,7 @@ from aa_curation.corpus.purge import purge, take_down, without_barred
 from aa_curation.crawl.policy import FetchPolicy
 from aa_curation.crawl.store import Store
 from aa_curation.errors import SourceError
-from aa_curation.ledger.ledger import LedgerWriter, read_ledger
+from aa_curation.ledger.file import LedgerWriter, read_ledger
 from aa_curation.ledger.records import CorpusHead
 from aa_curation.recipe import Recipe
 from aa_curation.sources.source_list import Source, read_sources

@@ -15,7 +15,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from aa_curation.cli.main import main
 from aa_curation.corpus.identities import aligned_face, same_people
-from aa_curation.ledger.ledger import LedgerWriter
+from aa_curation.ledger.file import LedgerWriter
 from aa_curation.ledger.records import CorpusHead, Decision, PlannedClip, Survey
 from aa_datasets.clip import Clip
 from aa_datasets.pose import FACE, NUM_JOINTS, make_pose, write_pose

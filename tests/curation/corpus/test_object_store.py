@@ -19,7 +19,7 @@ from aa_curation.corpus.object_store import CopyLimits, copying
 from aa_curation.crawl.crawler import Outcome
 from aa_curation.crawl.store import Store
 from aa_curation.errors import FetchOutageError, SourceError
-from aa_curation.ledger.ledger import LedgerWriter
+from aa_curation.ledger.file import LedgerWriter
 from aa_curation.ledger.records import CorpusHead, Fetched
 from aa_curation.sources.source_list import Source, read_sources
 

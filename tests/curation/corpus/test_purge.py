@@ -9,7 +9,7 @@ import pytest
 from aa_curation.corpus.purge import make_tombstone, purge, take_down, without_barred
 from aa_curation.crawl.store import Store
 from aa_curation.errors import LedgerError
-from aa_curation.ledger.ledger import LedgerWriter
+from aa_curation.ledger.file import LedgerWriter
 from aa_curation.ledger.records import CorpusHead, Fetch, Fetched, PlannedClip, Survey
 from aa_curation.ledger.takedown import Takedown
 from aa_curation.sources.source_list import Source

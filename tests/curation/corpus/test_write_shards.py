@@ -18,7 +18,8 @@ from aa_curation.corpus.verify import iter_problems
 from aa_curation.corpus.write_shards import shard_plan
 from aa_curation.executors.local import Local
 from aa_curation.executors.run import run
-from aa_curation.ledger.ledger import LEDGER_NAME, Ledger, read_ledger
+from aa_curation.ledger.file import LEDGER_NAME, read_ledger
+from aa_curation.ledger.ledger import Ledger
 from aa_curation.ledger.records import CorpusHead, Decision
 from aa_curation.recipe import Recipe
 from aa_curation.sources.source_list import Source, read_sources

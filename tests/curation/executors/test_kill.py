@@ -18,7 +18,7 @@ import pytest
 
 from aa_curation.executors.local import Local
 from aa_curation.executors.run import run
-from aa_curation.ledger.ledger import has_ledger, read_ledger
+from aa_curation.ledger.file import has_ledger, read_ledger
 from aa_curation.ledger.records import Decision
 from aa_curation.recipe import Recipe
 from aa_curation.sources.source_list import read_sources

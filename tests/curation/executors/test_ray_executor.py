@@ -16,7 +16,7 @@ import pytest
 from aa_curation.executors.local import Local
 from aa_curation.executors.ray_executor import Ray
 from aa_curation.executors.run import run
-from aa_curation.ledger.ledger import LEDGER_NAME, has_ledger, read_ledger
+from aa_curation.ledger.file import LEDGER_NAME, has_ledger, read_ledger
 from aa_curation.recipe import Recipe, load_recipe
 from aa_curation.sources.source_list import read_sources
 from aa_datasets.shards import read_shards

@@ -29,7 +29,8 @@ from aa_curation.executors.local import Local
 from aa_curation.executors.ray_executor import Ray
 from aa_curation.executors.ray_fetchers import RayFetchers, _owner
 from aa_curation.executors.run import run
-from aa_curation.ledger.ledger import Ledger, read_ledger
+from aa_curation.ledger.file import read_ledger
+from aa_curation.ledger.ledger import Ledger
 from aa_curation.ledger.records import Fetched
 from aa_curation.recipe import Recipe
 

@@ -21,7 +21,7 @@ from aa_curation.executors import stream
 from aa_curation.executors.local import Local
 from aa_curation.executors.run import run
 from aa_curation.executors.stream import Step, Task
-from aa_curation.ledger.ledger import read_ledger
+from aa_curation.ledger.file import read_ledger
 from aa_curation.recipe import Recipe
 from aa_curation.sources.source_list import Source, read_sources
 from aa_curation.steps.worker import Worker

@@ -20,7 +20,8 @@ from hypothesis import strategies as st
 
 from aa_curation.check import Check, at_least, at_most, first_drop
 from aa_curation.errors import LedgerError
-from aa_curation.ledger.ledger import LEDGER_NAME, Ledger, LedgerWriter, read_ledger
+from aa_curation.ledger.file import LEDGER_NAME, LedgerWriter, read_ledger
+from aa_curation.ledger.ledger import Ledger
 from aa_curation.ledger.lines import LINES_NAME
 from aa_curation.ledger.records import CorpusHead, Decision, Fetch, PlannedClip, Survey
 from aa_curation.ledger.redecide import redecided
@@ -332,7 +333,7 @@ def test_thresholds_by_column_decide_as_they_do_row_by_row(
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from aa_curation.ledger.ledger import LedgerWriter
+from aa_curation.ledger.file import LedgerWriter
 from aa_curation.ledger.records import CorpusHead, Decision
 with LedgerWriter(Path(sys.argv[1]), CorpusHead("demo", "abc")) as writer:
     for number in range(int(sys.argv[2])):

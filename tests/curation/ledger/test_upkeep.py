@@ -25,7 +25,7 @@ from aa_curation.errors import LedgerError
 from aa_curation.executors.local import Local
 from aa_curation.executors.run import run
 from aa_curation.filters.resolution import Resolution
-from aa_curation.ledger.ledger import LEDGER_NAME, LedgerWriter, has_ledger, read_ledger
+from aa_curation.ledger.file import LEDGER_NAME, LedgerWriter, has_ledger, read_ledger
 from aa_curation.ledger.records import Decision
 from aa_curation.ledger.redecide import redecided
 from aa_curation.measure.distance import NearDuplicates

@@ -16,7 +16,8 @@ from aa_curation.check import at_least, at_most
 from aa_curation.cli.main import main
 from aa_curation.executors.local import Local
 from aa_curation.executors.run import run
-from aa_curation.ledger.ledger import Ledger, read_ledger
+from aa_curation.ledger.file import read_ledger
+from aa_curation.ledger.ledger import Ledger
 from aa_curation.ledger.records import CorpusHead, Decision
 from aa_curation.recipe import Recipe
 from aa_curation.report.charts import histogram_svg, is_log

@@ -15,7 +15,7 @@ import pytest
 from aa_curation.cli.main import main
 from aa_curation.executors.local import Local
 from aa_curation.executors.run import run
-from aa_curation.ledger.ledger import read_ledger
+from aa_curation.ledger.file import read_ledger
 from aa_curation.recipe import Recipe
 from aa_curation.review.answers import Review
 from aa_curation.review.server import make_server

@@ -15,7 +15,7 @@ import pytest
 from aa_curation.cli.main import main
 from aa_curation.crawl.store import Store
 from aa_curation.errors import SourceError
-from aa_curation.ledger.ledger import LedgerWriter
+from aa_curation.ledger.file import LedgerWriter
 from aa_curation.ledger.records import CorpusHead
 from aa_curation.recipe import Recipe
 from aa_curation.sources.list_formats import read_rows
