@@ -239,6 +239,13 @@ def test_completeness_asks_for_legs_only_when_full() -> None:
     assert _drop(Completeness("upper")(_people(scores=scores))) == ("incomplete_body", 0.6)
 
 
+def test_a_joint_is_seen_from_the_bound_on() -> None:
+    bound = np.float32(0.5)
+    for score, seen in ((bound, 1.0), (np.nextafter(bound, np.float32(0)), 0.0)):
+        people = _people(scores=np.full((10, NUM_JOINTS), score, np.float32))
+        assert Completeness("full", score_at_least=0.5)(people).measured == seen
+
+
 def test_the_exact_pose_of_a_puppet_passes_every_person_filter() -> None:
     people = people_of_pose(PUPPET.pose, 10)
     for check in (SomePerson(), SinglePerson(), PersonSize(0.02), RealPerson()):

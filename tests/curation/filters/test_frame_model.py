@@ -56,6 +56,15 @@ def _frames(*levels: tuple[int, int, int]) -> list[np.ndarray]:
     return [np.full((40, 60, 3), level, np.uint8) for level in levels]
 
 
+@pytest.mark.parametrize("kind", [Watermark, NotSafeForWork, AiGenerated])
+def test_what_is_more_likely_than_not_is_dropped(
+    kind: type[Watermark | NotSafeForWork | AiGenerated], tmp_path: Path
+) -> None:
+    check = kind(_plain(_write_model(tmp_path)))
+    dropped = [check(SampledFrames(_frames((level, 0, 0)), tmp_path)).drop for level in (126, 129)]
+    assert [drop is not None for drop in dropped] == [False, True]
+
+
 def test_a_score_is_that_of_the_normalised_frame(tmp_path: Path) -> None:
     file = _write_model(tmp_path)
     sampled = SampledFrames(_frames((255, 51, 0), (0, 102, 255)), tmp_path)
