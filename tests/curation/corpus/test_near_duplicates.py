@@ -301,6 +301,19 @@ def test_a_held_out_split_keeps_its_clips_and_training_gives_way() -> None:
     assert _settle(ledger) == {"a": "", "b": "near_duplicate", "c": "split_leak", "d": ""}
 
 
+def test_two_held_out_splits_are_kept_apart_next_to_a_larger_one_for_training() -> None:
+    rows = [_decision(name, number) for number, name in enumerate("abc")]
+    one = _decision("d", 3, uploader="u", split="test")
+    assert _settle(_ledger(*rows, one, _decision("e", 4, uploader="u", split="val"))) == {
+        "a": "", "b": "", "c": "", "d": "", "e": "split_leak"
+    }  # fmt: skip
+
+
+def test_a_copy_that_is_out_holds_no_split_for_its_recording() -> None:
+    ledger = _ledger(_decision("a", 1, side=128, split="test"), _decision("b", 1, split="val"))
+    assert _settle(ledger) == {"a": "near_duplicate", "b": ""}
+
+
 def test_pictures_that_are_kept_from_block_to_block_are_those_of_the_ledger() -> None:
     """In the order of the ids, whatever was added first: ties among equal hashes follow it."""
     blocks = {0: ["d", "a"], 1: ["e", "b", "g"], 3: ["c", "f"]}

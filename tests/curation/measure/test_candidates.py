@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from aa_curation.measure import candidates
 from aa_curation.measure.candidates import alike_pictures
 from aa_curation.measure.distance import NearDuplicates, Stacked
 
@@ -69,6 +70,24 @@ def test_every_two_of_a_recording_that_is_there_often_are_a_pair() -> None:
     assert second.max() == 199
 
 
+@pytest.mark.parametrize("share", [0.03, 0.3, 1.0])
+def test_new_clips_are_compared_with_all_however_many_at_once(
+    share: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of fewer clips than have a place next to each other: those asked for alone change nothing."""
+    rng = np.random.default_rng(4)
+    originals = _drawn(rng, 20)
+    every = _joined(originals, _copies(rng, originals), _copies(rng, originals))
+    new = rng.random(60) < share
+    pairs = list(zip(*alike_pictures(every, BOUNDS, 0)[:2], strict=True))
+    expected = [pair for pair in pairs if new[list(pair)].any()]
+    assert (share < 1) == (len(expected) < len(pairs))
+    for at_once in (1, 7, 8192):
+        monkeypatch.setattr(candidates, "_AT_ONCE", at_once)
+        first, second, _ = alike_pictures(every, BOUNDS, 0, new=new)
+        assert list(zip(first, second, strict=True)) == expected
+
+
 @pytest.mark.parametrize("num", [0, 1, 2])
 @pytest.mark.parametrize("all_pairs_up_to", [0, 4096])
 def test_few_clips(num: int, all_pairs_up_to: int) -> None:
@@ -78,3 +97,12 @@ def test_few_clips(num: int, all_pairs_up_to: int) -> None:
     assert list(zip(first.tolist(), second.tolist(), apart.tolist(), strict=True)) == (
         [(0, 1, 0.0)] if num == 2 else []
     )
+
+
+@pytest.mark.parametrize("new", [[True, False], [False, True], [True, True], [False, False]])
+def test_a_new_clip_is_found_on_either_side(new: list[bool]) -> None:
+    """Equal clips lie in the order of their places in every way of sorting."""
+    one = _drawn(np.random.default_rng(5), 1)
+    same = Stacked(one.hashes.repeat(2, axis=0), one.colours.repeat(2, axis=0))
+    first, second, _ = alike_pictures(same, BOUNDS, 0, new=np.array(new))
+    assert list(zip(first.tolist(), second.tolist(), strict=True)) == [(0, 1)] * any(new)
