@@ -36,7 +36,6 @@ _STD = np.array([58.395, 57.12, 57.375], np.float32)
 _PADDING = 1.25  # of the box, MMPose's
 _BINS_A_PIXEL = 2
 _NUM_WHOLEBODY = 133
-_BOX_FILLED = 0.5  # by a body, as `people_of_pose` has it
 _SEEN_AT_LEAST = 0.3  # DWPose's bound for a joint
 _LOST_BELOW = 4  # body joints: with fewer the person is lost
 _BOX_MARGIN = 0.1  # of the joints' extent, to hold head and feet
@@ -84,14 +83,7 @@ class DWPose:
     def people(self, frame: NDArray[np.uint8]) -> list[Person]:
         """See `PoseEstimator`; joints and wobble of the first person only, and no face."""
         boxes = self.find(frame)
-        area_px = frame.shape[0] * frame.shape[1]
-        people = [
-            Person(
-                _BOX_FILLED * box.area_px / area_px, math.nan, np.zeros(NUM_JOINTS, np.float32),
-                x=(box.x0 + box.x1) / 2 / frame.shape[1],
-            )
-            for box in boxes
-        ]  # fmt: skip
+        people = [box.person(frame) for box in boxes]
         if boxes:
             points, scores = self.joints(frame, boxes[0])
             wobble = self._wobble(frame, boxes[0], points, scores)

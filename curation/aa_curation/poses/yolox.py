@@ -6,6 +6,7 @@ centre and log size of a box in cells of its stride, objectness, and classes of 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import cv2
@@ -14,11 +15,14 @@ from numpy.typing import NDArray
 
 from aa_curation.errors import WeightsError
 from aa_curation.models.onnx_file import OnnxModel
+from aa_datasets.pose import NUM_JOINTS
+from aa_datasets.pose_estimator import Person
 
 _STRIDES_PX = (8, 16, 32)
 _GREY = 114
 _SUPPRESS_IOU = 0.45
 _PERSON = 5  # column of the first class
+_BOX_FILLED = 0.5  # by a body, as `people_of_pose` has it
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +38,13 @@ class Box:
     @property
     def area_px(self) -> float:
         return (self.x1 - self.x0) * (self.y1 - self.y0)
+
+    def person(self, frame: NDArray[np.uint8]) -> Person:
+        """Who is in the box, before joints are looked for; of a frame [H, W, 3]."""
+        height, width = frame.shape[:2]
+        share = _BOX_FILLED * self.area_px / (height * width)
+        no_joints = np.zeros(NUM_JOINTS, np.float32)
+        return Person(share, math.nan, no_joints, x=(self.x0 + self.x1) / 2 / width)
 
 
 class Yolox:

@@ -6,7 +6,6 @@ BlazePose's own detector takes cartoons and cats for people and reports one of a
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -19,11 +18,9 @@ from aa_curation.poses.mediapipe_networks import BodyLandmarks, FaceLook, HandLa
 from aa_curation.poses.person_choice import Choose, the_first
 from aa_curation.poses.region import Region
 from aa_curation.poses.yolox import Box, Yolox
-from aa_datasets.pose import NUM_JOINTS
 from aa_datasets.pose_estimator import Person
 
 _SQUARE_SCALE = 1.25  # around the box: BlazePose's detector wants some room
-_BOX_FILLED = 0.5  # by a body, as `people_of_pose` has it
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,14 +56,7 @@ class YoloxBlazePose:
         """See `PoseEstimator`; of the others than the first only the area is measured. A first
         person without a body that BlazePose knows has no joints: `not_a_person`."""
         boxes = self._find(frame)
-        area_px = frame.shape[0] * frame.shape[1]
-        people = [
-            Person(
-                _BOX_FILLED * box.area_px / area_px, math.nan, np.zeros(NUM_JOINTS, np.float32),
-                x=(box.x0 + box.x1) / 2 / frame.shape[1],
-            )
-            for box in boxes
-        ]  # fmt: skip
+        people = [box.person(frame) for box in boxes]
         body = self._body_in_box(frame, boxes[0]) if boxes else None
         if body is not None:
             people[0] = replace(self._pose.person(frame, body, people[0].area), x=people[0].x)
