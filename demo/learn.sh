@@ -137,7 +137,8 @@ step "2. autoencoder" frozen autoencoder --steps "$autoencoder_steps"
 step "2. image encoder" frozen image-encoder --steps "$image_encoder_steps"
 step "2. keypoint network" keypoints
 step "3. latents" latents
-step "4. stage 1" stage 1 "$out/training/autoencoder" "$out/training/image-encoder" -- "${stage1[@]}"
+step "4. stage 1" stage 1 "$out/training/autoencoder" "$out/training/image-encoder" -- \
+    --reference-latents "${stage1[@]}"
 step "5. stage 2" stage 2 "$out/training/1" -- "${stage2[@]}"
 step "6. validation puppets" validate
 step "7. $out/learned" keep
