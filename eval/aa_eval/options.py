@@ -40,7 +40,7 @@ class FolderOptions:
     folders in `data/<benchmark>/`."""
 
     layout: Layout | None = None
-    """Of both folders; detected if not given."""
+    """Layout of both folders; detected if not given."""
 
     allow: Annotated[tuple[str, ...], Parameter(show_default=False)] = ()
     """Do not refuse this, and write it into the result: missing-videos, extra-videos, frame-count,

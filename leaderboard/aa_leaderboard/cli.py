@@ -25,7 +25,11 @@ app = make_app(
     "people which of two methods is better.",
     example="aa-leaderboard render --board board --out site",
 )
-study = App(name="study", help="Make a blinded study of pairs of videos, and evaluate its votes.")
+study = App(
+    name="study",
+    help="Make a blinded study of pairs of videos, and evaluate its votes.",
+    help_epilogue="Example: `aa-leaderboard study make ours theirs --out study`",
+)
 app.command(study)
 
 

@@ -100,7 +100,7 @@ def review(
 
     Args:
         sources: Lists of the run, so that rejected clips whose sources have moved since are shown.
-        port: Of 127.0.0.1; 0 takes a free one.
+        port: port on 127.0.0.1; 0 takes a free one.
     """
     from aa_curation.cli import upkeep
 

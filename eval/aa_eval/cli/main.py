@@ -312,7 +312,7 @@ def list_them() -> int:
     return 0
 
 
-@protocols_app.command(help_epilogue="Example: `aa-eval protocols show aa-clean-v1`")
+@protocols_app.command(help_epilogue="Example: `aa-eval protocols show aa-clean-v2`")
 def show(name: str, /) -> int:
     """Print one protocol's TOML file, with its hash.
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.sharedctypes import Synchronized
+from pathlib import Path
 
 from aa_eval.errors import EvalError
 from aa_eval.malloc import keep_freed_memory
@@ -83,8 +85,9 @@ def score_in_processes(
                 yield pending[future], future.result()[1]
         except BrokenProcessPool as error:
             raise EvalError(
-                f"one of {workers} processes was ended from outside (too little memory?): run "
-                "again, with fewer --workers; finished videos are in the cache"
+                f"one of {workers} processes was ended from outside: too little memory (run again, "
+                "with fewer --workers), or a script without `if __name__ == '__main__':`, which "
+                "each process runs again; finished videos are in the cache"
             ) from error
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
@@ -98,7 +101,12 @@ def usable_cores() -> int:
 
 
 def default_workers(pairs: Sequence[Pair], device: str) -> int:
-    """Processes that pay for their start: as many as cores (or GPUs), videos and memory allow."""
+    """Processes that pay for their start: as many as cores (or GPUs), videos and memory allow.
+
+    One for a script without `if __name__ == "__main__":`, which every new process would run again.
+    """
+    if not _main_is_guarded():
+        return 1
     if device != "cpu":
         import torch  # takes seconds to import
 
@@ -107,6 +115,13 @@ def default_workers(pairs: Sequence[Pair], device: str) -> int:
         return 1
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     return max(1, min(usable_cores(), len(pairs), memory // _WORKER_BYTES))
+
+
+def _main_is_guarded() -> bool:
+    file = getattr(sys.modules["__main__"], "__file__", None)  # a notebook has none
+    if file is None or not Path(file).is_file():
+        return True
+    return b"__main__" in Path(file).read_bytes()
 
 
 def threads_of_each(workers: int) -> int:

@@ -28,6 +28,7 @@ app = make_app(
 keypoints = App(
     name="puppet-keypoints",
     help="A small keypoint network, trained on puppets, whose pose is exact.",
+    help_epilogue="Example: `aa-model puppet-keypoints train train.tar --out k.safetensors`",
 )
 app.command(keypoints)
 
@@ -237,7 +238,7 @@ def detect(videos: tuple[Path, ...], *, weights: Path, out: Path) -> None:
     """Find the keypoints of every video and write one .npz each.
 
     Args:
-        videos: folders of <video>/<frame>.png, or tar shards.
+        videos: folders of VIDEO/FRAME.png, or tar shards.
         weights: file that `puppet-keypoints train` wrote.
         out: folder to write.
     """

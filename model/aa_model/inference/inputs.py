@@ -27,7 +27,7 @@ from aa_datasets.video.foreign import iter_foreign_frames, probe_video
 from aa_model.errors import ModelError
 from aa_model.inference.image_input import fit_picture, has_wide_grey, to_8_bit
 from aa_model.inference.pose_detectors import follow_pose, shows_skeleton
-from aa_model.inference.puppet_keypoints import body_pose
+from aa_model.inference.puppet_keypoints import PuppetEstimator, body_pose
 
 POSE_SUFFIX = ".npz"
 LONG_GAP_S = 0.5  # between two frames of a driving video: it is said
@@ -187,8 +187,14 @@ def _read_video(
                 return
 
     pose = follow_pose(estimator, frames(), person - 1)
-    note(f"{path.name}: {pose.num_frames} poses found by {estimator.name}")
+    note(f"{path.name}: {pose.num_frames} poses found by {estimator.name}{_limits_of(estimator)}")
     return Driving(pose, info.fps)
+
+
+def _limits_of(estimator: PoseEstimator) -> str:
+    if estimator.name != PuppetEstimator.name:
+        return ""
+    return ", which knows synthetic puppets alone: for people give --pose-detector blazepose"
 
 
 def _note_people(path: Path, people: Sequence[Person], person: int, note: Note) -> None:

@@ -113,6 +113,8 @@ class AnimateOptions:
             raise ModelError(
                 "give --reference PICTURE and --pose NPZ_OR_VIDEO, or --shards SHARD..."
             )
+        if not self.shards and self.out.suffix.lower() != ".mp4":
+            raise ModelError(f"--out {self.out}: the video is written as .mp4: give such a name")
         of_photo = {
             "--reference-pose": self.reference_pose,
             "--no-align": not self.align,

@@ -321,6 +321,20 @@ def test_threads_and_processes_by_default(trees: Path, monkeypatch: pytest.Monke
     assert default_workers(long, "cpu") == 1
 
 
+@pytest.mark.parametrize("guard", ["", 'if __name__ == "__main__": '], ids=["bare", "guarded"])
+def test_a_script_that_new_processes_would_run_again_gets_one(guard: str, tmp_path: Path) -> None:
+    lines = [
+        "from types import SimpleNamespace",
+        "from aa_eval.scoring.process_pool import default_workers",
+        f'{guard}print(default_workers([SimpleNamespace(num_frames=500)] * 3, "cpu"))',
+    ]
+    (tmp_path / "mine.py").write_text("\n".join(lines))
+    done = subprocess.run(
+        [sys.executable, tmp_path / "mine.py"], capture_output=True, text=True, check=True
+    )
+    assert int(done.stdout) == (min(3, usable_cores()) if guard else 1)
+
+
 def test_what_is_in_the_cache_starts_no_process(
     trees: Path, own_cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -454,7 +454,7 @@ def test_animate_errors_are_one_line_and_exit_2(
     arguments: list[str],
     message: str,
 ) -> None:
-    fixed = ["--checkpoint", str(trained["2"]), "--out", str(tmp_path / "o")]
+    fixed = ["--checkpoint", str(trained["2"]), "--out", str(tmp_path / "o.mp4")]
     assert animate_cli.main([*fixed, *arguments]) == 2
     error = capsys.readouterr().err.splitlines()[-1]
     assert error.startswith("aa-animate: error: ")

@@ -201,7 +201,7 @@ def test_a_driving_video_is_followed_with_its_own_rate(tmp_path: Path) -> None:
     assert driving.fps == pytest.approx(12)
     assert driving.pose.num_frames == 3
     assert done == [("finding poses", n, 3) for n in (1, 2, 3)]
-    assert "3 poses found by puppet-keypoints" in notes[0]
+    assert "3 poses found by puppet-keypoints, which knows synthetic puppets alone" in notes[0]
     away = driving.pose.keypoints_px[:, BODY] - puppet.pose.keypoints_px[:3, BODY]
     assert np.nanmedian(np.linalg.norm(away, axis=-1)) < 4
 
