@@ -314,6 +314,11 @@ def test_at_1400_px_no_column_of_any_table_is_hidden(browser: Any, losing_page: 
         ".map(e => e.getAttribute('aria-labelledby'))"
     )
     assert browser.execute_script(hidden) == []
+    for width in (1024, 1280, 1440):  # side by side as far as they fit
+        at_width(browser, width)
+        in_papers = hidden.replace("'.scroll'", "'.paper-tables .scroll'")
+        assert browser.execute_script(in_papers) == [], width
+    at_width(browser, 1400)
     browser.get(losing_page.replace("index.html", "sources.html"))
     assert browser.execute_script(hidden) == []
     assert browser.get_log("browser") == []
