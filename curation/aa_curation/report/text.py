@@ -97,9 +97,14 @@ def format_why(decision: Decision, *, short: bool = False) -> str:
     lines = [line]
     lines += [f"    {text}" for text in decision.detail.rstrip().splitlines()]
     for check in decision.checks:
-        lines.append(f"    {check.reason} {check.measured:.4g} ({_bound_of(check)})")
+        broken, meaning = "" if check.passed else " <- not met", MEANINGS.get(check.reason)
+        told = f"{check.reason} {check.measured:.4g} ({_bound_of(check)}){broken}"
+        lines.append(f"    {told}: {meaning}" if meaning else f"    {told}")
     if decision.clip:
         c = decision.clip
         lines.append(f"    {c.num_frames} frames of {c.size_hw[1]}x{c.size_hw[0]} at {c.fps:g} fps")
-        lines.append(f"    {c.source}, {c.start_s:g}-{c.end_s:g} s; {c.licence}; {decision.owner}")
+        owner = decision.owner or "not stated"
+        lines.append(
+            f"    {c.source}, {c.start_s:.2f}-{c.end_s:.2f} s; licence {c.licence}; owner {owner}"
+        )
     return "\n".join(lines)

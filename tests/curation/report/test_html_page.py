@@ -227,4 +227,8 @@ def test_a_bound_that_drops_nothing_is_not_shown_as_a_number() -> None:
     words = format_why(Decision("a-0000", "a", "accepted", "clip", checks=checks))
     assert "camera_motion 0.5 (measured, never a reason to drop)" in words
     assert "hands_unseen 0.25 (measured, never a reason to drop)" in words
-    assert "small_person 0.25 (at least 0.05)" in words
+    assert "small_person 0.25 (at least 0.05): area of " in words
+    broken = Decision(
+        "a-0000", "a", "rejected", "clip", checks=(at_least("small_person", 0.01, 0.05),)
+    )
+    assert "small_person 0.01 (at least 0.05) <- not met: area of " in format_why(broken)
