@@ -27,7 +27,7 @@ def _listed_paths(places: Sequence[str]) -> dict[str, Path]:
 
 
 @app.command(help_epilogue="Example: `aa-curate status --out corpus`")
-def status(*, out: Corpus = Path("corpus")) -> None:
+def status(out: Corpus = Path("corpus")) -> None:
     """Print the funnel: planned, accepted, rejected by reason."""
     from aa_curation.ledger.file import read_ledger
 
@@ -53,8 +53,8 @@ class ReportOptions:
 
 @app.command(help_epilogue="Example: `aa-curate report --out corpus --html report.html`")
 def report(
-    *,
     out: Corpus = Path("corpus"),
+    *,
     options: ReportOptions = ReportOptions(),
 ) -> None:
     """Print the funnel and what may be used; or write a page or a table."""
@@ -88,8 +88,8 @@ def report(
 
 @app.command(help_epilogue="Example: `aa-curate review --out corpus`")
 def review(
-    *,
     out: Corpus = Path("corpus"),
+    *,
     sources: tuple[str, ...] = (),
     port: Annotated[int, Parameter(validator=Number(gte=0, lte=65535))] = 8650,
 ) -> None:
@@ -148,10 +148,10 @@ def weights() -> int:
 
 @app.command(help_epilogue="Example: `aa-curate verify --out corpus`")
 def verify(
+    out: Corpus = Path("corpus"),
     *,
     decode: Annotated[bool, Parameter(negative=())] = False,
     mend: Annotated[bool, Parameter(negative=())] = False,
-    out: Corpus = Path("corpus"),
 ) -> int:
     """Check that the corpus is what its ledger says.
 

@@ -46,6 +46,8 @@ def test_status_report_and_why_tell_the_decision(
     out = capsys.readouterr().out
     assert "1 planned" in out
     assert "1 several_persons" in out
+    assert main(["status", str(corpus)]) == 0
+    assert capsys.readouterr().out == out
     for wanted in ("a-0000", "a"):
         assert main(["why", wanted, "--out", str(corpus)]) == 0
         out = capsys.readouterr().out
