@@ -159,8 +159,8 @@ class ModelConfig:
     paper compares with in general.
     `more_sizes_hw`: other picture sizes that it was trained with, besides `size_hw`; None is none.
     `distilled_guidance`: of a network that was distilled to few steps, the guidance that is in it.
-    `reference_latents`: the denoising UNet reads the reference's latents next to the noisy ones, as
-    well; not in the paper. None is no.
+    `reference_latents`: whether the denoising UNet also reads the reference's latents, next to the
+    noisy ones; not in the paper, and off unless set.
     `untrained`: True for weights of a base, such as Stable Diffusion, which were trained with
     neither this size nor this noise schedule: the training that starts from them decides both.
     """

@@ -286,13 +286,13 @@ def resolve_config(config: ModelConfig, sources: dict[str, Path]) -> ModelConfig
             config = replace(config, temporal=replace(config.temporal, max_frames=positions))
         if part == "denoising_unet":
             config = replace(config, reference_latents=stored.reference_latents)
-        if part == "denoising_unet" and not _is_base(info):
-            config = replace(
-                config,
-                noise=stored.noise,
-                size_hw=stored.size_hw,
-                more_sizes_hw=stored.more_sizes_hw,
-            )
+            if not _is_base(info):
+                config = replace(
+                    config,
+                    noise=stored.noise,
+                    size_hw=stored.size_hw,
+                    more_sizes_hw=stored.more_sizes_hw,
+                )
     return config
 
 

@@ -46,7 +46,7 @@ from aa_model.networks.temporal import (
 from aa_model.networks.vae import decode_latents, encode_moments, make_vae
 
 _CONTROLNET = "controlnet"  # the one feature of the variants that have a ControlNet
-LATENTS = "latents"  # the reference's, among its features
+_LATENTS = "latents"  # the reference's, among its features
 _SLICE_PX = 2**19  # that the VAE encodes at a time: two pictures of 512 x 512
 
 
@@ -245,7 +245,7 @@ class AnimateAnyone(nn.Module):
             features: dict[str, Tensor] = self.reference_net(
                 latents.to(kind), image_tokens.to(kind)
             )
-            return {**features, LATENTS: latents} if self.config.reference_latents else features
+            return {**features, _LATENTS: latents} if self.config.reference_latents else features
         if self.controlnet is not None:
             return {_CONTROLNET: self.controlnet.embed(images.to(dtype_of(self.controlnet)))}
         return {}
@@ -297,17 +297,15 @@ class AnimateAnyone(nn.Module):
                 f"{T} frames were given to a network without temporal layers (stage 1): "
                 "give single frames as [B*T, 1, C, h, w], or train stage 2"
             )
-        unet_input = noisy_latents
+        inputs = [noisy_latents]
         if self.config.reference_latents:
-            shown = _latents_shown(noisy_latents, reference_features, reference_of_video)
-            unet_input = torch.cat([noisy_latents, shown], dim=2)
+            inputs.append(_latents_shown(noisy_latents, reference_features, reference_of_video))
         if pose_features is not None and self.pose_guider is not None:
             if self.config.pose_guider.layout == "paper":
-                C = noisy_latents.shape[2]
-                summed = unet_input[:, :, :C] + pose_features
-                unet_input = torch.cat([summed, unet_input[:, :, C:]], dim=2)
+                inputs[0] = noisy_latents + pose_features
             else:
-                unet_input = torch.cat([unet_input, pose_features], dim=2)
+                inputs.append(pose_features)
+        unet_input = torch.cat(inputs, dim=2)
         reader, skips, middle = None, None, None
         has_reference = any(r is not None for r in reference_of_video)
         if has_reference and self.controlnet is not None:
@@ -350,7 +348,7 @@ def _latents_shown(
     rows = [like.new_zeros(like.shape[2:])] * len(reference_of_video)
     for row, which in enumerate(reference_of_video):
         if which is not None:
-            found = reference_features.get(LATENTS)
+            found = reference_features.get(_LATENTS)
             if not isinstance(found, Tensor):
                 raise ReferenceLost("the reference's features lack its latents")
             rows[row] = found[which].to(like)

@@ -65,6 +65,8 @@ def test_each_video_reads_its_own_reference_and_those_without_one_read_zeros(
     model = make_tiny(READING)
     both = _run(model, references, (0, None, 1, 0))
     torch.testing.assert_close(both[0:1], _run(model, references, (0,)), rtol=0, atol=1e-5)
+    reordered = _run(model, references.flip(0), (1, None, 0, 1))
+    torch.testing.assert_close(reordered, both, rtol=0, atol=1e-5)
     C = model.config.vae.latent_channels
     model.denoising_unet.conv_in.weight.data[:, C:] = 0
     cut = _run(model, references, (0, None, 1, 0))
