@@ -26,7 +26,6 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 from diffusers.models.attention_processor import Attention, AttnProcessor2_0
-from live_bytes import LiveBytes
 from torch import Tensor, nn
 
 from aa_model.config import ModelConfig, PoseGuiderConfig
@@ -36,6 +35,7 @@ from aa_model.networks.animate_anyone import AnimateAnyone
 from aa_model.networks.image_encoder import null_tokens
 from aa_model.networks.reference_attention import project_features
 from aa_model.presets import PRESETS
+from aa_model.training.live_bytes import LiveBytes
 
 
 @dataclass

@@ -195,9 +195,6 @@ BASE_12GB = Preset(
     training={"2": replace(_LEAN, steps=10_000, num_frames=12, accumulate=4)},
 )
 
-# A step's peak on a GPU, counted by benchmarks/model/training_memory.py (2026-11-26).
-PEAK_GIB = {("base-24gb", "1"): 18.9, ("base-24gb", "2"): 13.1, ("base-12gb", "2"): 10.2}
-
 PRESETS: dict[str, Preset] = {
     preset.model.preset: preset
     for preset in (TINY, SMALL, MEDIUM, WIDE, PAPER, MOORE, MUSEPOSE, BASE_24GB, BASE_12GB)

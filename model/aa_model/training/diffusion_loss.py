@@ -201,6 +201,9 @@ def _kept_references(
     R: int, drop: float, generator: torch.Generator
 ) -> tuple[list[int], tuple[int | None, ...]]:
     """Which clips keep their reference, and for every clip its place among those."""
-    dropped = (draw_uniform((R,), generator) < drop).tolist()
+    drawn = draw_uniform((R,), generator)
+    if not drop:  # also of tensors without content, which no list can be made of
+        return list(range(R)), tuple(range(R))
+    dropped = (drawn < drop).tolist()
     kept = [i for i in range(R) if not dropped[i]]
     return kept, tuple(None if gone else kept.index(i) for i, gone in enumerate(dropped))

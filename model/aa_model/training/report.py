@@ -10,9 +10,9 @@ import torch
 from aa_model.config import TrainConfig, to_json
 from aa_model.networks.animate_anyone import AnimateAnyone
 from aa_model.networks.parts import count_parameters
-from aa_model.presets import PEAK_GIB
 from aa_model.training.loop import Step, TrainingState
 from aa_model.training.memory import training_memory
+from aa_model.training.peak_memory import PeakMemory
 from aa_model.training.run_folder import Origin
 from aa_model.training.stages import Stage
 
@@ -22,7 +22,6 @@ def print_plan(
     config: TrainConfig,
     model: AnimateAnyone,
     origin: Origin,
-    preset: str,
 ) -> None:
     """Print sizes, parts, and the memory that they take."""
     sizes = ", ".join("{}x{}".format(*size_hw) for size_hw in model.config.sizes_hw)
@@ -48,14 +47,15 @@ def print_plan(
         f" gradients {need.gradients / 1e9:.2f}, optimizer {need.optimizer / 1e9:.2f}, average "
         f"{need.ema / 1e9:.2f})"
     )
-    peak_gib = PEAK_GIB.get((preset, stage.name))
-    if peak_gib is not None:
-        print(f"  memory at a step's peak, counted for the preset as it is: {peak_gib} GiB")
 
 
-def print_step_tflop(tflop: float, config: TrainConfig) -> None:
-    """Print what a step computes in each process."""
+def print_step_costs(peak: PeakMemory, tflop: float, config: TrainConfig) -> None:
+    """Print what a step holds at its peak and what it computes, in each process."""
     clips = config.batch_size * config.accumulate
+    print(
+        f"  memory at a step's peak on a GPU, counted: {peak.total / 1e9:.2f} GB "
+        f"({peak.held / 1e9:.2f} held, the passes add {peak.passes / 1e9:.2f})"
+    )
     print(
         f"  a step computes {tflop:.3g} TFLOP in each process: {clips} x {config.num_frames} "
         "frames, forward and backward, without the updates"

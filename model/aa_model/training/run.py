@@ -41,10 +41,11 @@ from aa_model.training.distributed import (
 from aa_model.training.held_out import HeldOutLoss
 from aa_model.training.loop import Step, TrainingState, train
 from aa_model.training.options import TrainOptions, to_toml
+from aa_model.training.peak_memory import count_peak_memory
 from aa_model.training.progress import TrainingWatch
 from aa_model.training.report import (
     print_plan,
-    print_step_tflop,
+    print_step_costs,
     print_step_time,
     print_summary,
 )
@@ -94,14 +95,12 @@ def train_stage(options: TrainOptions) -> list[Step]:
     plan = make_plan(options)
     config, stage, processes, model = plan.config, plan.stage, plan.processes, plan.model
     if processes.is_first:
-        print_plan(stage, config, model, plan.origin, options.preset)
+        print_plan(stage, config, model, plan.origin)
     _check_clips(clips, options, plan)
     if options.dry_run:
         if processes.is_first and "denoising_unet" in (*stage.needs, *stage.trains):
-            model.to("meta", torch.float32)
-            if plan.teacher is not None and plan.teacher.unet is not None:
-                plan.teacher.unet.to("meta", torch.float32)
-            print_step_tflop(count_step_tflop(model, stage, config, plan.teacher), config)
+            peak = count_peak_memory(model, stage, config, plan.teacher)
+            print_step_costs(peak, count_step_tflop(model, stage, config, plan.teacher), config)
         return []
     folder = RunFolder(options.out, options.keep)
     if processes.is_first:

@@ -7,6 +7,7 @@ import math
 import time
 
 import torch
+from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from aa_datasets.loader.batch import Batch, EncodedFrames
@@ -53,14 +54,32 @@ def count_step_tflop(
     """10^12 floating-point operations of a step's passes in one process, accumulation included.
 
     Counted as in `count_costs`, on a network of float32 on the meta device, whose tensors have no
-    content.
+    content: those of `model` and `teacher` are replaced.
     """
+    with torch.device("meta"):
+        drop_content(model, torch.float32)
+        if teacher is not None and teacher.unet is not None:
+            drop_content(teacher.unet, torch.float32)
     plain = dataclasses.replace(config, cache_latents=False)
     loss = make_loss(model, stage, plain, teacher=teacher)
     batch = random_batch(model.config, config, torch.device("meta"))
     with FlopCounterMode(display=False) as counter:
         torch.autograd.backward(loss(batch, torch.Generator().manual_seed(0)))
     return float(counter.get_total_flops() * config.accumulate / 1e12)
+
+
+def drop_content(model: nn.Module, dtype: torch.dtype | None = None) -> None:
+    """Put new tensors in the place of a network's: of the device, and the mode, that is on.
+
+    Args:
+        dtype: of parameters; as it is unless given.
+    """
+    for module in model.modules():
+        for name, parameter in module.named_parameters(recurse=False):
+            fake = torch.empty(parameter.shape, dtype=dtype or parameter.dtype)
+            setattr(module, name, nn.Parameter(fake, requires_grad=parameter.requires_grad))
+        for name, buffer in module.named_buffers(recurse=False):
+            setattr(module, name, torch.zeros(buffer.shape, dtype=buffer.dtype))
 
 
 def _now(device: torch.device) -> float:

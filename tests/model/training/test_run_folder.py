@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -83,9 +84,10 @@ def test_a_dry_run_needs_no_weights(
     assert "denoising_unet" in said
     assert "absent: give --init" in said
     assert "TFLOP in each process" in said
-    assert ("memory at a step's peak, counted for the preset as it is: 10.2 GiB" in said) == (
-        preset == "base-12gb"
-    )
+    peak_gb = re.search(r"memory at a step's peak on a GPU, counted: ([\d.]+) GB", said)
+    assert peak_gb is not None
+    if preset == "base-12gb":
+        assert float(peak_gb[1]) == pytest.approx(10.98, rel=0.05)
     assert not (tmp_path / "none").exists()
 
 

@@ -1,23 +1,18 @@
-"""The counter of benchmarks/model/live_bytes.py against tensors whose bytes are known."""
+"""The counter of live bytes against tensors whose bytes are known."""
 
 from __future__ import annotations
 
-import importlib
-from pathlib import Path
-
-import pytest
 import torch
 from torch.utils.checkpoint import checkpoint
 
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks" / "model"
+from aa_model.training.live_bytes import LiveBytes
+
 KIB = 1024  # one [16, 16] float32
 
 
-def test_live_bytes_and_their_peak(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
-    live_bytes = importlib.import_module("live_bytes").LiveBytes
+def test_live_bytes_and_their_peak() -> None:
     x = torch.zeros(16, 16)
-    with live_bytes() as live:
+    with LiveBytes() as live:
         y = x + 1
         assert live.now == KIB
         view = y.t()[:4]  # shares y's bytes
@@ -30,9 +25,7 @@ def test_live_bytes_and_their_peak(monkeypatch: pytest.MonkeyPatch) -> None:
         assert (live.now, live.peak) == (0, 2 * KIB)
 
 
-def test_checkpointing_keeps_only_what_goes_in(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
-    live_bytes = importlib.import_module("live_bytes").LiveBytes
+def test_checkpointing_keeps_only_what_goes_in() -> None:
 
     def chain(x: torch.Tensor) -> torch.Tensor:
         for _ in range(10):
@@ -42,7 +35,7 @@ def test_checkpointing_keeps_only_what_goes_in(monkeypatch: pytest.MonkeyPatch) 
     held = []
     for run in (chain, lambda x: checkpoint(chain, x, use_reentrant=False)):
         x = torch.ones(16, 16, requires_grad=True)
-        with live_bytes() as live:
+        with LiveBytes() as live:
             out = run(x)
             held.append(live.now)
             del out
