@@ -5,9 +5,9 @@ from __future__ import annotations
 import io
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +18,6 @@ from PIL import Image
 
 from aa_datasets.atomic_file import replace_file
 from aa_datasets.pose import Pose
-from aa_datasets.pose_estimator import PoseEstimator
 from aa_datasets.video.canonical import encode_canonical
 from aa_model.checkpoints.store import read_checkpoint
 from aa_model.errors import ModelError
@@ -38,7 +37,7 @@ from aa_model.inference.inputs import (
 )
 from aa_model.inference.options import AnimateOptions
 from aa_model.inference.pipeline import AnimatePipeline, Inputs, find_scheduler, fit_inputs
-from aa_model.inference.pose_detectors import find_estimator, find_pose
+from aa_model.inference.pose_detectors import FindEstimator, find_estimator, find_pose
 from aa_model.inference.sound import add_sound
 from aa_model.inference.visualize import draw_alignment
 from aa_model.networks.precision import choose_device
@@ -165,7 +164,7 @@ def _read_inputs(
 ) -> tuple[Inputs, float]:
     """Picture and driving pose as the network takes them, aligned if they can be; and the fps."""
     assert options.pose is not None
-    detector = cache(lambda: find_estimator(options.pose_detector, options.checkpoint))
+    detector = partial(find_estimator, options.pose_detector, options.checkpoint)
     driving = read_driving(
         options.pose, detector, note, progress, options.max_frames, options.person
     )
@@ -244,7 +243,7 @@ def check_files(options: AnimateOptions) -> None:
 def _reference_pose(
     options: AnimateOptions,
     picture: NDArray[np.uint8],
-    detector: Callable[[], PoseEstimator],
+    detector: FindEstimator,
     note: Note,
 ) -> Pose | None:
     """The skeleton in the reference, in the picture's pixels; None: animate without alignment."""
@@ -257,7 +256,7 @@ def _reference_pose(
         return pose
     without = "animated without alignment (--reference-pose FILE gives a skeleton)"
     try:
-        estimator = detector()
+        estimator = detector(picture)
     except ModelError as error:
         note(f"{error}; {without}")
         return None

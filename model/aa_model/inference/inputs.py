@@ -26,7 +26,7 @@ from aa_datasets.pose_estimator import Person, PoseEstimator
 from aa_datasets.video.foreign import iter_foreign_frames, probe_video
 from aa_model.errors import ModelError
 from aa_model.inference.image_input import fit_picture, has_wide_grey, to_8_bit
-from aa_model.inference.pose_detectors import follow_pose, shows_skeleton
+from aa_model.inference.pose_detectors import FindEstimator, follow_pose, shows_skeleton
 from aa_model.inference.puppet_keypoints import PuppetEstimator, body_pose
 
 POSE_SUFFIX = ".npz"
@@ -94,13 +94,13 @@ def _open_large(path: Path) -> Iterator[Image.Image]:
 
 def read_driving(
     path: Path,
-    detector: Callable[[], PoseEstimator],
+    detector: FindEstimator,
     note: Note,
     progress: Progress,
     max_frames: int | None = None,
     person: int = 1,
 ) -> Driving:
-    """The driving pose of an npz, or of a video, in which `detector()` finds it.
+    """The driving pose of an npz, or of a video: found by what `detector` takes for a first frame.
 
     Args:
         person: whom to follow in a video, by size in its first frame; 1 is the largest.
@@ -112,7 +112,7 @@ def read_driving(
     if path.suffix.lower() == POSE_SUFFIX:
         driving = Driving(read_pose_file(path, note), None)
     else:
-        driving = _read_video(path, detector(), note, progress, max_frames, person)
+        driving = _read_video(path, detector, note, progress, max_frames, person)
     pose = driving.pose
     if pose.num_frames == 0:
         raise ModelError(f"{path} has no frames: give a pose or a video with one or more")
@@ -164,7 +164,7 @@ def _read_body(path: Path) -> Pose | None:
 
 def _read_video(
     path: Path,
-    estimator: PoseEstimator,
+    detector: FindEstimator,
     note: Note,
     progress: Progress,
     max_frames: int | None,
@@ -176,17 +176,20 @@ def _read_video(
     known = [count for count in (info.num_frames_claimed, max_frames) if count]
     total = min(known, default=None)
 
-    def frames() -> Iterator[NDArray[np.uint8]]:
-        decoded = iter_foreign_frames(path, max_side_px=_MAX_SIDE_PX)
-        for done, frame in enumerate(decoded, start=1):
-            if done == 1:
-                _note_people(path, estimator.people(frame.pixels), person, note)
-            yield frame.pixels
-            progress("finding poses", done, total)
-            if done == max_frames:
-                return
+    decoded = iter_foreign_frames(path, max_side_px=_MAX_SIDE_PX)
+    frames = (frame.pixels for frame in itertools.islice(decoded, max_frames))
+    first = next(frames, None)
+    if first is None:
+        raise ModelError(f"{path} has no frames: give a pose or a video with one or more")
+    estimator = detector(first)
+    _note_people(path, estimator.people(first), person, note)
 
-    pose = follow_pose(estimator, frames(), person - 1)
+    def told() -> Iterator[NDArray[np.uint8]]:
+        for done, frame in enumerate(itertools.chain([first], frames), start=1):
+            yield frame
+            progress("finding poses", done, total)
+
+    pose = follow_pose(estimator, told(), person - 1)
     note(f"{path.name}: {pose.num_frames} poses found by {estimator.name}{_limits_of(estimator)}")
     return Driving(pose, info.fps)
 

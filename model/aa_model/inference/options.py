@@ -50,7 +50,8 @@ class AnimateOptions:
     """Rescale the driving skeleton to the person's proportions (Sec. 4.1)."""
     pose_detector: Annotated[str | None, Parameter(group=_PHOTO)] = None
     """Finds skeletons: the name of an installed detector, or a .safetensors file of
-    `aa-model puppet-keypoints`. By default the checkpoint's own, else an installed one."""
+    `aa-model puppet-keypoints`. By default an installed one, or the
+    checkpoint's own for what looks like a puppet."""
     person: Annotated[PositiveInt, Parameter(group=_PHOTO)] = 1
     """Whom to follow in a driving video of several people, by size in its first frame: 1 is the
     largest."""

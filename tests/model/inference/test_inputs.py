@@ -6,6 +6,7 @@ import dataclasses
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import av
@@ -22,6 +23,7 @@ from aa_datasets.video.canonical import encode_canonical, read_canonical
 from aa_model.checkpoints.store import read_checkpoint, write_checkpoint
 from aa_model.cli import animate as animate_cli
 from aa_model.errors import ModelError
+from aa_model.inference import pose_detectors
 from aa_model.inference.inputs import read_driving, read_picture
 from aa_model.inference.options import AnimateOptions
 from aa_model.inference.pose_detectors import find_estimator, find_pose, follow_pose
@@ -193,7 +195,7 @@ def test_a_driving_video_is_followed_with_its_own_rate(tmp_path: Path) -> None:
     done: list[tuple[str, int, int | None]] = []
     driving = read_driving(
         tmp_path / "drive.mp4",
-        lambda: find_estimator(str(PUPPET_WEIGHTS), tmp_path),
+        partial(find_estimator, str(PUPPET_WEIGHTS), tmp_path),
         notes.append,
         lambda *progress: done.append(progress),
         max_frames=3,
@@ -350,6 +352,31 @@ def test_a_detector_that_does_not_exist_is_named(tmp_path: Path, name: str, mess
 
 
 @pytest.mark.weights
+def test_each_picture_is_given_to_the_estimator_that_knows_its_kind() -> None:
+    data = pytest.importorskip("skimage.data")
+    pytest.importorskip("ai_edge_litert")
+    puppet = render_puppet(3, 5, num_frames=1, size_hw=(128, 128)).frames[0]
+    learned = PUPPET_WEIGHTS.parent
+
+    def chosen(picture: NDArray[np.uint8] | None) -> str:
+        return find_estimator(None, learned, picture).name
+
+    assert chosen(puppet) == chosen(None) == "puppet-keypoints"
+    assert chosen(data.astronaut()).startswith("blazepose")
+    assert chosen(data.chelsea()) == "puppet-keypoints"  # nobody to be found
+    assert find_estimator("blazepose", learned, puppet).name.startswith("blazepose")
+
+
+def test_without_an_installed_estimator_the_puppets_network_is_all_there_is(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(pose_detectors, "ENTRY_POINTS", "of.nothing")
+    pose_detectors._installed.cache_clear()
+    noise = np.random.default_rng(0).integers(100, 140, (64, 64, 3), np.uint8)
+    assert find_estimator(None, PUPPET_WEIGHTS.parent, noise).name == "puppet-keypoints"
+
+
+@pytest.mark.weights
 def test_the_installed_estimator_finds_a_portrait_and_no_cat() -> None:
     data = pytest.importorskip("skimage.data")
     pytest.importorskip("ai_edge_litert")
@@ -381,7 +408,7 @@ def test_several_people_in_the_driving_video_are_said(tmp_path: Path) -> None:
 
     def read(person: int) -> None:
         read_driving(
-            tmp_path / "drive.mp4", lambda: estimator, notes.append, lambda *done: None,
+            tmp_path / "drive.mp4", lambda _: estimator, notes.append, lambda *done: None,
             person=person,
         )  # fmt: skip
 
@@ -390,7 +417,7 @@ def test_several_people_in_the_driving_video_are_said(tmp_path: Path) -> None:
         "drive.mp4: 2 people in the first frame (1 at 25 %, 2 at 80 % of the width); person 2 is "
         "followed" in notes[0]
     )
-    assert followed[0] == 1  # `people` tracks, too
+    assert followed == [0, 1]  # `people` tracks first
     with pytest.raises(ModelError, match="shows 2 persons in its first frame: --person 3"):
         read(3)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 
 import av
@@ -47,7 +48,7 @@ def _write(path: Path, gap_s: float) -> Path:
 def test_a_gap_in_time_is_left_out_and_said(tmp_path: Path, gap_s: float) -> None:
     path, notes = _write(tmp_path / "drive.mp4", gap_s), list[str]()
     driving = read_driving(
-        path, lambda: find_estimator(str(PUPPET_WEIGHTS), tmp_path), notes.append, lambda *_: None
+        path, partial(find_estimator, str(PUPPET_WEIGHTS), tmp_path), notes.append, lambda *_: None
     )
     assert (driving.pose.num_frames, driving.fps) == (12, pytest.approx(12))
     assert ("drive.mp4: a gap of 2.1 s in its time is left out" in notes) == bool(gap_s)
@@ -64,7 +65,7 @@ def detector() -> BlazePose:
 
 
 def _drive(path: Path, detector: BlazePose, notes: list[str]) -> Driving:
-    return read_driving(path, lambda: detector, notes.append, lambda *_: None, 2)
+    return read_driving(path, lambda _: detector, notes.append, lambda *_: None, 2)
 
 
 @pytest.mark.parametrize(
