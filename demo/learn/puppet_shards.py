@@ -1,6 +1,6 @@
 """Renders puppets straight into shards: the training puppets of demo/learn.sh, and held-out ones.
 
-usage: python demo/learn/puppet_shards.py OUT --count N --first-seed SEED [--split train]
+usage: puppet_shards.py OUT --count N --first-seed SEED [--split train] [--scenery]
 
 A puppet's pose is exact and its clip is canonical already, so that curation would find nothing to
 drop. Finished shards are kept: the same command resumes with the next one.
@@ -23,8 +23,13 @@ from aa_datasets.video.canonical import encode_canonical
 _PER_SHARD, _FRAMES, _FPS, _SIZE_HW = 250, 30, 15.0, (256, 256)
 
 
-def main(out: Path, *, count: int, first_seed: int, split: str = "train") -> None:
-    """Render puppets of seeds FIRST_SEED ... FIRST_SEED + COUNT - 1, of identity and of motion."""
+def main(
+    out: Path, *, count: int, first_seed: int, split: str = "train", scenery: bool = False
+) -> None:
+    """Render puppets of seeds FIRST_SEED ... FIRST_SEED + COUNT - 1, of identity and of motion.
+
+    With --scenery they stand before dead leaves, pictures with the edges of photographs.
+    """
     cv2.setNumThreads(1)
     out.mkdir(parents=True, exist_ok=True)
     last = first_seed + count
@@ -32,12 +37,14 @@ def main(out: Path, *, count: int, first_seed: int, split: str = "train") -> Non
     for start in progress(starts, desc="puppets", unit="shard"):
         path = out / f"{split}-{start:07d}.tar"
         if not path.with_suffix(".json").is_file():  # written last, so the shard is whole
-            write_shard(path, _render(range(start, min(start + _PER_SHARD, last)), split))
+            write_shard(path, _render(range(start, min(start + _PER_SHARD, last)), split, scenery))
 
 
-def _render(seeds: range, split: str) -> Iterator[ShardSample]:
+def _render(seeds: range, split: str, scenery: bool) -> Iterator[ShardSample]:
     for seed in seeds:
-        puppet = render_puppet(seed, seed, num_frames=_FRAMES, fps=_FPS, size_hw=_SIZE_HW)
+        puppet = render_puppet(
+            seed, seed, num_frames=_FRAMES, fps=_FPS, size_hw=_SIZE_HW, scenery=scenery
+        )
         name = f"puppet_{seed:07d}"
         clip = Clip(
             clip_id=name,

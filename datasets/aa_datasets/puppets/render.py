@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from aa_datasets.pose import NUM_JOINTS, Pose, make_pose
 from aa_datasets.puppets.identity import PuppetIdentity, make_identity
 from aa_datasets.puppets.motion import Skeleton, make_angles, pose_skeleton
+from aa_datasets.puppets.scenery import draw_scenery
 from aa_datasets.puppets.shapes import Projected, make_parts
 
 _SHIFT = 4
@@ -38,6 +39,7 @@ def render_puppet(
     fps: float = 24.0,
     size_hw: tuple[int, int] = (256, 256),
     kind: str | None = None,
+    scenery: bool = False,
 ) -> Puppet:
     """Render one puppet.
 
@@ -47,6 +49,7 @@ def render_puppet(
         num_frames, fps: length and rate.
         size_hw: picture size in pixels.
         kind: force one of `MOTION_KINDS`; None lets the motion seed draw it.
+        scenery: stand before `draw_scenery` of the identity seed instead of a smooth background.
     """
     who = make_identity(identity_seed)
     angles = make_angles(motion_seed, num_frames, fps, kind)
@@ -61,7 +64,8 @@ def render_puppet(
         ]
         for part in parts
     ]
-    frames = np.repeat(_background(who, size_hw)[None], num_frames, 0)
+    background = draw_scenery(identity_seed, size_hw) if scenery else _background(who, size_hw)
+    frames = np.repeat(background[None], num_frames, 0)
     for t, frame in enumerate(frames):
         _draw_shadow(frame, at, t)
         for part in order[:, t]:
