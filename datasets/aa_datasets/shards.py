@@ -288,6 +288,8 @@ def _read_record_as(path: Path, kind: type[_Record], *, remote: bool = False) ->
     record_path = path.with_suffix(".json")
     if not remote and not path.is_file():
         raise _no_shard(path)
+    if path.suffix != ".tar":
+        raise ShardError(f"{path.name} is not a shard: give .tar files written by `aa-curate run`")
     if not record_path.is_file():
         raise ShardError(
             f"{path.name} has no record {record_path.name}: it was not finished; "

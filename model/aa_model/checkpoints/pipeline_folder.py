@@ -19,12 +19,12 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from aa_datasets.atomic_file import sha256_of_file
+from aa_model.checkpoints.folder import MODEL_INDEX
 from aa_model.config import ModelConfig, from_json
 from aa_model.errors import CheckpointError, ConfigError
 from aa_model.networks.parts import parts_of
 from aa_model.networks.temporal import is_temporal
 
-MODEL_INDEX = "model_index.json"
 _TABLE = ".pos_embed.pe"  # of positions: a sinusoid, which is computed
 _OUTPUT = "clean_attention"  # of the temporal layers, in a folder of its own
 _CLIP = "clip."  # our names of the image encoder's tensors begin with it

@@ -21,8 +21,8 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from aa_datasets.atomic_file import replace_file, replacing, sha256_of_file
+from aa_model.checkpoints.folder import MODEL_INDEX, refuse_other_folders
 from aa_model.checkpoints.pipeline_folder import (
-    MODEL_INDEX,
     hash_of,
     read_index,
     read_tensors,
@@ -140,6 +140,7 @@ def read_checkpoint(folder: Path | str) -> CheckpointInfo:
         CheckpointError: it is missing, or not of this format.
     """
     folder = Path(folder)
+    refuse_other_folders(folder)
     if _is_of_pipeline(folder):
         model, made_by = read_index(folder)
         return CheckpointInfo(
@@ -155,11 +156,6 @@ def read_checkpoint(folder: Path | str) -> CheckpointInfo:
         if unknown:
             raise CheckpointError(f"{path} names parts that this version does not know: {unknown}")
         return CheckpointInfo(from_json(ModelConfig, row["model"]), parts)
-    except FileNotFoundError as error:
-        lack = "it has no config.json" if folder.is_dir() else "the folder does not exist"
-        raise CheckpointError(
-            f"{folder} is not a checkpoint: {lack}; give one that aa-train wrote"
-        ) from error
     except (json.JSONDecodeError, KeyError, AttributeError, ConfigError) as error:
         raise CheckpointError(f"{path} cannot be read as a checkpoint: {error}") from error
 

@@ -10,7 +10,7 @@ from cyclopts import Parameter
 
 from aa_datasets.command_line import counted, make_app
 from aa_datasets.progress import progress
-from aa_model.cli.command_line import run_command
+from aa_model.cli.command_line import run_command, say_loading
 from aa_model.inference.options import AnimateOptions, UiOptions
 
 if TYPE_CHECKING:
@@ -27,6 +27,8 @@ app = make_app(
 
 @app.default
 def animate(options: Annotated[AnimateOptions, Parameter(name="*")]) -> None:
+    options.check_files()
+    say_loading("aa-animate")
     from aa_model.inference.animate_photo import animate_photo
     from aa_model.inference.animate_shards import animate_shards, foretell
 

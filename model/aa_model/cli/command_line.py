@@ -26,3 +26,9 @@ def run_command(app: App, argv: Sequence[str] | None, *, when_stopped: str) -> i
             raise
         print(f"{app.name[0]}: error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
+
+
+def say_loading(command: str) -> None:
+    """Say what takes so long: on a cold disk the import of torch is half a minute."""
+    if "torch" not in sys.modules:
+        print(f"{command}: loading PyTorch", file=sys.stderr, flush=True)

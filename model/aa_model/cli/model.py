@@ -11,6 +11,7 @@ from typing import Annotated, Literal, TypeAlias
 from cyclopts import App, Parameter
 
 from aa_datasets.command_line import PositiveInt, make_app
+from aa_model.checkpoints.folder import refuse_other_folders
 from aa_model.cli.command_line import run_command
 from aa_model.errors import ModelError
 from aa_model.presets import PRESETS, PresetName
@@ -40,6 +41,7 @@ def info(checkpoint: Path) -> None:
     Args:
         checkpoint: folder that aa-train or aa-model wrote.
     """
+    refuse_other_folders(checkpoint)
     from aa_model.checkpoints.store import load_part, read_checkpoint
     from aa_model.config import to_json
     from aa_model.networks.animate_anyone import AnimateAnyone
@@ -80,6 +82,7 @@ def export(
             that diffusers' DiffusionPipeline loads.
         dtype: of the weights that are written.
     """
+    refuse_other_folders(checkpoint)
     import torch
 
     from aa_model.checkpoints.moore import export_moore

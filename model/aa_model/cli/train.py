@@ -13,7 +13,7 @@ from cyclopts import App, Group, Parameter
 from cyclopts.config import Dict
 
 from aa_datasets.command_line import make_app
-from aa_model.cli.command_line import run_command
+from aa_model.cli.command_line import run_command, say_loading
 from aa_model.config import TrainConfig
 from aa_model.errors import ModelError
 from aa_model.presets import PRESETS
@@ -55,6 +55,8 @@ def make_train_app(argv: Sequence[str]) -> App:
             TOML file of options, such as OUT/options.toml of another run; options that are given
             here as well win.
         """
+        options.check_files()
+        say_loading("aa-train")
         from aa_model.training.run import train_stage
 
         given = TrainConfig(**dataclasses.asdict(training)) if found else None

@@ -88,7 +88,9 @@ def animate_photo(
     # Inputs first: loading the network takes long, and a wrong file should be said at once.
     if options.scheduler:
         find_scheduler(options.scheduler)
-    check_files(options)
+    options.check_files()
+    for path in options.lora:
+        lora_file(path)
     size_hw = options.size_hw(None) or read_checkpoint(options.checkpoint).model.size_hw
     picture = read_picture(options.reference, note)
     box = (slice(None), slice(None))
@@ -224,20 +226,6 @@ def lora_file(path: Path) -> Path:
     if not file.is_file():
         raise ModelError(f"no LoRA {file}: give a folder or file that aa-train --lora-rank wrote")
     return file
-
-
-def check_files(options: AnimateOptions) -> None:
-    """Name the first input that is not there, before anything else is said or done.
-
-    Raises:
-        ModelError: a file is missing.
-    """
-    inputs = (options.reference, options.pose, options.pose_video, options.reference_pose)
-    for path in inputs:
-        if path is not None and not path.is_file():
-            raise ModelError(f"no file {path}")
-    for path in options.lora:
-        lora_file(path)
 
 
 def _reference_pose(

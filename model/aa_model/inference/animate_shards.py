@@ -32,7 +32,7 @@ from aa_datasets.video.canonical import encode_canonical, read_canonical
 from aa_model.checkpoints.store import CheckpointInfo, read_checkpoint
 from aa_model.config import GenerateConfig, to_json
 from aa_model.errors import ModelError
-from aa_model.inference.animate_photo import check_files, lora_file, open_pipeline
+from aa_model.inference.animate_photo import lora_file, open_pipeline
 from aa_model.inference.denoise import window_of, windows_of
 from aa_model.inference.options import AnimateOptions, Swap
 from aa_model.inference.pipeline import SCHEDULER_CONFIG, AnimatePipeline
@@ -113,6 +113,7 @@ def _animate(pipeline: AnimatePipeline, job: Job, options: AnimateOptions) -> No
 
 def foretell(options: AnimateOptions) -> Iterator[str]:
     """Lines on what the options would make, once their files were found."""
+    options.check_files()
     info, config = read_checkpoint(options.checkpoint), options.generate
     height, width = options.size_hw(None) or info.model.size_hw
     yield (
@@ -121,7 +122,6 @@ def foretell(options: AnimateOptions) -> Iterator[str]:
     )
     yield from _costs(info, config, (height, width))
     if not options.shards:
-        check_files(options)
         yield f"{options.out}: {options.reference} moved by {options.pose or options.pose_video}"
         return
     clips = read_clips(find_shards(options.shards))

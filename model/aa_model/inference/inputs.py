@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from aa_datasets.command_line import counted
-from aa_datasets.errors import PoseError
+from aa_datasets.errors import PoseError, VideoError
 from aa_datasets.loader.crop_resize import crop_box
 from aa_datasets.pose import BODY_JOINTS, Pose, make_pose, read_pose
 from aa_datasets.pose_estimator import Person, PoseEstimator
@@ -61,7 +61,9 @@ def read_picture(path: Path, note: Note) -> NDArray[np.uint8]:
             turned = opened.getexif().get(_ORIENTATION, 1) != 1
             image = ImageOps.exif_transpose(opened)
     except (UnidentifiedImageError, Image.DecompressionBombError, OSError, SyntaxError) as error:
-        raise ModelError(f"{path} cannot be read as a picture: {error}") from error
+        raise ModelError(
+            f"{path} cannot be read as a picture, such as JPEG, PNG or WebP: {error}"
+        ) from error
     if opened.size != full_hw[::-1]:
         note(
             f"{path.name}: {full_hw[0]}x{full_hw[1]} reduced to {opened.height}x{opened.width} "
@@ -170,7 +172,10 @@ def _read_video(
     max_frames: int | None,
     person: int,
 ) -> Driving:
-    info = probe_video(path)
+    try:
+        info = probe_video(path)
+    except VideoError as error:
+        raise ModelError(f"{error}; expected a video, or poses as .npz") from error
     if info.longest_gap_s > LONG_GAP_S:
         note(f"{path.name}: a gap of {info.longest_gap_s:.1f} s in its time is left out")
     known = [count for count in (info.num_frames_claimed, max_frames) if count]

@@ -9,6 +9,8 @@ from typing import Annotated, Literal, TypeAlias
 from cyclopts import Group, Parameter
 
 from aa_datasets.command_line import Fps, NonNegativeInt, PositiveInt
+from aa_datasets.shards import find_shards
+from aa_model.checkpoints.folder import refuse_other_folders
 from aa_model.config import AttentionName, Benchmark, GenerateConfig, parse_size, take_paths
 from aa_model.errors import ModelError
 
@@ -148,6 +150,19 @@ class AnimateOptions:
             raise ModelError("--person chooses among people in a video given as --pose")
         if not self.align and self.reference_pose:
             raise ModelError("--reference-pose is for the alignment that --no-align leaves out")
+
+    def check_files(self) -> None:
+        """Name the first input that is not there, before anything slow is done.
+
+        Raises:
+            ModelError: a file or the checkpoint is missing.
+            DatasetError: a shard is.
+        """
+        for path in (self.reference, self.pose, self.pose_video, self.reference_pose):
+            if path is not None and not path.is_file():
+                raise ModelError(f"no file {path}")
+        find_shards(self.shards)
+        refuse_other_folders(self.checkpoint)
 
     def size_hw(self, checkpoint_hw: tuple[int, int] | None) -> tuple[int, int] | None:
         """`size`, or the checkpoint's."""

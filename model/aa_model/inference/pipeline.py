@@ -31,7 +31,7 @@ from aa_datasets.atomic_file import replace_file
 from aa_datasets.loader.crop_resize import resize_pose
 from aa_datasets.pose import Pose
 from aa_datasets.pose_drawing import draw_pose
-from aa_model.checkpoints.pipeline_folder import MODEL_INDEX
+from aa_model.checkpoints.folder import MODEL_INDEX
 from aa_model.checkpoints.store import (
     is_our_checkpoint,
     read_checkpoint,

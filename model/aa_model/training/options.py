@@ -11,6 +11,8 @@ import msgspec
 from cyclopts import Group, Parameter
 
 from aa_datasets.command_line import NonNegativeInt, PositiveInt, Share
+from aa_datasets.shards import find_shards
+from aa_model.checkpoints.folder import refuse_other_folders
 from aa_model.config import (
     Appearance,
     Benchmark,
@@ -117,6 +119,18 @@ class TrainOptions:
 
     def __post_init__(self) -> None:
         take_paths(self)
+
+    def check_files(self) -> None:
+        """Name the first input that is not there, before anything slow is done.
+
+        Raises:
+            CheckpointError: a folder of `init` is missing.
+            DatasetError: a shard is.
+        """
+        for shards in (self.shards, self.samples_from, self.held_out):
+            find_shards(shards)
+        for folder in self.init:
+            refuse_other_folders(folder)
 
     @property
     def config(self) -> TrainConfig:

@@ -416,6 +416,12 @@ def test_one_photo_becomes_a_video(
     too_many = ["1001" if a == "2" else str(a) for a in arguments]
     assert animate_cli.main(too_many) == 2
     assert "1001 denoising steps: expected 1 to 1000" in capsys.readouterr().err
+    for name, message in (
+        ("UNetMotionModel", "'UNetMotionModel' is not a scheduler of diffusers"),
+        ("DDIMInverseScheduler", "that denoises: give a class"),
+    ):
+        assert animate_cli.main([*map(str, arguments), "--scheduler", name]) == 2
+        assert message in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -427,14 +433,6 @@ def test_one_photo_becomes_a_video(
         (["--reference", "missing.png", "--pose", "b.npz", "--dry-run"], "no file missing.png"),
         (["--reference", "a.png", "--pose", "b.npz", "--swap", "pose"], "--swap is for --shards"),
         (["--reference", "a.png", "--pose", "b.npz", "--no-temporal"], "temporal is for --shards"),
-        (
-            ["--reference", "a.png", "--pose", "b.npz", "--scheduler", "UNetMotionModel"],
-            "'UNetMotionModel' is not a scheduler of diffusers",
-        ),
-        (
-            ["--reference", "a.png", "--pose", "b.npz", "--scheduler", "DDIMInverseScheduler"],
-            "that denoises: give a class",
-        ),
         (["--shards", "a.tar", "--half", "--autocast"], "--half leaves no float32"),
         (["--shards", "a.tar", "--fps", "12"], "--fps is not for --shards"),
         (
