@@ -471,6 +471,11 @@ class AnimatePipeline(AnimateLoraMixin, DiffusionPipeline):  # type: ignore[misc
         noise: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """Latents [T, C, h, w] of the video."""
+        if paths := [x for x in (reference, pose, reference_pose) if isinstance(x, str | Path)]:
+            raise ModelError(
+                f"{paths[0]} is a path: expected a picture (PIL.Image.open) and a Pose "
+                "(aa_datasets.read_pose); animate_photo takes files, and finds poses in videos"
+            )
         size_hw = self._checked(size_hw or self.size_hw)
         device = self._execution_device
         if isinstance(pose, Pose):

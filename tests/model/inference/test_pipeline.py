@@ -253,6 +253,13 @@ def test_a_pose_without_frames_is_refused(make_tiny: Callable[..., AnimateAnyone
         AnimatePipeline.from_model(make_tiny())(GREY, empty)
 
 
+def test_paths_are_refused_with_what_reads_them(make_tiny: Callable[..., AnimateAnyone]) -> None:
+    pipeline, pose = AnimatePipeline.from_model(make_tiny()), render_puppet(1, 1, num_frames=1).pose
+    for reference, driving in (("photo.png", pose), (GREY, "dance.mp4")):
+        with pytest.raises(ModelError, match=r"is a path: expected a picture .* and a Pose"):
+            pipeline(reference, driving)  # type: ignore[arg-type]
+
+
 def test_strip_shows_first_and_last_moment_of_every_column() -> None:
     reference = np.full((64, 96, 3), 9, np.uint8)
     video = np.stack([np.full((64, 96, 3), 10 * t, np.uint8) for t in range(11)])
