@@ -244,7 +244,7 @@ class TrainConfig:
     offload_optimizer: bool = False
     """Keep the optimizer's state in main memory: room on the GPU for slower steps."""
     weight_decay: float = 0.01
-    """Of the optimizer."""
+    """Share of each weight that the optimizer takes off, times the learning rate."""
     lora_rank: int = 0
     """Stages 1, 2, personalize and distill: train low-rank updates (LoRA) of this rank of
     attention's projections, of a network that is trained already; 0 is off."""
@@ -260,7 +260,7 @@ class TrainConfig:
     """Keep two more averages and store them in OUT/ema at each save, of which `aa-model ema` makes
     one of any width after training (Karras et al. 2024)."""
     seed: int = 0
-    """Of new weights, the order of the clips, and the noise."""
+    """Decides new weights, the order of the clips, and the noise."""
     reference_drop: float = 0.1
     """Probability, per sample, of training without reference and image tokens."""
     timestep_shift: float = 1.0

@@ -97,8 +97,8 @@ def identities(
     Args:
         csv: Where the table goes.
         model: A face recogniser's ONNX file, of ArcFace's form, in the folder of --weights.
-        sha256: Of the file.
-        weights: Folder of the file.
+        sha256: Hash that the model file must have.
+        weights: Folder of the model file.
         similarity: Cosine of two faces from which on they are one person's.
     """
     import pandas

@@ -34,7 +34,7 @@ class SourceOptions:
     """A list (csv, tsv, jsonl, parquet, txt), a folder with sources.csv, or a folder of videos; a
     path or an URL such as s3://...; may be given several times."""
     licence: str = ""
-    """Of the rows that state none; `unknown` takes them and records it."""
+    """Licence of the rows that state none; `unknown` takes them and records it."""
     videos: Path | None = None
     """Your copy of the videos that a TaiChi-HD list names; by default they lie next to the list."""
     weights: Path | None = None
@@ -50,13 +50,13 @@ class RunOptions:
     """Processes; without this option one for every CPU that this process may use, or that the
     cluster has."""
     address: Annotated[str | None, Parameter(group=_WHERE)] = None
-    """Of a Ray cluster; without it RAY_ADDRESS if that is set, else Ray is started here."""
+    """Address of a Ray cluster; by default RAY_ADDRESS if that is set, else Ray is started here."""
     gpus: Annotated[float, Parameter(group=_WHERE, validator=Number(gte=0, lt=math.inf))] = 0.0
-    """Of each worker, for the recipe's ONNX models (onnxruntime-gpu is yours to install); 0.5 lets
-    two workers share one."""
+    """GPUs of each worker, for the recipe's ONNX models (install onnxruntime-gpu yourself); 0.5
+    lets two workers share one."""
     clips_at_once: Annotated[PositiveInt, Parameter(group=_WHERE)] = 1
-    """That a worker curates, so that its models take frames of several clips in one batch: 8, say,
-    on a GPU."""
+    """Clips that a worker curates together, so that its models take frames of several in one batch:
+    8, say, on a GPU."""
     drop_missing: Annotated[bool, Parameter(negative=())] = False
     """Reject the undecided clips of sources that are gone from the lists, instead of stopping."""
     decode_s_per_s: Annotated[
@@ -66,8 +66,8 @@ class RunOptions:
     decoder that takes longer is killed, and the source fails. Without this option the recipe's
     bound, which is 10 in ours."""
     decode_processes: Annotated[PositiveInt | None, Parameter(group=_WHERE)] = None
-    """Of one video: those of several minutes are surveyed in so many segments at a time, with the
-    same result. For fewer long videos than CPUs; without this option the recipe's, 1 in ours."""
+    """Segments of one long video that are surveyed at a time, with the same result: for fewer long
+    videos than CPUs. Without this option the recipe's, 1 in ours."""
     local: Annotated[bool, Parameter(group=_WHERE, negative=())] = False
     """Run all steps in this process, without Ray."""
     contact: Annotated[str | None, Parameter(group=_CRAWL)] = None
@@ -75,11 +75,11 @@ class RunOptions:
     requests_per_s: Annotated[
         float, Parameter(group=_CRAWL, validator=Number(gt=0, lt=math.inf))
     ] = 1.0
-    """Of the crawl, to one host."""
+    """Requests of the crawl to one host."""
     hosts_at_once: Annotated[PositiveInt, Parameter(group=_CRAWL)] = 16
-    """Asked in parallel, one connection each."""
+    """Hosts that are asked in parallel, over one connection each."""
     takedowns: Annotated[tuple[Path, ...], Parameter(group=_CRAWL)] = ()
-    """Another corpus: what was taken down there does not come in here."""
+    """Another corpus: what was taken down there does not come in here either."""
     allow_loopback: Annotated[bool, Parameter(group=_CRAWL, negative=())] = False
     """Crawl servers on this machine, too: for tests."""
 

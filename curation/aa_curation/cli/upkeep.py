@@ -113,7 +113,7 @@ def repack(out: Path, *, dry_run: bool) -> None:
 
 
 def _keep_the_best(ledger: Ledger) -> None:
-    """Of recordings that are in a corpus of many runs several times, when no clip is packed."""
+    """Keep the best of each recording that a corpus of many runs has several times."""
     for row in separate(ledger, bounds_of(ledger)):
         ledger.add_decision(row)
 

@@ -132,7 +132,7 @@ class Survey:
 
     @property
     def clip_ids(self) -> list[str]:
-        """Of all that is planned: the spans, or the source as one clip."""
+        """The ids of all that is planned: the spans, or the source as one clip."""
         spans, rows = [c.clip_id for c in self.planned], [d.clip_id for d in self.decisions]
         return list(dict.fromkeys(spans + rows))
 
@@ -160,7 +160,7 @@ class Fetched:
 
 @dataclass(frozen=True, slots=True)
 class Fetch:
-    """That a source's URL was asked for; `file` is None where it could not be had."""
+    """A request for a source's URL; `file` is None where it could not be had."""
 
     source_id: str
     url: str

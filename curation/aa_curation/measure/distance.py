@@ -78,7 +78,7 @@ class Stacked:
 
     @classmethod
     def of_pictures(cls, pictures: bytes) -> Stacked:
-        """Of the first `PICTURE_BYTES` of N signatures, one after the other."""
+        """Stack the first `PICTURE_BYTES` of N signatures, one after the other."""
         rows = np.frombuffer(pictures, np.uint8).reshape(-1, PICTURE_BYTES)
         hashes = np.ascontiguousarray(rows[:, : 8 * NUM_FRAMES]).view("<u8").astype(np.uint64)
         return cls(hashes, rows[:, 8 * NUM_FRAMES :].reshape(len(rows), 4, 4, 2))

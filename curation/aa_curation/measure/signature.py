@@ -63,7 +63,7 @@ class Signature:
 
     @classmethod
     def from_bytes(cls, content: bytes) -> Signature:
-        """Of the bytes that the text tells."""
+        """Read a signature from its bytes."""
         expected = SIGNATURE_BYTES
         if len(content) != expected:
             raise LedgerError(
@@ -92,7 +92,7 @@ def signature_frames(num_frames: int) -> NDArray[np.int64]:
 
 
 def look_at_frame(frame: NDArray[np.uint8]) -> FrameLook:
-    """Of uint8 RGB [H, W, 3]."""
+    """Measure a frame, uint8 RGB [H, W, 3]."""
     cells = cv2.resize(frame, (_COLOUR_CELLS,) * 2, interpolation=cv2.INTER_AREA)
     light = cells.astype(np.float32) + _DARK
     shares = 255 * light[..., :2] / light.sum(-1, keepdims=True)
@@ -100,7 +100,7 @@ def look_at_frame(frame: NDArray[np.uint8]) -> FrameLook:
 
 
 def make_signature(looks: Sequence[FrameLook], pose: Pose) -> Signature:
-    """Of the frames that `signature_frames` names, in order, and the pose of all frames."""
+    """Sum up the frames that `signature_frames` names, in order, and the pose of all frames."""
     colours = np.mean([look.colours for look in looks], axis=0)
     return Signature(
         np.array([look.hash64 for look in looks], np.uint64),

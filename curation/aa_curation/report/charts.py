@@ -78,5 +78,5 @@ def is_log(values: NDArray[np.float64]) -> bool:
 
 
 def _least(values: NDArray[np.float64]) -> float:
-    """Of the positive values, all but a few."""
+    """What all positive values but a few are at least."""
     return float(np.quantile(values[values > 0], 0.02))

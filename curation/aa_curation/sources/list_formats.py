@@ -346,7 +346,7 @@ def _csv(content: bytes) -> Iterator[tuple[int, dict[str, Any]]]:
 
 
 def _delimiter(text: str) -> str:
-    """Of the usual ones, that by which the first line names most columns that are known."""
+    """The usual delimiter by which the first line names most columns that are known."""
     known = COLUMNS | _TAICHI | _ALIASES.keys() | {a for names in _ALIASES.values() for a in names}
     line = next(iter(re.split(r"\r\n|\n|\r", text, maxsplit=1)))
 

@@ -194,7 +194,7 @@ def file_stamp(source: Source) -> tuple[int, int]:
 
 
 def pose_sha256(source: Source) -> str:
-    """Of the pose that is given for it; "" where none is, or it cannot be read."""
+    """Hash the pose that is given for it; "" where none is, or it cannot be read."""
     try:
         return "" if source.pose_path is None else sha256_of_file(source.pose_path)
     except OSError:
@@ -202,5 +202,5 @@ def pose_sha256(source: Source) -> str:
 
 
 def file_sha256(source: Source) -> str:
-    """Of the file's content."""
+    """Hash the file's content."""
     return sha256_of_file(source.path)

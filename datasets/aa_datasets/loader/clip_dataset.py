@@ -89,7 +89,7 @@ class ClipDataset(Dataset[Sample]):
 
     @cached_property
     def clips_sha256(self) -> str:
-        """Of the clips' ids in their order, which the epochs permute."""
+        """The hash of the clips' ids in their order, which the epochs permute."""
         ids = "\n".join(clip.clip_id for clip in self.clips)
         return hashlib.sha256(ids.encode()).hexdigest()
 
@@ -101,7 +101,7 @@ class ClipDataset(Dataset[Sample]):
 
     @cached_property
     def shards(self) -> dict[str, tuple[int, int]]:
-        """Of each shard the place of its first clip and how many it has, by a hash of these."""
+        """The place of each shard's first clip and how many it has, by a hash of these."""
         found, first = {}, 0
         for _, places in itertools.groupby(self.clips, lambda place: place.shard):
             some = [f"{place.clip_id} {place.num_frames}" for place in places]

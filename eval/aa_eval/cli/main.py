@@ -151,7 +151,7 @@ def check(
     *,
     options: FolderOptions = FolderOptions(),  # noqa: B008 - frozen
 ) -> int:
-    """Pair the folders and check headers; decode nothing.
+    """Pair the folders and check headers and first frames; decode nothing else.
 
     PREDICTIONS alone are checked for what needs no reference.
     """
@@ -257,7 +257,7 @@ def import_vbench(results: Path, /, *, manifest: Path, commit: str, out: Path | 
     Args:
         results: `results_<date>_eval_results.json` of VBench.
         manifest: what `aa-eval export-vbench` wrote.
-        commit: of VBench; results of other commits are not compared.
+        commit: the commit of VBench; results of other commits are not compared.
         out: folder to write the result to.
     """
     from aa_eval.cli.table import text_table

@@ -80,7 +80,7 @@ def export(
         out: folder to write.
         to: write this format instead of our own: Moore-AnimateAnyone's four files, or a folder
             that diffusers' DiffusionPipeline loads.
-        dtype: of the weights that are written.
+        dtype: precision of the weights that are written.
     """
     refuse_other_folders(checkpoint)
     import torch
@@ -223,10 +223,10 @@ def train(
     Args:
         shards: tar files.
         out: the .safetensors file to write.
-        steps: of the optimizer.
+        steps: how many the optimizer makes.
         batch_size: frames per step.
         lr: peak learning rate.
-        seed: of weights and batches.
+        seed: decides weights and batches.
     """
     from aa_model.toy.train_puppet_keypoints import train_keypoints
 

@@ -176,7 +176,7 @@ class UiOptions:
     checkpoint: Path
     """Folder that `aa-train` or `aa-model import` wrote."""
     pose_detector: str | None = None
-    """As of aa-animate."""
+    """Finds skeletons, as --pose-detector of aa-animate."""
     steps: PositiveInt = 20
     """Denoising steps where the slider starts."""
     host: str = "127.0.0.1"

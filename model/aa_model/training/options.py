@@ -171,11 +171,11 @@ class PrecomputeOptions:
     preset: PresetName
     """The preset of the training."""
     init: Annotated[tuple[Path, ...], Parameter(consume_multiple=True)]
-    """As of aa-train: checkpoints with vae and image_encoder."""
+    """Checkpoints with vae and image_encoder, as --init of aa-train."""
     batch_size: PositiveInt = 8
     """Frames encoded together."""
     size: str | None = None
-    """Height x width, as of the training; unless given, that of --init or the preset."""
+    """Height x width of the training; unless given, that of --init or the preset."""
     replace: bool = False
     """Replace latents that other encoders made."""
     device: str | None = None
