@@ -10,7 +10,7 @@ MODEL_INDEX = "model_index.json"  # of diffusers' layout
 
 
 def refuse_other_folders(folder: Path) -> None:
-    """Refuse what is no checkpoint's folder, of our layout or of diffusers'.
+    """Refuse a folder that is neither a checkpoint of ours nor one in diffusers' layout.
 
     Raises:
         CheckpointError: it is not there, or lacks the file that names its parts.
