@@ -9,7 +9,6 @@ from typing import Annotated, Literal, TypeAlias
 from cyclopts import Group, Parameter
 
 from aa_datasets.command_line import Fps, NonNegativeInt, PositiveInt
-from aa_datasets.shards import find_shards
 from aa_model.checkpoints.folder import refuse_other_folders
 from aa_model.config import AttentionName, Benchmark, GenerateConfig, parse_size, take_paths
 from aa_model.errors import ModelError
@@ -158,6 +157,8 @@ class AnimateOptions:
             ModelError: a file or the checkpoint is missing.
             DatasetError: a shard is.
         """
+        from aa_datasets.shards import find_shards  # here: it needs NumPy, which help does not
+
         for path in (self.reference, self.pose, self.pose_video, self.reference_pose):
             if path is not None and not path.is_file():
                 raise ModelError(f"no file {path}")

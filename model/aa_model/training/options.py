@@ -11,7 +11,6 @@ import msgspec
 from cyclopts import Group, Parameter
 
 from aa_datasets.command_line import NonNegativeInt, PositiveInt, Share
-from aa_datasets.shards import find_shards
 from aa_model.checkpoints.folder import refuse_other_folders
 from aa_model.config import (
     Appearance,
@@ -127,6 +126,8 @@ class TrainOptions:
             CheckpointError: a folder of `init` is missing.
             DatasetError: a shard is.
         """
+        from aa_datasets.shards import find_shards  # here: it needs NumPy, which help does not
+
         for shards in (self.shards, self.samples_from, self.held_out):
             find_shards(shards)
         for folder in self.init:
