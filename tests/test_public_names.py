@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import importlib
 import inspect
 import re
@@ -70,22 +69,8 @@ def test_every_exported_name_exists_and_is_documented(package: str) -> None:
         if isinstance(value, type | FunctionType):
             assert value.__doc__, f"{package}.{name}"
             assert not value.__doc__.startswith(f"{name}(")  # what a dataclass writes of itself
-    with pytest.raises(AttributeError, match="no attribute 'no_such_name'"):
+    with pytest.raises(AttributeError, match="no_such_name"):
         _ = module.no_such_name
-
-
-@pytest.mark.parametrize("package", FIRST)
-def test_type_checkers_see_the_same_names(package: str) -> None:
-    """They read the imports under TYPE_CHECKING; at run time a name is imported when it is used."""
-    module = importlib.import_module(package)
-    source = Path(str(module.__file__)).read_text()
-    block = next(node for node in ast.parse(source).body if isinstance(node, ast.If))
-    imports = [node for node in block.body if isinstance(node, ast.ImportFrom)]
-    seen = {(node.module, a.name, a.asname) for node in imports for a in node.names}
-    assert {name for _, name, _ in seen} == set(module.__all__)
-    for home, name, alias in seen:
-        assert alias in {None, name}
-        assert getattr(importlib.import_module(str(home)), name) is getattr(module, name)
 
 
 @pytest.mark.parametrize("package", FIRST)

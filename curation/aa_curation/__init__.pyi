@@ -1,0 +1,16 @@
+from .check import Check as Check
+from .check import Drop as Drop
+from .check import at_least as at_least
+from .check import at_most as at_most
+from .crawl.policy import FetchPolicy as FetchPolicy
+from .errors import CurationError as CurationError
+from .executors.local import Local as Local
+from .executors.ray_executor import Ray as Ray
+from .executors.run import run as run
+from .ledger.file import read_ledger as read_ledger
+from .ledger.ledger import Ledger as Ledger
+from .recipe import Canonical as Canonical
+from .recipe import Recipe as Recipe
+from .recipe import load_recipe as load_recipe
+from .sources.source_list import Source as Source
+from .sources.source_list import read_sources as read_sources
