@@ -53,11 +53,18 @@ export OMP_NUM_THREADS=1
 mkdir -p "$out"
 . demo/step.sh
 
-# Seeds of the three splits never meet: no shared identity, no shared motion.
+render() { # first seed, how many, more
+    local first=$1 count=$2 per
+    shift 2
+    per=$((count < 250 ? count : 250))
+    seq "$first" "$per" "$((first + count - 1))" | xargs -P "$cores" -I{} \
+        python demo/learn/puppet_shards.py "$out/puppets/train" --count "$per" --first-seed {} "$@"
+}
+# Seeds of the three splits never meet: no shared identity, no shared motion. A third of the training
+# puppets stands before scenery, so that the network learns to keep backgrounds, not to make smooth ones.
 puppets() {
-    local per=$((puppets < 250 ? puppets : 250))
-    seq 0 "$per" "$((puppets - 1))" | xargs -P "$cores" -I{} \
-        python demo/learn/puppet_shards.py "$out/puppets/train" --count "$per" --first-seed {}
+    render 0 "$puppets"
+    render "$puppets" "$((puppets / 2))" --scenery
     python demo/learn/puppet_shards.py "$out/puppets/validation" --count "$validation" \
         --first-seed 2000000 --split validation
 }
