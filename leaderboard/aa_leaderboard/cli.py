@@ -111,9 +111,9 @@ def render(*, options: RenderOptions) -> None:
     rows = read_rows(board)
     published = sum(row.is_published for row in rows)
     where = board if board is not None else "no board given"
-    measured = len(rows) - published
-    s = "" if measured == 1 else "s"
-    print(f"{measured} measured row{s} ({where}), {published} published rows")
+    measured = counted(len(rows) - published, "measured row")
+    baselines = counted(sum(row.is_baseline for row in rows), "trivial baseline")
+    print(f"{measured} ({where}), among them {baselines}; {published} published rows")
 
 
 @app.command(help_epilogue="Example: `aa-leaderboard table 2 --board board --format tex`")
@@ -132,7 +132,7 @@ def table(
         board: Its rows that were scored as the table was follow the printed ones.
     """
     from aa_leaderboard.board.store import read_board
-    from aa_leaderboard.paper_tables import paper_table
+    from aa_leaderboard.paper_tables import SCORED_AS, paper_table
     from aa_leaderboard.report import text_tables
 
     formats = {
@@ -141,7 +141,15 @@ def table(
         "tex": text_tables.paper_table_latex,
     }
     rows = () if board is None else read_board(board)
-    print(formats[format](paper_table(number, rows)).rstrip("\n"))
+    made = paper_table(number, rows)
+    print(formats[format](made).rstrip("\n"))
+    if left := len(rows) - made.num_measured:
+        protocol, benchmark = SCORED_AS[number]
+        print(
+            f"not shown: {counted(left, 'row')} of {board}; table {number} takes those of protocol "
+            f"{protocol} on benchmark {benchmark}",
+            file=sys.stderr,
+        )
 
 
 @study.command(help_epilogue="Example: `aa-leaderboard study make ours theirs --out study`")

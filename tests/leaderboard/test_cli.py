@@ -30,6 +30,9 @@ def test_add_then_render_writes_all_four_reports_and_the_clips(
     assert main(["render", "--board", board, "--out", str(site), "--title", "T & t"]) == 0
     printed = capsys.readouterr().out
     assert "1 measured row (" in printed
+    assert "among them 0 trivial baselines" in printed
+    assert main(["table", "2", "--board", board]) == 0  # the row is of aa-clean-v1
+    assert f"not shown: 1 row of {board}; table 2 takes those" in capsys.readouterr().err
     assert f"{site / 'index.html'}\n{site / 'sources.html'}\n" in printed
     names = {path.name for path in site.iterdir()}
     assert names == {
