@@ -112,8 +112,9 @@ def animate_photo(
     else:
         assert options.pose_video is not None
         pose, fps = read_drawn_poses(
-            options.pose_video, size_hw, note, progress, options.max_frames, pad=options.letterbox
-        )
+            options.pose_video, size_hw, note, progress, options.max_frames,
+            pad=options.letterbox, stride=options.stride,
+        )  # fmt: skip
         count = len(pose)
     if shown is None:
         alignment.unlink(missing_ok=True)  # of an earlier run, it would mislead
@@ -168,7 +169,7 @@ def _read_inputs(
     assert options.pose is not None
     detector = partial(find_estimator, options.pose_detector, options.checkpoint)
     driving = read_driving(
-        options.pose, detector, note, progress, options.max_frames, options.person
+        options.pose, detector, note, progress, options.max_frames, options.person, options.stride
     )
     pose = driving.pose
     person = _reference_pose(options, picture, detector, note)
@@ -178,7 +179,7 @@ def _read_inputs(
             person = letterbox_pose(person, size_hw)
     else:
         note_crop(options.pose.name, pose.size_hw, size_hw, note)
-    fps = driving.fps or DEFAULT_FPS
+    fps = driving.fps or DEFAULT_FPS / options.stride
     try:
         inputs = fit_inputs(picture, pose, person, size_hw)
     except ModelError as error:

@@ -101,20 +101,24 @@ def read_driving(
     progress: Progress,
     max_frames: int | None = None,
     person: int = 1,
+    stride: int = 1,
 ) -> Driving:
     """The driving pose of an npz, or of a video: found by what `detector` takes for a first frame.
 
     Args:
+        max_frames: how many to take at most, after `stride`.
         person: whom to follow in a video, by size in its first frame; 1 is the largest.
+        stride: take every so many frames; the frames per second are as many times fewer.
 
     Raises:
         ModelError: the pose has no frames, shows a person in none of them, or fewer than `person`.
         DatasetError: the file is neither, or damaged.
     """
     if path.suffix.lower() == POSE_SUFFIX:
-        driving = Driving(read_pose_file(path, note), None)
+        whole = read_pose_file(path, note)
+        driving = Driving(whole.at_frames(np.arange(0, whole.num_frames, stride)), None)
     else:
-        driving = _read_video(path, detector, note, progress, max_frames, person)
+        driving = _read_video(path, detector, note, progress, max_frames, person, stride)
     pose = driving.pose
     if pose.num_frames == 0:
         raise ModelError(f"{path} has no frames: give a pose or a video with one or more")
@@ -171,6 +175,7 @@ def _read_video(
     progress: Progress,
     max_frames: int | None,
     person: int,
+    stride: int,
 ) -> Driving:
     try:
         info = probe_video(path)
@@ -178,11 +183,10 @@ def _read_video(
         raise ModelError(f"{error}; expected a video, or poses as .npz") from error
     if info.longest_gap_s > LONG_GAP_S:
         note(f"{path.name}: a gap of {info.longest_gap_s:.1f} s in its time is left out")
-    known = [count for count in (info.num_frames_claimed, max_frames) if count]
-    total = min(known, default=None)
+    claimed = -(-(info.num_frames_claimed or 0) // stride)
+    total = min([count for count in (claimed, max_frames) if count], default=None)
 
-    decoded = iter_foreign_frames(path, max_side_px=_MAX_SIDE_PX)
-    frames = (frame.pixels for frame in itertools.islice(decoded, max_frames))
+    frames = _pixels(path, stride, max_frames)
     first = next(frames, None)
     if first is None:
         raise ModelError(f"{path} has no frames: give a pose or a video with one or more")
@@ -196,7 +200,7 @@ def _read_video(
 
     pose = follow_pose(estimator, told(), person - 1)
     note(f"{path.name}: {pose.num_frames} poses found by {estimator.name}{_limits_of(estimator)}")
-    return Driving(pose, info.fps)
+    return Driving(pose, info.fps / stride)
 
 
 def _limits_of(estimator: PoseEstimator) -> str:
@@ -229,11 +233,13 @@ def read_drawn_poses(
     max_frames: int | None = None,
     *,
     pad: bool = False,
+    stride: int = 1,
 ) -> tuple[list[NDArray[np.uint8]], float]:
     """A video of drawn skeletons as uint8 RGB [H, W, 3] each, and its frames per second.
 
     Args:
         pad: with black to the shape of `size_hw`, as `letterbox_pose` does, instead of cropping.
+        max_frames, stride: as of `read_driving`.
 
     Raises:
         ModelError: it has no frames.
@@ -241,8 +247,7 @@ def read_drawn_poses(
     """
     info = probe_video(path)
     frames: list[NDArray[np.uint8]] = []
-    for frame in itertools.islice(iter_foreign_frames(path, max_side_px=_MAX_SIDE_PX), max_frames):
-        pixels = frame.pixels
+    for pixels in _pixels(path, stride, max_frames):
         if pad:
             pixels, _ = letterbox(pixels, size_hw, mode="constant")
         elif not frames:
@@ -251,7 +256,14 @@ def read_drawn_poses(
         progress("reading skeletons", len(frames), max_frames or info.num_frames_claimed)
     if not frames:
         raise ModelError(f"{path} has no frames: give a video of drawn skeletons")
-    return frames, info.fps
+    return frames, info.fps / stride
+
+
+def _pixels(path: Path, stride: int, at_most: int | None) -> Iterator[NDArray[np.uint8]]:
+    """Every `stride`-th frame, uint8 RGB [H, W, 3]; what follows the last one is not decoded."""
+    decoded = iter_foreign_frames(path, max_side_px=_MAX_SIDE_PX)
+    stop = None if at_most is None else stride * (at_most - 1) + 1
+    return (frame.pixels for frame in itertools.islice(decoded, 0, stop, stride))
 
 
 def letterbox(

@@ -56,6 +56,9 @@ class AnimateOptions:
     person: Annotated[PositiveInt, Parameter(group=_PHOTO)] = 1
     """Whom to follow in a driving video of several people, by size in its first frame: 1 is the
     largest."""
+    stride: Annotated[PositiveInt, Parameter(group=_PHOTO)] = 1
+    """Take every so many frames of the driving video or poses, at as many times fewer frames per
+    second: 2 makes 30 of 60."""
     audio: Annotated[Literal["keep", "drop"], Parameter(group=_PHOTO)] = "keep"
     """The sound of the driving video."""
     fps: Annotated[Fps | None, Parameter(group=_PHOTO)] = None
@@ -125,6 +128,7 @@ class AnimateOptions:
             "--pose-detector": self.pose_detector,
             "--person": self.person > 1,
             "--fps": self.fps,
+            "--stride": self.stride > 1,
         }
         of_shards = {
             "--swap": self.swap,

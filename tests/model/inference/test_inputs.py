@@ -17,6 +17,7 @@ from PIL import Image, ImageDraw
 
 from aa_datasets.errors import DatasetError
 from aa_datasets.pose import BODY, NUM_JOINTS, Pose, make_pose, write_pose
+from aa_datasets.pose_drawing import draw_pose
 from aa_datasets.pose_estimator import Person, PoseEstimator
 from aa_datasets.puppets.render import render_puppet
 from aa_datasets.video.canonical import encode_canonical, read_canonical
@@ -24,7 +25,7 @@ from aa_model.checkpoints.store import read_checkpoint, write_checkpoint
 from aa_model.cli import animate as animate_cli
 from aa_model.errors import ModelError
 from aa_model.inference import pose_detectors
-from aa_model.inference.inputs import read_driving, read_picture
+from aa_model.inference.inputs import Driving, read_drawn_poses, read_driving, read_picture
 from aa_model.inference.options import AnimateOptions
 from aa_model.inference.pose_detectors import find_estimator, find_pose, follow_pose
 from aa_model.inference.puppet_keypoints import (
@@ -206,6 +207,34 @@ def test_a_driving_video_is_followed_with_its_own_rate(tmp_path: Path) -> None:
     assert "3 poses found by puppet-keypoints, which knows synthetic puppets alone" in notes[0]
     away = driving.pose.keypoints_px[:, BODY] - puppet.pose.keypoints_px[:3, BODY]
     assert np.nanmedian(np.linalg.norm(away, axis=-1)) < 4
+
+
+def test_every_other_frame_of_a_pose_of_a_video_and_of_drawn_skeletons(tmp_path: Path) -> None:
+    """Frames 0, 2 and 4 of five, at half the rate; two of them with `max_frames`."""
+    puppet = render_puppet(3, 5, num_frames=5, size_hw=(128, 128))
+    drawn = draw_pose(puppet.pose)
+    (tmp_path / "drive.mp4").write_bytes(encode_canonical(puppet.frames, 12.0))
+    (tmp_path / "drawn.mp4").write_bytes(encode_canonical(drawn, 12.0))
+    write_pose(tmp_path / "pose.npz", puppet.pose)
+    detector = partial(find_estimator, str(PUPPET_WEIGHTS), tmp_path)
+
+    def read(name: str, stride: int, max_frames: int | None = None) -> Driving:
+        return read_driving(
+            tmp_path / name, detector, lambda _: None, lambda *_: None, max_frames, stride=stride
+        )
+
+    whole, half = read("drive.mp4", 1), read("drive.mp4", 2)
+    assert (whole.fps, half.fps) == (pytest.approx(12), pytest.approx(6))
+    np.testing.assert_allclose(half.pose.keypoints_px, whole.pose.keypoints_px[::2], atol=1)
+    assert read("drive.mp4", 2, 2).pose.num_frames == 2
+    of_file = read("pose.npz", 2)
+    assert np.array_equal(of_file.pose.keypoints_px, puppet.pose.keypoints_px[::2], equal_nan=True)
+    assert of_file.fps is None
+    frames, fps = read_drawn_poses(
+        tmp_path / "drawn.mp4", (128, 128), lambda _: None, lambda *_: None, stride=2
+    )
+    assert (len(frames), fps) == (3, pytest.approx(6))
+    assert np.abs(np.stack(frames).astype(float) - drawn[::2]).mean() < 3
 
 
 @pytest.fixture(scope="module")
