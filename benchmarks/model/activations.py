@@ -17,8 +17,8 @@ import torch
 from aa_datasets.loader.batch import Batch
 from aa_model.config import ModelConfig
 from aa_model.networks.animate_anyone import AnimateAnyone
+from aa_model.networks.live_bytes import LiveBytes
 from aa_model.presets import PRESETS
-from aa_model.training.live_bytes import LiveBytes
 from aa_model.training.stages import STAGES, make_loss, trained_parameters
 
 

@@ -33,9 +33,9 @@ from aa_model.inference.denoise import Conditions, predict
 from aa_model.inference.pose_features import PoseFeatures
 from aa_model.networks.animate_anyone import AnimateAnyone
 from aa_model.networks.image_encoder import null_tokens
+from aa_model.networks.live_bytes import LiveBytes
 from aa_model.networks.reference_attention import project_features
 from aa_model.presets import PRESETS
-from aa_model.training.live_bytes import LiveBytes
 
 
 @dataclass

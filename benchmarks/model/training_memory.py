@@ -9,21 +9,17 @@ animation, all weights in bfloat16.
 from __future__ import annotations
 
 import argparse
-import dataclasses
 
 import torch
 from diffusers.utils import logging as diffusers_logging
-from torch._subclasses.fake_tensor import FakeTensorMode
 
 from aa_model.config import GenerateConfig
-from aa_model.inference.denoise import encode_conditions, predict
+from aa_model.inference.peak_memory import AnimationMemory, count_animation_memory
 from aa_model.networks.animate_anyone import AnimateAnyone
 from aa_model.networks.precision import freeze_as_bfloat16
 from aa_model.presets import PRESETS
-from aa_model.training.live_bytes import LiveBytes
 from aa_model.training.peak_memory import PeakMemory, count_peak_memory
 from aa_model.training.stages import STAGES, trained_parameters
-from aa_model.training.step_time import drop_content
 
 GIB = 2**30
 
@@ -41,25 +37,12 @@ def count(preset: str, stage_name: str) -> PeakMemory:
     return count_peak_memory(model, stage, config)
 
 
-@torch.no_grad()
-def count_animation(preset: str, side: int) -> tuple[float, float, float]:
-    """GiB of weights, all in bfloat16; what a guided step of one window adds, with all that is made
-    once per video; and what decoding 8 frames adds."""
-    config = dataclasses.replace(PRESETS[preset].model, size_hw=(side, side))
-    with torch.device("meta"):
-        model = AnimateAnyone(config, temporal=True).eval().bfloat16()
-    frames, channels = config.temporal.window, config.vae.latent_channels
-    with FakeTensorMode(allow_non_fake_inputs=True):
-        drop_content(model)
-        latents = torch.empty(1, frames, channels, *config.latent_hw)
-        with LiveBytes() as step:
-            pose = torch.empty(frames, 3, side, side)
-            conditions = encode_conditions(model, torch.empty(3, side, side), pose)
-            predict(model, latents, 500, conditions, [range(frames)], guidance=3.5)
-        with LiveBytes() as decode:
-            model.decode(latents[0, : GenerateConfig.decode_batch])
-    weights = sum(p.numel() * p.element_size() for p in model.parameters())
-    return weights / GIB, step.peak / GIB, decode.peak / GIB
+def count_animation(preset: str, side: int) -> AnimationMemory:
+    """As `aa-animate --half --dry-run` counts it."""
+    model, config = PRESETS[preset].model, GenerateConfig()
+    return count_animation_memory(
+        model, config, model.temporal.window, (side, side), dtype=torch.bfloat16
+    )
 
 
 def main() -> None:
@@ -74,7 +57,8 @@ def main() -> None:
         preset, _, stage = run.partition(",")
         if stage.startswith("animate"):
             side = int(stage.partition(",")[2])
-            held, added, decode = count_animation(preset, side)
+            found = count_animation(preset, side)
+            held, added, decode = found.weights / GIB, found.step / GIB, found.decode / GIB
             print(f"| `{preset}`, animating at {side} px | {held:.1f} | {added:.1f} for a step | "
                   f"{decode:.1f} to decode | {held + max(added, decode):.1f} |")  # fmt: skip
             continue

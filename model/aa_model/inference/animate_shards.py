@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Never
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -35,6 +36,7 @@ from aa_model.errors import ModelError
 from aa_model.inference.animate_photo import lora_file, open_pipeline
 from aa_model.inference.denoise import window_of, windows_of
 from aa_model.inference.options import AnimateOptions, Swap
+from aa_model.inference.peak_memory import count_animation_memory
 from aa_model.inference.pipeline import SCHEDULER_CONFIG, AnimatePipeline
 from aa_model.inference.visualize import draw_strip, pick_moments
 from aa_model.networks.flops import count_costs
@@ -120,7 +122,7 @@ def foretell(options: AnimateOptions) -> Iterator[str]:
         f"{options.checkpoint}: preset {info.model.preset}, {height}x{width}, {config.steps} "
         f"steps, guidance {config.guidance:g}"
     )
-    yield from _costs(info, config, (height, width))
+    yield from _costs(info, config, (height, width), half=options.half)
     if not options.shards:
         yield f"{options.out}: {options.reference} moved by {options.pose or options.pose_video}"
         return
@@ -132,8 +134,10 @@ def foretell(options: AnimateOptions) -> Iterator[str]:
         yield f"{folder}: {count} frames{', already there' if folder.is_dir() else ''}"
 
 
-def _costs(info: CheckpointInfo, config: GenerateConfig, size_hw: tuple[int, int]) -> Iterator[str]:
-    """Size of the network and work of a video, counted without weights."""
+def _costs(
+    info: CheckpointInfo, config: GenerateConfig, size_hw: tuple[int, int], *, half: bool
+) -> Iterator[str]:
+    """Size of the network, and memory and work of a video, counted without weights."""
     temporal = "temporal_layers" in info.parts
     window = window_of(info.model, config, temporal=temporal)
     costs = count_costs(info.model, window, size_hw, temporal=temporal)
@@ -143,6 +147,15 @@ def _costs(info: CheckpointInfo, config: GenerateConfig, size_hw: tuple[int, int
     yield (
         f"  {costs.num_parameters / 1e6:.1f} M parameters; {step:.3g} TFLOP for a step of "
         f"{window} frames, {passes}; {costs.decode:.2g} TFLOP to decode a frame"
+    )
+    memory = count_animation_memory(
+        info.model, config, window, size_hw, temporal=temporal,
+        dtype=torch.bfloat16 if half else torch.float32,
+    )  # fmt: skip
+    yield (
+        f"  memory at its peak on a GPU, counted: {memory.total / 1e9:.2f} GB (weights "
+        f"{memory.weights / 1e9:.2f}; a step adds {memory.step / 1e9:.2f}, decoding "
+        f"{memory.decode / 1e9:.2f})"
     )
     for num_frames in (window, 240):
         windows = windows_of(num_frames, window, config)

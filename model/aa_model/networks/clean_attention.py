@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from aa_model.config import ModelConfig, NoiseConfig, from_json, to_json
 from aa_model.networks.noise_schedule import make_scheduler
+from aa_model.networks.precision import autocast_of
 
 # Of the features at the start: with 1 LPIPS (alex) gets worse, with 4 half of the calm is lost
 # (demo/learn/README.md).
@@ -66,7 +67,7 @@ class CleanAttention(ModelMixin, ConfigMixin):  # type: ignore[misc]  # diffuser
             noisy_latents: what it was made of, of the same shape.
             timesteps: [B]; between two whole ones the nearer counts.
         """
-        with torch.autocast(prediction.device.type, enabled=False):
+        with autocast_of(prediction.device, enabled=False):
             steps = timesteps.round().long().clamp(0, len(self.alphas) - 1)
             alpha = self.alphas.float()[steps].view(-1, 1, 1, 1, 1)
             signal, noise = alpha.sqrt(), (1 - alpha).sqrt()

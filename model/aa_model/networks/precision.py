@@ -62,7 +62,13 @@ def as_stored(module: nn.Module, device: torch.device) -> AbstractContextManager
     Args:
         device: where it computes, which need not be where its weights lie now (offloading).
     """
-    if not torch.amp.is_autocast_available(device.type):  # meta: FLOPs are counted there
-        return nullcontext()
     halved = any(p.dtype == torch.bfloat16 for p in module.parameters())
-    return torch.autocast(device.type, torch.bfloat16, enabled=halved)
+    return autocast_of(device, enabled=halved)
+
+
+def autocast_of(device: torch.device, *, enabled: bool) -> AbstractContextManager[object]:
+    """Autocast to bfloat16, or none inside of another; and nothing on the meta device, which has
+    no autocast: FLOPs are counted there."""
+    if not torch.amp.is_autocast_available(device.type):
+        return nullcontext()
+    return torch.autocast(device.type, torch.bfloat16, enabled=enabled)

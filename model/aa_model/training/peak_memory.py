@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import Any
-from unittest import mock
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from aa_model.config import TrainConfig
 from aa_model.networks.animate_anyone import AnimateAnyone
+from aa_model.networks.live_bytes import LiveBytes, autocast_as_on_cuda, drop_content
 from aa_model.training.distillation_loss import Teacher
-from aa_model.training.live_bytes import LiveBytes
 from aa_model.training.memory import training_autocast, training_memory
 from aa_model.training.stages import Stage, make_loss
-from aa_model.training.step_time import drop_content, random_batch
+from aa_model.training.step_time import random_batch
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -72,37 +67,3 @@ def count_peak_memory(
     held = memory.total - (memory.gradients if config.accumulate == 1 else 0)
     held += sum(p.numel() * p.element_size() for p in of_teacher.parameters())
     return PeakMemory(held, forward, live.peak)
-
-
-@contextmanager
-def autocast_as_on_cuda() -> Iterator[None]:
-    """Where the CPU's autocast is on: norms in float32, attention in bfloat16, as CUDA's has it.
-
-    A TorchFunctionMode would be off in the backward pass, where checkpoints compute again.
-    """
-    attention: Callable[..., Tensor] = F.scaled_dot_product_attention
-
-    def wide(norm: Callable[..., Tensor]) -> Callable[..., Tensor]:
-        def cast(*arguments: object, **more: object) -> Tensor:
-            if not torch.is_autocast_enabled("cpu"):
-                return norm(*arguments, **more)
-            with torch.autocast("cpu", enabled=False):
-                return norm(*map(_float, arguments), **{k: _float(v) for k, v in more.items()})
-
-        return cast
-
-    def narrow(*qkv: Tensor, **more: Any) -> Tensor:
-        cast = torch.is_autocast_enabled("cpu")
-        return attention(*(x.bfloat16() if cast else x for x in qkv), **more)
-
-    with mock.patch.multiple(
-        F,
-        group_norm=wide(F.group_norm),
-        layer_norm=wide(F.layer_norm),
-        scaled_dot_product_attention=narrow,
-    ):
-        yield
-
-
-def _float(value: object) -> object:
-    return value.float() if isinstance(value, Tensor) else value

@@ -7,12 +7,12 @@ import math
 import time
 
 import torch
-from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from aa_datasets.loader.batch import Batch, EncodedFrames
 from aa_model.config import ModelConfig, TrainConfig
 from aa_model.networks.animate_anyone import AnimateAnyone
+from aa_model.networks.live_bytes import drop_content
 from aa_model.training.distillation_loss import Teacher
 from aa_model.training.memory import training_autocast
 from aa_model.training.stages import Stage, make_loss
@@ -66,20 +66,6 @@ def count_step_tflop(
     with FlopCounterMode(display=False) as counter:
         torch.autograd.backward(loss(batch, torch.Generator().manual_seed(0)))
     return float(counter.get_total_flops() * config.accumulate / 1e12)
-
-
-def drop_content(model: nn.Module, dtype: torch.dtype | None = None) -> None:
-    """Put new tensors in the place of a network's: of the device, and the mode, that is on.
-
-    Args:
-        dtype: of parameters; as it is unless given.
-    """
-    for module in model.modules():
-        for name, parameter in module.named_parameters(recurse=False):
-            fake = torch.empty(parameter.shape, dtype=dtype or parameter.dtype)
-            setattr(module, name, nn.Parameter(fake, requires_grad=parameter.requires_grad))
-        for name, buffer in module.named_buffers(recurse=False):
-            setattr(module, name, torch.zeros(buffer.shape, dtype=buffer.dtype))
 
 
 def _now(device: torch.device) -> float:

@@ -8,12 +8,12 @@ import pytest
 import torch
 
 from aa_model.networks.animate_anyone import AnimateAnyone
+from aa_model.networks.live_bytes import LiveBytes, autocast_as_on_cuda
 from aa_model.networks.precision import freeze_as_bfloat16
 from aa_model.presets import TINY
 from aa_model.training.distillation_loss import Teacher
-from aa_model.training.live_bytes import LiveBytes
 from aa_model.training.memory import training_autocast, training_memory
-from aa_model.training.peak_memory import autocast_as_on_cuda, count_peak_memory
+from aa_model.training.peak_memory import count_peak_memory
 from aa_model.training.stages import STAGES, make_loss, trained_parameters
 from aa_model.training.step_time import random_batch
 

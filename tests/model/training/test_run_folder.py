@@ -74,7 +74,7 @@ def test_a_refused_return_leaves_the_newest_state_and_old_futures_are_dropped_fi
     assert kept["losses"][-1][2] == 0.005  # the rate
 
 
-@pytest.mark.parametrize("preset", ["base-12gb", "tiny"])
+@pytest.mark.parametrize("preset", ["base-12gb", "tiny", "medium"])  # the last: CleanAttention
 def test_a_dry_run_needs_no_weights(
     puppet_shards: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str], preset: str
 ) -> None:

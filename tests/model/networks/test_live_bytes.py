@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch.utils.checkpoint import checkpoint
 
-from aa_model.training.live_bytes import LiveBytes
+from aa_model.networks.live_bytes import LiveBytes
 
 KIB = 1024  # one [16, 16] float32
 
