@@ -45,8 +45,7 @@ def find_estimator(
         wanted: an entry point's name, a .safetensors file, or None: the puppet weights in the
             checkpoint's folder if it has them, else the first estimator that is installed.
         picture: uint8 RGB [H, W, 3] in which somebody is to be found. Where the puppet weights of
-            the checkpoint are not sure of what they see and an installed estimator finds a person,
-            it is taken instead.
+            the checkpoint are not sure of what they see, an installed estimator is taken instead.
 
     Raises:
         ModelError: it is not installed, or lacks its packages or weights.
@@ -60,10 +59,9 @@ def find_estimator(
     if picture is None or _looks_like_a_puppet(puppets, picture):
         return puppets
     try:
-        of_people = _installed(None)
+        return _installed(None)  # also of a first frame that shows nobody: people may come
     except ModelError:
         return puppets  # what it is good for is said where it is used
-    return of_people if of_people.people(picture) else puppets
 
 
 @cache

@@ -392,7 +392,7 @@ def test_each_picture_is_given_to_the_estimator_that_knows_its_kind() -> None:
 
     assert chosen(puppet) == chosen(None) == "puppet-keypoints"
     assert chosen(data.astronaut()).startswith("blazepose")
-    assert chosen(data.chelsea()) == "puppet-keypoints"  # nobody to be found
+    assert chosen(np.zeros_like(puppet)).startswith("blazepose")  # people may come
     assert find_estimator("blazepose", learned, puppet).name.startswith("blazepose")
 
 
