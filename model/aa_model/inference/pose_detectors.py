@@ -59,7 +59,7 @@ def find_estimator(
     if picture is None or _looks_like_a_puppet(puppets, picture):
         return puppets
     try:
-        return _installed(None)  # also of a first frame that shows nobody: people may come
+        return _installed(None)  # also of an empty first frame: people may come
     except ModelError:
         return puppets  # what it is good for is said where it is used
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -96,7 +97,9 @@ def test_weights_and_biases_gets_an_offline_run_and_its_lack_of_a_key_is_said(
     assert train_cli.main([*map(str, arguments), "--resume"]) == 0
     (run,) = (out / "wandb").glob("offline-run-*")
     (record,) = run.glob("run-*.wandb")
-    content = record.read_bytes()
+    deadline = time.monotonic() + 60
+    while b"train/loss" not in (content := record.read_bytes()) and time.monotonic() < deadline:
+        time.sleep(0.2)  # a process of wandb's writes it
     for word in (b"train/loss", b"probe/reference_swapped", b"puppets"):
         assert word in content
     assert len(list(run.glob("files/*.gif"))) == 4  # two clips, before and after the step
