@@ -167,7 +167,7 @@ real=$out/parts/rest.tar
 step "2. fine-tune the autoencoder on the first parts of the real clips" \
     train autoencoder $autoencoder_s 3e-4 $learned
 step "2. fine-tune the network on the same (personalize)" \
-    train personalize $personalize_s 2e-3 $learned "$out/training/autoencoder"
+    train personalize $personalize_s 7e-4 $learned "$out/training/autoencoder"
 step "3. animate held-out puppets; the rest of the real clips, before and after" animate_all
 step "3. probe: swap the reference, swap the pose" probe reference pose
 step "4. references of the puppets" references "$puppets" puppets
