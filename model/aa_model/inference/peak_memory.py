@@ -17,8 +17,8 @@ from aa_model.networks.live_bytes import LiveBytes, autocast_as_on_cuda, drop_co
 class AnimationMemory:
     """Bytes of all weights, and what a step and the decoding add; they follow each other.
 
-    A step is that of one window, with all that is made once per video. Each further window adds
-    its latents, which are small.
+    A step is that of `window_batch` windows, with all that is made once per video. Each further
+    window adds its latents, which are small.
     """
 
     weights: int
@@ -58,11 +58,12 @@ def count_animation_memory(
     ):
         drop_content(model)
         channels = model_config.vae.latent_channels
-        latents = torch.empty(1, window, channels, *model_config.latent_hw)
+        windows = [range(window)] * config.window_batch
+        latents = torch.empty(len(windows), window, channels, *model_config.latent_hw)
         with LiveBytes() as step:
             pose = torch.empty(window, 3, height, width)
             conditions = encode_conditions(model, torch.empty(3, height, width), pose)
-            predict(model, latents, 500, conditions, [range(window)], guidance=config.guidance)
+            predict(model, latents, 500, conditions, windows, guidance=config.guidance)
         with LiveBytes() as decode:
             model.decode(latents[0, : config.decode_batch])
     weights = sum(p.numel() * p.element_size() for p in model.parameters())

@@ -19,14 +19,17 @@ CLEAN = dataclasses.replace(
 )
 
 
-@pytest.mark.parametrize("guidance", [1.0, 2.0])
-def test_a_step_and_decoding_counted_without_content_are_the_real_ones(guidance: float) -> None:
-    config, size_hw, T = GenerateConfig(guidance=guidance, decode_batch=2), (48, 32), 3
+@pytest.mark.parametrize(("guidance", "W"), [(1.0, 1), (2.0, 1), (1.0, 3)])
+def test_a_step_and_decoding_counted_without_content_are_the_real_ones(
+    guidance: float, W: int
+) -> None:
+    config = GenerateConfig(guidance=guidance, decode_batch=2, window_batch=W)
+    size_hw, T = (48, 32), 3
     model = AnimateAnyone(dataclasses.replace(CLEAN, size_hw=size_hw), temporal=True).eval()
-    latents = torch.randn(1, T, CLEAN.vae.latent_channels, *model.config.latent_hw)
+    latents = torch.randn(W, T, CLEAN.vae.latent_channels, *model.config.latent_hw)
     with torch.no_grad(), LiveBytes() as step:
         conditions = encode_conditions(model, torch.rand(3, *size_hw), torch.rand(T, 3, *size_hw))
-        predict(model, latents, 500, conditions, [range(T)], guidance=guidance)
+        predict(model, latents, 500, conditions, [range(T)] * W, guidance=guidance)
     with torch.no_grad(), LiveBytes() as decode:
         model.decode(latents[0, :2])
     counted = count_animation_memory(CLEAN, config, T, size_hw)
