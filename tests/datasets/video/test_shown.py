@@ -36,7 +36,8 @@ def _encode(
     configure: Callable[[av.VideoStream], None] = lambda stream: None,
 ) -> Path:
     with av.open(str(path), "w") as container:
-        stream = container.add_stream(codec, rate=25, options={"crf": "4"})
+        # Without B-frames: of so few frames x265 now and then gives two packets one decoding time.
+        stream = container.add_stream(codec, rate=25, options={"crf": "4", "bf": "0"})
         made = [
             f if isinstance(f, av.VideoFrame) else av.VideoFrame.from_ndarray(f, format="rgb24")
             for f in frames
