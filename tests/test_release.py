@@ -14,7 +14,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 ROOMS = ("datasets", "curation", "model", "eval", "leaderboard")
-DATA = {".toml", ".csv", ".txt", ".json", ".j2", ".css", ".js", ".html", ".typed", ".py"}
+DATA = {".toml", ".csv", ".txt", ".json", ".j2", ".css", ".js", ".html", ".typed", ".py", ".pyi"}
 
 
 @pytest.fixture(scope="module")
