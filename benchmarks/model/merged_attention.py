@@ -50,11 +50,8 @@ def merged(own: list[Tensor], reference: list[Tensor]) -> Tensor:
 @torch.no_grad()
 def main() -> None:
     torch.set_num_threads(1)
-    print(
-        "| frames, positions, channels | concatenated, ms | merged, ms | ratio |\n"
-        + "|---" * 4
-        + "|"
-    )
+    print("| frames, positions, channels | concatenated, ms | merged, ms | ratio |")
+    print("|---" * 4 + "|")
     for T, N, C in ((24, 64, 128), (24, 256, 128), (24, 1024, 256), (4, 4096, 320)):
         own = [torch.randn(T, N, C) for _ in range(3)]
         reference = [torch.randn(1, N, C) for _ in range(2)]

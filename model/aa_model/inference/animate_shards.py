@@ -115,7 +115,6 @@ def _animate(pipeline: AnimatePipeline, job: Job, options: AnimateOptions) -> No
 
 def foretell(options: AnimateOptions) -> Iterator[str]:
     """Lines on what the options would make, once their files were found."""
-    options.check_files()
     info, config = read_checkpoint(options.checkpoint), options.generate
     height, width = options.size_hw(None) or info.model.size_hw
     yield (
